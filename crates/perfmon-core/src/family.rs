@@ -1,0 +1,277 @@
+//! What is counted: the families of counters and their columns.
+//!
+//! A family is one subject of observation (statements, tables, …). Each is stored in three tables
+//! (`<name>_minute`, `<name>_hour`, `<name>_day`), one row per interval, one packed column per
+//! counter, so the order and the names here are those of `sql/schema/20_history.sql`, checked by a test.
+//! A released family never loses or reorders a column; later counters go into the column `more`.
+
+/// How the values of several intervals become the value of a longer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// A counter: what happened adds up.
+    Sum,
+    /// A gauge: the last known value stands.
+    Last,
+    /// The worst stands.
+    Max,
+}
+
+/// One packed column of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// Name of the column in the history tables.
+    pub name: &'static str,
+    /// How it rolls up.
+    pub merge: Merge,
+}
+
+/// One subject of observation.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Stem of the history tables' names.
+    pub name: &'static str,
+    /// Packed columns, in order. The first is always `quality`.
+    pub columns: &'static [Column],
+    /// Plain `bigint` columns holding sums over the whole row, so that load panels decode nothing.
+    pub totals: &'static [&'static str],
+}
+
+impl Family {
+    /// Position of a column by its name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.name == name)
+    }
+}
+
+const fn sum(name: &'static str) -> Column {
+    Column { name, merge: Merge::Sum }
+}
+
+const fn gauge(name: &'static str) -> Column {
+    Column { name, merge: Merge::Last }
+}
+
+/// Quality of each object's difference: 0 exact, 1 lower bound, 2 doubtful.
+const QUALITY: Column = Column { name: "quality", merge: Merge::Max };
+
+/// pg_stat_statements, one entry per (user, queryid, toplevel) of this database.
+/// Times are microseconds; `exec_sq` is the sum of squared execution times in 1000 µs².
+pub static STATEMENT: Family = Family {
+    name: "statement",
+    columns: &[
+        QUALITY,
+        sum("calls"),
+        sum("exec_us"),
+        sum("exec_sq"),
+        sum("rows"),
+        sum("plans"),
+        sum("plan_us"),
+        sum("shared_blks_hit"),
+        sum("shared_blks_read"),
+        sum("shared_blks_dirtied"),
+        sum("shared_blks_written"),
+        sum("local_blks_hit"),
+        sum("local_blks_read"),
+        sum("local_blks_dirtied"),
+        sum("local_blks_written"),
+        sum("temp_blks_read"),
+        sum("temp_blks_written"),
+        sum("shared_blk_read_us"),
+        sum("shared_blk_write_us"),
+        sum("local_blk_read_us"),
+        sum("local_blk_write_us"),
+        sum("temp_blk_read_us"),
+        sum("temp_blk_write_us"),
+        sum("wal_records"),
+        sum("wal_fpi"),
+        sum("wal_bytes"),
+        sum("wal_buffers_full"),
+        sum("jit_functions"),
+        sum("jit_generation_us"),
+        sum("jit_inlining_count"),
+        sum("jit_inlining_us"),
+        sum("jit_optimization_count"),
+        sum("jit_optimization_us"),
+        sum("jit_emission_count"),
+        sum("jit_emission_us"),
+        sum("jit_deform_count"),
+        sum("jit_deform_us"),
+        sum("parallel_workers_to_launch"),
+        sum("parallel_workers_launched"),
+    ],
+    // Top-level statements only, but for the last: nested time is never added to it.
+    totals: &[
+        "total_calls",
+        "total_exec_us",
+        "total_rows",
+        "total_blks_read",
+        "total_wal_bytes",
+        "nested_exec_us",
+    ],
+};
+
+/// Tables, materialized views and TOAST tables folded into their owners.
+pub static RELATION: Family = Family {
+    name: "relation",
+    columns: &[
+        QUALITY,
+        sum("seq_scan"),
+        sum("seq_tup_read"),
+        sum("idx_scan"),
+        sum("idx_tup_fetch"),
+        sum("n_tup_ins"),
+        sum("n_tup_upd"),
+        sum("n_tup_del"),
+        sum("n_tup_hot_upd"),
+        sum("n_tup_newpage_upd"),
+        gauge("n_live_tup"),
+        gauge("n_dead_tup"),
+        gauge("n_mod_since_analyze"),
+        gauge("n_ins_since_vacuum"),
+        sum("vacuum_count"),
+        sum("autovacuum_count"),
+        sum("analyze_count"),
+        sum("autoanalyze_count"),
+        sum("vacuum_us"),
+        sum("autovacuum_us"),
+        sum("analyze_us"),
+        sum("autoanalyze_us"),
+        sum("heap_blks_read"),
+        sum("heap_blks_hit"),
+        sum("idx_blks_read"),
+        sum("idx_blks_hit"),
+        sum("toast_blks_read"),
+        sum("toast_blks_hit"),
+        sum("tidx_blks_read"),
+        sum("tidx_blks_hit"),
+        gauge("table_bytes"),
+        gauge("toast_bytes"),
+        gauge("index_bytes"),
+    ],
+    totals: &[],
+};
+
+/// Indexes.
+pub static INDEX: Family = Family {
+    name: "index",
+    columns: &[
+        QUALITY,
+        sum("idx_scan"),
+        sum("idx_tup_read"),
+        sum("idx_tup_fetch"),
+        sum("idx_blks_read"),
+        sum("idx_blks_hit"),
+        gauge("index_bytes"),
+    ],
+    totals: &[],
+};
+
+/// pg_stat_database: this database's row; in the home database the rows of all databases.
+pub static DATABASE: Family = Family {
+    name: "database",
+    columns: &[
+        QUALITY,
+        gauge("numbackends"),
+        sum("xact_commit"),
+        sum("xact_rollback"),
+        sum("blks_read"),
+        sum("blks_hit"),
+        sum("tup_returned"),
+        sum("tup_fetched"),
+        sum("tup_inserted"),
+        sum("tup_updated"),
+        sum("tup_deleted"),
+        sum("conflicts"),
+        sum("temp_files"),
+        sum("temp_bytes"),
+        sum("deadlocks"),
+        sum("checksum_failures"),
+        sum("blk_read_us"),
+        sum("blk_write_us"),
+        sum("session_us"),
+        sum("active_us"),
+        sum("idle_in_transaction_us"),
+        sum("sessions"),
+        sum("sessions_abandoned"),
+        sum("sessions_fatal"),
+        sum("sessions_killed"),
+        sum("parallel_workers_to_launch"),
+        sum("parallel_workers_launched"),
+        gauge("database_bytes"),
+    ],
+    totals: &[],
+};
+
+/// pg_stat_io by (backend type, object, context); kept in the home database only.
+pub static IO: Family = Family {
+    name: "io",
+    columns: &[
+        QUALITY,
+        sum("reads"),
+        sum("read_bytes"),
+        sum("read_us"),
+        sum("writes"),
+        sum("write_bytes"),
+        sum("write_us"),
+        sum("writebacks"),
+        sum("writeback_us"),
+        sum("extends"),
+        sum("extend_bytes"),
+        sum("extend_us"),
+        sum("hits"),
+        sum("evictions"),
+        sum("reuses"),
+        sum("fsyncs"),
+        sum("fsync_us"),
+    ],
+    totals: &[],
+};
+
+/// One row of cluster totals (id 0), the snapshot's own cost and its completeness. Written with every
+/// snapshot, so its rows are the list of intervals.
+pub static SERVER: Family = Family {
+    name: "server",
+    columns: &[
+        QUALITY,
+        sum("wal_records"),
+        sum("wal_fpi"),
+        sum("wal_bytes"),
+        sum("wal_buffers_full"),
+        sum("wal_write"),
+        sum("wal_sync"),
+        sum("wal_write_us"),
+        sum("wal_sync_us"),
+        sum("checkpoints_timed"),
+        sum("checkpoints_req"),
+        sum("checkpoints_done"),
+        sum("restartpoints_timed"),
+        sum("restartpoints_req"),
+        sum("restartpoints_done"),
+        sum("checkpoint_write_us"),
+        sum("checkpoint_sync_us"),
+        sum("buffers_checkpoint"),
+        sum("slru_written"),
+        sum("buffers_clean"),
+        sum("maxwritten_clean"),
+        sum("buffers_backend"),
+        sum("buffers_backend_fsync"),
+        sum("buffers_alloc"),
+        sum("statement_deallocs"),
+        sum("statements_vanished"),
+        gauge("statement_entries"),
+        gauge("statement_capacity"),
+    ],
+    // Of pg_perfmon itself, and this database's client time against which statement time is complete.
+    totals: &[
+        "snapshots",
+        "visit_cpu_us",
+        "visit_wall_us",
+        "visit_wal_bytes",
+        "stored_bytes",
+        "active_us",
+        "covered_exec_us",
+    ],
+};
+
+/// All families, in the order in which a snapshot writes them.
+pub static FAMILIES: [&Family; 6] = [&STATEMENT, &RELATION, &INDEX, &DATABASE, &IO, &SERVER];

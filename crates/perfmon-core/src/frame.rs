@@ -1,0 +1,89 @@
+//! The shapes in which data passes between the rooms: a reading comes in from a probe, the difference
+//! of two readings becomes a frame, and frames are what the store keeps.
+
+use crate::family::Family;
+
+/// How far a difference can be trusted (anchors: monitoring, section 5).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[repr(u8)]
+pub enum Quality {
+    /// All that happened in the interval is counted.
+    Exact = 0,
+    /// At least this much happened; something may be missing.
+    LowerBound = 1,
+    /// A safe lower bound, but the object may have been evicted and reborn in between.
+    Doubtful = 2,
+}
+
+/// What identifies an object among the counters of one server: (queryid, userid * 2 + toplevel) for
+/// statements, (oid, 0) for relations, indexes and databases, a packed triple for pg_stat_io.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub u64, pub u64);
+
+/// Which life of the counters a reading belongs to. Readings of different epochs are never subtracted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Epoch {
+    /// Everything whose change makes old values unusable: system identifier, timeline, reset time,
+    /// version of the extension that counts.
+    pub identity: String,
+    /// When these counters began at zero, in microseconds since the Unix epoch, if the server says so.
+    pub began: Option<i64>,
+}
+
+/// Absolute counters as a probe read them, as a structure of arrays in the order of `family.columns`
+/// (the column `quality` is present but empty: a reading has none).
+#[derive(Debug, Clone)]
+pub struct Reading {
+    pub family: &'static Family,
+    pub epoch: Epoch,
+    /// Wall clock just before the read, microseconds since the Unix epoch.
+    pub at: i64,
+    pub keys: Vec<Key>,
+    /// Hash of each object's name: identity is by name, so that a rename is a new object in the
+    /// dictionary though its counters go on.
+    pub labels: Vec<u64>,
+    /// `columns[c][i]`; an unknown column is an empty vector.
+    pub columns: Vec<Vec<u64>>,
+    /// Birth of each entry (pg_stat_statements 1.11 and later), microseconds since the Unix epoch.
+    pub born: Option<Vec<i64>>,
+    /// Values that can only fall during an entry's life (minimum times), in any unit.
+    pub floors: Vec<Vec<u64>>,
+    /// Values that can only rise though they do not add up (maximum times).
+    pub ceilings: Vec<Vec<u64>>,
+    /// How often entries were evicted so far, where entries can be.
+    pub evictions: Option<u64>,
+    /// Store every object, moved or not, because gauges were read anew.
+    pub whole: bool,
+}
+
+/// What one row of a history table holds: the objects that did something, and what they did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub family: &'static Family,
+    /// Dictionary ids, strictly ascending.
+    pub ids: Vec<u32>,
+    /// `columns[c][i]`, in the order of `family.columns`; `None` where every value is zero or unknown.
+    pub columns: Vec<Option<Vec<u64>>>,
+    /// Bit c says that column c was measured: only then is `None` a zero.
+    pub known: u64,
+    /// In the order of `family.totals`; `None` is unknown.
+    pub totals: Vec<Option<i64>>,
+}
+
+/// The time that a frame covers, and how well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Start and end, microseconds since the Unix epoch; the end is the row's key.
+    pub since: i64,
+    pub until: i64,
+    /// True length by a monotonic clock where one was running throughout.
+    pub length_us: i64,
+    /// Of that length, the time at the start during which the database was known to be quiet.
+    pub quiet_us: i64,
+    /// Worst quality in the row, losses that touch no single object included.
+    pub quality: Quality,
+    /// Bits: 1 the length is wall time, 2 the clock had stepped back, 4 the snapshot was late.
+    pub flags: i16,
+}

@@ -1,0 +1,158 @@
+//! Every setting of the extension, defined once and read through typed getters.
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+static SNAPSHOT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
+static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
+static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
+static DATABASE: GucSetting<Option<std::ffi::CString>> =
+    GucSetting::<Option<std::ffi::CString>>::new(None);
+static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30 * 24 * 60);
+static RETENTION_HOURS: GucSetting<i32> = GucSetting::<i32>::new(365 * 24 * 60);
+static RETENTION_DAYS: GucSetting<i32> = GucSetting::<i32>::new(-1);
+static MAX_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
+static LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(100);
+static STATEMENT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+
+/// Registers the settings and reserves their prefix.
+pub(crate) fn define() {
+    GucRegistry::define_bool_guc(
+        c"pg_perfmon.enabled",
+        c"Take snapshots on schedule.",
+        c"Off, the time is recorded as a gap. Explicit calls of perfmon.snapshot() still work.",
+        &ENABLED,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_perfmon.snapshot_interval",
+        c"Time between two snapshots of a database.",
+        c"From 5 seconds to 1 hour. Databases that nobody used are not visited.",
+        &SNAPSHOT_INTERVAL,
+        5,
+        3600,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_perfmon.max_workers",
+        c"Most collectors that run at the same time.",
+        c"Each takes one of max_worker_processes for some milliseconds.",
+        &MAX_WORKERS,
+        1,
+        16,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"pg_perfmon.database",
+        c"Home database, which keeps what belongs to the whole cluster.",
+        c"Empty means the database with the lowest oid that has the extension.",
+        &DATABASE,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_perfmon.retention",
+        c"How long rows of single intervals are kept.",
+        c"Whole days are dropped at once.",
+        &RETENTION,
+        24 * 60,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MIN,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_perfmon.retention_hours",
+        c"How long hourly rows are kept.",
+        c"Whole months are dropped at once. -1 keeps them for good.",
+        &RETENTION_HOURS,
+        -1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MIN,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_perfmon.retention_days",
+        c"How long daily rows are kept.",
+        c"Whole years are dropped at once. -1, the default, keeps them for good.",
+        &RETENTION_DAYS,
+        -1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MIN,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_perfmon.max_size",
+        c"Most disk space that the history of one database may take.",
+        c"Oldest single intervals go first, then hours; days and today are never dropped.",
+        &MAX_SIZE,
+        16,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_perfmon.lock_timeout",
+        c"Longest wait of a collector for any lock.",
+        c"What could not be read is recorded as a gap.",
+        &LOCK_TIMEOUT,
+        1,
+        10_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_perfmon.statement_timeout",
+        c"Longest time that one transaction of a collector may take.",
+        c"A snapshot that takes longer is given up and recorded as a gap.",
+        &STATEMENT_TIMEOUT,
+        100,
+        600_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    // SAFETY: a constant C string; called once, from _PG_init, after all settings are defined.
+    unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"pg_perfmon".as_ptr()) };
+}
+
+/// Whether scheduled snapshots are on.
+pub(crate) fn enabled() -> bool {
+    ENABLED.get()
+}
+
+/// Time between snapshots, microseconds.
+pub(crate) fn snapshot_interval_us() -> i64 {
+    i64::from(SNAPSHOT_INTERVAL.get()) * 1_000_000
+}
+
+/// Most collectors at once.
+pub(crate) fn max_workers() -> usize {
+    usize::try_from(MAX_WORKERS.get()).unwrap_or(1)
+}
+
+/// Name of the home database, if one is named.
+pub(crate) fn home_database() -> Option<String> {
+    DATABASE.get().map(|s| s.to_string_lossy().into_owned()).filter(|s| !s.is_empty())
+}
+
+/// Retention in microseconds of single intervals, hours and days; `None` keeps for good.
+pub(crate) fn retention_us() -> [Option<i64>; 3] {
+    [RETENTION.get(), RETENTION_HOURS.get(), RETENTION_DAYS.get()]
+        .map(|minutes| (minutes >= 0).then(|| i64::from(minutes) * 60_000_000))
+}
+
+/// Bound of the store, bytes.
+pub(crate) fn max_size_bytes() -> i64 {
+    i64::from(MAX_SIZE.get()) << 20
+}
+
+/// Lock timeout of collectors, milliseconds.
+pub(crate) fn lock_timeout_ms() -> i32 {
+    LOCK_TIMEOUT.get()
+}
+
+/// Statement timeout of collectors, milliseconds.
+pub(crate) fn statement_timeout_ms() -> i32 {
+    STATEMENT_TIMEOUT.get()
+}

@@ -1,0 +1,1 @@
+//! Starts, drives and breaks real servers with pg_perfmon in them.
