@@ -25,21 +25,36 @@ pub struct Key(pub u64, pub u64);
 /// Which life of the counters a reading belongs to. Readings of different epochs are never subtracted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Epoch {
-    /// Everything whose change makes old values unusable: system identifier, timeline, reset time,
-    /// version of the extension that counts.
+    /// Everything whose change makes old values unusable, parted by slashes: system identifier, timeline,
+    /// and where it matters reset time and version of the extension that counts.
     pub identity: String,
     /// When these counters began at zero, in microseconds since the Unix epoch, if the server says so.
     pub began: Option<i64>,
+}
+
+impl Epoch {
+    /// Whether values of the two may be subtracted.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+
+    /// The timeline: identities begin with `system/timeline`.
+    pub fn timeline(&self) -> Option<&str> {
+        self.identity.split('/').nth(1)
+    }
 }
 
 /// Absolute counters as a probe read them, as a structure of arrays in the order of `family.columns`
 /// (the column `quality` is present but empty: a reading has none).
 #[derive(Debug, Clone)]
 pub struct Reading {
+    /// What was read.
     pub family: &'static Family,
+    /// The life of the counters at this moment.
     pub epoch: Epoch,
     /// Wall clock just before the read, microseconds since the Unix epoch.
     pub at: i64,
+    /// One for each object, in any order.
     pub keys: Vec<Key>,
     /// Hash of each object's name: identity is by name, so that a rename is a new object in the
     /// dictionary though its counters go on.
@@ -61,6 +76,7 @@ pub struct Reading {
 /// What one row of a history table holds: the objects that did something, and what they did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
+    /// What the columns are.
     pub family: &'static Family,
     /// Dictionary ids, strictly ascending.
     pub ids: Vec<u32>,
@@ -75,8 +91,9 @@ pub struct Frame {
 /// The time that a frame covers, and how well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// Start and end, microseconds since the Unix epoch; the end is the row's key.
+    /// Start, microseconds since the Unix epoch.
     pub since: i64,
+    /// End; the row's key.
     pub until: i64,
     /// True length by a monotonic clock where one was running throughout.
     pub length_us: i64,

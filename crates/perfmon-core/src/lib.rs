@@ -2,6 +2,16 @@
 //!
 //! This crate must never know that PostgreSQL exists: no pgrx, no SQL, no clock, no I/O.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod ask;
+pub mod delta;
 pub mod family;
 pub mod frame;
+pub mod pack;
+pub mod report;
+pub mod rollup;
+pub mod series;
+pub mod tally;
+pub mod window;

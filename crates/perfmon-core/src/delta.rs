@@ -1,0 +1,370 @@
+//! What happened between two readings of absolute counters, and how far that can be trusted.
+//!
+//! It must never claim more than happened: a lower bound is a promise, an exact value a stronger one,
+//! and what cannot be known is either marked in the quality or covered by a gap.
+//!
+//! Two things no reader of pg_stat_statements can see, and so neither can this:
+//! * before 1.11 (no birth times), an entry that was reset alone and whose new life has outrun the old one in
+//!   every counter, with a lower or equal minimum and a higher or equal maximum;
+//! * an entry that was both born and reset alone (or reset alone twice) between two readings.
+
+mod judge;
+#[cfg(test)]
+mod model;
+mod prior;
+#[cfg(test)]
+mod tests;
+
+pub use prior::Prior;
+
+use crate::family::{Merge, SERVER, STATEMENT};
+use crate::frame::{Frame, Key, Quality, Reading};
+use crate::pack::is_zero;
+use judge::is_gauge;
+use std::borrow::Cow;
+
+/// Why nothing is known about a stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapKind {
+    /// The server was down, or came back without its counters.
+    ServerDown,
+    /// A snapshot should have been taken and was not.
+    Missed,
+    /// Somebody reset the counters.
+    Reset,
+    /// Entries were evicted before they were read.
+    Evicted,
+    /// The server was a standby, or became another one.
+    Standby,
+    /// Collecting was turned off.
+    Disabled,
+    /// The clock was set.
+    Clock,
+}
+
+impl GapKind {
+    /// As the table of gaps spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ServerDown => "server_down",
+            Self::Missed => "missed",
+            Self::Reset => "reset",
+            Self::Evicted => "evicted",
+            Self::Standby => "standby",
+            Self::Disabled => "disabled",
+            Self::Clock => "clock",
+        }
+    }
+}
+
+/// A stretch of time of which nothing is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Start, microseconds since the Unix epoch.
+    pub since: i64,
+    /// End, always after the start.
+    pub until: i64,
+    /// Why.
+    pub kind: GapKind,
+    /// The same for people.
+    pub detail: String,
+}
+
+/// What happened between a prior and a reading.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// Start of what is covered, microseconds since the Unix epoch.
+    pub since: i64,
+    /// Worst quality: of the objects that moved, and of losses that touch no single one of them.
+    pub quality: Quality,
+    /// The objects to be stored, as indices into the reading, ascending by key.
+    pub moved: Vec<usize>,
+    /// Objects of the prior that the reading lacks.
+    pub vanished: u64,
+    /// What must be recorded as unknown, if anything.
+    pub gap: Option<Gap>,
+    /// The reading only serves as the next prior; there is no row to store.
+    pub baseline: bool,
+    /// Id by index into the reading; 0 = none.
+    ids: Vec<u32>,
+    unnamed: Vec<usize>,
+    /// In the order of `moved`; `None` where every value is zero or unknown.
+    columns: Vec<Option<Vec<u64>>>,
+    known: u64,
+}
+
+impl Difference {
+    /// Moved objects without a dictionary id, as indices into the reading; statements in descending
+    /// order of execution time, because ids handed out in that order pack better.
+    pub fn needs_name(&self) -> &[usize] {
+        &self.unnamed
+    }
+
+    /// The id that an object brought along from the prior.
+    pub fn id(&self, index: usize) -> Option<u32> {
+        self.ids.get(index).copied().filter(|&id| id != 0)
+    }
+
+    /// Bit c says that column c was measured.
+    pub fn known(&self) -> u64 {
+        self.known
+    }
+
+    /// The row to be stored, ascending by id. Objects of one id (an owner who was dropped and made
+    /// again) become one. Totals are filled for statements only.
+    pub fn frame(&self, now: &Reading, id_of: &dyn Fn(usize) -> u32) -> Frame {
+        let family = now.family;
+        let mut order: Vec<(u32, u32)> =
+            self.moved.iter().enumerate().map(|(at, &i)| (id_of(i), at as u32)).collect();
+        order.sort_unstable();
+        let mut ids: Vec<u32> = order.iter().map(|o| o.0).collect();
+        ids.dedup();
+        let columns = self
+            .columns
+            .iter()
+            .zip(family.columns)
+            .map(|(column, how)| {
+                let column = column.as_ref()?;
+                let mut out = Vec::with_capacity(ids.len());
+                let mut last = None;
+                for &(id, at) in &order {
+                    let value = column[at as usize];
+                    match out.last_mut() {
+                        Some(same) if last == Some(id) => join(same, value, how.merge),
+                        _ => out.push(value),
+                    }
+                    last = Some(id);
+                }
+                Some(out)
+            })
+            .collect();
+        let mut totals = vec![None; family.totals.len()];
+        if family.name == STATEMENT.name {
+            self.statement_totals(now, &mut totals);
+        }
+        Frame { family, ids, columns, known: self.known, totals }
+    }
+
+    /// Ids of objects known by the same name, and the list of the others.
+    fn find_names(&mut self, prior: Option<&Prior>, now: &Sorted<'_>) {
+        let reading = &*now.reading;
+        if let Some(prior) = prior {
+            for (&i, position) in std::iter::zip(&now.order, now.positions(prior)) {
+                if let Some(p) = position
+                    && prior.labels[p] == reading.labels[i]
+                {
+                    self.ids[i] = prior.ids[p];
+                }
+            }
+        }
+        // The server's only row has no name.
+        if reading.family.name == SERVER.name {
+            return;
+        }
+        let mut unnamed: Vec<(u64, usize)> = Vec::new();
+        let time = reading.family.position("exec_us").and_then(|c| self.columns[c].as_ref());
+        for (at, &i) in self.moved.iter().enumerate() {
+            if self.ids[i] == 0 {
+                unnamed.push((time.map_or(0, |t| t[at]), i));
+            }
+        }
+        unnamed.sort_by_key(|&(time, _)| std::cmp::Reverse(time));
+        self.unnamed = unnamed.into_iter().map(|(_, i)| i).collect();
+    }
+
+    fn statement_totals(&self, now: &Reading, totals: &mut [Option<i64>]) {
+        let add = |name: &str, top_level: bool| {
+            let c = STATEMENT.position(name)?;
+            if self.known >> c & 1 == 0 {
+                return None;
+            }
+            let values = self.columns[c].iter().flatten();
+            let sum = values
+                .zip(&self.moved)
+                .filter(|&(_, &i)| (now.keys[i].1 & 1 == 1) == top_level)
+                .fold(0u64, |sum, (&value, _)| sum.saturating_add(value));
+            Some(i64::try_from(sum).unwrap_or(i64::MAX))
+        };
+        let filled = [
+            add("calls", true),
+            add("exec_us", true),
+            add("rows", true),
+            add("shared_blks_read", true),
+            add("wal_bytes", true),
+            add("exec_us", false),
+        ];
+        for (total, value) in totals.iter_mut().zip(filled) {
+            *total = value;
+        }
+    }
+}
+
+fn join(into: &mut u64, value: u64, how: Merge) {
+    *into = match how {
+        Merge::Sum => into.saturating_add(value),
+        Merge::Last => value,
+        Merge::Max => value.max(*into),
+    };
+}
+
+/// Subtracts. `last_until` is the end of the last stored row of this family, `None` when nothing was
+/// ever stored. The interval reaches up to `now.at`, or just past `since` when the clock stepped back.
+pub fn difference(prior: Option<&Prior>, last_until: Option<i64>, now: &Reading) -> Difference {
+    let prior = prior.filter(|p| p.family.name == now.family.name);
+    let now = &Sorted::new(now);
+    let Some(start) = prior.map(|p| p.at).max(last_until) else {
+        return now.baseline(None);
+    };
+    let mut made = match prior {
+        Some(prior) if prior.epoch.same_as(&now.reading.epoch) => judge::between(prior, start, now),
+        _ => judge::anew(prior, start, now),
+    };
+    made.find_names(prior, now);
+    made
+}
+
+/// Turns the reading into the next prior. Ids are carried over where the object kept its name, gauges that
+/// were not read this time where the object is still there. A counter that was not read becomes unknown:
+/// what it counted meanwhile must not land in a later interval.
+pub fn advance(now: Reading, old: Option<Prior>, new_ids: &[(usize, u32)]) -> Prior {
+    let mut old = old.filter(|o| o.family.name == now.family.name);
+    if let Some(old) = &mut old {
+        // Only gauges are carried over; what the rest took makes room for what comes now.
+        for (c, column) in old.columns.iter_mut().enumerate() {
+            if !is_gauge(now.family, c) {
+                *column = Vec::new();
+            }
+        }
+        old.floors.clear();
+        old.ceilings.clear();
+    }
+    let sorted = Sorted::new(&now);
+    let reading = &*sorted.reading;
+    let pick = |column: &[u64]| sorted.pick(column);
+    let same_epoch = old.as_ref().is_some_and(|o| o.epoch.same_as(&reading.epoch));
+    let before: Vec<Option<usize>> = match &old {
+        Some(old) => sorted.positions(old),
+        None => vec![None; sorted.order.len()],
+    };
+    let mut given = vec![0u32; reading.keys.len()];
+    for &(index, id) in new_ids {
+        if let Some(slot) = given.get_mut(index) {
+            *slot = id;
+        }
+    }
+    let ids = std::iter::zip(&sorted.order, &before)
+        .map(|(&i, &b)| match (given[i], b, &old) {
+            (0, Some(b), Some(old)) if old.labels[b] == reading.labels[i] => old.ids[b],
+            (id, ..) => id,
+        })
+        .collect();
+    let columns = reading.columns.iter().enumerate().map(|(c, column)| match &old {
+        Some(old) if column.is_empty() && same_epoch && is_gauge(reading.family, c) => {
+            let values = &old.columns[c];
+            if values.is_empty() {
+                return Vec::new();
+            }
+            before.iter().map(|b| b.map_or(0, |b| values[b])).collect()
+        }
+        _ => pick(column),
+    });
+    Prior {
+        family: reading.family,
+        epoch: reading.epoch.clone(),
+        at: reading.at,
+        keys: sorted.order.iter().map(|&i| reading.keys[i]).collect(),
+        labels: pick(&reading.labels),
+        ids,
+        columns: columns.collect(),
+        born: reading.born.as_ref().map(|born| sorted.order.iter().map(|&i| born[i]).collect()),
+        floors: reading.floors.iter().map(|c| pick(c)).collect(),
+        ceilings: reading.ceilings.iter().map(|c| pick(c)).collect(),
+        evictions: reading.evictions,
+    }
+}
+
+/// A reading with its keys in order and each only once.
+struct Sorted<'a> {
+    reading: Cow<'a, Reading>,
+    order: Vec<usize>,
+}
+
+impl<'a> Sorted<'a> {
+    fn new(reading: &'a Reading) -> Self {
+        let keys = &reading.keys;
+        let mut ranked: Vec<(Key, usize)> = keys.iter().copied().zip(0..).collect();
+        ranked.sort_unstable();
+        let order: Vec<usize> = ranked.into_iter().map(|r| r.1).collect();
+        if order.windows(2).all(|w| keys[w[0]] != keys[w[1]]) {
+            return Self { reading: Cow::Borrowed(reading), order };
+        }
+        let mut united = reading.clone();
+        let mut kept: Vec<usize> = Vec::with_capacity(order.len());
+        for i in order {
+            match kept.last() {
+                Some(&first) if keys[first] == keys[i] => unite(&mut united, first, i),
+                _ => kept.push(i),
+            }
+        }
+        Self { reading: Cow::Owned(united), order: kept }
+    }
+
+    fn pick(&self, column: &[u64]) -> Vec<u64> {
+        if column.is_empty() {
+            return Vec::new();
+        }
+        if is_zero(column) {
+            return vec![0; self.order.len()];
+        }
+        self.order.iter().map(|&i| column[i]).collect()
+    }
+
+    /// Where each object, in order, lies in the prior.
+    fn positions(&self, prior: &Prior) -> Vec<Option<usize>> {
+        let mut next = 0;
+        self.order
+            .iter()
+            .map(|&i| {
+                let key = self.reading.keys[i];
+                while prior.keys.get(next).is_some_and(|&k| k < key) {
+                    next += 1;
+                }
+                (prior.keys.get(next) == Some(&key)).then_some(next)
+            })
+            .collect()
+    }
+
+    fn baseline(&self, gap: Option<Gap>) -> Difference {
+        Difference {
+            since: self.reading.at,
+            quality: Quality::Exact,
+            moved: Vec::new(),
+            vanished: 0,
+            gap,
+            baseline: true,
+            ids: vec![0; self.reading.keys.len()],
+            unnamed: Vec::new(),
+            columns: vec![None; self.reading.columns.len()],
+            known: 0,
+        }
+    }
+}
+
+/// Adds the second of two rows of one object to the first.
+fn unite(reading: &mut Reading, first: usize, second: usize) {
+    for (column, how) in reading.columns.iter_mut().zip(reading.family.columns) {
+        if !column.is_empty() {
+            let value = column[second];
+            join(&mut column[first], value, how.merge);
+        }
+    }
+    for column in reading.floors.iter_mut().filter(|c| !c.is_empty()) {
+        column[first] = column[first].min(column[second]);
+    }
+    for column in reading.ceilings.iter_mut().filter(|c| !c.is_empty()) {
+        column[first] = column[first].max(column[second]);
+    }
+    if let Some(born) = &mut reading.born {
+        born[first] = born[first].min(born[second]);
+    }
+}

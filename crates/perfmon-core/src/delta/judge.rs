@@ -1,0 +1,259 @@
+//! The rules: which counters go on, which began anew, and what follows for values and quality.
+
+use super::{Difference, Gap, GapKind, Prior, Sorted};
+use crate::family::{Family, Merge};
+use crate::frame::Quality;
+use crate::pack::is_zero;
+use std::iter::zip;
+
+/// Whether a column of the family is a state rather than a count.
+pub(super) fn is_gauge(family: &Family, c: usize) -> bool {
+    c > 0 && family.columns[c].merge != Merge::Sum
+}
+
+/// How a counter tells of a new beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// It begins anew together with its object.
+    Shared,
+    /// One object, but counters that are reset apart from each other: each begins anew alone.
+    Own,
+    /// A sum over parts that come and go (a table's indexes): a fall says that a part is gone, not that
+    /// the rest began anew, so nothing of the remaining value is known to be recent.
+    Parts,
+    /// Computed from a deviation, so rounding may let it fall. Proves nothing.
+    Rounded,
+}
+
+fn life_of(family: &Family, c: usize) -> Life {
+    let name = family.columns[c].name;
+    match family.name {
+        "statement" if name == "exec_sq" => Life::Rounded,
+        "server" => Life::Own,
+        "relation" if ["idx_", "toast_", "tidx_"].iter().any(|p| name.starts_with(p)) => {
+            Life::Parts
+        }
+        _ => Life::Shared,
+    }
+}
+
+/// What is known about one object of the reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Its counters began at zero after `since`.
+    New(Quality),
+    /// It goes on from a place in the prior. The flag: the server vouches that it is the same life.
+    Same(usize, bool),
+    /// It existed at the time of the prior, but we could not see it.
+    Hidden,
+}
+
+/// There is a past, but the counters of now do not continue it.
+pub(super) fn anew(prior: Option<&Prior>, start: i64, now: &Sorted<'_>) -> Difference {
+    let reading = &*now.reading;
+    let (kind, detail) = match prior {
+        None => (GapKind::ServerDown, "the previous counters were lost, as after a crash"),
+        Some(p) if p.epoch.timeline() != reading.epoch.timeline() => {
+            (GapKind::Standby, "the server changed its timeline, as after a promotion")
+        }
+        Some(_) => (GapKind::Reset, "the counters were reset"),
+    };
+    let gap = |until, kind| Gap { since: start, until, kind, detail: detail.into() };
+    let Some(began) = reading.epoch.began.filter(|b| (start..=reading.at).contains(b)) else {
+        return now.baseline(Some(gap(reading.at.max(start.saturating_add(1)), kind)));
+    };
+    let quality = match reading.evictions {
+        Some(1..) => Quality::LowerBound,
+        _ => Quality::Exact,
+    };
+    let made = Judge::new(None, now, vec![Fate::New(quality); now.order.len()]).difference(began);
+    let kind = if prior.is_some() { GapKind::Reset } else { kind };
+    Difference {
+        gap: (began > start).then(|| gap(began, kind)),
+        quality: quality.max(made.quality),
+        ..made
+    }
+}
+
+/// The counters of now continue those of the prior.
+pub(super) fn between(prior: &Prior, start: i64, now: &Sorted<'_>) -> Difference {
+    let reading = &*now.reading;
+    let positions = now.positions(prior);
+    let evicted = prior.evictions != reading.evictions;
+    let unless_evicted = if evicted { Quality::LowerBound } else { Quality::Exact };
+    let births = reading.born.as_ref();
+    let fates: Vec<Fate> = zip(&now.order, &positions)
+        .map(|(&i, &position)| match (position, births.map(|b| b[i]), &prior.born) {
+            (Some(p), Some(born), Some(before)) if before[p] == born => Fate::Same(p, true),
+            (Some(_), Some(_), Some(_)) => Fate::New(Quality::LowerBound),
+            (Some(p), ..) => Fate::Same(p, false),
+            (None, Some(born), _) if born <= prior.at => Fate::Hidden,
+            (None, ..) => Fate::New(unless_evicted),
+        })
+        .collect();
+    let vanished = prior.keys.len() - positions.iter().flatten().count();
+    // Of a hidden object it is not known what it did since the prior.
+    let hidden = fates.contains(&Fate::Hidden);
+    let lost = evicted || hidden || (reading.evictions.is_some() && vanished > 0);
+    let made = Judge::new(Some(prior), now, fates).difference(start);
+    let row = if lost { Quality::LowerBound } else { Quality::Exact };
+    Difference { quality: row.max(made.quality), vanished: vanished as u64, ..made }
+}
+
+/// The objects of one reading, in the order of their keys, on their way to a difference.
+struct Judge<'a> {
+    prior: Option<&'a Prior>,
+    now: &'a Sorted<'a>,
+    fates: Vec<Fate>,
+    /// Objects that seemed to go on and have begun anew.
+    anew: Vec<bool>,
+    /// Objects of which a part was lost.
+    lost: Vec<bool>,
+    moved: Vec<bool>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(prior: Option<&'a Prior>, now: &'a Sorted<'a>, fates: Vec<Fate>) -> Self {
+        let n = fates.len();
+        let whole = now.reading.whole;
+        let moved = fates.iter().map(|&f| whole && f != Fate::Hidden).collect();
+        let mut judge =
+            Self { prior, now, fates, anew: vec![false; n], lost: vec![false; n], moved };
+        if let Some(prior) = prior {
+            judge.find_falls(prior);
+        }
+        judge
+    }
+
+    fn find_falls(&mut self, prior: &Prior) {
+        let reading = &*self.now.reading;
+        for (c, column) in reading.columns.iter().enumerate().skip(1) {
+            let life = life_of(reading.family, c);
+            let before = &prior.columns[c];
+            if is_gauge(reading.family, c) || life == Life::Rounded || is_zero(before) {
+                continue;
+            }
+            let marks = if life == Life::Shared { &mut self.anew } else { &mut self.lost };
+            compare(self.now, &self.fates, column, before, marks, |v, b, _| v < b);
+        }
+        // Minima and maxima may be reset alone where births are known, so they prove nothing there.
+        for (column, before) in zip(&reading.floors, &prior.floors) {
+            compare(self.now, &self.fates, column, before, &mut self.anew, |v, b, sure| {
+                !sure && b != 0 && v > b
+            });
+        }
+        for (column, before) in zip(&reading.ceilings, &prior.ceilings) {
+            compare(self.now, &self.fates, column, before, &mut self.anew, |v, b, sure| {
+                !sure && b != 0 && v < b
+            });
+        }
+    }
+
+    /// Values of a column for all objects, none where all are zero, noting which of them moved; `None` if it
+    /// cannot be known.
+    fn column(&mut self, c: usize) -> Option<Vec<u64>> {
+        let reading = &*self.now.reading;
+        let column = &reading.columns[c];
+        if column.is_empty() {
+            return reading.keys.is_empty().then(Vec::new);
+        }
+        let before = self.prior.map_or(&[][..], |p| &p.columns[c]);
+        let gauge = is_gauge(reading.family, c);
+        let life = life_of(reading.family, c);
+        if !gauge && before.is_empty() && self.fates.iter().any(|f| matches!(f, Fate::Same(..))) {
+            return None;
+        }
+        // Most counters are zero for everybody; an empty column says the same.
+        if !gauge && is_zero(column) {
+            return Some(Vec::new());
+        }
+        let mut values = Vec::with_capacity(self.fates.len());
+        for (at, (&i, &fate)) in zip(&self.now.order, &self.fates).enumerate() {
+            let value = column[i];
+            let (value, moved) = match fate {
+                Fate::Hidden => (0, false),
+                Fate::New(_) => (value, value != 0),
+                Fate::Same(p, _) if gauge => (value, before.get(p) != Some(&value)),
+                Fate::Same(p, _) => {
+                    let fresh = match life {
+                        Life::Shared | Life::Rounded => self.anew[at],
+                        Life::Own => value < before[p],
+                        Life::Parts => false,
+                    };
+                    let delta = if fresh { value } else { value.saturating_sub(before[p]) };
+                    (delta, delta != 0)
+                }
+            };
+            self.moved[at] |= moved;
+            values.push(value);
+        }
+        Some(values)
+    }
+
+    fn quality(&self, at: usize) -> Quality {
+        let evicted = self.prior.is_some_and(|p| p.evictions != self.now.reading.evictions);
+        match self.fates[at] {
+            Fate::New(quality) => quality,
+            Fate::Same(..) if self.anew[at] || self.lost[at] => Quality::LowerBound,
+            Fate::Same(_, false) if evicted => Quality::Doubtful,
+            Fate::Same(..) | Fate::Hidden => Quality::Exact,
+        }
+    }
+
+    /// All but `vanished`, `gap`, the ids, and losses that touch no object.
+    fn difference(mut self, since: i64) -> Difference {
+        let width = self.now.reading.family.columns.len();
+        let mut known = 1u64;
+        let mut columns: Vec<Vec<u64>> = vec![Vec::new(); width];
+        for (c, column) in columns.iter_mut().enumerate().skip(1) {
+            if let Some(values) = self.column(c) {
+                known |= 1 << c;
+                *column = values;
+            }
+        }
+        let n = self.fates.len();
+        columns[0] = (0..n).map(|at| self.quality(at) as u64).collect();
+        let kept: Vec<usize> = (0..n).filter(|&at| self.moved[at]).collect();
+        // A loss counts even where what remains did not move.
+        let quality = (0..n)
+            .filter(|&at| self.moved[at] || self.anew[at] || self.lost[at])
+            .map(|at| self.quality(at))
+            .max()
+            .unwrap_or(Quality::Exact);
+        let columns = columns.iter().map(|column| {
+            let column: Vec<u64> = kept.iter().map_while(|&at| column.get(at).copied()).collect();
+            column.iter().any(|&v| v != 0).then_some(column)
+        });
+        Difference {
+            since,
+            quality,
+            moved: kept.iter().map(|&at| self.now.order[at]).collect(),
+            vanished: 0,
+            gap: None,
+            baseline: false,
+            ids: vec![0; self.now.reading.keys.len()],
+            unnamed: Vec::new(),
+            columns: columns.collect(),
+            known,
+        }
+    }
+}
+
+/// Marks the objects that go on and whose value is `worse` than before.
+fn compare(
+    now: &Sorted<'_>,
+    fates: &[Fate],
+    column: &[u64],
+    before: &[u64],
+    marks: &mut [bool],
+    worse: impl Fn(u64, u64, bool) -> bool,
+) {
+    if column.is_empty() || before.is_empty() {
+        return;
+    }
+    for ((&i, fate), mark) in zip(zip(&now.order, fates), marks) {
+        if let Fate::Same(p, sure) = *fate {
+            *mark |= worse(column[i], before[p], sure);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+use super::*;
+use crate::family::{DATABASE, Family, INDEX, IO, RELATION, SERVER};
+use crate::frame::{Epoch, Key};
+
+/// A reading of a few columns by name; the others are unknown.
+fn reading(family: &'static Family, at: i64, keys: &[u64], values: &[(&str, &[u64])]) -> Reading {
+    let mut columns = vec![Vec::new(); family.columns.len()];
+    for (name, value) in values {
+        columns[family.position(name).unwrap()] = value.to_vec();
+    }
+    Reading {
+        family,
+        epoch: Epoch { identity: "one".into(), began: None },
+        at,
+        keys: keys.iter().map(|&k| Key(k, 1)).collect(),
+        labels: keys.to_vec(),
+        columns,
+        born: None,
+        floors: vec![],
+        ceilings: vec![],
+        evictions: None,
+        whole: false,
+    }
+}
+
+fn prior(reading: Reading) -> Prior {
+    let ids: Vec<(usize, u32)> = (0..reading.keys.len()).map(|i| (i, i as u32 + 1)).collect();
+    advance(reading, None, &ids)
+}
+
+fn column(made: &Difference, now: &Reading, name: &str) -> Option<Vec<u64>> {
+    made.columns[now.family.position(name).unwrap()].clone()
+}
+
+#[test]
+fn the_first_reading_is_a_baseline() {
+    let now = reading(&INDEX, 100, &[1], &[("idx_scan", &[5])]);
+    let made = difference(None, None, &now);
+    assert!(made.baseline && made.gap.is_none() && made.moved.is_empty());
+}
+
+#[test]
+fn a_lost_prior_is_a_gap_unless_the_counters_say_when_they_began() {
+    let mut now = reading(&INDEX, 100, &[1], &[("idx_scan", &[5])]);
+    let made = difference(None, Some(40), &now);
+    let gap = made.gap.unwrap();
+    assert!(made.baseline);
+    assert_eq!((gap.since, gap.until, gap.kind), (40, 100, GapKind::ServerDown));
+
+    now.epoch.began = Some(60);
+    let made = difference(None, Some(40), &now);
+    let gap = made.gap.clone().unwrap();
+    assert_eq!((made.since, made.quality, made.baseline), (60, Quality::Exact, false));
+    assert_eq!((gap.since, gap.until, gap.kind), (40, 60, GapKind::ServerDown));
+    assert_eq!(column(&made, &now, "idx_scan"), Some(vec![5]));
+
+    now.epoch.began = Some(39);
+    assert!(difference(None, Some(40), &now).baseline);
+    now.epoch.began = Some(101);
+    assert!(difference(None, Some(40), &now).baseline, "begun in the future: the clock was set");
+}
+
+#[test]
+fn another_epoch_is_never_subtracted() {
+    let before = prior(reading(&INDEX, 50, &[1], &[("idx_scan", &[5])]));
+    let mut now = reading(&INDEX, 100, &[1], &[("idx_scan", &[500])]);
+    now.epoch.identity = "two".into();
+    let made = difference(Some(&before), Some(50), &now);
+    assert!(made.baseline);
+    assert_eq!(made.gap.unwrap().kind, GapKind::Reset);
+    now.epoch.began = Some(70);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!((made.since, column(&made, &now, "idx_scan")), (70, Some(vec![500])));
+    assert_eq!(made.gap.as_ref().map(|g| (g.kind, g.until)), Some((GapKind::Reset, 70)));
+    assert_eq!(made.id(0), Some(1), "the name is still the same");
+
+    let mut before = before;
+    before.epoch.identity = "sys/1/x".into();
+    now.epoch = Epoch { identity: "sys/2/x".into(), began: None };
+    assert_eq!(difference(Some(&before), Some(50), &now).gap.unwrap().kind, GapKind::Standby);
+}
+
+#[test]
+fn a_clock_that_stepped_back_still_gives_a_row_after_the_last() {
+    let before = prior(reading(&INDEX, 50, &[1], &[("idx_scan", &[5])]));
+    let now = reading(&INDEX, 20, &[1], &[("idx_scan", &[7])]);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!((made.since, made.baseline), (50, false));
+    assert_eq!(column(&made, &now, "idx_scan"), Some(vec![2]));
+    let gap = difference(None, Some(50), &now).gap.unwrap();
+    assert!(gap.since < gap.until);
+}
+
+#[test]
+fn nothing_moved_is_a_row_and_not_a_baseline() {
+    let before = prior(reading(&INDEX, 50, &[1], &[("idx_scan", &[5])]));
+    let now = reading(&INDEX, 100, &[1], &[("idx_scan", &[5])]);
+    let made = difference(Some(&before), Some(50), &now);
+    assert!(!made.baseline && made.moved.is_empty() && made.gap.is_none());
+    let frame = made.frame(&now, &|_| 9);
+    assert!(frame.ids.is_empty());
+    assert_eq!(frame.known, 0b11, "the column was measured though nothing moved");
+}
+
+#[test]
+fn a_dropped_table_is_no_loss_but_a_fallen_one_is() {
+    let before = prior(reading(
+        &RELATION,
+        50,
+        &[1, 2, 3],
+        &[("seq_scan", &[5, 6, 7]), ("n_tup_ins", &[1, 1, 1])],
+    ));
+    let now = reading(&RELATION, 100, &[2, 3], &[("seq_scan", &[2, 9]), ("n_tup_ins", &[1, 1])]);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(made.vanished, 1);
+    assert_eq!(made.quality, Quality::LowerBound);
+    assert_eq!(column(&made, &now, "seq_scan"), Some(vec![2, 2]));
+    assert_eq!(column(&made, &now, "n_tup_ins"), Some(vec![1, 0]), "it began anew as a whole");
+    assert_eq!(column(&made, &now, "quality"), Some(vec![1, 0]));
+
+    let now = reading(&RELATION, 100, &[2], &[("seq_scan", &[6]), ("n_tup_ins", &[1])]);
+    assert_eq!(difference(Some(&before), Some(50), &now).quality, Quality::Exact);
+
+    // Reset and idle since: nothing to store, but the row must not claim to be complete.
+    let now = reading(&RELATION, 100, &[3], &[("seq_scan", &[0]), ("n_tup_ins", &[0])]);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!((made.moved.len(), made.quality), (0, Quality::LowerBound));
+}
+
+#[test]
+fn a_dropped_index_does_not_book_the_tables_lifetime() {
+    let before = prior(reading(
+        &RELATION,
+        50,
+        &[1],
+        &[("seq_scan", &[1000]), ("idx_scan", &[900]), ("toast_blks_hit", &[70])],
+    ));
+    let now = reading(
+        &RELATION,
+        100,
+        &[1],
+        &[("seq_scan", &[1003]), ("idx_scan", &[400]), ("toast_blks_hit", &[71])],
+    );
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(column(&made, &now, "seq_scan"), Some(vec![3]));
+    assert_eq!(column(&made, &now, "idx_scan"), None);
+    assert_eq!(column(&made, &now, "toast_blks_hit"), Some(vec![1]));
+    assert_eq!(made.quality, Quality::LowerBound);
+}
+
+#[test]
+fn the_clusters_counters_are_reset_apart() {
+    let before =
+        prior(reading(&SERVER, 50, &[0], &[("wal_bytes", &[1000]), ("checkpoints_timed", &[500])]));
+    let now = reading(&SERVER, 100, &[0], &[("wal_bytes", &[10]), ("checkpoints_timed", &[501])]);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(column(&made, &now, "wal_bytes"), Some(vec![10]));
+    assert_eq!(column(&made, &now, "checkpoints_timed"), Some(vec![1]));
+    assert_eq!(made.quality, Quality::LowerBound);
+    let unnamed = difference(Some(&Prior { ids: vec![0], ..before }), Some(50), &now);
+    assert!(unnamed.needs_name().is_empty(), "the server's row has no name");
+}
+
+#[test]
+fn rounding_of_squares_is_not_a_reset() {
+    let values = |calls, sq| -> Reading {
+        let mut r = reading(&STATEMENT, 50, &[1], &[("calls", &[calls]), ("exec_sq", &[sq])]);
+        r.evictions = Some(0);
+        r
+    };
+    let before = prior(values(100, 1_000_000));
+    let now = Reading { at: 100, ..values(101, 999_999) };
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(column(&made, &now, "calls"), Some(vec![1]));
+    assert_eq!((column(&made, &now, "exec_sq"), made.quality), (None, Quality::Exact));
+}
+
+#[test]
+fn gauges_tell_their_value_and_survive_a_reading_without_them() {
+    let sizes: &[u64] = &[8192, 16384];
+    let before = prior(reading(
+        &RELATION,
+        50,
+        &[1, 2],
+        &[("seq_scan", &[5, 6]), ("table_bytes", sizes), ("n_live_tup", &[3, 4])],
+    ));
+    let now = reading(&RELATION, 100, &[2, 3], &[("seq_scan", &[6, 0]), ("n_live_tup", &[5, 0])]);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(made.moved, [0], "only the gauge moved; a new empty table did not");
+    assert_eq!(column(&made, &now, "n_live_tup"), Some(vec![5]));
+    let size = RELATION.position("table_bytes").unwrap();
+    assert_eq!(made.known() >> size & 1, 0);
+    let next = advance(now, Some(before), &[]);
+    assert_eq!(next.columns[size], [16384, 0], "carried; a new object has none");
+    assert_eq!(next.ids, [2, 0]);
+
+    let mut now = reading(
+        &RELATION,
+        150,
+        &[2, 3],
+        &[("seq_scan", &[6, 0]), ("table_bytes", &[16384, 0]), ("n_live_tup", &[5, 0])],
+    );
+    assert!(difference(Some(&next), Some(100), &now).moved.is_empty());
+    now.whole = true;
+    let made = difference(Some(&next), Some(100), &now);
+    assert_eq!(made.moved, [0, 1]);
+    assert_eq!(column(&made, &now, "table_bytes"), Some(vec![16384, 0]));
+    assert_eq!(made.known() >> size & 1, 1);
+}
+
+#[test]
+fn a_counter_that_was_not_read_does_not_land_in_a_later_interval() {
+    let before = prior(reading(&IO, 50, &[1], &[("reads", &[5]), ("read_us", &[100])]));
+    let now = reading(&IO, 100, &[1], &[("reads", &[6])]);
+    let us = IO.position("read_us").unwrap();
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(made.known() >> us & 1, 0);
+    let next = advance(now, Some(before), &[]);
+    let now = reading(&IO, 150, &[1], &[("reads", &[8]), ("read_us", &[300])]);
+    let made = difference(Some(&next), Some(100), &now);
+    assert_eq!((made.known() >> us & 1, column(&made, &now, "read_us")), (0, None));
+    assert_eq!(column(&made, &now, "reads"), Some(vec![2]));
+}
+
+#[test]
+fn eviction_makes_known_entries_doubtful_and_new_ones_lower_bounds() {
+    let at = |at, keys: &[u64], calls: &[u64], evictions| Reading {
+        evictions: Some(evictions),
+        floors: vec![vec![5; keys.len()]],
+        ceilings: vec![vec![9; keys.len()]],
+        ..reading(&STATEMENT, at, keys, &[("calls", calls), ("exec_us", calls)])
+    };
+    let before = prior(at(50, &[1, 2], &[10, 10], 3));
+    let now = at(100, &[1, 3], &[12, 4], 4);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(column(&made, &now, "quality"), Some(vec![2, 1]));
+    assert_eq!((made.quality, made.vanished), (Quality::Doubtful, 1));
+    // The same without eviction.
+    let now = at(100, &[1, 2, 3], &[12, 10, 4], 3);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!((made.quality, column(&made, &now, "quality")), (Quality::Exact, None));
+    // A minimum that rose or a maximum that fell is a new life, though all counters grew.
+    let mut risen = at(100, &[1, 2], &[12, 10], 3);
+    risen.floors[0][0] = 6;
+    let made = difference(Some(&before), Some(50), &risen);
+    assert_eq!(column(&made, &risen, "calls"), Some(vec![12]));
+    assert_eq!(made.quality, Quality::LowerBound);
+    let mut fallen = at(100, &[1, 2], &[12, 10], 3);
+    fallen.ceilings[0][0] = 8;
+    assert_eq!(
+        column(&difference(Some(&before), Some(50), &fallen), &fallen, "calls"),
+        Some(vec![12])
+    );
+    // An entry that merely vanished was reset alone.
+    let now = at(100, &[1], &[12], 3);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!((made.quality, column(&made, &now, "quality")), (Quality::LowerBound, None));
+}
+
+#[test]
+fn births_settle_it() {
+    let at = |at, keys: &[u64], calls: &[u64], born: &[i64]| Reading {
+        evictions: Some(at as u64),
+        born: Some(born.to_vec()),
+        floors: vec![vec![at as u64; keys.len()]],
+        ..reading(&STATEMENT, at, keys, &[("calls", calls)])
+    };
+    let before = prior(at(50, &[1, 2], &[10, 10], &[7, 8]));
+    let now = at(100, &[1, 2, 3, 4], &[12, 15, 4, 70], &[7, 60, 70, 9]);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(made.moved, [0, 1, 2], "the last was there all along, hidden from us");
+    assert_eq!(column(&made, &now, "calls"), Some(vec![2, 15, 4]));
+    assert_eq!(column(&made, &now, "quality"), Some(vec![0, 1, 1]));
+}
+
+#[test]
+fn names_are_asked_in_descending_time_and_ids_follow_the_name() {
+    let now = |at, calls: &[u64], us: &[u64]| {
+        reading(&STATEMENT, at, &[5, 3, 9], &[("calls", calls), ("exec_us", us)])
+    };
+    let before = advance(now(50, &[1, 1, 1], &[1, 1, 1]), None, &[(0, 70)]);
+    assert_eq!((&before.ids, before.position(Key(5, 1))), (&vec![0, 70, 0], Some(1)));
+    let after = now(100, &[2, 2, 2], &[5, 6, 9]);
+    let made = difference(Some(&before), Some(50), &after);
+    assert_eq!(made.needs_name(), [2, 1]);
+    assert_eq!((made.id(0), made.id(1)), (Some(70), None));
+    let mut renamed = after.clone();
+    renamed.labels[0] = 1;
+    let made = difference(Some(&before), Some(50), &renamed);
+    assert_eq!((made.needs_name(), made.id(0)), (&[2, 1, 0][..], None));
+    let next = advance(renamed, Some(before), &[(1, 71), (0, 72)]);
+    assert_eq!(next.ids, [71, 72, 0]);
+}
+
+#[test]
+fn a_frame_is_sorted_and_totals_are_top_level_only() {
+    let mut before = reading(
+        &STATEMENT,
+        50,
+        &[1, 2, 3],
+        &[("calls", &[1, 1, 1]), ("exec_us", &[10, 10, 10]), ("rows", &[0, 0, 0])],
+    );
+    before.keys[1].1 = 4;
+    let mut now = before.clone();
+    now.at = 100;
+    now.columns[1] = vec![2, 3, 4];
+    now.columns[2] = vec![110, 210, 310];
+    let made = difference(Some(&prior(before)), Some(50), &now);
+    let frame = made.frame(&now, &|i| [9, 5, 7][i]);
+    assert_eq!(frame.ids, [5, 7, 9]);
+    assert_eq!(frame.columns[1], Some(vec![2, 3, 1]));
+    assert_eq!(frame.columns[2], Some(vec![200, 300, 100]));
+    assert_eq!(frame.totals, [Some(4), Some(400), Some(0), None, None, Some(200)]);
+    assert_eq!(frame.known, 0b10111);
+    // Two users of one name are one statement.
+    let frame = made.frame(&now, &|i| [5, 5, 7][i]);
+    assert_eq!((&frame.ids[..], &frame.columns[1]), (&[5, 7][..], &Some(vec![3, 3])));
+}
+
+#[test]
+fn twins_are_summed_before_they_are_subtracted() {
+    let before = prior(reading(&DATABASE, 50, &[1], &[("xact_commit", &[10])]));
+    let now = reading(&DATABASE, 100, &[1, 1], &[("xact_commit", &[6, 7])]);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!((&made.moved[..], column(&made, &now, "xact_commit")), (&[0][..], Some(vec![3])));
+    let next = advance(now, Some(before), &[]);
+    assert_eq!((next.keys.len(), next.columns[2][0], next.ids[0]), (1, 13, 1));
+}
