@@ -9,7 +9,13 @@ compile_error!("errors pass through Rust frames by unwinding: build with panic =
 
 use pgrx::prelude::*;
 
+mod api;
+mod error;
+mod pg;
+mod probe;
 mod settings;
+mod store;
+mod worker;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -17,23 +23,47 @@ pgrx::pg_module_magic!(name, version);
 #[pg_schema]
 mod perfmon {}
 
+extension_sql_file!("../sql/schema/10_source.sql", name = "source", requires = [perfmon]);
+extension_sql_file!("../sql/schema/20_history.sql", name = "history", requires = ["source"]);
+extension_sql_file!("../sql/schema/30_dictionary.sql", name = "dictionary", requires = ["history"]);
+extension_sql_file!("../sql/schema/40_prior.sql", name = "prior", requires = ["dictionary"]);
+extension_sql_file!("../sql/schema/45_setting.sql", name = "setting", requires = ["prior"]);
+extension_sql_file!("../sql/schema/50_views.sql", name = "views", requires = ["setting"]);
+extension_sql_file!(
+    "../sql/schema/91_comments.sql",
+    name = "comments",
+    requires = [
+        "views",
+        changes,
+        commands,
+        database_history,
+        databases,
+        gaps,
+        grant_reader,
+        index_history,
+        intervals,
+        io_history,
+        load_series,
+        relation_history,
+        report,
+        revoke_reader,
+        server_history,
+        snapshot,
+        statement_history,
+        statement_series,
+        status,
+        tables,
+        top_statements,
+    ]
+);
+extension_sql_file!("../sql/schema/90_access.sql", name = "access", finalize);
+
 /// Called by the server when the library is loaded, preloaded or not.
 #[allow(non_snake_case)]
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
-}
-
-#[cfg(any(test, feature = "pg_test"))]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-#[pg_schema]
-mod tests {
-    use super::*;
-
-    #[pg_test]
-    fn loads() {
-        assert_eq!(1, 1);
-    }
+    worker::init();
 }
 
 /// Set-up of the server that `cargo pgrx test` starts.
@@ -46,7 +76,8 @@ pub mod pg_test {
     pub fn postgresql_conf_options() -> Vec<&'static str> {
         vec![
             "shared_preload_libraries = 'pg_stat_statements,pg_perfmon'",
-            "pg_perfmon.snapshot_interval = '1h'",
+            // The tests write history themselves.
+            "pg_perfmon.enabled = off",
         ]
     }
 }

@@ -1,0 +1,98 @@
+//! Times the questions that people and dashboards ask of a month of history, as they ask them: plain SQL
+//! text, planning and transfer of the rows included.
+
+use crate::figures::Figures;
+use crate::record::own_ms;
+use crate::{Options, Outcome, median, note};
+use postgres::{Client, SimpleQueryMessage};
+use std::time::Instant;
+
+/// Runs that count, after one that does not.
+const RUNS: usize = 5;
+
+/// The questions: the figure's name, and the text.
+fn questions(end: &str, statement: i32) -> [(&'static str, String); 5] {
+    let end = format!("date_trunc('minute', '{end}'::timestamptz)");
+    // From one minute past an hour to one minute before one, and so with days: both ends as ragged as can be.
+    let ragged_since =
+        format!("date_trunc('day', {end} - interval '30 days') + interval '1 day 1 hour 1 minute'");
+    let ragged_until = format!("date_trunc('day', {end}) - interval '1 hour 1 minute'");
+    [
+        (
+            "top_hour",
+            format!("SELECT * FROM perfmon.top_statements({end} - interval '1 hour', {end})"),
+        ),
+        (
+            "top_month",
+            format!("SELECT * FROM perfmon.top_statements({ragged_since}, {ragged_until})"),
+        ),
+        (
+            "series_month",
+            format!(
+                "SELECT * FROM perfmon.statement_series({statement}, {end} - interval '30 days', {end}, \
+                 interval '1 hour')"
+            ),
+        ),
+        (
+            "series_day",
+            format!(
+                "SELECT * FROM perfmon.statement_series({statement}, {end} - interval '24 hours', {end}, \
+                 interval '1 minute')"
+            ),
+        ),
+        (
+            "load_month",
+            format!(
+                "SELECT * FROM perfmon.load_series({end} - interval '30 days', {end}, interval '1 hour')"
+            ),
+        ),
+    ]
+}
+
+/// A statement from the middle of the field.
+const STATEMENT: i32 = 2_500;
+
+fn time(client: &mut Client, query: &str) -> Outcome<(f64, usize)> {
+    let began = Instant::now();
+    let answer = client.simple_query(query)?;
+    let ms = began.elapsed().as_secs_f64() * 1e3;
+    let rows = answer.iter().filter(|m| matches!(m, SimpleQueryMessage::Row(_))).count();
+    Ok((ms, rows))
+}
+
+/// Each question several times.
+pub(crate) fn warm(options: &Options) -> Outcome<()> {
+    let end = Figures::read(options)?.word(false, "boundary")?;
+    let mut client = options.connect(&options.dbname)?;
+    let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[])?.get(0);
+    let mut figures = Figures::open(options, false)?;
+    for (name, query) in questions(&end, STATEMENT) {
+        let (_, rows) = time(&mut client, &query)?;
+        let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            let before = own_ms(pid)?;
+            wall.push(time(&mut client, &query)?.0);
+            cpu.push(own_ms(pid)? - before);
+        }
+        let ms = median(wall);
+        note(&format!("{name}: {ms:.1} ms, {:.1} ms of CPU, {rows} rows", median(cpu)));
+        if rows == 0 {
+            return Err(format!("{name} found nothing").into());
+        }
+        figures.number(&format!("{name}_ms"), ms)?;
+    }
+    Ok(())
+}
+
+/// One question, once: the script has just restarted the server.
+pub(crate) fn cold(options: &Options) -> Outcome<()> {
+    let end = Figures::read(options)?.word(false, "boundary")?;
+    let mut client = options.connect(&options.dbname)?;
+    let mut figures = Figures::open(options, false)?;
+    if let Some((name, query)) = questions(&end, STATEMENT).get(options.question) {
+        let (ms, _) = time(&mut client, query)?;
+        note(&format!("{name} after a restart: {ms:.1} ms"));
+        figures.number(&format!("{name}_cold_ms"), ms)?;
+    }
+    Ok(())
+}

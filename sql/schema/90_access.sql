@@ -1,0 +1,41 @@
+-- Who may do what. PUBLIC gets nothing; pg_monitor reads everything (it includes pg_read_all_stats, and
+-- so the texts); perfmon.grant_reader() gives a role what pg_monitor has here, but for snapshot(). The
+-- dictionaries of statements are granted to nobody: the view perfmon.statement masks them.
+
+REVOKE ALL ON SCHEMA perfmon FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA perfmon FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA perfmon FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA perfmon TO pg_monitor;
+
+GRANT SELECT ON
+    perfmon.source_info, perfmon.own_source, perfmon.gap, perfmon.change, perfmon.object, perfmon.chore,
+    perfmon.statement_minute, perfmon.statement_hour, perfmon.statement_day,
+    perfmon.relation_minute, perfmon.relation_hour, perfmon.relation_day,
+    perfmon.index_minute, perfmon.index_hour, perfmon.index_day,
+    perfmon.database_minute, perfmon.database_hour, perfmon.database_day,
+    perfmon.io_minute, perfmon.io_hour, perfmon.io_day,
+    perfmon.server_minute, perfmon.server_hour, perfmon.server_day,
+    perfmon.statement, perfmon.statement_alias, perfmon.statement_missing
+TO pg_monitor;
+
+GRANT EXECUTE ON FUNCTION
+    perfmon.snapshot(),
+    perfmon.status(),
+    perfmon.report(timestamptz, timestamptz, text, bigint),
+    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),
+    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
+    perfmon.load_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.commands(timestamptz, timestamptz, bigint),
+    perfmon.tables(timestamptz, timestamptz, bigint),
+    perfmon.databases(timestamptz, timestamptz, bigint),
+    perfmon.intervals(timestamptz, timestamptz, bigint),
+    perfmon.gaps(timestamptz, timestamptz, bigint),
+    perfmon.changes(timestamptz, timestamptz, bigint),
+    perfmon.statement_history(timestamptz, timestamptz, bigint),
+    perfmon.relation_history(timestamptz, timestamptz, bigint),
+    perfmon.index_history(timestamptz, timestamptz, bigint),
+    perfmon.database_history(timestamptz, timestamptz, bigint),
+    perfmon.io_history(timestamptz, timestamptz, bigint),
+    perfmon.server_history(timestamptz, timestamptz, bigint)
+TO pg_monitor;

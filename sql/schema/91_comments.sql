@@ -1,0 +1,134 @@
+-- What every object is for, where \d+ and tools show it. Functions: arguments, units, columns whose
+-- meaning is not plain, errors, and where a formula comes from.
+
+COMMENT ON SCHEMA perfmon IS
+'pg_perfmon: performance history of this database. Start with perfmon.status() and perfmon.report().';
+
+-- Where rows come from -----------------------------------------------------------------------------
+
+COMMENT ON TABLE perfmon.source_info IS
+'Every database whose history is kept here. A restored or copied database goes on under a new source that points to its predecessor.';
+COMMENT ON COLUMN perfmon.source_info.source IS 'Random id below 2^53, the last argument of every reading function.';
+COMMENT ON COLUMN perfmon.source_info.predecessor IS 'The source that this one continues.';
+COMMENT ON TABLE perfmon.own_source IS
+'Which source this database writes under. Bound to the database''s oid and never dumped.';
+COMMENT ON TABLE perfmon.gap IS
+'Time about which nothing, or less than usual, is known: read it through perfmon.gaps().';
+COMMENT ON COLUMN perfmon.gap.subject IS 'What it concerns: a family of counters, or all.';
+COMMENT ON COLUMN perfmon.gap.kind IS
+'server_down, missed (no snapshot), reset (counters were reset), evicted, standby, disabled, or clock (the clock stepped).';
+COMMENT ON TABLE perfmon.change IS 'What changed around the database, such as settings: read it through perfmon.changes().';
+COMMENT ON TABLE perfmon.setting IS
+'Settings as last seen, so that a change can be told with the value before. Those that only superusers may see are left out.';
+
+-- Packed history -----------------------------------------------------------------------------------
+
+COMMENT ON TABLE perfmon.statement_minute IS
+'pg_stat_statements, one row per interval, one packed column per counter. Read it through perfmon.top_statements(), statement_series() and statement_history().';
+COMMENT ON TABLE perfmon.statement_hour IS 'perfmon.statement_minute, rolled up to UTC hours; what makes less than 0.1 % is summed under id 0.';
+COMMENT ON TABLE perfmon.statement_day IS 'perfmon.statement_minute, rolled up to UTC days; what makes less than 0.1 % is summed under id 0.';
+COMMENT ON TABLE perfmon.relation_minute IS
+'Tables and materialized views, one row per interval, packed. Read it through perfmon.tables() and relation_history().';
+COMMENT ON TABLE perfmon.relation_hour IS 'perfmon.relation_minute, rolled up to UTC hours.';
+COMMENT ON TABLE perfmon.relation_day IS 'perfmon.relation_minute, rolled up to UTC days.';
+COMMENT ON TABLE perfmon.index_minute IS 'Indexes, one row per interval, packed. Read it through perfmon.index_history().';
+COMMENT ON TABLE perfmon.index_hour IS 'perfmon.index_minute, rolled up to UTC hours.';
+COMMENT ON TABLE perfmon.index_day IS 'perfmon.index_minute, rolled up to UTC days.';
+COMMENT ON TABLE perfmon.database_minute IS
+'pg_stat_database, one row per interval, packed. Read it through perfmon.databases() and database_history().';
+COMMENT ON TABLE perfmon.database_hour IS 'perfmon.database_minute, rolled up to UTC hours.';
+COMMENT ON TABLE perfmon.database_day IS 'perfmon.database_minute, rolled up to UTC days.';
+COMMENT ON TABLE perfmon.io_minute IS
+'pg_stat_io (PostgreSQL 16 and later), one row per interval, packed; home database only. Read it through perfmon.io_history().';
+COMMENT ON TABLE perfmon.io_hour IS 'perfmon.io_minute, rolled up to UTC hours.';
+COMMENT ON TABLE perfmon.io_day IS 'perfmon.io_minute, rolled up to UTC days.';
+COMMENT ON TABLE perfmon.server_minute IS
+'WAL, checkpoints and the cost of the snapshot itself, one row per snapshot, packed. Read it through perfmon.intervals() and server_history().';
+COMMENT ON TABLE perfmon.server_hour IS 'perfmon.server_minute, rolled up to UTC hours.';
+COMMENT ON TABLE perfmon.server_day IS 'perfmon.server_minute, rolled up to UTC days.';
+
+-- Dictionaries -------------------------------------------------------------------------------------
+
+COMMENT ON TABLE perfmon.statement_entry IS
+'Statements by id: user, queryid, top level or nested. Granted to nobody; the view perfmon.statement shows it.';
+COMMENT ON TABLE perfmon.statement_text IS
+'Statement texts by queryid, kept once. Granted to nobody; the view perfmon.statement shows them to those who may see them.';
+COMMENT ON COLUMN perfmon.statement_text.note IS 'Why there is no text, where there is none.';
+COMMENT ON TABLE perfmon.object IS
+'Names of tables, indexes, databases and kinds of I/O by id. relation: schema, table, kind; index: schema, index, table; database: (empty), name, (empty); io: backend type, object, context.';
+COMMENT ON TABLE perfmon.prior IS
+'The counters as last read, from which the next interval is made. Unlogged: lost by a crash, as the counters are. Not for reading.';
+COMMENT ON TABLE perfmon.chore IS 'Notes of the extension''s own housekeeping. Not for reading.';
+
+-- Views --------------------------------------------------------------------------------------------
+
+COMMENT ON VIEW perfmon.statement IS
+'Statements: join it to statement_history() by source and statement_id. Texts and queryids are shown to members of pg_read_all_stats (by inheritance) and to the statement''s own user, as pg_stat_statements does; else the text is <insufficient privilege> and the queryid NULL.';
+COMMENT ON COLUMN perfmon.statement.statement_id IS 'Small id, unique within the source, never reused.';
+COMMENT ON COLUMN perfmon.statement.toplevel IS 'False for statements run inside others, such as in functions.';
+COMMENT ON COLUMN perfmon.statement.command IS 'Kind of command: SELECT, INSERT, CREATE INDEX, ...';
+COMMENT ON COLUMN perfmon.statement.note IS 'Why there is no text, where there is none.';
+COMMENT ON VIEW perfmon.statement_alias IS
+'Ids of the same statement under two sources, for histories that were restored or copied. Numbers only.';
+COMMENT ON VIEW perfmon.statement_missing IS
+'How many statements of a source have no text (yet). A number only.';
+
+-- Whether it works ---------------------------------------------------------------------------------
+
+COMMENT ON FUNCTION perfmon.status() IS
+'Is it working, and what is missing. One row per item: value in words, state ok, warning or error, and in hint the line that fixes it. Costs are means over the last 24 hours.';
+COMMENT ON FUNCTION perfmon.snapshot() IS
+'Takes one snapshot now and returns its id: the end of its interval in microseconds since 1970-01-01 UTC. Preloaded, a collector takes it and the call waits for its commit. Otherwise it is taken in the caller''s transaction, which must be read committed and not read only (25000, 25006), and fails at once with 55P03 while another one is being taken. Two snapshots make the first interval.';
+COMMENT ON FUNCTION perfmon.grant_reader(text) IS
+'Lets a role read everything but the texts of other users'' statements. Argument: name of the role, as in pg_roles. For the owner of the extension (else 42501); unknown role: 22023. Repeat it after an update of the extension.';
+COMMENT ON FUNCTION perfmon.revoke_reader(text) IS
+'Takes back what perfmon.grant_reader(role) gave. For the owner of the extension (else 42501); unknown role: 22023.';
+
+-- Reading ------------------------------------------------------------------------------------------
+
+COMMENT ON FUNCTION perfmon.report(timestamptz, timestamptz, text, bigint) IS
+'The story of a time window: head, load, top statements with their share of time, tables read most by sequential scans, gaps, settings changed. Arguments: since and until (default: the last hour), format markdown (at most 100 columns wide) or json, source (NULL: this database and those it continues). Says so where there is too little data. Errors: 22023 for arguments that cannot be right.';
+
+COMMENT ON FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint) IS
+'Statements that did most in a time window, largest first. Arguments: since and until (default: the last hour; NULL is the default), order_by one of total_time, mean_time, calls, rows, plan_time, io_time, shared_blks_hit, shared_blks_read, temp_blks_written, wal_bytes; max_rows (NULL: all); source (NULL: this database and those it continues).
+Whole intervals that end in (since, until] are taken, nothing is pro-rated. Times in milliseconds, blocks in server blocks (8 kB), wal in bytes. calls_per_s: calls over the time that the intervals cover. stddev_exec_ms: from the sums of times and squared times; NULL where rounding leaves nothing. share_ratio: of the execution time of all top-level statements; NULL for nested ones. cache_hit_ratio: hits over hits and reads of shared buffers. quality: exact; lower bound (something may be missing); doubtful (the entry may have been evicted and come back). statement_id 0: all statements too small to be kept apart in hours and days.
+Unknown is NULL. Errors: 22023 for arguments that cannot be right. Source: pg_stat_statements.';
+
+COMMENT ON FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint) IS
+'One statement over time, one row per step, for graphs. Arguments: statement_id as in top_statements(); since and until (default: the last hour); step (NULL: one that gives at most 400 points; days and months begin in the session''s time zone, other steps are aligned to 1970-01-01 UTC); source.
+time is the start of the step. An interval counts in the step in which it ends. NULL where nothing is known (a gap), 0 where the statement did not run. Rates divide by the time covered, covered_ratio is its share of the step. active_ratio: execution time over time, that is how many were running on average.
+Errors: 22023 for an unknown statement, a step that is not positive or makes more than 100,000 points.';
+
+COMMENT ON FUNCTION perfmon.load_series(timestamptz, timestamptz, interval, bigint) IS
+'All top-level statements together over time, one row per step, for graphs; reads row totals only, so it is quick over months. Arguments and steps as in statement_series(). active_ratio: execution time over time, that is how many were running on average. nested_exec_ms: time of statements inside others, contained in theirs and never added. NULL in gaps. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.commands(timestamptz, timestamptz, bigint) IS
+'Top-level statements by kind of command, most time first. Arguments: since and until (default: the last hour), source. share_ratio: of all execution time. A statement is slow when its mean is above 100 ms: slow_statements counts them, slow_calls and slow_exec_ms are their calls and time, slow_ratio is their share of the command''s time. Errors: 22023. Source: pg_stat_statements.';
+
+COMMENT ON FUNCTION perfmon.tables(timestamptz, timestamptz, bigint) IS
+'Tables and materialized views used in a time window, by name: scans, rows, writes, sizes. Arguments: since and until (default: the last hour), source. n_live_tup, n_dead_tup, n_mod_since_analyze and sizes are the last known values, everything else is what happened in the window. rows_per_seq_scan: rows read per sequential scan. hot_update_ratio: updates that needed no index entry. dead_ratio: dead over dead and live rows. blks_read and blks_hit include indexes and TOAST. growth_bytes: last less first known total size. Sizes in bytes, read every few minutes. Errors: 22023. Source: pg_stat_all_tables, pg_statio_all_tables, file sizes.';
+
+COMMENT ON FUNCTION perfmon.databases(timestamptz, timestamptz, bigint) IS
+'This database, and in the home database all of them: transactions, rows, blocks, sessions, size. Arguments: since and until (default: the last hour), source. tps: commits and rollbacks per second covered, the collector''s own left out. rollback_ratio and deadlock_ratio: of all transactions. active_ratio: active time over time, that is how many sessions were active on average. Times in milliseconds, sizes in bytes; size and backends are the last known values. Errors: 22023. Source: pg_stat_database.';
+
+COMMENT ON FUNCTION perfmon.intervals(timestamptz, timestamptz, bigint) IS
+'The intervals recorded in a time window, in order: what they cover, how well, and what recording them cost. Arguments: since and until (default: the last hour), source. length_ms: true length by a monotonic clock (wall_clock: by the wall clock only); quiet_ms: of it, time at the start in which nobody used the database. completeness_ratio: execution time of top-level statements over the clients'' active time (active_ms); a statement is counted when it ends, so it may exceed 1. late: more than two intervals long. cpu_ms, wall_ms, wal_bytes, stored_bytes: cost of the snapshot. Where single intervals are no longer kept, hours or days are shown. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.gaps(timestamptz, timestamptz, bigint) IS
+'Gaps that touch a time window, in order. Arguments: since and until (default: the last hour), source. kind: server_down, missed, reset, evicted, standby, disabled or clock. Only server_down says that the server was not there. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.changes(timestamptz, timestamptz, bigint) IS
+'Settings that changed in a time window, in order, with the time at which the change was seen. Arguments: since and until (default: the last hour), source. Settings that only superusers may see are not recorded. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.statement_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval and statement that did something, with every counter of pg_stat_statements. Arguments: since and until (default: the last hour), source. Times in milliseconds, exec_sq_ms2 is the sum of squared execution times in square milliseconds. NULL is unknown, as for counters that this version of the server does not have. Join perfmon.statement on statement_id and source = from_source for names. Errors: 22023.';
+COMMENT ON FUNCTION perfmon.relation_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval and table, with every counter of pg_stat_all_tables and pg_statio_all_tables and its sizes. Arguments: since and until (default: the last hour), source. NULL is unknown. Errors: 22023.';
+COMMENT ON FUNCTION perfmon.index_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval and index, with every counter of pg_stat_all_indexes and pg_statio_all_indexes and its size. Arguments: since and until (default: the last hour), source. NULL is unknown. Errors: 22023.';
+COMMENT ON FUNCTION perfmon.database_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval and database, with every counter of pg_stat_database and its size. Arguments: since and until (default: the last hour), source. Times in milliseconds. NULL is unknown. Errors: 22023.';
+COMMENT ON FUNCTION perfmon.io_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval and kind of I/O, with every counter of pg_stat_io (PostgreSQL 16 and later; home database only). Arguments: since and until (default: the last hour), source. Times in milliseconds. NULL is unknown. Errors: 22023.';
+COMMENT ON FUNCTION perfmon.server_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval with the cluster''s WAL, checkpoint and background writer counters and the fill of pg_stat_statements. Arguments: since and until (default: the last hour), source. Times in milliseconds. NULL is unknown. Errors: 22023.';

@@ -1,0 +1,164 @@
+//! SQL functions that only `make bench-store` uses; compiled in by the feature `bench`, never released.
+//! They multiply history that the collector recorded, through the store's own writer and its own
+//! roll-up, so that a month of it need not be waited for. They must never invent a row from nothing.
+
+use perfmon_core::family::{FAMILIES, Family, Merge};
+use perfmon_core::frame::{Frame, Span};
+use perfmon_core::rollup;
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::prelude::*;
+
+use crate::store::chore::{self, Step};
+use crate::store::period::{DAY_US, Level, floor};
+use crate::store::{history, read, source};
+
+/// Different minutes to draw from, before each is jittered.
+const POOL: usize = 24;
+const MINUTE_US: i64 = 60_000_000;
+/// Microseconds from the Unix epoch to PostgreSQL's.
+const PG_EPOCH_US: i64 = 946_684_800_000_000;
+
+/// A row as the collector stored it.
+struct Recorded {
+    span: Span,
+    frame: Frame,
+}
+
+fn unix_us(at: TimestampWithTimeZone) -> i64 {
+    at.into_inner().saturating_add(PG_EPOCH_US)
+}
+
+/// A small generator: the same jitter in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A value within 20 % of this one; what is small is rounded up or down at random, so that the sum
+    /// stays true.
+    fn jitter(&mut self, value: u64) -> u64 {
+        if value == 0 {
+            return 0;
+        }
+        let random = self.next();
+        // 820 to 1,228 of 1,024.
+        let factor = 820 + (((random & 0xFFFF) * 409) >> 16);
+        let scaled = u128::from(value) * u128::from(factor) + u128::from(random >> 54);
+        u64::try_from(scaled >> 10).unwrap_or(u64::MAX)
+    }
+}
+
+/// The rows of one family that end after `after`.
+fn recorded(family: &'static Family, own: i64, after: i64) -> Vec<Recorded> {
+    let columns: Vec<usize> = (0..family.columns.len()).collect();
+    let mut rows = Vec::new();
+    let segment = (Level::Minute, after, i64::MAX / 2);
+    read::frames(&[own], family, &[segment], &columns, &mut |row| {
+        rows.push(Recorded {
+            span: row.head.span,
+            frame: Frame {
+                family,
+                ids: row.ids.to_vec(),
+                columns: columns.iter().map(|c| row.column(*c).map(<[u64]>::to_vec)).collect(),
+                known: row.head.known,
+                totals: row.head.totals.clone(),
+            },
+        });
+    });
+    rows
+}
+
+fn jittered(original: &Frame, random: &mut Random) -> Frame {
+    let mut frame = original.clone();
+    for (column, how) in frame.columns.iter_mut().zip(original.family.columns) {
+        if how.merge == Merge::Sum {
+            for value in column.iter_mut().flatten() {
+                *value = random.jitter(*value);
+            }
+        }
+    }
+    // Totals of a family without such columns of its own stay as they were.
+    for (total, name) in frame.totals.iter_mut().zip(original.family.totals) {
+        let stem = name.trim_start_matches("total_");
+        let column = original.family.position(stem);
+        if let (Some(_), Some(values)) = (&total, column.and_then(|c| frame.columns[c].as_ref())) {
+            let sum = values.iter().fold(0_u64, |sum, value| sum.saturating_add(*value));
+            *total = i64::try_from(sum).ok();
+        }
+    }
+    frame
+}
+
+/// Makes the tables for so many days before a time, so that several sessions can fill them at once.
+#[pg_extern(schema = "perfmon")]
+fn bench_prepare(before: TimestampWithTimeZone, days: i32) {
+    let Some(own) = source::own() else { return };
+    let before = unix_us(before);
+    for day in (0..=days).rev().step_by(7) {
+        for (number, family) in FAMILIES.iter().enumerate() {
+            // A family's tables are made with its first row.
+            if history::table_oid(&format!("{}_minute_s{own:016x}", family.name)).is_none() {
+                continue;
+            }
+            chore::run_step(Step::Prepare(number), before - i64::from(day) * DAY_US);
+        }
+    }
+}
+
+/// Rows to draw from: each is the sum of `parts` recorded rows chosen at random, as a minute is of
+/// shorter intervals.
+fn minutes(rows: &[Recorded], parts: i32, random: &mut Random) -> Vec<(Span, Frame)> {
+    let Some(first) = rows.first() else { return Vec::new() };
+    let one = |random: &mut Random| {
+        let row = &rows[(random.next() % rows.len() as u64) as usize];
+        (row.span, row.frame.clone())
+    };
+    let sum = |random: &mut Random| {
+        let chosen: Vec<(Span, Frame)> = (0..parts.max(1)).map(|_| one(random)).collect();
+        rollup::merge(first.frame.family, &chosen, first.span.until, None)
+    };
+    (0..POOL).filter_map(|_| sum(random)).collect()
+}
+
+/// Repeats what was recorded after `before` for the minutes of one of the `days` days that end there
+/// (1 is the first of them), each the sum of `parts` recorded rows; returns the number of statement rows.
+#[pg_extern(schema = "perfmon")]
+fn bench_fill(before: TimestampWithTimeZone, day: i32, days: i32, parts: i32) -> i32 {
+    let Some(own) = source::own() else { return 0 };
+    let before = floor(unix_us(before), MINUTE_US);
+    let first = before - i64::from(days - day + 1) * DAY_US;
+    let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ (day as u64) << 32);
+    let mut written = 0;
+    for family in FAMILIES {
+        let rows = minutes(&recorded(family, own, before), parts, &mut random);
+        for minute in (0..DAY_US / MINUTE_US).filter(|_| !rows.is_empty()) {
+            pgrx::check_for_interrupts!();
+            let (span, frame) = &rows[(random.next() % rows.len() as u64) as usize];
+            let until = first + (minute + 1) * MINUTE_US;
+            let since = until - MINUTE_US;
+            let span = Span { since, until, length_us: MINUTE_US, quiet_us: 0, flags: 0, ..*span };
+            history::append(Level::Minute, own, &span, &jittered(frame, &mut random));
+            written += i32::from(family.name == "statement");
+        }
+    }
+    written
+}
+
+/// Does up to `most` steps of the store's own roll-up as if it were `at`; returns how many were done.
+#[pg_extern(schema = "perfmon")]
+fn bench_roll_up(at: TimestampWithTimeZone, most: i32) -> i32 {
+    let at = unix_us(at);
+    for done in 0..most {
+        pgrx::check_for_interrupts!();
+        match chore::maintenance_due(at, MINUTE_US) {
+            Some(step @ (Step::Prepare(_) | Step::RollUp(..))) => chore::run_step(step, at),
+            _ => return done,
+        }
+    }
+    most
+}

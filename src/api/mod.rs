@@ -1,0 +1,22 @@
+//! What SQL can call. Each function checks its arguments, asks a room, and returns rows; judgement and
+//! arithmetic live in the core crate. Nothing may depend on this room.
+
+mod access;
+mod args;
+#[cfg(feature = "bench")]
+mod bench;
+mod checks;
+mod commands;
+mod history;
+mod names;
+mod objects;
+mod plan;
+mod query;
+mod report;
+mod rows;
+mod series;
+mod snapshot;
+mod statements;
+mod status;
+mod times;
+mod words;

@@ -1,0 +1,361 @@
+//! `statement_series` and `load_series`: the same over time, in steps, for graphs.
+
+use perfmon_core::ask;
+use perfmon_core::family::STATEMENT;
+use perfmon_core::series::{self, Series};
+use perfmon_core::tally::Who;
+use perfmon_core::window;
+use pgrx::datum::Interval;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::args::{Scope, Stamp};
+use super::names;
+use super::plan::{Kept, coarsest_for};
+use super::query;
+use super::rows::{Cell, Sink};
+use super::statements::{ms, part, per_s, positions, quality, ratio};
+use super::times::total;
+use crate::error::Error;
+use crate::store::read;
+
+/// Edges of the buckets: aligned to the UTC epoch, or, for steps of days and months, to the session's
+/// time zone.
+fn edges(scope: &Scope, step: Option<Interval>, kept: &Kept) -> Result<Vec<i64>, Error> {
+    let step = match step {
+        Some(step) => {
+            let given =
+                ask::Step { months: step.months(), days: step.days(), micros: step.micros() };
+            ask::step(given, scope.since, scope.until)?
+        }
+        None => default_step(scope, kept),
+    };
+    if step.months == 0 && step.days == 0 {
+        return Ok(series::edges(scope.since, scope.until, step.micros));
+    }
+    calendar_edges(scope, step)
+}
+
+fn default_step(scope: &Scope, kept: &Kept) -> ask::Step {
+    let us = window::default_step(scope.since, scope.until).max(kept.finest(scope).step_us());
+    if us % window::DAY_US == 0 {
+        return ask::Step {
+            months: 0,
+            days: i32::try_from(us / window::DAY_US).unwrap_or(1),
+            micros: 0,
+        };
+    }
+    ask::Step { months: 0, days: 0, micros: us }
+}
+
+/// Days count from a Monday, months from a January.
+fn calendar_edges(scope: &Scope, step: ask::Step) -> Result<Vec<i64>, Error> {
+    let (query, n) = if step.months > 0 {
+        (
+            "WITH first (local) AS (
+              SELECT pg_catalog.date_trunc('month', $1::pg_catalog.timestamp)
+          ), start (at) AS (
+              SELECT f.local OPERATOR(pg_catalog.-) pg_catalog.make_interval(months =>
+                  ((EXTRACT(YEAR FROM f.local)::pg_catalog.int4
+                      OPERATOR(pg_catalog.*) 12
+                      OPERATOR(pg_catalog.+) EXTRACT(MONTH FROM f.local)::pg_catalog.int4
+                      OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.%) $3))
+              FROM first f
+          )
+          SELECT e.at::pg_catalog.timestamptz
+          FROM start s, pg_catalog.generate_series(s.at,
+              $2::pg_catalog.timestamp OPERATOR(pg_catalog.+)
+                  pg_catalog.make_interval(months => $3),
+              pg_catalog.make_interval(months => $3)) AS e (at)
+          ORDER BY 1",
+            step.months,
+        )
+    } else {
+        ("WITH first (local) AS (SELECT $1::pg_catalog.timestamp::pg_catalog.date), start (at) AS (
+              SELECT f.local OPERATOR(pg_catalog.-)
+                  ((f.local OPERATOR(pg_catalog.-) '0001-01-01'::pg_catalog.date)
+                      OPERATOR(pg_catalog.%) $3)
+              FROM first f
+          )
+          SELECT e.at::pg_catalog.timestamptz
+          FROM start s, pg_catalog.generate_series(s.at::pg_catalog.timestamp,
+              $2::pg_catalog.timestamp OPERATOR(pg_catalog.+)
+                  pg_catalog.make_interval(days => $3),
+              pg_catalog.make_interval(days => $3)) AS e (at)
+          ORDER BY 1", step.days)
+    };
+    let rows = query::rows(query, &[query::time(scope.since), query::time(scope.until), n.into()])?;
+    let mut edges: Vec<i64> = rows.iter().filter_map(|row| row.first()?.int()).collect();
+    edges.dedup();
+    // One edge at or after the end is enough.
+    let enough = edges.partition_point(|edge| *edge < scope.until) + 1;
+    edges.truncate(enough);
+    Ok(edges)
+}
+
+/// A later row may tell that the end of the window was quiet.
+fn cover_end(scope: &Scope, series: &mut Series) -> Result<(), Error> {
+    let rows = query::rows(
+        "SELECT r.since, r.until, r.length_us, r.quiet_us
+         FROM perfmon.statement_minute r
+         WHERE r.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND r.until OPERATOR(pg_catalog.>) $2 AND r.since OPERATOR(pg_catalog.<) $2
+             AND r.quiet_us OPERATOR(pg_catalog.>) 0
+         ORDER BY r.until LIMIT 1",
+        &[scope.sources.clone().into(), query::time(scope.until)],
+    )?;
+    for row in rows {
+        let of = |i: usize| row.get(i).and_then(Cell::int);
+        let (Some(since), Some(length), Some(quiet)) = (of(0), of(2), of(3)) else { continue };
+        // The row itself lies outside: only its quiet part up to the window's end counts.
+        let quiet = quiet.min(scope.until.saturating_sub(since));
+        series.cover(since, i64::MAX, length, quiet);
+    }
+    Ok(())
+}
+
+/// The worst quality in each bucket.
+struct Worst(Vec<Option<u64>>);
+
+impl Worst {
+    fn note(&mut self, series: &Series, until: i64, value: Option<u64>) {
+        if let (Some(bucket), Some(value)) = (series.bucket_of(until), value)
+            && let Some(slot) = self.0.get_mut(bucket)
+        {
+            *slot = Some(slot.map_or(value, |old| old.max(value)));
+        }
+    }
+
+    fn cell(&self, series: &Series, bucket: usize) -> Cell {
+        if series.covered_us(bucket) == 0 {
+            return Cell::Null;
+        }
+        quality(Some(self.0.get(bucket).copied().flatten().unwrap_or(0)))
+    }
+}
+
+/// Columns of a statement's series, in the order in which they are summed. Each is fetched from every
+/// row of the window, so only what graphs show is here; statement_history() has them all.
+const SHOWN: [&str; 11] = [
+    "calls",
+    "exec_us",
+    "rows",
+    "plan_us",
+    "shared_blks_hit",
+    "shared_blks_read",
+    "shared_blk_read_us",
+    "shared_blk_write_us",
+    "temp_blks_written",
+    "wal_bytes",
+    "quality",
+];
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.statement_series(
+    statement_id int,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    active_ratio float8,
+    rows bigint,
+    total_plan_ms float8,
+    shared_blks_hit bigint,
+    shared_blks_read bigint,
+    cache_hit_ratio float8,
+    blk_read_ms float8,
+    blk_write_ms float8,
+    temp_blks_written bigint,
+    wal_bytes bigint,
+    quality text,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn statement_series(
+    statement_id: Option<i32>,
+    since: Stamp,
+    until: Stamp,
+    step: Option<Interval>,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let scope = Scope::check(since, until, source)?;
+    let mut sink = Sink::open(fcinfo);
+    let objects = known_statement(&scope, statement_id)?;
+    if !scope.has_history_or_notice()? {
+        return Ok(());
+    }
+    let kept = Kept::of(&STATEMENT, &scope);
+    let edges = edges(&scope, step, &kept)?;
+    let segments = kept.segments(&scope, coarsest_for(&edges));
+    let columns = positions(&SHOWN);
+    let mut series = Series::new(edges, SHOWN.len() - 1);
+    let mut worst = Worst(vec![None; series.len()]);
+    read::series_of(&objects, &STATEMENT, &segments, &columns, &mut |point| {
+        let span = point.head.span;
+        series.cover(span.since, span.until, span.length_us, span.quiet_us);
+        for (column, value) in point.values.iter().enumerate().take(SHOWN.len() - 1) {
+            series.add(column, span.until, *value);
+        }
+        worst.note(&series, span.until, point.values.last().copied().flatten());
+    });
+    cover_end(&scope, &mut series)?;
+    for bucket in 0..series.len() {
+        sink.put(statement_point(&series, &worst, bucket))?;
+    }
+    Ok(())
+}
+
+fn statement_point(series: &Series, worst: &Worst, bucket: usize) -> [Cell; 17] {
+    let v = |name: &str| {
+        SHOWN.iter().position(|shown| *shown == name).and_then(|i| series.sum(i, bucket))
+    };
+    let covered = series.covered_us(bucket);
+    [
+        Cell::Time(series.time(bucket)),
+        v("calls").into(),
+        per_s(v("calls"), covered).into(),
+        ms(v("exec_us")).into(),
+        ratio(v("exec_us"), v("calls")).map(|us| us / 1000.0).into(),
+        per_s(v("exec_us"), covered).map(|us| us / 1e6).into(),
+        v("rows").into(),
+        ms(v("plan_us")).into(),
+        v("shared_blks_hit").into(),
+        v("shared_blks_read").into(),
+        part(v("shared_blks_hit"), v("shared_blks_read")).into(),
+        ms(v("shared_blk_read_us")).into(),
+        ms(v("shared_blk_write_us")).into(),
+        v("temp_blks_written").into(),
+        v("wal_bytes").into(),
+        worst.cell(series, bucket),
+        series.covered_ratio(bucket).into(),
+    ]
+}
+
+/// The statement under every source in the scope.
+fn known_statement(scope: &Scope, statement_id: Option<i32>) -> Result<Vec<Who>, Error> {
+    let unknown = |id: String| {
+        Error::argument("unknown statement")
+            .detail(format!("There is no statement {id} in this history."))
+            .hint("perfmon.top_statements() and the view perfmon.statement list the ids.")
+    };
+    let Some(id) = statement_id else { return Err(unknown("NULL".to_owned())) };
+    let (Ok(id_u32), Some(newest)) = (u32::try_from(id), scope.sources.first().copied()) else {
+        return Err(unknown(id.to_string()));
+    };
+    if id_u32 == 0 {
+        return Ok(scope.sources.iter().map(|source| (*source, 0)).collect());
+    }
+    let found = query::row(
+        "SELECT true FROM perfmon.statement s
+         WHERE s.source OPERATOR(pg_catalog.=) $1 AND s.statement_id OPERATOR(pg_catalog.=) $2",
+        &[newest.into(), id.into()],
+    )?;
+    if found.is_none() {
+        return Err(unknown(id.to_string()));
+    }
+    let mut all = vec![(newest, id_u32)];
+    let aliases = names::successors(&scope.sources)?;
+    all.extend(aliases.into_iter().filter(|(_, new)| *new == (newest, id_u32)).map(|(old, _)| old));
+    Ok(all)
+}
+
+/// Row totals of the load series, in the order in which [`load_point`] takes them.
+const TOTALS: [&str; 6] = [
+    "total_calls",
+    "total_exec_us",
+    "total_rows",
+    "total_blks_read",
+    "total_wal_bytes",
+    "nested_exec_us",
+];
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.load_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    active_ratio float8,
+    nested_exec_ms float8,
+    rows bigint,
+    rows_per_s float8,
+    shared_blks_read bigint,
+    wal_bytes bigint,
+    wal_bytes_per_s float8,
+    quality text,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn load_series(
+    since: Stamp,
+    until: Stamp,
+    step: Option<Interval>,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let scope = Scope::check(since, until, source)?;
+    let mut sink = Sink::open(fcinfo);
+    if !scope.has_history_or_notice()? {
+        return Ok(());
+    }
+    let kept = Kept::of(&STATEMENT, &scope);
+    let edges = edges(&scope, step, &kept)?;
+    let segments = kept.segments(&scope, coarsest_for(&edges));
+    let mut series = Series::new(edges, TOTALS.len());
+    let mut worst = Worst(vec![None; series.len()]);
+    read::frames(&scope.sources, &STATEMENT, &segments, &[], &mut |row| {
+        let span = row.head.span;
+        series.cover(span.since, span.until, span.length_us, span.quiet_us);
+        for (column, name) in TOTALS.iter().enumerate() {
+            series.add(column, span.until, total(&STATEMENT, row.head, name));
+        }
+        worst.note(&series, span.until, Some(span.quality as u64));
+    });
+    cover_end(&scope, &mut series)?;
+    for bucket in 0..series.len() {
+        sink.put(load_point(&series, &worst, bucket))?;
+    }
+    Ok(())
+}
+
+fn load_point(series: &Series, worst: &Worst, bucket: usize) -> [Cell; 14] {
+    let covered = series.covered_us(bucket);
+    let [calls, exec_us, rows, blks_read, wal_bytes, nested_us] =
+        std::array::from_fn(|column| series.sum(column, bucket));
+    [
+        Cell::Time(series.time(bucket)),
+        calls.into(),
+        per_s(calls, covered).into(),
+        ms(exec_us).into(),
+        ratio(exec_us, calls).map(|us| us / 1000.0).into(),
+        per_s(exec_us, covered).map(|us| us / 1e6).into(),
+        ms(nested_us).into(),
+        rows.into(),
+        per_s(rows, covered).into(),
+        blks_read.into(),
+        wal_bytes.into(),
+        per_s(wal_bytes, covered).into(),
+        worst.cell(series, bucket),
+        series.covered_ratio(bucket).into(),
+    ]
+}

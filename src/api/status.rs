@@ -1,0 +1,472 @@
+//! `status`: whether it works, what is missing, and the line that fixes it. Each item looks at one
+//! thing; it must never fail because one of them is out of order.
+
+use perfmon_core::family::SERVER;
+use perfmon_core::tally::add_known;
+use perfmon_core::window::Level;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::args::{Scope, now, show_time};
+use super::plan::Kept;
+use super::query;
+use super::rows::{Cell, Sink};
+use super::statements::ratio;
+use super::times::total;
+use super::words::Raw;
+use crate::error::Error;
+use crate::pg::{catalog, session};
+use crate::store::read;
+use crate::worker::board::State as Seen;
+use crate::worker::status::{self, Status};
+use crate::worker::visit::LIBRARY_VERSION;
+use crate::{settings, store};
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// Completeness below which a good part of the load is missing from the statements.
+const INCOMPLETE: f64 = 0.8;
+/// Active time below which completeness says nothing.
+const IDLE_US: u64 = 10_000_000;
+
+/// Whether the library was preloaded, so that a launcher can exist.
+pub(super) fn preloaded() -> bool {
+    crate::worker::board::exists()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    Warning,
+    Error,
+}
+
+/// One line of the status.
+struct Item {
+    item: &'static str,
+    value: String,
+    state: State,
+    hint: Option<String>,
+}
+
+impl Item {
+    fn ok(item: &'static str, value: impl Into<String>) -> Self {
+        Self { item, value: value.into(), state: State::Ok, hint: None }
+    }
+
+    fn warning(item: &'static str, value: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { item, value: value.into(), state: State::Warning, hint: Some(hint.into()) }
+    }
+
+    fn error(item: &'static str, value: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { item, value: value.into(), state: State::Error, hint: Some(hint.into()) }
+    }
+
+    fn cells(self) -> [Cell; 4] {
+        let state = match self.state {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Error => "error",
+        };
+        let hint = self.hint.as_deref().map(Raw::from);
+        [self.item.into(), self.value.as_str().into(), state.into(), hint.into()]
+    }
+}
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.status() RETURNS TABLE (
+    item text,
+    value text,
+    state text,
+    hint text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn status(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    let mut sink = Sink::open(fcinfo);
+    for item in items()? {
+        sink.put(item.cells())?;
+    }
+    Ok(())
+}
+
+fn items() -> Result<Vec<Item>, Error> {
+    let worker = status::read();
+    let now = now();
+    let scope = Scope {
+        since: now.saturating_sub(DAY_US),
+        until: now,
+        sources: store::source::lineage(None),
+    };
+    let day = Day::read(&scope);
+    let mut items = vec![version()?, library(&worker)];
+    items.extend([launcher(&worker), schedule(), collector(&worker)].into_iter().flatten());
+    items.push(statements()?);
+    items.push(last_snapshot(&worker, &scope)?);
+    items.push(gaps(&scope)?);
+    items.push(day.completeness());
+    items.extend(texts(&scope)?);
+    items.push(disk());
+    items.push(day.cost());
+    items.extend(home(&worker));
+    Ok(items)
+}
+
+fn version() -> Result<Item, Error> {
+    let installed = query::value(
+        "SELECT e.extversion FROM pg_catalog.pg_extension e
+         WHERE e.extname OPERATOR(pg_catalog.=) 'pg_perfmon'",
+        &[],
+    )?;
+    let installed = installed.text().unwrap_or_default();
+    if installed == LIBRARY_VERSION {
+        return Ok(Item::ok("version", installed));
+    }
+    Ok(Item::error(
+        "version",
+        format!("library {LIBRARY_VERSION}, SQL objects {installed}"),
+        "ALTER EXTENSION pg_perfmon UPDATE; or restart the server if the library is the older.",
+    ))
+}
+
+fn library(worker: &Status) -> Item {
+    if worker.preloaded {
+        return Item::ok("preloaded", "yes");
+    }
+    let libraries = session::get("shared_preload_libraries").unwrap_or_default();
+    let list = if libraries.is_empty() {
+        "pg_stat_statements,pg_perfmon".to_owned()
+    } else {
+        format!("{libraries},pg_perfmon")
+    };
+    Item::warning(
+        "preloaded",
+        "no: snapshots are taken only when perfmon.snapshot() is called",
+        format!(
+            "In postgresql.conf: shared_preload_libraries = '{list}', then restart the server."
+        ),
+    )
+}
+
+fn launcher(worker: &Status) -> Option<Item> {
+    if !worker.preloaded {
+        return None;
+    }
+    Some(match worker.launcher {
+        Some(pid) => Item::ok("launcher", format!("running, process {pid}")),
+        None if session::in_recovery() => {
+            Item::ok("launcher", "not running: this is a standby; it starts upon promotion")
+        }
+        None => Item::error(
+            "launcher",
+            "not running",
+            "It is started again within seconds. If not, see the server log and raise max_worker_processes.",
+        ),
+    })
+}
+
+fn schedule() -> Option<Item> {
+    let seconds = settings::snapshot_interval_us() / 1_000_000;
+    if settings::enabled() {
+        return Some(Item::ok("interval", format!("{seconds} s")));
+    }
+    Some(Item::warning(
+        "interval",
+        "scheduled snapshots are off",
+        "ALTER SYSTEM SET pg_perfmon.enabled = on; SELECT pg_reload_conf();",
+    ))
+}
+
+fn collector(worker: &Status) -> Option<Item> {
+    if !worker.preloaded || session::in_recovery() {
+        return None;
+    }
+    if worker.starved {
+        return Some(Item::error(
+            "collector",
+            "cannot be started: no background worker is free",
+            "ALTER SYSTEM SET max_worker_processes = (more); then restart the server.",
+        ));
+    }
+    let Some(slot) = worker.slot else {
+        return Some(Item::ok("collector", "has not visited this database yet"));
+    };
+    Some(match (slot.state, slot.message()) {
+        (Seen::Mismatch, message) => Item::error(
+            "collector",
+            message.unwrap_or_else(|| "library and SQL objects differ".to_owned()),
+            "ALTER EXTENSION pg_perfmon UPDATE;",
+        ),
+        (_, Some(message)) if slot.failed => Item::error(
+            "collector",
+            format!("failed {} times in a row: {message}", slot.failures),
+            "It tries again, less and less often. See the server log.",
+        ),
+        (_, Some(message)) => Item::warning(
+            "collector",
+            message,
+            "Part of the last snapshot is missing; see the server log.",
+        ),
+        (_, None) if slot.running => Item::ok("collector", "at work"),
+        (_, None) => Item::ok("collector", "works"),
+    })
+}
+
+/// pg_stat_statements: the library, the extension, and the settings that silence it.
+fn statements() -> Result<Item, Error> {
+    let name = "pg_stat_statements";
+    if session::get("pg_stat_statements.max").is_none() {
+        return Ok(Item::error(
+            name,
+            "not preloaded: statements are not counted",
+            "In postgresql.conf: add pg_stat_statements to shared_preload_libraries, then restart the server.",
+        ));
+    }
+    if catalog::extension(c"pg_stat_statements").is_none() {
+        return Ok(Item::error(
+            name,
+            "not installed in this database",
+            "CREATE EXTENSION pg_stat_statements;",
+        ));
+    }
+    if session::get("compute_query_id").as_deref() == Some("off") {
+        return Ok(Item::error(
+            name,
+            "compute_query_id is off: statements are not counted",
+            "ALTER SYSTEM SET compute_query_id = auto; SELECT pg_reload_conf();",
+        ));
+    }
+    if session::get("pg_stat_statements.track").as_deref() == Some("none") {
+        return Ok(Item::warning(
+            name,
+            "tracks nothing in this session",
+            "ALTER SYSTEM SET pg_stat_statements.track = 'top'; SELECT pg_reload_conf();",
+        ));
+    }
+    Ok(Item::ok(name, "works"))
+}
+
+fn last_snapshot(worker: &Status, scope: &Scope) -> Result<Item, Error> {
+    let stored = query::value(
+        "SELECT r.until FROM perfmon.server_minute r
+         WHERE r.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND r.until OPERATOR(pg_catalog.>) $2
+         ORDER BY r.until DESC LIMIT 1",
+        &[scope.sources.clone().into(), query::time(scope.since)],
+    )?;
+    let known = worker.slot.map(|slot| slot.snapshot_id).filter(|id| *id > 0);
+    let Some(last) = stored.int().max(known) else {
+        return Ok(Item::warning(
+            "last snapshot",
+            "none within a day",
+            "SELECT perfmon.snapshot(); two calls make the first interval.",
+        ));
+    };
+    let age = scope.until.saturating_sub(last).max(0) / 1_000_000;
+    let value = format!("{} ({age} s ago)", show_time(last));
+    let quiet_until = worker.slot.map_or(0, |slot| slot.quiet_until);
+    let known_until = last.max(quiet_until);
+    let patience = 3 * settings::snapshot_interval_us();
+    if !worker.preloaded || !settings::enabled() || session::in_recovery() {
+        return Ok(Item::ok("last snapshot", value));
+    }
+    if scope.until.saturating_sub(known_until) > patience {
+        return Ok(Item::warning(
+            "last snapshot",
+            value,
+            "It is late. SELECT perfmon.snapshot(); says why if it cannot be taken.",
+        ));
+    }
+    if quiet_until > last {
+        return Ok(Item::ok("last snapshot", format!("{value}; nobody used the database since")));
+    }
+    Ok(Item::ok("last snapshot", value))
+}
+
+fn gaps(scope: &Scope) -> Result<Item, Error> {
+    let rows = query::rows(
+        // What several subjects missed at the same time is one gap.
+        "SELECT d.kind, pg_catalog.count(*),
+             pg_catalog.sum(EXTRACT(EPOCH FROM pg_catalog.upper(d.gap)
+                 OPERATOR(pg_catalog.-) pg_catalog.lower(d.gap)))::pg_catalog.float8
+         FROM (
+             SELECT g.kind, pg_catalog.unnest(pg_catalog.range_agg(
+                 pg_catalog.tstzrange(g.since, g.until, '[]'))) AS gap
+             FROM perfmon.gap g
+             WHERE g.source OPERATOR(pg_catalog.=) ANY ($1)
+                 AND g.until OPERATOR(pg_catalog.>) $2 AND g.since OPERATOR(pg_catalog.<) $3
+             GROUP BY g.kind) d
+         GROUP BY d.kind ORDER BY d.kind",
+        &[scope.sources.clone().into(), query::time(scope.since), query::time(scope.until)],
+    )?;
+    if rows.is_empty() {
+        return Ok(Item::ok("gaps in 24 hours", "none"));
+    }
+    let kinds: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let kind = row.first().and_then(Cell::text).unwrap_or_default();
+            let count = row.get(1).and_then(Cell::int).unwrap_or(0);
+            let seconds = row.get(2).and_then(Cell::float).unwrap_or(0.0);
+            format!("{kind}: {count} ({seconds:.0} s)")
+        })
+        .collect();
+    Ok(Item::warning(
+        "gaps in 24 hours",
+        kinds.join(", "),
+        "SELECT * FROM perfmon.gaps(now() - interval '1 day');",
+    ))
+}
+
+/// What the intervals of one day say about themselves.
+#[derive(Debug, Default)]
+struct Day {
+    snapshots: u64,
+    active_us: Option<i64>,
+    covered_us: Option<i64>,
+    /// Times that pg_stat_statements evicted entries.
+    evicted: Option<u64>,
+    cpu_us: Option<i64>,
+    wall_us: Option<i64>,
+    wal_bytes: Option<i64>,
+    stored_bytes: Option<i64>,
+}
+
+impl Day {
+    fn read(scope: &Scope) -> Self {
+        let mut day = Self::default();
+        if scope.sources.is_empty() {
+            return day;
+        }
+        let segments = Kept::of(&SERVER, scope).segments(scope, Level::Hour);
+        let evictions: Vec<usize> = SERVER.position("statement_deallocs").into_iter().collect();
+        read::frames(&scope.sources, &SERVER, &segments, &evictions, &mut |row| {
+            if let Some(times) = row.column(0).and_then(|values| values.first()) {
+                day.evicted = Some(day.evicted.unwrap_or(0).saturating_add(*times));
+            }
+            let of = |name: &str| {
+                total(&SERVER, row.head, name).and_then(|value| i64::try_from(value).ok())
+            };
+            day.snapshots += total(&SERVER, row.head, "snapshots").unwrap_or(1);
+            // Both or neither, else the ratio would compare different times.
+            if let (Some(active), Some(covered)) = (of("active_us"), of("covered_exec_us")) {
+                add_known(&mut day.active_us, Some(active));
+                add_known(&mut day.covered_us, Some(covered));
+            }
+            add_known(&mut day.cpu_us, of("visit_cpu_us"));
+            add_known(&mut day.wall_us, of("visit_wall_us"));
+            add_known(&mut day.wal_bytes, of("visit_wal_bytes"));
+            add_known(&mut day.stored_bytes, of("stored_bytes"));
+        });
+        day
+    }
+
+    fn completeness(&self) -> Item {
+        let name = "completeness in 24 hours";
+        let unsigned = |v: Option<i64>| v.and_then(|v| u64::try_from(v).ok());
+        let active = unsigned(self.active_us);
+        match ratio(unsigned(self.covered_us), active) {
+            None => Item::ok(name, "unknown"),
+            // What is missing is time outside of statements, unless entries were evicted.
+            Some(ratio)
+                if ratio < INCOMPLETE
+                    && active.unwrap_or(0) > IDLE_US
+                    && self.evicted.unwrap_or(0) > 0 =>
+            {
+                Item::warning(
+                    name,
+                    format!(
+                        "{:.1} % of the clients' active time is in recorded statements, and entries were evicted {} times",
+                        ratio * 100.0,
+                        self.evicted.unwrap_or(0)
+                    ),
+                    "Raise pg_stat_statements.max and restart the server.",
+                )
+            }
+            Some(ratio) => Item::ok(
+                name,
+                format!(
+                    "{:.1} % of the clients' active time is in recorded statements",
+                    ratio * 100.0
+                ),
+            ),
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn cost(&self) -> Item {
+        let name = "own cost per snapshot";
+        if self.snapshots == 0 {
+            return Item::ok(name, "unknown");
+        }
+        let n = self.snapshots as f64;
+        let mean = |sum: Option<i64>, unit: f64| {
+            sum.map_or_else(|| "unknown".to_owned(), |v| format!("{:.1}", v as f64 / unit / n))
+        };
+        Item::ok(
+            name,
+            format!(
+                "{} ms CPU, {} ms wall, {} kB WAL, {} kB stored (mean of {} in 24 hours)",
+                mean(self.cpu_us, 1000.0),
+                mean(self.wall_us, 1000.0),
+                mean(self.wal_bytes, 1024.0),
+                mean(self.stored_bytes, 1024.0),
+                self.snapshots
+            ),
+        )
+    }
+}
+
+fn texts(scope: &Scope) -> Result<Option<Item>, Error> {
+    let Some(newest) = scope.sources.first().copied() else { return Ok(None) };
+    let missing = query::value(
+        "SELECT m.statements FROM perfmon.statement_missing m
+         WHERE m.source OPERATOR(pg_catalog.=) $1",
+        &[newest.into()],
+    )?;
+    Ok(Some(match missing.int().unwrap_or(0) {
+        0 => Item::ok("statement texts", "all there"),
+        n => Item::ok(
+            "statement texts",
+            format!("{n} missing: read with a later snapshot, or evicted before they could be"),
+        ),
+    }))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn disk() -> Item {
+    let (used, most) = (store::size::store_bytes(), settings::max_size_bytes());
+    let mb = |bytes: i64| bytes as f64 / f64::from(1 << 20);
+    let value = format!("{:.1} MB of at most {:.0} MB", mb(used), mb(most));
+    if store::retain::is_squeezed() {
+        return Item::warning(
+            "disk",
+            format!(
+                "{value}; nothing is left to drop, so rows keep the 500 largest statements by name"
+            ),
+            "ALTER SYSTEM SET pg_perfmon.max_size = '...' to keep all of them.",
+        );
+    }
+    if used > most {
+        return Item::warning(
+            "disk",
+            value,
+            "Oldest rows go first; ALTER SYSTEM SET pg_perfmon.max_size = '...' to keep more.",
+        );
+    }
+    Item::ok("disk", value)
+}
+
+/// What belongs to the whole cluster is kept in one database.
+fn home(worker: &Status) -> Option<Item> {
+    let slot = worker.slot?;
+    let value = if slot.home {
+        "here: WAL, checkpoints, I/O and all databases are recorded in this database".to_owned()
+    } else {
+        "another database records I/O and all databases; see pg_perfmon.database".to_owned()
+    };
+    Some(Item::ok("home database", format!("{value} ({} watched)", worker.watched)))
+}

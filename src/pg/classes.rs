@@ -1,0 +1,147 @@
+//! The tables and indexes of this database, by a scan of two catalogs, and the sizes of their files,
+//! by the file system. It must never open a relation of a user, so no lock of a user is waited for.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+
+use super::fmgr;
+
+/// What a row of pg_class says about a relation that has storage of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Class {
+    pub(crate) oid: u32,
+    pub(crate) name: Rc<str>,
+    pub(crate) schema: u32,
+    pub(crate) kind: Storage,
+    /// In the system's own database, shared by all others.
+    pub(crate) shared: bool,
+    /// The TOAST table, or 0.
+    pub(crate) toast: u32,
+    /// 0 is this database's default.
+    pub(crate) tablespace: u32,
+    /// 0 is a catalog whose file is kept elsewhere.
+    pub(crate) file: u32,
+}
+
+/// Kinds of relations that have storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storage {
+    Table,
+    MaterializedView,
+    Toast,
+    Index,
+}
+
+impl Storage {
+    fn of(kind: std::ffi::c_char) -> Option<Self> {
+        match kind as u8 {
+            pg_sys::RELKIND_RELATION => Some(Self::Table),
+            pg_sys::RELKIND_MATVIEW => Some(Self::MaterializedView),
+            pg_sys::RELKIND_TOASTVALUE => Some(Self::Toast),
+            pg_sys::RELKIND_INDEX => Some(Self::Index),
+            _ => None,
+        }
+    }
+}
+
+/// All relations with storage, temporary ones left out: they belong to one session.
+pub(crate) fn classes() -> Vec<Class> {
+    let mut found = Vec::new();
+    scan(pg_sys::RelationRelationId, |tuple| {
+        // SAFETY: the fixed part of a row of pg_class.
+        let row = unsafe { &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>() };
+        let temporary = row.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP;
+        if let Some(kind) = Storage::of(row.relkind)
+            && !temporary
+        {
+            found.push(Class {
+                oid: row.oid.to_u32(),
+                name: fmgr::name_of(&row.relname).into(),
+                schema: row.relnamespace.to_u32(),
+                kind,
+                shared: row.relisshared,
+                toast: row.reltoastrelid.to_u32(),
+                tablespace: row.reltablespace.to_u32(),
+                file: row.relfilenode.to_u32(),
+            });
+        }
+    });
+    found
+}
+
+/// The table of each index.
+pub(crate) fn index_owners() -> HashMap<u32, u32> {
+    let mut found = HashMap::new();
+    scan(pg_sys::IndexRelationId, |tuple| {
+        // SAFETY: the fixed part of a row of pg_index.
+        let row = unsafe { &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>() };
+        found.insert(row.indexrelid.to_u32(), row.indrelid.to_u32());
+    });
+    found
+}
+
+/// Hands every row of a system catalog to `row`, which must not keep it.
+fn scan(catalog: pg_sys::Oid, mut row: impl FnMut(pg_sys::HeapTuple)) {
+    let share = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    // SAFETY: a catalog scan in the caller's transaction, under the lock that every query takes; on an
+    // error the transaction gives lock and scan back.
+    unsafe {
+        let relation = pg_sys::table_open(catalog, share);
+        let none = pg_sys::Oid::INVALID;
+        let scan = pg_sys::systable_beginscan(
+            relation,
+            none,
+            false,
+            std::ptr::null_mut(),
+            0,
+            std::ptr::null_mut(),
+        );
+        let mut seen = 0_u32;
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            row(tuple);
+            seen = seen.wrapping_add(1);
+            if seen.is_multiple_of(1024) {
+                pgrx::check_for_interrupts!();
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, share);
+    }
+}
+
+/// The directory of a database in a tablespace, relative to the data directory, where every process
+/// of the server stands.
+pub(crate) fn database_path(database: u32, tablespace: u32) -> String {
+    // SAFETY: builds a string; it is copied at once.
+    unsafe {
+        let path = pg_sys::GetDatabasePath(database.into(), tablespace.into());
+        CStr::from_ptr(path).to_string_lossy().into_owned()
+    }
+}
+
+/// Where a relation of this database keeps its files.
+pub(crate) fn directory(class: &Class) -> String {
+    // SAFETY: both are set once, when the process connects to its database.
+    let (database, default) = unsafe { (pg_sys::MyDatabaseId, pg_sys::MyDatabaseTableSpace) };
+    let tablespace = if class.tablespace == 0 { default.to_u32() } else { class.tablespace };
+    if tablespace == pg_sys::GLOBALTABLESPACE_OID.to_u32() {
+        return "global".to_owned();
+    }
+    database_path(database.to_u32(), tablespace)
+}
+
+/// The first file of a relation as of now, or `None` when the relation is gone.
+pub(crate) fn path_now(relation: u32) -> Option<String> {
+    // SAFETY: the function takes one oid, opens no relation and returns a text of ASCII or null.
+    unsafe {
+        let argument = Some(pg_sys::Datum::from(pg_sys::Oid::from_u32(relation)));
+        pgrx::direct_function_call::<String>(pg_sys::pg_relation_filepath, &[argument])
+    }
+}

@@ -1,0 +1,16 @@
+//! The airlock: the only room that touches the server's transactions, signals, shared memory and
+//! version differences. It must never know what the extension is about.
+
+pub(crate) mod catalog;
+pub(crate) mod classes;
+pub(crate) mod clock;
+pub(crate) mod compat;
+pub(crate) mod dbstat;
+pub(crate) mod fmgr;
+pub(crate) mod list;
+pub(crate) mod parse;
+pub(crate) mod session;
+pub(crate) mod shmem;
+pub(crate) mod signal;
+pub(crate) mod toast;
+pub(crate) mod txn;

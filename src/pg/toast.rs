@@ -1,0 +1,247 @@
+//! Reads the beginnings of many values that one row keeps out of line, in one walk along the index of
+//! the TOAST table: the values of a row were written together, so their pieces are neighbours. The
+//! server's own way opens table and index for each value. It must never be the only way: whatever is
+//! out of the ordinary is refused, and the caller asks the server.
+
+use pgrx::PgMemoryContexts;
+use pgrx::pg_sys;
+
+/// Bytes of a piece, with blocks of 8 kB; pieces of another size are refused.
+const CHUNK: usize = 1996;
+/// The walk passes over what lies between the wanted values: at most so many for each of them.
+const SPREAD: usize = 16;
+
+/// Where a value lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pointer {
+    value: u32,
+    table: pg_sys::Oid,
+    /// Its length.
+    pub(crate) len: usize,
+}
+
+/// The pointer of a value that lies out of line and uncompressed.
+///
+/// # Safety
+/// The datum must be of a type with a varlena header, and not null.
+pub(crate) unsafe fn pointer(datum: pg_sys::Datum) -> Option<Pointer> {
+    let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: the header says how the value is kept; the pointer behind it may lie unaligned.
+    let external = unsafe {
+        if !pgrx::varlena::varatt_is_1b_e(stored) {
+            return None;
+        }
+        let header = stored.cast::<pg_sys::varattrib_1b_e>();
+        if u32::from((*header).va_tag) != pg_sys::vartag_external::VARTAG_ONDISK {
+            return None;
+        }
+        (&raw const (*header).va_data).cast::<pg_sys::varatt_external>().read_unaligned()
+    };
+    let len = usize::try_from(external.va_rawsize).ok()?.checked_sub(pg_sys::VARHDRSZ)?;
+    // The upper two bits name a compression; what is compressed is shorter than it says.
+    let stored_len = external.va_extinfo & 0x3FFF_FFFF;
+    (usize::try_from(stored_len) == Ok(len) && len > 0).then_some(Pointer {
+        value: external.va_valueid.to_u32(),
+        table: external.va_toastrelid,
+        len,
+    })
+}
+
+/// Keeps one TOAST table open as long as values come from it.
+pub(crate) struct Reader {
+    /// Outlives the queries whose rows are read.
+    memory: pg_sys::MemoryContext,
+    open: Option<Open>,
+    /// By value id, counted from the lowest one of the row: place in the question + 1.
+    places: Vec<u8>,
+}
+
+struct Open {
+    oid: pg_sys::Oid,
+    table: pg_sys::Relation,
+    index: pg_sys::Relation,
+    scan: pg_sys::IndexScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+impl Reader {
+    /// For use until the current memory context goes.
+    pub(crate) fn new() -> Self {
+        // SAFETY: a variable of this process.
+        let memory = unsafe { pg_sys::CurrentMemoryContext };
+        Self { memory, open: None, places: Vec::new() }
+    }
+
+    /// Reads the first `wanted[i].1` bytes or some more of each value into `out[i]`; false when that did
+    /// not work out for all of them, in whatever way.
+    pub(crate) fn beginnings(&mut self, wanted: &[(Pointer, usize)], out: &mut [Vec<u8>]) -> bool {
+        out.iter_mut().for_each(Vec::clear);
+        let Some((low, high)) = self.spread(wanted) else { return false };
+        self.places.clear();
+        self.places.resize((high - low) as usize + 1, 0);
+        for (place, (pointer, _)) in wanted.iter().enumerate() {
+            self.places[(pointer.value - low) as usize] = place as u8 + 1;
+        }
+        let memory = self.memory;
+        // Scans keep what they allocate on the way.
+        // SAFETY: the context outlives this reader by the promise of `new`.
+        let whole = unsafe {
+            PgMemoryContexts::For(memory).switch_to(|_| self.collect(wanted, out, low, high))
+        };
+        whole
+            && wanted
+                .iter()
+                .zip(out)
+                .all(|((pointer, enough), out)| out.len() >= pointer.len.min(*enough))
+    }
+
+    fn collect(
+        &mut self,
+        wanted: &[(Pointer, usize)],
+        out: &mut [Vec<u8>],
+        low: u32,
+        high: u32,
+    ) -> bool {
+        let table = wanted[0].0.table;
+        if self.open.as_ref().is_none_or(|open| open.oid != table) {
+            self.open = None;
+            self.open = Open::of(table);
+        }
+        let Some(open) = &self.open else { return false };
+        let places = &self.places;
+        open.walk(low, high, |value, piece, fetch| {
+            let place = usize::from(places[(value - low) as usize]);
+            let Some((pointer, enough)) = place.checked_sub(1).map(|i| wanted[i]) else {
+                return true;
+            };
+            let at = piece * CHUNK;
+            if at >= enough {
+                return true;
+            }
+            let target = &mut out[place - 1];
+            target.len() == at && fetch(target) && target.len() == pointer.len.min(at + CHUNK)
+        })
+    }
+
+    /// The lowest and the highest value, if they lie close together in one table.
+    fn spread(&self, wanted: &[(Pointer, usize)]) -> Option<(u32, u32)> {
+        let table = wanted.first()?.0.table;
+        let low = wanted.iter().map(|w| w.0.value).min()?;
+        let high = wanted.iter().map(|w| w.0.value).max()?;
+        let near = (high - low) as usize <= wanted.len() * SPREAD && wanted.len() < 255;
+        // SAFETY: asks whether there is a snapshot.
+        let snapshot = unsafe { pg_sys::ActiveSnapshotSet() };
+        (near && snapshot && wanted.iter().all(|w| w.0.table == table)).then_some((low, high))
+    }
+}
+
+impl Open {
+    fn of(oid: pg_sys::Oid) -> Option<Self> {
+        let lock = pg_sys::AccessShareLock as i32;
+        // SAFETY: a TOAST table of a row that this transaction has read, so it cannot be dropped; locks
+        // are kept to the transaction's end. The list is a palloc'd copy.
+        unsafe {
+            let table = pg_sys::table_open(oid, lock);
+            let indexes = pg_sys::RelationGetIndexList(table);
+            if indexes.is_null() || (*indexes).length != 1 {
+                pg_sys::table_close(table, 0);
+                return None;
+            }
+            let index = pg_sys::index_open((*(*indexes).elements).oid_value, lock);
+            let scan = begin(table, index);
+            // The index tells value and piece, so that only what is wanted is fetched.
+            (*scan).xs_want_itup = true;
+            let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
+            Some(Self { oid, table, index, scan, slot })
+        }
+    }
+
+    /// Goes through the pieces of the values from `low` to `high`, in order, until `each` says false.
+    /// The function that it gets appends the piece to a buffer, or says that it cannot be seen.
+    fn walk(
+        &self,
+        low: u32,
+        high: u32,
+        mut each: impl FnMut(u32, usize, &dyn Fn(&mut Vec<u8>) -> bool) -> bool,
+    ) -> bool {
+        let mut keys = [pg_sys::ScanKeyData::default(), pg_sys::ScanKeyData::default()];
+        let mut complete = true;
+        // SAFETY: the index is on (chunk_id oid, chunk_seq int4), neither ever null, so that the two lie
+        // behind the header of an index tuple, which stays valid until the scan goes on.
+        unsafe {
+            let bounds = [
+                (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_OIDGE, low),
+                (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_OIDLE, high),
+            ];
+            for (key, (strategy, function, value)) in keys.iter_mut().zip(bounds) {
+                let value = pg_sys::Datum::from(pg_sys::Oid::from_u32(value));
+                pg_sys::ScanKeyInit(key, 1, strategy as u16, function.into(), value);
+            }
+            pg_sys::index_rescan(self.scan, keys.as_mut_ptr(), 2, std::ptr::null_mut(), 0);
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            while complete && !pg_sys::index_getnext_tid(self.scan, forward).is_null() {
+                let tuple = (*self.scan).xs_itup;
+                if tuple.is_null() {
+                    complete = false;
+                    break;
+                }
+                let data = tuple.cast::<u8>().add(size_of::<pg_sys::IndexTupleData>());
+                let value = data.cast::<u32>().read_unaligned();
+                let piece = data.add(4).cast::<i32>().read_unaligned();
+                complete = (low..=high).contains(&value)
+                    && usize::try_from(piece)
+                        .is_ok_and(|piece| each(value, piece, &|out| self.fetch(out)));
+            }
+            pg_sys::ExecClearTuple(self.slot);
+        }
+        complete
+    }
+
+    /// Appends the piece at which the scan stands.
+    fn fetch(&self, out: &mut Vec<u8>) -> bool {
+        // SAFETY: the third column of a TOAST table is the piece, a bytea in line and uncompressed; it
+        // lies in a page that the slot keeps pinned.
+        unsafe {
+            if !pg_sys::index_fetch_heap(self.scan, self.slot) {
+                return false;
+            }
+            if (*self.slot).tts_nvalid < 3 {
+                pg_sys::slot_getsomeattrs_int(self.slot, 3);
+            }
+            let piece = (*(*self.slot).tts_values.add(2)).cast_mut_ptr::<pg_sys::varlena>();
+            if pgrx::varlena::varatt_is_1b_e(piece) || pgrx::varlena::varatt_is_4b_c(piece) {
+                return false;
+            }
+            out.extend_from_slice(pgrx::varlena::varlena_to_byte_slice(piece));
+            true
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // While an error passes, the transaction's own clean-up does all this.
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: all were opened by us; the locks stay.
+        unsafe {
+            pg_sys::index_endscan(self.scan);
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::index_close(self.index, 0);
+            pg_sys::table_close(self.table, 0);
+        }
+    }
+}
+
+unsafe fn begin(table: pg_sys::Relation, index: pg_sys::Relation) -> pg_sys::IndexScanDesc {
+    // SAFETY: the active snapshot is that of the query whose rows are being read.
+    unsafe {
+        let snapshot = pg_sys::GetActiveSnapshot();
+        #[cfg(feature = "pg18")]
+        let scan = pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), 2, 0);
+        #[cfg(not(feature = "pg18"))]
+        let scan = pg_sys::index_beginscan(table, index, snapshot, 2, 0);
+        scan
+    }
+}

@@ -1,0 +1,90 @@
+//! pg_stat_database: this database, or all of them for the home database. It must never connect to
+//! another database; everything here is in shared memory or in the file system.
+
+use std::ffi::CStr;
+
+use perfmon_core::family::DATABASE;
+use perfmon_core::frame::{Key, Reading};
+use pgrx::pg_sys;
+
+use super::{
+    Columns, ProbeError, Probed, count, files, label, reading, statistics_epoch, times_io,
+};
+use crate::pg::catalog::{self, Database};
+use crate::pg::{clock, compat, fmgr};
+
+/// Reads this database, or with `all` every database; with `sizes`, also what they take on disk.
+pub(crate) fn databases(all: bool, sizes: bool) -> Result<Probed, ProbeError> {
+    let at = clock::wall_us();
+    let own = own()?;
+    let mut list = if all { catalog::databases() } else { Vec::new() };
+    if !list.iter().any(|d| d.oid == own.oid) {
+        list.insert(0, own.clone());
+    }
+    let stats: Vec<compat::Named> = list.iter().map(|d| compat::database_stats(d.oid)).collect();
+    let mut columns = Columns::new(&DATABASE);
+    put_counters(&mut columns, &stats);
+    columns.put("numbackends", list.iter().map(|d| backends(d.oid)).collect());
+    if sizes {
+        let bytes = list.iter().map(|d| files::database(d.oid.to_u32())).collect();
+        columns.put("database_bytes", bytes);
+    }
+    // Who begins to look at all databases has no earlier values of the others: another epoch.
+    let mut epoch = statistics_epoch();
+    if all {
+        epoch.identity.push_str("/all");
+    }
+    let keys = list.iter().map(|d| Key(u64::from(d.oid.to_u32()), 0)).collect();
+    let reading = Reading {
+        labels: list.iter().map(|d| label(["", d.name.as_str(), ""])).collect(),
+        columns: columns.values,
+        whole: sizes,
+        ..reading(&DATABASE, epoch, at, keys)
+    };
+    let name = move |i: usize| [String::new(), list[i].name.clone(), String::new()];
+    Ok(Probed { reading, name: Box::new(name) })
+}
+
+fn own() -> Result<Database, ProbeError> {
+    // SAFETY: a look-up of the database that this process is connected to; the name is copied.
+    unsafe {
+        let oid = pg_sys::MyDatabaseId;
+        let name = pg_sys::get_database_name(oid);
+        if name.is_null() {
+            return Err(ProbeError::unexpected("this database has no row in pg_database"));
+        }
+        Ok(Database { oid, name: fmgr::utf8(CStr::from_ptr(name).to_bytes()) })
+    }
+}
+
+fn value(stats: &compat::Named, name: &str) -> Option<u64> {
+    stats.iter().find(|(n, _)| *n == name).map(|&(_, value)| count(value))
+}
+
+/// Puts what this version counts; a database of which nothing was counted yet stands at zero.
+fn put_counters(columns: &mut Columns, stats: &[compat::Named]) {
+    let io = times_io();
+    // SAFETY: reads shared memory.
+    let checksums = unsafe { pg_sys::DataChecksumsEnabled() };
+    let Some(names) = stats.iter().find(|s| !s.is_empty()) else {
+        return;
+    };
+    for &(name, _) in names {
+        let values = stats.iter().map(|s| value(s, name).unwrap_or(0)).collect();
+        match name {
+            "checksum_failures" if !checksums => {}
+            "blk_read_us" | "blk_write_us" => columns.put_timing(name, values, io),
+            _ => columns.put(name, values),
+        }
+    }
+}
+
+/// Processes connected to a database, as pg_stat_database counts them.
+fn backends(database: pg_sys::Oid) -> u64 {
+    // SAFETY: the function takes one oid and only reads shared memory.
+    let number = unsafe {
+        let argument = Some(pg_sys::Datum::from(database));
+        pgrx::direct_function_call::<i32>(pg_sys::pg_stat_get_db_numbackends, &[argument])
+    };
+    number.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+}

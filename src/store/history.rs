@@ -1,0 +1,198 @@
+//! The history tables: their names, making them as time goes on, and adding a row. Tables are made
+//! with LIKE and then attached, which holds up no reader. It must never change or delete a row.
+
+use std::ffi::CString;
+
+use perfmon_core::family::Family;
+use perfmon_core::frame::{Frame, Span};
+use perfmon_core::pack;
+use pgrx::prelude::*;
+
+use super::period::{Level, Period, level_name};
+use super::sql::{self, Arg};
+
+/// Columns before the totals, in order.
+const HEAD: &str = "source, since, until, length_us, quiet_us, quality, flags, n, known";
+
+/// Packed columns are called as in the family, but for the per-object quality: the row has one too.
+pub(super) fn column_name(name: &str) -> &str {
+    if name == "quality" { "qualities" } else { name }
+}
+
+/// The extension's own parent of a family and level, without the schema.
+pub(super) fn parent_name(family: &Family, level: Level) -> String {
+    format!("{}_{}", family.name, level_name(level))
+}
+
+/// The table below it that holds one source.
+pub(super) fn source_name(family: &Family, level: Level, source: i64) -> String {
+    format!("{}_s{source:016x}", parent_name(family, level))
+}
+
+/// The table that holds one source's rows of one period.
+fn leaf_name(family: &Family, level: Level, source: i64, period: Period) -> String {
+    format!("{}_{}", source_name(family, level, source), period.suffix())
+}
+
+/// A table of schema perfmon by its name; a look-up in the catalog cache, no lock.
+pub(crate) fn table_oid(name: &str) -> Option<pg_sys::Oid> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: look-ups by valid C strings, inside a transaction.
+    let oid = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"perfmon".as_ptr(), true);
+        if schema == pg_sys::InvalidOid {
+            return None;
+        }
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// Whether a source ever had a row of this family and level.
+pub(super) fn has_tables(family: &Family, level: Level, source: i64) -> bool {
+    table_oid(&source_name(family, level, source)).is_some()
+}
+
+/// Whether the table for the period that lies `ahead` periods after `at` is there.
+pub(super) fn is_prepared(
+    family: &Family,
+    level: Level,
+    source: i64,
+    at: i64,
+    ahead: usize,
+) -> bool {
+    let period = Period::of(level, at).later(level, ahead);
+    table_oid(&leaf_name(family, level, source, period)).is_some()
+}
+
+/// Makes what is missing of the tables for `at` and `ahead` periods after it.
+pub(super) fn prepare(family: &Family, level: Level, source: i64, at: i64, ahead: usize) {
+    for steps in 0..=ahead {
+        ensure_leaf(family, level, source, Period::of(level, at).later(level, steps));
+    }
+}
+
+/// Adds one row to a level; its tables are made when they are missing. `span.until` must lie after that
+/// of every earlier row of this source, family and level. Returns the bytes of its packed columns.
+pub(crate) fn append(level: Level, source: i64, span: &Span, frame: &Frame) -> i64 {
+    let family = frame.family;
+    // Straight into the table that takes it: routing through the parents would load the bounds of
+    // all their children, which in a session as short as a collector's costs more than the row.
+    let leaf = ensure_leaf(family, level, source, Period::of(level, span.until));
+    let (row, bytes) = row_arguments(source, span, frame);
+    sql::write(&insert_statement(family, &leaf), &row);
+    bytes
+}
+
+fn insert_statement(family: &Family, leaf: &str) -> String {
+    let mut columns = String::from(HEAD);
+    for total in family.totals {
+        columns.push_str(", ");
+        columns.push_str(total);
+    }
+    columns.push_str(", ids");
+    for column in family.columns {
+        columns.push_str(", ");
+        columns.push_str(column_name(column.name));
+    }
+    let count = HEAD.split(',').count() + family.totals.len() + 1 + family.columns.len();
+    let values: Vec<String> = (1..=count).map(|i| format!("${i}")).collect();
+    format!("INSERT INTO perfmon.{leaf} ({columns}) VALUES ({})", values.join(", "))
+}
+
+/// The parameters of a row's INSERT, and how many bytes its packed columns take.
+fn row_arguments(source: i64, span: &Span, frame: &Frame) -> (Vec<Arg<'static>>, i64) {
+    let mut row: Vec<Arg<'static>> = vec![
+        source.into(),
+        sql::time(span.since),
+        sql::time(span.until),
+        span.length_us.into(),
+        span.quiet_us.into(),
+        (span.quality as i16).into(),
+        span.flags.into(),
+        i32::try_from(frame.ids.len()).unwrap_or(i32::MAX).into(),
+        (frame.known as i64).into(),
+    ];
+    for index in 0..frame.family.totals.len() {
+        row.push(frame.totals.get(index).copied().flatten().into());
+    }
+    let ids = (!frame.ids.is_empty()).then(|| pack::pack_ids(&frame.ids));
+    let mut bytes = ids.as_ref().map_or(0, Vec::len);
+    row.push(sql::bytes(ids.as_deref()));
+    for index in 0..frame.family.columns.len() {
+        let values = frame.columns.get(index).and_then(Option::as_deref);
+        // A column of zeros takes no space.
+        let packed = values.filter(|v| v.iter().any(|x| *x != 0)).map(pack::pack);
+        bytes += packed.as_ref().map_or(0, Vec::len);
+        row.push(sql::bytes(packed.as_deref()));
+    }
+    (row, i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
+/// The name of the table for a period, made if need be.
+fn ensure_leaf(family: &Family, level: Level, source: i64, period: Period) -> String {
+    let leaf = leaf_name(family, level, source, period);
+    if table_oid(&leaf).is_some() {
+        return leaf;
+    }
+    let middle = ensure_source_table(family, level, source);
+    let (from, to) = period.bounds();
+    // Nobody needs statistics of packed bytes, and gathering them would cost more than the snapshots.
+    sql::write(
+        &format!(
+            "CREATE TABLE perfmon.{leaf}
+                 (LIKE perfmon.{middle} INCLUDING STORAGE INCLUDING DEFAULTS) USING heap
+                 WITH (autovacuum_analyze_threshold = 2000000000)"
+        ),
+        &[],
+    );
+    sql::write(
+        &format!(
+            "ALTER TABLE perfmon.{middle}
+                 ATTACH PARTITION perfmon.{leaf} FOR VALUES FROM ({from}) TO ({to})"
+        ),
+        &[],
+    );
+    leaf
+}
+
+/// The table that holds one source, made if need be. It, and not the extension's own parent, carries
+/// the key: a dump could not restore a key of the parent.
+fn ensure_source_table(family: &Family, level: Level, source: i64) -> String {
+    let name = source_name(family, level, source);
+    if table_oid(&name).is_some() {
+        return name;
+    }
+    let parent = parent_name(family, level);
+    sql::write(
+        &format!(
+            "CREATE TABLE perfmon.{name}
+                 (LIKE perfmon.{parent} INCLUDING STORAGE INCLUDING DEFAULTS, PRIMARY KEY (until))
+                 PARTITION BY RANGE (until)"
+        ),
+        &[],
+    );
+    sql::write(
+        &format!(
+            "ALTER TABLE perfmon.{parent} ATTACH PARTITION perfmon.{name} FOR VALUES IN ({source})"
+        ),
+        &[],
+    );
+    name
+}
+
+/// End of a source's last row; `None` when nothing was ever stored. For the owner only: asks the
+/// source's own table, first for what lies around `now`, since with the past in view the planner would
+/// have to look at every table there is.
+pub(crate) fn last_until(family: &Family, level: Level, source: i64, now: i64) -> Option<i64> {
+    let table = source_name(family, level, source);
+    table_oid(&table)?;
+    let query = format!(
+        "SELECT t.until FROM perfmon.{table} t WHERE t.until OPERATOR(pg_catalog.>=) $1
+         ORDER BY t.until DESC LIMIT 1"
+    );
+    let today = Period::of(level, now).start();
+    sql::first(&query, &[sql::time(today)], |row| row.time(1)).or_else(|| {
+        sql::first(&query, &[sql::time(Period::of(level, i64::MIN).start())], |row| row.time(1))
+    })
+}

@@ -1,0 +1,20 @@
+//! History: append, read a window, roll up, retain. Everything runs as the current user, whom the
+//! caller has made the owner of the tables where something is written. This room must never know where
+//! a value came from.
+
+pub(crate) mod change;
+mod checks;
+pub(crate) mod chore;
+mod clean;
+pub(crate) mod dictionary;
+pub(crate) mod gap;
+pub(crate) mod history;
+pub(crate) mod period;
+pub(crate) mod prior;
+pub(crate) mod read;
+pub(crate) mod retain;
+mod rollup;
+pub(crate) mod setting;
+pub(crate) mod size;
+pub(crate) mod source;
+mod sql;

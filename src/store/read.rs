@@ -1,0 +1,488 @@
+//! Reads windows of history, through the extension's own tables alone, so that whoever may read those
+//! needs no other right. Works on a standby and in read-only transactions: it must never write, and
+//! never needs a transaction id.
+
+use perfmon_core::family::{Family, Merge};
+use perfmon_core::frame::{Frame, Quality, Span};
+use perfmon_core::pack::{self, Corrupt};
+pub(crate) use perfmon_core::window::Extent;
+use pgrx::prelude::*;
+
+use crate::pg::toast::{Pointer, Reader};
+
+use super::history::{column_name, parent_name, source_name, table_oid};
+use super::period::{Level, Period};
+use super::sql::{self, Raw};
+
+/// Columns before the totals.
+const HEAD: [&str; 9] =
+    ["source", "since", "until", "length_us", "quiet_us", "quality", "flags", "n", "known"];
+/// Bytes beyond what should be needed of a column.
+const SPARE: usize = 96;
+/// A damaged disk must not flood the log.
+const MOST_WARNINGS: usize = 5;
+
+/// A stretch of time, and how fine the rows are that shall fill it: rows with `until` in (since, until].
+pub(crate) type Segment = (Level, i64, i64);
+
+/// What every row says about itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) source: i64,
+    pub(crate) span: Span,
+    /// Number of objects.
+    pub(crate) n: usize,
+    /// Bit c says that column c was measured.
+    pub(crate) known: u64,
+    /// In the order of `family.totals`.
+    pub(crate) totals: Vec<Option<i64>>,
+}
+
+impl Head {
+    /// Whether a column was measured.
+    pub(crate) fn is_known(&self, column: usize) -> bool {
+        column < 64 && self.known >> column & 1 == 1
+    }
+}
+
+/// One row with the columns asked for, unpacked. Borrowed from buffers that the next row reuses.
+pub(crate) struct Row<'a> {
+    pub(crate) head: &'a Head,
+    /// Dictionary ids, ascending; empty when no column was asked for.
+    pub(crate) ids: &'a [u32],
+    present: &'a [bool],
+    values: &'a [Vec<u64>],
+}
+
+impl<'a> Row<'a> {
+    /// Values of the `index`-th column asked for, one per id; `None` is all zero where the column is
+    /// known, and unknown otherwise.
+    pub(crate) fn column(&self, index: usize) -> Option<&'a [u64]> {
+        let present = *self.present.get(index)?;
+        present.then(|| self.values.get(index).map(Vec::as_slice)).flatten()
+    }
+}
+
+/// What one object did in one row.
+pub(crate) struct Point<'a> {
+    pub(crate) head: &'a Head,
+    /// Which of the asked objects.
+    pub(crate) index: usize,
+    /// One per column asked for; `None` is unknown. An object that is not in the row did nothing, or, in
+    /// hours and days, so little that it went into "other".
+    pub(crate) values: &'a [Option<u64>],
+}
+
+/// Hands over the rows of these segments, in the order of the segments and by time within each.
+/// Only the columns named (positions in `family.columns`) are fetched. A row that cannot be unpacked is
+/// left out with a warning that names it.
+pub(crate) fn frames(
+    sources: &[i64],
+    family: &Family,
+    segments: &[Segment],
+    columns: &[usize],
+    each: &mut dyn FnMut(Row<'_>),
+) {
+    let mut ids: Vec<u32> = Vec::new();
+    let mut values: Vec<Vec<u64>> = vec![Vec::new(); columns.len()];
+    let mut present = vec![false; columns.len()];
+    rows(sources, family, segments, columns, &mut |raw, head, first| {
+        ids.clear();
+        if columns.is_empty() {
+            each(Row { head, ids: &[], present: &[], values: &[] });
+            return Ok(());
+        }
+        unpack_ids(raw, head, first, &mut ids)?;
+        for (index, slot) in values.iter_mut().enumerate() {
+            let done = raw.with_bytes(first + 1 + index, |b| pack::unpack(b, head.n, slot));
+            present[index] = done.is_some();
+            done.transpose().map_err(|e| in_column(family, columns[index], e))?;
+        }
+        each(Row { head, ids: &ids, present: &present, values: &values });
+        Ok(())
+    });
+}
+
+/// Hands over what single objects did, given as (source, dictionary id), row by row. Fetches of each
+/// column about as much as is needed, once for all objects, and unpacks only the blocks that hold them.
+pub(crate) fn series_of(
+    objects: &[(i64, u32)],
+    family: &Family,
+    segments: &[Segment],
+    columns: &[usize],
+    each: &mut dyn FnMut(Point<'_>),
+) {
+    let mut sources: Vec<i64> = objects.iter().map(|(source, _)| *source).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    let wanted: Vec<Wanted> = sources.iter().map(|source| Wanted::of(objects, *source)).collect();
+    let mut found = Vec::new();
+    let mut places: Vec<usize> = Vec::new();
+    let mut unpacked: Vec<Vec<u64>> = vec![Vec::new(); columns.len()];
+    let mut stored = vec![false; columns.len()];
+    let mut values: Vec<Option<u64>> = vec![None; columns.len()];
+    let mut beginnings = Beginnings::new(columns.len());
+    rows(&sources, family, segments, columns, &mut |raw, head, first| {
+        let Ok(which) = sources.binary_search(&head.source) else { return Ok(()) };
+        let Wanted { ids, indexes } = &wanted[which];
+        let done = raw.with_bytes(first, |b| pack::find_ids(b, head.n, ids, &mut found));
+        done.transpose().map_err(|e| ("ids", e))?.unwrap_or_else(|| {
+            found.clear();
+            found.resize(ids.len(), None);
+        });
+        places.clear();
+        places.extend(found.iter().flatten());
+        stored.fill(false);
+        if !places.is_empty() {
+            beginnings.read(raw, first + 1, head.n, &places);
+            for (offset, column) in columns.iter().enumerate() {
+                stored[offset] = beginnings
+                    .values_at(raw, first + 1, offset, head.n, &places, &mut unpacked[offset])
+                    .map_err(|e| in_column(family, *column, e))?;
+            }
+        }
+        let mut nth = 0;
+        for (place, index) in found.iter().zip(indexes) {
+            let present = place.is_some();
+            for (offset, column) in columns.iter().enumerate() {
+                let value = unpacked[offset].get(nth).copied();
+                values[offset] = value
+                    .filter(|_| present && stored[offset])
+                    .or_else(|| absent_value(family, head, *column, present));
+            }
+            each(Point { head, index: *index, values: &values });
+            nth += usize::from(present);
+        }
+        Ok(())
+    });
+}
+
+/// What is asked of one source: ids, ascending, and the place of each in the question.
+struct Wanted {
+    ids: Vec<u32>,
+    indexes: Vec<usize>,
+}
+
+impl Wanted {
+    fn of(objects: &[(i64, u32)], source: i64) -> Self {
+        let mut pairs: Vec<(u32, usize)> = objects
+            .iter()
+            .enumerate()
+            .filter(|(_, object)| object.0 == source)
+            .map(|(index, object)| (object.1, index))
+            .collect();
+        pairs.sort_unstable();
+        Self {
+            ids: pairs.iter().map(|pair| pair.0).collect(),
+            indexes: pairs.iter().map(|pair| pair.1).collect(),
+        }
+    }
+}
+
+/// As much of a row's columns as some objects need.
+struct Beginnings {
+    reader: Reader,
+    wanted: Vec<(Pointer, usize)>,
+    /// By column: where in `wanted` and `bytes`, if it lies out of line and was read.
+    slots: Vec<Option<usize>>,
+    bytes: Vec<Vec<u8>>,
+    /// By column: the part of it that was needed last, in 1/1,024; rows resemble the rows before them.
+    parts: Vec<Option<usize>>,
+}
+
+impl Beginnings {
+    fn new(columns: usize) -> Self {
+        Self {
+            reader: Reader::new(),
+            wanted: Vec::new(),
+            slots: vec![None; columns],
+            bytes: vec![Vec::new(); columns],
+            parts: vec![None; columns],
+        }
+    }
+
+    /// Reads what lies out of line, all at once.
+    fn read(&mut self, raw: &Raw<'_>, first: usize, n: usize, places: &[usize]) {
+        let last = places.last().copied().unwrap_or(0);
+        self.wanted.clear();
+        for (offset, (slot, part)) in self.slots.iter_mut().zip(&self.parts).enumerate() {
+            *slot = raw.pointer(first + offset).map(|pointer| {
+                let enough = part.map_or_else(
+                    || pack::prefix_len(pointer.len, n, last),
+                    |part| ((pointer.len * part) >> 10) + SPARE,
+                );
+                self.wanted.push((pointer, enough.min(pointer.len)));
+                self.wanted.len() - 1
+            });
+        }
+        let bytes = self.bytes.get_mut(..self.wanted.len()).unwrap_or_default();
+        if !self.reader.beginnings(&self.wanted, bytes) {
+            self.slots.fill(None);
+        }
+    }
+
+    /// One column's values at places that ascend; false where the column is not stored.
+    fn values_at(
+        &mut self,
+        raw: &Raw<'_>,
+        first: usize,
+        offset: usize,
+        n: usize,
+        places: &[usize],
+        out: &mut Vec<u64>,
+    ) -> Result<bool, Corrupt> {
+        let beginning = self.slots.get(offset).copied().flatten();
+        if let Some((bytes, (pointer, _))) =
+            beginning.and_then(|at| self.bytes.get(at).zip(self.wanted.get(at)))
+        {
+            if let Ok(needed) = pack::unpack_some(bytes, n, places, out) {
+                self.parts[offset] = Some((needed << 10).div_ceil(pointer.len));
+                return Ok(true);
+            }
+            self.parts[offset] = None;
+        }
+        // One that was cut too short, or is damaged, is read again as a whole.
+        raw.with_bytes(first + offset, |bytes| pack::unpack_some(bytes, n, places, out))
+            .transpose()
+            .map(|done| done.is_some())
+    }
+}
+
+/// The value of a column that is not stored: zero where it was measured. A gauge of an object that is
+/// not in the row is unknown: gauges are not read every time.
+fn absent_value(family: &Family, head: &Head, column: usize, present: bool) -> Option<u64> {
+    let gauge = family.columns.get(column).is_some_and(|c| c.merge == Merge::Last);
+    (head.is_known(column) && (present || !gauge)).then_some(0)
+}
+
+/// Whole frames of one source and level, for rolling up.
+pub(super) fn whole(
+    source: i64,
+    family: &'static Family,
+    segment: Segment,
+    each: &mut dyn FnMut(Span, Frame),
+) {
+    let columns: Vec<usize> = (0..family.columns.len()).collect();
+    frames(&[source], family, &[segment], &columns, &mut |row| {
+        let frame = Frame {
+            family,
+            ids: row.ids.to_vec(),
+            columns: columns.iter().map(|c| row.column(*c).map(<[u64]>::to_vec)).collect(),
+            known: row.head.known,
+            totals: row.head.totals.clone(),
+        };
+        each(row.head.span, frame);
+    });
+}
+
+/// The ids of all objects that any kept row of a source and level names.
+pub(super) fn ids_in_use(
+    source: i64,
+    family: &Family,
+    level: Level,
+    each: &mut dyn FnMut(&[u32]),
+) -> bool {
+    let mut ids: Vec<u32> = Vec::new();
+    let mut complete = true;
+    let all: Segment = (level, first_time(), i64::MAX / 2);
+    rows(&[source], family, &[all], &[usize::MAX], &mut |raw, head, first| {
+        unpack_ids(raw, head, first, &mut ids).inspect_err(|_| complete = false)?;
+        each(&ids);
+        Ok(())
+    });
+    complete
+}
+
+/// Before any row.
+fn first_time() -> i64 {
+    Period::of(Level::Day, i64::MIN).start()
+}
+
+fn unpack_ids<'a>(
+    raw: &Raw<'_>,
+    head: &Head,
+    first: usize,
+    ids: &mut Vec<u32>,
+) -> Result<(), (&'a str, Corrupt)> {
+    ids.clear();
+    let done = raw.with_bytes(first, |b| pack::unpack_ids(b, head.n, ids));
+    match done {
+        Some(result) => result.map_err(|e| ("ids", e)),
+        None if head.n == 0 => Ok(()),
+        None => Err(("ids", Corrupt::new("ids are missing"))),
+    }
+}
+
+fn in_column(family: &Family, column: usize, error: Corrupt) -> (&'static str, Corrupt) {
+    (family.columns.get(column).map_or("?", |c| column_name(c.name)), error)
+}
+
+/// What a visitor of a row may complain about: a column, and what is wrong with it.
+type Visit<'v> = &'v mut dyn FnMut(&Raw<'_>, &Head, usize) -> Result<(), (&'static str, Corrupt)>;
+
+/// Runs one query per segment. The visitor gets the position of `ids`, after which the columns come.
+/// Columns past the end of the family ask for ids alone.
+fn rows(
+    sources: &[i64],
+    family: &Family,
+    segments: &[Segment],
+    columns: &[usize],
+    visit: Visit<'_>,
+) {
+    let mut warnings: Vec<String> = Vec::new();
+    let mut unread = 0_usize;
+    for (level, since, until) in segments.iter().filter(|(_, since, until)| since < until) {
+        let parent = parent_name(family, *level);
+        let query = select_statement(family, &parent, columns);
+        let arguments = [sources.to_vec().into(), sql::time(*since), sql::time(*until)];
+        sql::scan(&query, &arguments, |raw| {
+            let Some(head) = head_of(raw, family) else {
+                return;
+            };
+            if let Err((column, error)) = visit(raw, &head, HEAD.len() + family.totals.len()) {
+                unread += 1;
+                if warnings.len() < MOST_WARNINGS {
+                    warnings.push(format!(
+                        "perfmon.{parent}: the row of source {} ending at {} is left out: column \
+                         \"{column}\": {error}",
+                        head.source,
+                        iso(head.span.until)
+                    ));
+                }
+            }
+        });
+    }
+    // Only now, with nothing borrowed from the server: a warning may end in a cancellation.
+    let rest = unread - warnings.len();
+    for warning in warnings {
+        ereport!(WARNING, PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, warning);
+    }
+    if rest > 0 {
+        ereport!(
+            WARNING,
+            PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+            format!("{rest} more rows of family {} could not be unpacked", family.name)
+        );
+    }
+}
+
+fn select_statement(family: &Family, parent: &str, columns: &[usize]) -> String {
+    let mut list: Vec<&str> = HEAD.to_vec();
+    list.extend(family.totals);
+    if !columns.is_empty() {
+        list.push("ids");
+    }
+    list.extend(columns.iter().filter_map(|c| family.columns.get(*c)).map(|c| column_name(c.name)));
+    let list: Vec<String> = list.iter().map(|column| format!("r.{column}")).collect();
+    format!(
+        "SELECT {} FROM perfmon.{parent} r
+         WHERE r.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND r.until OPERATOR(pg_catalog.>) $2 AND r.until OPERATOR(pg_catalog.<=) $3
+         ORDER BY r.until",
+        list.join(", ")
+    )
+}
+
+fn head_of(raw: &Raw<'_>, family: &Family) -> Option<Head> {
+    let quality = match raw.int2(5)? {
+        0 => Quality::Exact,
+        1 => Quality::LowerBound,
+        _ => Quality::Doubtful,
+    };
+    let span = Span {
+        since: raw.time(1)?,
+        until: raw.time(2)?,
+        length_us: raw.int8(3)?,
+        quiet_us: raw.int8(4)?,
+        quality,
+        flags: raw.int2(6)?,
+    };
+    Some(Head {
+        source: raw.int8(0)?,
+        span,
+        n: usize::try_from(raw.int4(7)?).unwrap_or(0),
+        known: raw.int8(8)? as u64,
+        totals: (0..family.totals.len()).map(|i| raw.int8(HEAD.len() + i)).collect(),
+    })
+}
+
+/// A time for people, in UTC.
+fn iso(us: i64) -> String {
+    let seconds = us.rem_euclid(super::period::DAY_US) / 1_000_000;
+    let date = Period::of(Level::Minute, us).suffix();
+    let (year, rest) = date.split_at(4);
+    let (month, day) = rest.split_at(2);
+    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year}-{month}-{day} {h:02}:{m:02}:{s:02}.{:06} UTC", us.rem_euclid(1_000_000))
+}
+
+/// Extents of minutes, hours and days over these sources.
+pub(crate) fn extents(family: &Family, sources: &[i64], now: i64) -> [Extent; 3] {
+    Level::ALL.map(|level| {
+        let mut extent = Extent::default();
+        for source in sources {
+            let Some((first, last)) = periods_kept(family, level, *source) else {
+                continue;
+            };
+            let oldest = edge(family, level, *source, first.start(), first.end(), "ASC")
+                .or_else(|| edge(family, level, *source, first.start(), last.end(), "ASC"));
+            let near = Period::of(level, now).start();
+            let newest = edge(family, level, *source, near, last.end(), "DESC")
+                .or_else(|| edge(family, level, *source, first.start(), near, "DESC"));
+            extent.oldest_since = min_some(extent.oldest_since, oldest.map(|(since, _)| since));
+            extent.newest_until = extent.newest_until.max(newest.map(|(_, until)| until));
+        }
+        extent
+    })
+}
+
+fn min_some(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// First and last period that a source has tables for. The catalog's index on names answers at once.
+fn periods_kept(family: &Family, level: Level, source: i64) -> Option<(Period, Period)> {
+    let stem = source_name(family, level, source);
+    table_oid(&stem)?;
+    let one = |order: &str| {
+        sql::first(
+            &format!(
+                "SELECT c.relname::pg_catalog.text FROM pg_catalog.pg_class c
+                 WHERE c.relname OPERATOR(pg_catalog.>=) '{stem}_00000000'::pg_catalog.name
+                     AND c.relname OPERATOR(pg_catalog.<=) '{stem}_99999999'::pg_catalog.name
+                     AND c.relkind OPERATOR(pg_catalog.=) 'r'
+                     AND c.relnamespace OPERATOR(pg_catalog.=) 'perfmon'::pg_catalog.regnamespace
+                 ORDER BY c.relname {order} LIMIT 1"
+            ),
+            &[],
+            |row| row.get::<String>(1),
+        )
+        .and_then(|name| Period::parse(level, name.get(stem.len() + 1..)?))
+    };
+    Some((one("ASC")?, one("DESC")?))
+}
+
+/// The first or last row with `until` in [from, to), as (since, until).
+fn edge(
+    family: &Family,
+    level: Level,
+    source: i64,
+    from: i64,
+    to: i64,
+    order: &str,
+) -> Option<(i64, i64)> {
+    sql::first(
+        &format!(
+            "SELECT r.since, r.until FROM perfmon.{} r
+             WHERE r.source OPERATOR(pg_catalog.=) $1
+                 AND r.until OPERATOR(pg_catalog.>=) $2 AND r.until OPERATOR(pg_catalog.<) $3
+             ORDER BY r.until {order} LIMIT 1",
+            parent_name(family, level)
+        ),
+        &[source.into(), sql::time(from), sql::time(to)],
+        |row| Some((row.time(1)?, row.time(2)?)),
+    )
+}

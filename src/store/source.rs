@@ -1,0 +1,160 @@
+//! Who writes here: the own source, its predecessors, and how a copied or restored database comes by a
+//! new one. Must never reuse a source id for another database.
+
+use super::sql::{self, optional_text};
+use pgrx::prelude::*;
+
+/// Ids stay below 2^53, so that JavaScript keeps them.
+const ID_BITS: u32 = 53;
+
+/// The source of this database, if one was drawn. A read: also right on a standby.
+pub(crate) fn own() -> Option<i64> {
+    sql::first(
+        "SELECT o.source FROM perfmon.own_source o WHERE o.database_oid OPERATOR(pg_catalog.=) $1",
+        &[database_oid().into()],
+        |row| row.get(1),
+    )
+}
+
+/// The source of this database, and whether there is no other: one look, since every visit takes it.
+fn own_and_alone() -> Option<(i64, bool)> {
+    sql::first(
+        "SELECT o.source, NOT EXISTS (
+             SELECT 1 FROM perfmon.source_info s WHERE s.source OPERATOR(pg_catalog.<>) o.source)
+         FROM perfmon.own_source o WHERE o.database_oid OPERATOR(pg_catalog.=) $1",
+        &[database_oid().into()],
+        |row| row.get(1).zip(row.get(2)),
+    )
+}
+
+/// The source of this database; drawn anew when there is none yet or when the one written here is that
+/// of another database, of which this one is a copy.
+pub(crate) fn ensure_own(now: i64, database_name: &str, system_identifier: u64) -> i64 {
+    if let Some((source, alone)) = own_and_alone() {
+        if !alone {
+            link_restored(source);
+        }
+        return source;
+    }
+    let copied: Option<i64> =
+        sql::first("SELECT o.source FROM perfmon.own_source o", &[], |row| row.get(1));
+    let source = draw();
+    sql::write(
+        "INSERT INTO perfmon.own_source AS o (source, database_oid, database_name)
+         VALUES ($1, $2, $3)
+         ON CONFLICT (only_row) DO UPDATE
+         SET source = EXCLUDED.source, database_oid = EXCLUDED.database_oid,
+             database_name = EXCLUDED.database_name",
+        &[source.into(), database_oid().into(), sql::text(database_name)],
+    );
+    sql::write(
+        "INSERT INTO perfmon.source_info
+             (source, database_name, system_identifier, server_version, created_at, predecessor)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        &[
+            source.into(),
+            sql::text(database_name),
+            optional_text(Some(&system_identifier.to_string())),
+            server_version().into(),
+            sql::time(now),
+            copied.into(),
+        ],
+    );
+    link_restored(source);
+    source
+}
+
+/// A source and those it continues, newest first; the own one when none is named.
+pub(crate) fn lineage(source: Option<i64>) -> Vec<i64> {
+    // Restored, and nothing was collected here yet: the newest of what came is what will be continued.
+    let Some(start) = source.or_else(own).or_else(newest) else {
+        return Vec::new();
+    };
+    // UNION, not UNION ALL: a circle, however it came about, must end.
+    let chain = sql::read(
+        "WITH RECURSIVE chain (source) AS (
+             SELECT $1
+             UNION
+             SELECT s.predecessor
+             FROM chain c
+             JOIN perfmon.source_info s ON s.source OPERATOR(pg_catalog.=) c.source
+             WHERE s.predecessor IS NOT NULL
+         )
+         SELECT c.source FROM chain c",
+        &[start.into()],
+        |row| row.get(1),
+    );
+    chain.into_iter().flatten().collect()
+}
+
+/// The newest source that no other continues.
+fn newest() -> Option<i64> {
+    sql::first(
+        "SELECT o.source FROM perfmon.source_info o
+         WHERE NOT EXISTS (
+             SELECT 1 FROM perfmon.source_info c
+             WHERE c.predecessor OPERATOR(pg_catalog.=) o.source)
+         ORDER BY o.created_at DESC, o.source DESC",
+        &[],
+        |row| row.get(1),
+    )
+}
+
+/// Every source of which anything is kept, as (id, is it a known one).
+pub(crate) fn exists(source: i64) -> bool {
+    sql::first(
+        "SELECT true FROM perfmon.source_info s WHERE s.source OPERATOR(pg_catalog.=) $1",
+        &[source.into()],
+        |row| row.get::<bool>(1),
+    )
+    .is_some()
+}
+
+/// History that a restore brought continues here: when the own source has no predecessor, the newest
+/// other source becomes it. Almost always nothing is to be done, so this looks before it writes.
+fn link_restored(source: i64) {
+    let newest: Option<i64> = sql::first(
+        "SELECT o.source
+         FROM perfmon.source_info s, perfmon.source_info o
+         WHERE s.source OPERATOR(pg_catalog.=) $1 AND s.predecessor IS NULL
+             AND o.source OPERATOR(pg_catalog.<>) $1
+             AND NOT EXISTS (
+                 SELECT 1 FROM perfmon.source_info c
+                 WHERE c.predecessor OPERATOR(pg_catalog.=) o.source)
+         ORDER BY o.created_at DESC, o.source DESC LIMIT 1",
+        &[source.into()],
+        |row| row.get(1),
+    );
+    if let Some(newest) = newest {
+        sql::write(
+            "UPDATE perfmon.source_info SET predecessor = $2
+             WHERE source OPERATOR(pg_catalog.=) $1 AND predecessor IS NULL",
+            &[source.into(), newest.into()],
+        );
+    }
+}
+
+/// A random id, never zero.
+fn draw() -> i64 {
+    let mut seed = [0_u8; 8];
+    loop {
+        // SAFETY: writes exactly the eight bytes of `seed`.
+        let strong = unsafe { pg_sys::pg_strong_random(seed.as_mut_ptr().cast(), seed.len()) };
+        if !strong {
+            pgrx::error!("no source of randomness");
+        }
+        let id = (u64::from_le_bytes(seed) >> (64 - ID_BITS)) as i64;
+        if id != 0 && !exists(id) {
+            return id;
+        }
+    }
+}
+
+fn database_oid() -> pg_sys::Oid {
+    // SAFETY: set once when the session connected to its database.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+fn server_version() -> i32 {
+    i32::try_from(pg_sys::PG_VERSION_NUM).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,141 @@
+//! `perfmon.snapshot()`: asks the launcher for a snapshot and waits until it is committed; without a
+//! launcher takes it in the caller's own transaction.
+
+use pgrx::pg_sys;
+
+use super::{board, visit};
+use crate::error::Error;
+use crate::pg::{catalog, clock, session};
+
+/// Longest wait for an answer.
+const PATIENCE_MS: i64 = 60_000;
+
+/// Takes one snapshot of this database and returns its id.
+pub(crate) fn snapshot() -> i64 {
+    if session::in_recovery() {
+        Error::read_only("cannot take a snapshot on a standby")
+            .detail("The history is written by the primary and arrives here by replication.")
+            .hint("Call perfmon.snapshot() on the primary.")
+            .raise();
+    }
+    if launcher_lives() { by_launcher() } else { in_own_transaction() }
+}
+
+fn launcher_lives() -> bool {
+    let pid = board::lock().map_or(0, |board| board.launcher_pid);
+    // SAFETY: signal 0 only asks whether the process exists.
+    pid != 0 && unsafe { libc::kill(pid, 0) } == 0
+}
+
+fn by_launcher() -> i64 {
+    let database = session::database().to_u32();
+    let ticket = board::lock().and_then(|mut board| {
+        let slot = board.slot_or_new(database)?;
+        slot.asked += 1;
+        slot.retry_at = 0;
+        Some(slot.asked)
+    });
+    let Some(ticket) = ticket else { full().raise() };
+    board::wake_launcher();
+    let is_answered = || {
+        board::lock()
+            .and_then(|mut b| b.slot(database).map(|s| s.answered >= ticket))
+            .unwrap_or(true)
+    };
+    let is_starved = || board::lock().is_some_and(|board| board.starved);
+    board::await_answer(PATIENCE_MS, || is_answered() || is_starved());
+    let answered = is_answered();
+    if !answered && is_starved() {
+        // The launcher finds no free background worker; this session can do the work itself.
+        return in_own_transaction();
+    }
+    let slot = board::lock().and_then(|mut board| board.slot(database).copied());
+    match slot {
+        Some(slot) if !answered => late(&slot).raise(),
+        Some(slot) if slot.state == board::State::Absent => {
+            Error::prerequisite("the collector does not see the extension in this database")
+                .detail("It sees committed objects only.")
+                .hint("Commit CREATE EXTENSION pg_perfmon first.")
+                .raise()
+        }
+        Some(slot) if slot.failed => Error::prerequisite("the snapshot failed")
+            .detail(slot.message().unwrap_or_else(|| "The collector left no message.".to_owned()))
+            .hint("See perfmon.status() and the server log.")
+            .raise(),
+        Some(slot) => {
+            tell(slot.message());
+            slot.snapshot_id
+        }
+        None => full().raise(),
+    }
+}
+
+/// What could not be read is told to whoever asked.
+fn tell(note: Option<String>) {
+    if let Some(note) = note {
+        pgrx::notice!("not everything was recorded: {note}");
+    }
+}
+
+fn full() -> Error {
+    Error::prerequisite("no more databases can be watched")
+        .detail(format!("At most {} databases fit on the board.", board::SLOTS))
+        .hint("Drop databases that are not needed.")
+}
+
+fn late(slot: &board::Slot) -> Error {
+    let waited = format!("Waited {} seconds.", PATIENCE_MS / 1000);
+    let detail = slot.message().map_or(waited.clone(), |m| format!("{waited} Last message: {m}"));
+    Error::prerequisite("no collector answered in time").detail(detail).hint(
+        "See perfmon.status(); look in pg_locks for a lock on this database, and for the pg_perfmon launcher in pg_stat_activity.",
+    )
+}
+
+fn in_own_transaction() -> i64 {
+    // SAFETY: variables of this session's transaction.
+    let (isolation, read_only) = unsafe { (pg_sys::XactIsoLevel, pg_sys::XactReadOnly) };
+    if isolation >= pg_sys::XACT_REPEATABLE_READ as i32 {
+        Error::prerequisite("a snapshot needs a transaction at isolation level read committed")
+            .detail("This one would not see the snapshots that others committed meanwhile.")
+            .hint("Use BEGIN ISOLATION LEVEL READ COMMITTED, or preload pg_perfmon.")
+            .raise();
+    }
+    if read_only {
+        Error::read_only("a snapshot cannot be stored in a read-only transaction")
+            .detail("Without the launcher it is written in the caller's transaction.")
+            .hint("Use SET TRANSACTION READ WRITE, or preload pg_perfmon.")
+            .raise();
+    }
+    let settings = [
+        ("search_path", "pg_catalog, pg_temp"),
+        ("pg_stat_statements.track", "none"),
+        ("row_security", "off"),
+        ("jit", "off"),
+        ("default_tablespace", ""),
+        ("default_table_access_method", "heap"),
+    ];
+    let request = visit::Request {
+        home: crate::settings::home_database().is_none_or(|name| name == catalog::database_name()),
+        started_cpu_us: clock::cpu_us(),
+        ..visit::Request::default()
+    };
+    session::with_settings(&settings, || {
+        match visit::snapshot(&request, visit::Patience::NoWait) {
+            Ok(mut stored) => {
+                // There is no launcher to come back: the house is kept here, a few steps a call.
+                for _ in 0..HOUSE_STEPS {
+                    if !stored.due {
+                        break;
+                    }
+                    stored.due = visit::keep_house();
+                }
+                tell(stored.note.take());
+                stored.id
+            }
+            Err(error) => error.raise(),
+        }
+    })
+}
+
+/// Steps of housekeeping in one call: catching up must not make a call slow.
+const HOUSE_STEPS: usize = 4;

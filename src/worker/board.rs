@@ -1,0 +1,245 @@
+//! The board in shared memory on which launcher, collectors and sessions leave notes for each other:
+//! one slot for each database. Nothing here is history; a restart starts with an empty board.
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pgrx::pg_sys;
+
+use crate::pg::dbstat::Movement;
+use crate::pg::shmem::{Guard, Segment, Zeroed};
+
+/// Databases that can be watched at the same time.
+pub(crate) const SLOTS: usize = 1024;
+
+/// Bytes of a message kept in a slot.
+const MESSAGE: usize = 240;
+
+/// What is known of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// Nobody looked yet.
+    Unknown = 0,
+    /// The extension is there.
+    Present = 1,
+    /// The extension is not there; CREATE EXTENSION will say when it is.
+    Absent = 2,
+    /// The extension's SQL objects are of another version than the library.
+    Mismatch = 3,
+}
+
+/// One database.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Slot {
+    /// Oid of the database; 0 marks a free slot.
+    pub(crate) database: u32,
+    pub(crate) state: State,
+    /// A collector was started and has not reported yet.
+    pub(crate) running: bool,
+    /// More work (partitions, roll-ups, retention) waits for a visit.
+    pub(crate) due: bool,
+    /// The database keeps what belongs to the whole cluster.
+    pub(crate) home: bool,
+    /// Scheduled snapshots were off at some time since the last one.
+    pub(crate) disabled: bool,
+    /// How often an extension was created, altered or dropped here: what a visit saw before is old.
+    pub(crate) touched: u64,
+    /// Snapshots asked for, and asked for when the last visit that ended began.
+    pub(crate) asked: u64,
+    pub(crate) answered: u64,
+    /// Whether the last answer was a success.
+    pub(crate) failed: bool,
+    /// Failures in a row, and when to try again (`clock::steady_us`; 0: nothing to try).
+    pub(crate) failures: u32,
+    pub(crate) retry_at: i64,
+    /// Last snapshot that was committed here since the server started; its id is its time.
+    pub(crate) snapshot_id: i64,
+    /// Last end of a visit.
+    pub(crate) visited_at: i64,
+    /// Up to here the database is known to have been quiet since its last snapshot.
+    pub(crate) quiet_until: i64,
+    /// Counters at the last visit, our own transactions of it left out.
+    pub(crate) movement: Movement,
+    pub(crate) movement_known: bool,
+    /// Transactions that collectors ran here, and those that the last stored snapshot knew of.
+    pub(crate) own_transactions: i64,
+    message: [u8; MESSAGE],
+    message_length: u8,
+}
+
+impl Slot {
+    /// The last error, if the last visit had one.
+    pub(crate) fn message(&self) -> Option<String> {
+        let bytes = self.message.get(..usize::from(self.message_length))?;
+        (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// Keeps an error; an empty one clears it.
+    pub(crate) fn set_message(&mut self, message: &str) {
+        let mut end = message.len().min(MESSAGE);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.message[..end].copy_from_slice(&message.as_bytes()[..end]);
+        self.message_length = u8::try_from(end).unwrap_or(u8::MAX);
+    }
+}
+
+/// The whole board.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Board {
+    /// Latch of the launcher, NULL while there is none.
+    launcher: *mut pg_sys::Latch,
+    pub(crate) launcher_pid: i32,
+    /// Databases may have come or gone.
+    pub(crate) rescan: bool,
+    /// No background worker could be had at the last try.
+    pub(crate) starved: bool,
+    pub(crate) started_at: i64,
+    /// Sessions that wait for an answer sleep on this.
+    answered: pg_sys::ConditionVariable,
+    pub(crate) slots: [Slot; SLOTS],
+}
+
+// SAFETY: zero bytes are valid: State has 0 as Unknown, pointers may be NULL, and the latch pointer
+// lies in shared memory, which all processes map at the same address.
+unsafe impl Zeroed for Board {}
+
+static BOARD: Segment<Board> = Segment::new(c"pg_perfmon");
+
+static PREVIOUS_REQUEST: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+static PREVIOUS_STARTUP: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
+
+type Hook = unsafe extern "C-unwind" fn();
+
+/// Joins the chain of shared memory hooks.
+pub(crate) fn init() {
+    // SAFETY: hooks are set while libraries are preloaded, by one thread; the previous ones are kept.
+    unsafe {
+        if let Some(previous) = pg_sys::shmem_request_hook {
+            PREVIOUS_REQUEST.store(previous as *mut (), Ordering::Relaxed);
+        }
+        if let Some(previous) = pg_sys::shmem_startup_hook {
+            PREVIOUS_STARTUP.store(previous as *mut (), Ordering::Relaxed);
+        }
+        pg_sys::shmem_request_hook = Some(request);
+        pg_sys::shmem_startup_hook = Some(startup);
+    }
+}
+
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+fn chain(previous: &AtomicPtr<()>) {
+    let previous = previous.load(Ordering::Relaxed);
+    if !previous.is_null() {
+        // SAFETY: holds only what was a hook of this type.
+        let hook: Hook = unsafe { std::mem::transmute(previous) };
+        // SAFETY: hooks are called with no arguments at the time that the server calls ours.
+        unsafe { hook() };
+    }
+}
+
+unsafe extern "C-unwind" fn request() {
+    chain(&PREVIOUS_REQUEST);
+    BOARD.request();
+}
+
+unsafe extern "C-unwind" fn startup() {
+    chain(&PREVIOUS_STARTUP);
+    BOARD.startup(|board| {
+        // SAFETY: fresh shared memory of the board's size.
+        unsafe { pg_sys::ConditionVariableInit(&raw mut (*board).answered) };
+    });
+}
+
+/// Whether there is a board, which there is when the library was preloaded.
+pub(crate) fn exists() -> bool {
+    BOARD.attached()
+}
+
+/// Locks the board; `None` without preloading. Nothing that may raise can be done while it is held.
+pub(crate) fn lock() -> Option<Guard<Board>> {
+    BOARD.lock()
+}
+
+impl Board {
+    /// The slot of a database.
+    pub(crate) fn slot(&mut self, database: u32) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|slot| slot.database == database && database != 0)
+    }
+
+    /// The slot of a database, taken if it has none; `None` when the board is full.
+    pub(crate) fn slot_or_new(&mut self, database: u32) -> Option<&mut Slot> {
+        let taken = self.slots.iter().position(|slot| slot.database == database);
+        let index = taken.or_else(|| self.slots.iter().position(|slot| slot.database == 0))?;
+        let slot = &mut self.slots[index];
+        if slot.database != database {
+            // SAFETY: a slot is valid when zeroed.
+            *slot = unsafe { std::mem::zeroed() };
+            slot.database = database;
+        }
+        Some(slot)
+    }
+
+    /// Makes the calling process the launcher.
+    pub(crate) fn enter_launcher(&mut self, now: i64) {
+        // SAFETY: variables of this process.
+        unsafe {
+            self.launcher = pg_sys::MyLatch;
+            self.launcher_pid = pg_sys::MyProcPid;
+        }
+        self.started_at = now;
+        self.rescan = true;
+        // Collectors of a launcher before us either report or are gone.
+        for slot in &mut self.slots {
+            slot.running = false;
+        }
+    }
+}
+
+/// Wakes the launcher.
+pub(crate) fn wake_launcher() {
+    let latch = lock().map(|board| board.launcher);
+    if let Some(latch) = latch.filter(|latch| !latch.is_null()) {
+        // SAFETY: latches of PGPROC live as long as shared memory; a stale one is only a spurious wake.
+        unsafe { pg_sys::SetLatch(latch) };
+    }
+}
+
+/// Wakes the sessions that wait for an answer.
+pub(crate) fn broadcast() {
+    let board = BOARD.as_ptr();
+    if !board.is_null() {
+        // SAFETY: the condition variable was set up at start-up of shared memory.
+        unsafe { pg_sys::ConditionVariableBroadcast(&raw mut (*board).answered) };
+    }
+}
+
+/// Sleeps until `done` or the timeout (milliseconds); returns whether it was done.
+pub(crate) fn await_answer(timeout_ms: i64, mut done: impl FnMut() -> bool) -> bool {
+    let board = BOARD.as_ptr();
+    if board.is_null() {
+        return false;
+    }
+    let deadline = crate::pg::clock::monotonic_us().unwrap_or(0) + timeout_ms * 1000;
+    // SAFETY: the condition variable was set up at start-up of shared memory; the sleep serves
+    // interrupts, and an error out of it cancels the sleep as part of aborting the transaction.
+    unsafe {
+        let answered = &raw mut (*board).answered;
+        pg_sys::ConditionVariablePrepareToSleep(answered);
+        let mut finished = done();
+        while !finished {
+            let left = deadline - crate::pg::clock::monotonic_us().unwrap_or(deadline);
+            if left <= 0 {
+                break;
+            }
+            // In slices, so that a launcher that died without a word is noticed.
+            let slice = (left / 1000).clamp(1, 200);
+            pg_sys::ConditionVariableTimedSleep(answered, slice, pg_sys::PG_WAIT_EXTENSION);
+            finished = done();
+        }
+        pg_sys::ConditionVariableCancelSleep();
+        finished
+    }
+}

@@ -1,0 +1,233 @@
+//! A collector: a background worker that connects to one database, does one piece of work in one
+//! transaction, leaves a note on the board, and ends. It never stays connected, so that DROP DATABASE,
+//! RENAME and CREATE DATABASE ... TEMPLATE get through.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::{board, visit};
+use crate::pg::{catalog, clock, dbstat, session, signal, txn};
+use crate::settings;
+
+/// What a visit came to.
+enum Outcome {
+    /// The extension is not in this database.
+    Absent,
+    /// Its SQL objects are not those of this library.
+    Mismatch(String),
+    /// A standby, or a server that lets nobody write: nothing can be stored, and nothing is wrong.
+    Closed(&'static str),
+    /// A snapshot was stored; more work may be due.
+    Stored { snapshot_id: i64, due: bool, note: Option<String> },
+    /// A piece of housekeeping was done; more may be due.
+    Kept { due: bool },
+}
+
+/// Entry point of the process; the argument is the database's oid.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pg_perfmon_collector_main(argument: pg_sys::Datum) {
+    let database = pg_sys::Oid::from(argument.value() as u32);
+    signal::install();
+    session::spare_page_faults();
+    // Connecting waits for whoever changes this database, before this worker can be told to stop.
+    session::set("lock_timeout", &settings::lock_timeout_ms().max(1000).to_string());
+    // SAFETY: the first thing that a worker with a database connection does. Without a role: the
+    // visit takes on the rights that it needs, piece by piece.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::Oid::INVALID, 0);
+    }
+    let order = Order::read(database);
+    prepare(order.keep_house);
+    dbstat::refresh();
+    let before = dbstat::movement(database);
+    let result = txn::transaction(settings::statement_timeout_ms(), || work(&order));
+    let change = report(database, &order, before, result);
+    // After the note is left, so that nothing waits for the log.
+    match change {
+        Some(Change::Failing(why)) => {
+            warning!("pg_perfmon collector fails in this database: {why}");
+        }
+        Some(Change::Working) => log!("pg_perfmon collector works in this database again"),
+        None => {}
+    }
+}
+
+/// Transactions that a visit counts towards its database: the one that connects, and its own.
+const OWN_TRANSACTIONS: i64 = 2;
+
+/// A change of state, worth one line in the log.
+enum Change {
+    Failing(String),
+    Working,
+}
+
+/// What the launcher wants of this visit.
+struct Order {
+    asked: u64,
+    touched: u64,
+    keep_house: bool,
+    request: visit::Request,
+}
+
+impl Order {
+    fn read(database: pg_sys::Oid) -> Self {
+        let mut order =
+            Self { asked: 0, touched: 0, keep_house: false, request: visit::Request::default() };
+        if let Some(mut board) = board::lock()
+            && let Some(slot) = board.slot(database.to_u32())
+        {
+            order.asked = slot.asked;
+            order.touched = slot.touched;
+            order.keep_house = slot.due;
+            order.request = visit::Request {
+                home: slot.home,
+                scheduled: true,
+                disabled: slot.disabled,
+                quiet_until: slot.quiet_until,
+                own_transactions: Some(slot.own_transactions),
+                started_cpu_us: 0,
+            };
+        }
+        order
+    }
+}
+
+/// Puts this session beyond the reach of settings that would make it hang, lie or be seen.
+fn prepare(keep_house: bool) {
+    session::set("search_path", "pg_catalog, pg_temp");
+    session::set("synchronous_commit", "local");
+    session::set("default_transaction_read_only", "off");
+    session::set("default_transaction_isolation", "read committed");
+    session::set("default_transaction_deferrable", "off");
+    session::set("lock_timeout", &settings::lock_timeout_ms().to_string());
+    // Event triggers and triggers of users stay out of what we write.
+    session::set("session_replication_role", "replica");
+    session::set("jit", "off");
+    session::set("max_parallel_workers_per_gather", "0");
+    session::set("row_security", "off");
+    session::set("log_min_duration_statement", "-1");
+    session::set("log_statement", "none");
+    session::set("default_table_access_method", "heap");
+    session::set("default_tablespace", "");
+    // We do not count ourselves: neither rows nor statements. Housekeeping is counted, so that
+    // autovacuum sees what it deleted.
+    session::set("track_counts", if keep_house { "on" } else { "off" });
+    session::set("pg_stat_statements.track", "none");
+    session::set("compute_query_id", "off");
+    session::set("pg_stat_statements.track_utility", "off");
+}
+
+fn work(order: &Order) -> Outcome {
+    if session::in_recovery() {
+        return Outcome::Closed("the server is a standby");
+    }
+    let Some(extension) = catalog::extension(super::EXTENSION) else { return Outcome::Absent };
+    let installed = catalog::extension_version(extension);
+    if installed.as_deref() != Some(visit::LIBRARY_VERSION) {
+        return Outcome::Mismatch(installed.unwrap_or_default());
+    }
+    // SAFETY: a variable of this process.
+    if unsafe { pg_sys::XactReadOnly } {
+        return Outcome::Closed("transactions are read-only");
+    }
+    if order.keep_house {
+        return Outcome::Kept { due: visit::keep_house() };
+    }
+    match visit::snapshot(&order.request, visit::Patience::LockTimeout) {
+        Ok(stored) => {
+            Outcome::Stored { snapshot_id: stored.id, due: stored.due, note: stored.note }
+        }
+        Err(error) => error.raise(),
+    }
+}
+
+/// Leaves the outcome on the board and wakes whoever waits for it.
+fn report(
+    database: pg_sys::Oid,
+    order: &Order,
+    before: Option<dbstat::Movement>,
+    result: Result<Outcome, txn::Caught>,
+) -> Option<Change> {
+    let now = clock::wall_us();
+    let mut change = None;
+    if let Some(mut board) = board::lock()
+        && let Some(slot) = board.slot(database.to_u32())
+    {
+        slot.running = false;
+        slot.visited_at = now;
+        slot.own_transactions += OWN_TRANSACTIONS;
+        if let Some(mut movement) = before.filter(|_| !order.keep_house) {
+            movement.transactions += OWN_TRANSACTIONS;
+            slot.movement = movement;
+            slot.movement_known = true;
+        } else if order.keep_house {
+            slot.movement.transactions += OWN_TRANSACTIONS;
+        }
+        let failures = slot.failures;
+        record(slot, order, result);
+        change = match (failures, slot.failures) {
+            (0, 1..) => slot.message().map(Change::Failing),
+            (1.., 0) => Some(Change::Working),
+            _ => None,
+        };
+    }
+    board::broadcast();
+    board::wake_launcher();
+    change
+}
+
+fn record(slot: &mut board::Slot, order: &Order, result: Result<Outcome, txn::Caught>) {
+    let answered = !order.keep_house;
+    match result {
+        Ok(outcome) => {
+            slot.failures = 0;
+            slot.retry_at = 0;
+            slot.failed = false;
+            slot.set_message("");
+            match outcome {
+                // Unless it was created while this visit looked.
+                Outcome::Absent if slot.touched != order.touched => {}
+                Outcome::Absent => slot.state = board::State::Absent,
+                Outcome::Mismatch(version) => {
+                    slot.state = board::State::Mismatch;
+                    slot.failed = true;
+                    slot.set_message(&visit::mismatch(&version));
+                }
+                Outcome::Closed(why) => {
+                    slot.state = board::State::Present;
+                    slot.failed = true;
+                    slot.set_message(why);
+                }
+                Outcome::Stored { snapshot_id, due, note } => {
+                    slot.state = board::State::Present;
+                    slot.disabled = false;
+                    slot.set_message(&note.unwrap_or_default());
+                    slot.snapshot_id = snapshot_id;
+                    slot.quiet_until = 0;
+                    slot.due = due;
+                }
+                Outcome::Kept { due } => slot.due = due,
+            }
+        }
+        // The extension was dropped or made anew while this visit was at work: no failure.
+        Err(_) if slot.touched != order.touched => {
+            slot.due = false;
+            slot.state = board::State::Unknown;
+            slot.failed = true;
+            slot.set_message("the extension was changed during the visit");
+        }
+        Err(error) => {
+            // Housekeeping that failed must not keep snapshots waiting.
+            slot.due = false;
+            slot.state = board::State::Present;
+            slot.failures = slot.failures.saturating_add(1);
+            slot.retry_at = clock::steady_us() + super::launcher::back_off_us(slot.failures);
+            slot.failed = true;
+            slot.set_message(&error.to_string());
+        }
+    }
+    if answered {
+        slot.answered = order.asked;
+    }
+}

@@ -1,0 +1,411 @@
+//! The launcher: attached to no database, it finds the databases that have the extension, notices
+//! which were used, and starts a collector in each when its time has come.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::board::{self, Slot, State};
+use crate::pg::{catalog, clock, dbstat, signal, txn};
+use crate::settings;
+
+/// Most time between two looks at the list of databases, whatever the interval.
+const RESCAN_US: i64 = 60_000_000;
+/// A collector that runs this much longer than any statement may is ended.
+const LOST_US: i64 = 60_000_000;
+/// A database that lets nobody in is asked again after this.
+const LOCKED_US: i64 = 1_000_000;
+/// A database in which only autovacuum or background workers moved is visited this often.
+const SLOW_US: i64 = 3_600_000_000;
+/// First pause after a failure, doubled with each further one up to `SLOW_US`.
+const FIRST_PAUSE_US: i64 = 5_000_000;
+
+/// How long to leave a database alone after so many failures in a row.
+pub(super) fn back_off_us(failures: u32) -> i64 {
+    FIRST_PAUSE_US.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(SLOW_US)
+}
+
+/// Registers the launcher with the postmaster.
+pub(super) fn register() {
+    let mut worker = worker(c"pg_perfmon launcher", c"pg_perfmon_launcher_main");
+    worker.bgw_restart_time = 10;
+    // SAFETY: called while libraries are preloaded, with a struct that is copied.
+    unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) };
+}
+
+fn worker(name: &std::ffi::CStr, function: &std::ffi::CStr) -> pg_sys::BackgroundWorker {
+    fn copy<const N: usize>(to: &mut [std::ffi::c_char; N], from: &std::ffi::CStr) {
+        for (slot, byte) in to.iter_mut().take(N - 1).zip(from.to_bytes()) {
+            *slot = *byte as std::ffi::c_char;
+        }
+    }
+    let mut worker = pg_sys::BackgroundWorker {
+        bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION)
+            as i32,
+        // Not on a hot standby; upon promotion the postmaster starts it.
+        bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished,
+        bgw_restart_time: pg_sys::BGW_NEVER_RESTART,
+        ..Default::default()
+    };
+    copy(&mut worker.bgw_name, name);
+    copy(&mut worker.bgw_type, name);
+    copy(&mut worker.bgw_library_name, c"pg_perfmon");
+    copy(&mut worker.bgw_function_name, function);
+    worker
+}
+
+/// A collector that was started and may not have ended.
+struct Started {
+    database: u32,
+    handle: *mut pg_sys::BackgroundWorkerHandle,
+    at: i64,
+    keeps_house: bool,
+}
+
+struct Launcher {
+    started: Vec<Started>,
+    names: Vec<catalog::Database>,
+    scanned_at: i64,
+    /// The last look at the list of databases failed; when to look again (`clock::steady_us`).
+    scan_failed: bool,
+    scan_retry_at: i64,
+    next_tick: i64,
+    /// Databases whose turn came with the current tick, in order.
+    queue: Vec<u32>,
+    starved_until: i64,
+}
+
+/// Entry point of the process.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pg_perfmon_launcher_main(_argument: pg_sys::Datum) {
+    signal::install();
+    // SAFETY: the first thing that a worker does; no database: shared catalogs only.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(
+            pg_sys::Oid::INVALID,
+            pg_sys::Oid::INVALID,
+            0,
+        );
+    }
+    crate::pg::session::set("lock_timeout", &settings::lock_timeout_ms().to_string());
+    let now = clock::wall_us();
+    if let Some(mut board) = board::lock() {
+        board.enter_launcher(now);
+    }
+    let mut launcher = Launcher {
+        started: Vec::new(),
+        names: Vec::new(),
+        scanned_at: 0,
+        scan_failed: false,
+        scan_retry_at: 0,
+        next_tick: now,
+        queue: Vec::new(),
+        starved_until: 0,
+    };
+    loop {
+        signal::reload_if_asked();
+        let pause = launcher.round(clock::wall_us());
+        signal::wait(pause);
+    }
+}
+
+impl Launcher {
+    /// Does what is to be done now; returns how long there is nothing to do.
+    fn round(&mut self, now: i64) -> i64 {
+        self.reap();
+        let steady = clock::steady_us();
+        let asked = board::lock().is_some_and(|board| board.rescan);
+        let old = now - self.scanned_at >= RESCAN_US || now < self.scanned_at;
+        if (asked || old) && steady >= self.scan_retry_at {
+            self.scan(now, steady);
+        }
+        let interval = settings::snapshot_interval_us();
+        if now >= self.next_tick || self.next_tick - now > interval {
+            self.tick(now);
+            self.next_tick = (now / interval + 1) * interval;
+        }
+        let next_retry = self.enqueue_urgent(steady);
+        self.start(steady);
+        let mut pause = self.next_tick - now;
+        let rescan = if self.scan_failed {
+            self.scan_retry_at - steady
+        } else {
+            self.scanned_at + RESCAN_US - now
+        };
+        pause = pause.min(rescan);
+        if let Some(at) = next_retry {
+            pause = pause.min(at - steady);
+        }
+        if !self.queue.is_empty() {
+            pause = pause.min((self.starved_until - steady).max(1_000_000));
+        }
+        pause.max(10_000)
+    }
+
+    /// Takes the list of databases into the board; slots of dropped ones become free.
+    fn scan(&mut self, now: i64, steady: i64) {
+        // Taken back before the look, so that what comes during it is looked at next.
+        if let Some(mut board) = board::lock() {
+            board.rescan = false;
+        }
+        match txn::transaction(settings::statement_timeout_ms(), catalog::databases) {
+            Ok(databases) => self.names = databases,
+            Err(error) => {
+                self.scan_retry_at = steady + FIRST_PAUSE_US;
+                if let Some(mut board) = board::lock() {
+                    board.rescan = true;
+                }
+                if !std::mem::replace(&mut self.scan_failed, true) {
+                    warning!("pg_perfmon could not read the list of databases: {error}");
+                }
+                return;
+            }
+        }
+        if std::mem::take(&mut self.scan_failed) {
+            log!("pg_perfmon reads the list of databases again");
+        }
+        self.scanned_at = now;
+        if let Some(mut board) = board::lock() {
+            for slot in &mut board.slots {
+                if slot.database != 0 && !self.names.iter().any(|d| d.oid.to_u32() == slot.database)
+                {
+                    slot.database = 0;
+                }
+            }
+            for database in &self.names {
+                board.slot_or_new(database.oid.to_u32());
+            }
+        }
+    }
+
+    /// The turn of every database that has the extension and was used since its last visit.
+    fn tick(&mut self, now: i64) {
+        let steady = clock::steady_us();
+        if !settings::enabled() {
+            if let Some(mut board) = board::lock() {
+                board.slots.iter_mut().for_each(|slot| slot.disabled = true);
+            }
+            return;
+        }
+        dbstat::refresh();
+        let activity = dbstat::activity();
+        let moved: Vec<(u32, Option<dbstat::Movement>)> =
+            self.names.iter().map(|d| (d.oid.to_u32(), dbstat::movement(d.oid))).collect();
+        let Some(mut board) = board::lock() else { return };
+        for (database, movement) in moved {
+            let Some(slot) = board.slot(database) else { continue };
+            if slot.state != State::Present || slot.running || slot.retry_at > steady {
+                continue;
+            }
+            let at_work = activity
+                .iter()
+                .any(|a| a.database == database && (a.busy || a.began > slot.snapshot_id));
+            if at_work || used(slot, movement, now) {
+                if !self.queue.contains(&database) {
+                    self.queue.push(database);
+                }
+            } else {
+                slot.quiet_until = now;
+            }
+        }
+    }
+
+    /// Whether a database keeps what belongs to the whole cluster: the named one, else the one of the
+    /// lowest oid among those known to have the extension.
+    fn is_home(&self, database: u32) -> bool {
+        if let Some(name) = settings::home_database() {
+            return self.names.iter().any(|d| d.name == name && d.oid.to_u32() == database);
+        }
+        board::lock().is_some_and(|board| {
+            let mut present = board.slots.iter().filter(|slot| slot.state == State::Present);
+            !present.any(|slot| slot.database != 0 && slot.database < database)
+        })
+    }
+
+    /// What does not wait for a tick: databases nobody looked into, questions, housekeeping, retries.
+    /// Returns when the next retry is.
+    fn enqueue_urgent(&mut self, steady: i64) -> Option<i64> {
+        let enabled = settings::enabled();
+        let board = board::lock()?;
+        let mut next_retry: Option<i64> = None;
+        for slot in board.slots.iter().filter(|slot| slot.database != 0 && !slot.running) {
+            let waiting = slot.asked > slot.answered;
+            let unknown = enabled && slot.state == State::Unknown;
+            let retry = enabled && slot.retry_at != 0;
+            let house = enabled && slot.due && slot.state == State::Present;
+            if !(waiting || unknown || retry || house) {
+                continue;
+            }
+            if slot.retry_at > steady {
+                next_retry = Some(next_retry.map_or(slot.retry_at, |at| at.min(slot.retry_at)));
+            } else if !self.queue.contains(&slot.database) {
+                self.queue.push(slot.database);
+            }
+        }
+        next_retry
+    }
+
+    /// Starts collectors as far as the settings allow.
+    fn start(&mut self, steady: i64) {
+        if steady < self.starved_until {
+            return;
+        }
+        while self.started.len() < settings::max_workers()
+            && let Some(next) = self.queue.iter().position(|database| !self.is_there(*database))
+        {
+            let database = self.queue.remove(next);
+            if !lets_in(database) {
+                put_off(database, steady);
+                continue;
+            }
+            let Some(keeps_house) = claim(database, self.is_home(database)) else { continue };
+            match start_collector(database) {
+                Some(handle) => {
+                    self.started.push(Started { database, handle, at: steady, keeps_house })
+                }
+                None => {
+                    self.queue.insert(0, database);
+                    self.starve(database, steady);
+                    return;
+                }
+            }
+        }
+        self.note_starved(false);
+    }
+
+    /// Whether a collector of this database has not ended yet, though it may have reported.
+    fn is_there(&self, database: u32) -> bool {
+        self.started.iter().any(|started| started.database == database)
+    }
+
+    fn starve(&mut self, database: u32, steady: i64) {
+        if let Some(mut board) = board::lock()
+            && let Some(slot) = board.slot(database)
+        {
+            slot.running = false;
+        }
+        self.starved_until = steady + FIRST_PAUSE_US;
+        self.note_starved(true);
+    }
+
+    /// One line in the log for each change.
+    fn note_starved(&self, starved: bool) {
+        let changed = board::lock()
+            .is_some_and(|mut board| std::mem::replace(&mut board.starved, starved) != starved);
+        if changed && starved {
+            ereport!(
+                PgLogLevel::WARNING,
+                PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "pg_perfmon could not start a collector: no background worker is free",
+                "Snapshots wait until one is. Raise max_worker_processes if this lasts."
+            );
+        } else if changed {
+            log!("pg_perfmon starts collectors again");
+        }
+    }
+
+    /// Forgets collectors that ended; one that ended without a word had failed.
+    fn reap(&mut self) {
+        let steady = clock::steady_us();
+        let patience = i64::from(settings::statement_timeout_ms()) * 1000 + LOST_US;
+        self.started.retain(|started| {
+            let mut pid = 0;
+            // SAFETY: the handle came from RegisterDynamicBackgroundWorker and was not freed.
+            let status = unsafe { pg_sys::GetBackgroundWorkerPid(started.handle, &mut pid) };
+            let ended = status == pg_sys::BgwHandleStatus::BGWH_STOPPED;
+            if !ended && steady - started.at < patience {
+                return true;
+            }
+            // SAFETY: a valid handle, freed once, as the entry leaves the list; a worker that hangs is
+            // told to end.
+            unsafe {
+                if !ended {
+                    pg_sys::TerminateBackgroundWorker(started.handle);
+                }
+                pg_sys::pfree(started.handle.cast());
+            }
+            ended_without_word(started, steady);
+            false
+        });
+    }
+}
+
+fn lets_in(database: u32) -> bool {
+    let look = || catalog::lets_in(pg_sys::Oid::from(database));
+    txn::transaction(settings::statement_timeout_ms(), look).unwrap_or(false)
+}
+
+/// Leaves a database for a moment, since a command that changes it holds it.
+fn put_off(database: u32, steady: i64) {
+    if let Some(mut board) = board::lock()
+        && let Some(slot) = board.slot(database)
+    {
+        slot.retry_at = steady + LOCKED_US;
+        slot.set_message("a command that changes this database holds it (see pg_locks)");
+    }
+}
+
+/// Marks a database as being visited; `None` if it is gone, or being visited, meanwhile.
+fn claim(database: u32, home: bool) -> Option<bool> {
+    let mut board = board::lock()?;
+    let slot = board.slot(database).filter(|slot| !slot.running)?;
+    slot.running = true;
+    slot.home = home;
+    // A question is answered before the house is kept.
+    if slot.asked > slot.answered {
+        slot.due = false;
+    }
+    Some(slot.due)
+}
+
+fn used(slot: &Slot, movement: Option<dbstat::Movement>, now: i64) -> bool {
+    let Some(movement) = movement else { return !slot.movement_known };
+    if !slot.movement_known {
+        return true;
+    }
+    let before = slot.movement;
+    movement.sessions != before.sessions
+        || movement.active_us != before.active_us
+        || movement.written != before.written
+        || (movement.transactions != before.transactions && now - slot.visited_at >= SLOW_US)
+}
+
+fn ended_without_word(started: &Started, steady: i64) {
+    let movement = started.keeps_house.then(|| {
+        dbstat::refresh();
+        dbstat::movement(pg_sys::Oid::from(started.database))
+    });
+    let Some(mut board) = board::lock() else { return };
+    let Some(slot) = board.slot(started.database) else { return };
+    if let Some(Some(movement)) = movement {
+        // What housekeeping wrote is ours.
+        slot.movement.written = movement.written;
+    }
+    if slot.running {
+        slot.running = false;
+        slot.due = false;
+        slot.failed = true;
+        slot.failures = slot.failures.saturating_add(1);
+        slot.retry_at = steady + back_off_us(slot.failures);
+        slot.answered = slot.asked;
+        slot.set_message("the collector ended without a word: see the server log");
+        drop(board);
+        board::broadcast();
+    }
+}
+
+fn start_collector(database: u32) -> Option<*mut pg_sys::BackgroundWorkerHandle> {
+    let mut worker = worker(c"pg_perfmon collector", c"pg_perfmon_collector_main");
+    worker.bgw_main_arg = pg_sys::Datum::from(u64::from(database));
+    let mut handle = std::ptr::null_mut();
+    // SAFETY: the struct is copied; the handle must outlive this call, so it is made in the context
+    // that lives as long as the process.
+    let registered = unsafe {
+        worker.bgw_notify_pid = pg_sys::MyProcPid;
+        let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        let registered = pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle);
+        pg_sys::MemoryContextSwitchTo(before);
+        registered
+    };
+    registered.then_some(handle)
+}

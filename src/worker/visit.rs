@@ -1,0 +1,352 @@
+//! What one visit to a database does: read the counters, subtract what they were, store what happened
+//! in between, and remember where they stand, all in one transaction that takes one transaction id.
+//! No judgement is made here and nothing is read but through the probes.
+
+mod rare;
+mod timing;
+mod whole;
+
+use std::collections::HashMap;
+
+use perfmon_core::delta::{self, Difference, Prior};
+use perfmon_core::family::{self, Family};
+use perfmon_core::frame::{Frame, Quality};
+use perfmon_core::rollup;
+use pgrx::pg_sys;
+
+use super::header::Header;
+use crate::error::Error;
+use crate::pg::{catalog, clock, session, txn};
+use crate::probe::{self, ProbeError, Probed};
+use crate::store::period::Level;
+use crate::{settings, store};
+
+/// Version of this library, which must be that of the SQL objects.
+pub(crate) const LIBRARY_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the launcher knows that a visit cannot see for itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Request {
+    /// This database keeps what belongs to the whole cluster.
+    pub(crate) home: bool,
+    /// The visit is one of a schedule, so that a long interval is a late one.
+    pub(crate) scheduled: bool,
+    /// Scheduled snapshots were switched off at some time since the last visit.
+    pub(crate) disabled: bool,
+    /// Until when the database is known to have been quiet; 0 is unknown.
+    pub(crate) quiet_until: i64,
+    /// Transactions that collectors ran in this database since the server started.
+    pub(crate) own_transactions: Option<i64>,
+    /// CPU time of this process when the work began.
+    pub(crate) started_cpu_us: i64,
+}
+
+/// How to wait for another snapshot in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    LockTimeout,
+    NoWait,
+}
+
+/// A snapshot that will be there once the transaction commits.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) id: i64,
+    /// What could not be read, in words.
+    pub(crate) note: Option<String>,
+    /// Housekeeping is due.
+    pub(crate) due: bool,
+}
+
+/// What to say when library and SQL objects differ.
+pub(crate) fn mismatch(installed: &str) -> String {
+    format!(
+        "the library is version {LIBRARY_VERSION}, the SQL objects are version {installed}: \
+         run ALTER EXTENSION pg_perfmon UPDATE, or restart the server if the library is the older"
+    )
+}
+
+/// Takes a snapshot of this database.
+pub(crate) fn snapshot(request: &Request, patience: Patience) -> Result<Stored, Error> {
+    let owner = owner()?;
+    let mut visit = session::as_user(owner, || Visit::begin(request, patience));
+    session::as_user(pg_monitor(), || visit.read());
+    session::as_user(owner, || visit.store());
+    if let Some(wanted) = session::as_user(owner, || visit.wanted_texts()) {
+        let read = session::as_user(pg_monitor(), || visit.read_texts(&wanted));
+        session::as_user(owner, || visit.store_texts(&wanted, read));
+    }
+    if visit.header.settings_due(visit.until, catalog::configuration_loaded()) {
+        // Not pg_monitor: settings that only superusers may see stay unseen.
+        let read = session::as_user(pg_read_all_stats(), || {
+            visit.attempt("settings", probe::settings::settings)
+        });
+        session::as_user(owner, || visit.store_settings(read));
+    }
+    session::as_user(owner, || {
+        visit.finish();
+        let due =
+            store::chore::maintenance_due(visit.until, settings::snapshot_interval_us()).is_some();
+        let note = (!visit.problems.is_empty()).then(|| visit.problems.join("; "));
+        Ok(Stored { id: visit.until, due, note })
+    })
+}
+
+/// Does one step of housekeeping; returns whether more is due.
+pub(crate) fn keep_house() -> bool {
+    let Ok(owner) = owner() else { return false };
+    session::as_user(owner, || {
+        let interval = settings::snapshot_interval_us();
+        let now = clock::wall_us();
+        let Some(step) = store::chore::maintenance_due(now, interval) else { return false };
+        store::chore::run_step(step, now);
+        store::chore::maintenance_due(now, interval).is_some()
+    })
+}
+
+fn owner() -> Result<pg_sys::Oid, Error> {
+    catalog::extension(super::EXTENSION).and_then(catalog::extension_owner).ok_or_else(|| {
+        Error::prerequisite("pg_perfmon is not installed in this database")
+            .detail("Its history is kept in tables of the extension.")
+            .hint("Run CREATE EXTENSION pg_perfmon.")
+    })
+}
+
+fn pg_monitor() -> pg_sys::Oid {
+    pg_sys::Oid::from(pg_sys::ROLE_PG_MONITOR)
+}
+
+fn pg_read_all_stats() -> pg_sys::Oid {
+    pg_sys::Oid::from(pg_sys::ROLE_PG_READ_ALL_STATS)
+}
+
+/// Subject of the header among the prior counters.
+const HEADER: &str = "visit";
+
+/// Statements kept by name in a row when the store is over its bound.
+const SQUEEZED_TO: usize = 500;
+
+/// A snapshot in the making.
+struct Visit {
+    request: Request,
+    source: i64,
+    before: Option<Header>,
+    header: Header,
+    /// Monotonic clock, CPU time and WAL of this process when the visit began.
+    began: Option<i64>,
+    began_cpu_us: i64,
+    began_wal_bytes: i64,
+    /// End of the interval: the wall clock, nudged if it did not increase.
+    until: i64,
+    flags: i16,
+    /// Time without a server since the last interval's end.
+    downtime_us: i64,
+    priors: HashMap<String, Vec<u8>>,
+    next_priors: Vec<(&'static str, Vec<u8>)>,
+    subjects: Vec<Probed>,
+    /// What could not be read, in words.
+    problems: Vec<String>,
+    new_queryids: bool,
+    has_statements: bool,
+    vanished: u64,
+    /// The worst of all families': what the interval as a whole is worth.
+    quality: Quality,
+    stored_bytes: i64,
+    active_us: Option<i64>,
+    covered_exec_us: Option<i64>,
+}
+
+impl Visit {
+    /// Takes the lock that lets one snapshot at a time through, and loads what is known.
+    fn begin(request: &Request, patience: Patience) -> Self {
+        let began = clock::monotonic_us();
+        store::prior::lock(patience == Patience::LockTimeout);
+        let now = clock::wall_us();
+        let system = catalog::system_identifier();
+        let source = store::source::ensure_own(now, &catalog::database_name(), system);
+        let mut priors: HashMap<String, Vec<u8>> = store::prior::load().into_iter().collect();
+        let before = priors.remove(HEADER).and_then(|bytes| Header::decode(&bytes));
+        let before = before.filter(|before| before.source == source);
+        if before.is_none() {
+            priors.clear();
+        }
+        let header =
+            before.clone().unwrap_or_default().next(source, now, catalog::server_started());
+        Self {
+            request: *request,
+            source,
+            before,
+            header,
+            began,
+            began_cpu_us: request.started_cpu_us,
+            began_wal_bytes: session::wal_bytes(),
+            until: now,
+            flags: 0,
+            downtime_us: 0,
+            priors,
+            next_priors: Vec::new(),
+            subjects: Vec::new(),
+            problems: Vec::new(),
+            new_queryids: false,
+            has_statements: false,
+            vanished: 0,
+            quality: Quality::Exact,
+            stored_bytes: 0,
+            active_us: None,
+            covered_exec_us: None,
+        }
+    }
+
+    /// Reads all counters; a probe that fails leaves the others alone.
+    fn read(&mut self) {
+        // The first visit of all stores no rows, so sizes would be lost on it.
+        let sizes = self.before.is_some() && self.header.sizes_due(self.until);
+        let home = self.request.home;
+        self.until = clock::wall_us();
+        self.header = self.header.next(self.source, self.until, self.header.server_started);
+        let mut extras = probe::server::Extras::default();
+        if let Some(read) = self.attempt("statements", probe::statements::statements) {
+            extras.statement_deallocs = read.probed.reading.evictions;
+            extras.statement_entries = Some(read.entries);
+            extras.statement_capacity = read.capacity;
+            self.has_statements = true;
+            self.subjects.push(read.probed);
+        }
+        let sizing = clock::monotonic_us();
+        if let Some(read) = self.attempt("tables", || probe::relations::relations(sizes)) {
+            self.subjects.extend([read.relations, read.indexes]);
+        }
+        if let Some(read) = self.attempt("databases", || probe::database::databases(home, sizes)) {
+            self.subjects.push(read);
+        }
+        if sizes {
+            self.header.sizes_at = self.until;
+            self.header.sizes_cost_us = elapsed_us(sizing);
+        }
+        if home && let Some(Some(probed)) = self.attempt("I/O", probe::io::io) {
+            self.subjects.push(probed);
+        }
+        if let Some(probed) = self.attempt("server", || probe::server::server(extras)) {
+            self.subjects.push(probed);
+        }
+    }
+
+    /// Runs one read so that its failure is only its own.
+    fn attempt<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce() -> Result<T, ProbeError>,
+    ) -> Option<T> {
+        match txn::part(read) {
+            Ok(Ok(value)) => return Some(value),
+            Ok(Err(problem)) => self.problems.push(problem.to_string()),
+            // Cancelled or shut down: not this part's fault, and nothing that may be swallowed.
+            Err(caught) if caught.is_cancel() => caught.rethrow(),
+            Err(caught) => self.problems.push(format!("{name}: {caught}")),
+        }
+        None
+    }
+
+    /// Subtracts and writes; from here on the transaction has its id.
+    fn store(&mut self) {
+        self.nudge_clock();
+        self.note_restart();
+        for mut probed in std::mem::take(&mut self.subjects) {
+            probed.reading.at = self.until;
+            let family = probed.reading.family;
+            let next = self.store_family(probed);
+            self.next_priors.push((family.name, next));
+        }
+    }
+
+    fn last_until(&self, family: &Family) -> Option<i64> {
+        store::history::last_until(family, Level::Minute, self.source, self.until)
+    }
+
+    /// One family: difference, ids, row. Returns the counters for the next visit.
+    fn store_family(&mut self, probed: Probed) -> Vec<u8> {
+        let Probed { reading, name } = probed;
+        let family = reading.family;
+        let prior = self.priors.remove(family.name).and_then(|bytes| {
+            let decoded = Prior::decode(family, &bytes);
+            decoded
+                .map_err(|e| self.problems.push(format!("last counters of {}: {e}", family.name)))
+                .ok()
+        });
+        // Asking the rows means planning over every table of the present and the future: not if the
+        // counters, saved with the last row, say it.
+        let last = if prior.is_some() { None } else { self.last_until(family) };
+        let difference = delta::difference(prior.as_ref(), last, &reading);
+        if let Some(gap) = &difference.gap {
+            self.gap(family.name, gap.since, gap.until, gap.kind, gap.detail.clone());
+        }
+        let continues = prior.as_ref().is_some_and(|prior| prior.at == difference.since);
+        let new_ids = self.name_objects(family, &difference, name.as_ref());
+        // The server's row stands for the visit itself, so even a baseline leaves one.
+        if !difference.baseline || family.name == family::SERVER.name {
+            let given: HashMap<usize, u32> = new_ids.iter().copied().collect();
+            let id_of = |i: usize| given.get(&i).copied().or_else(|| difference.id(i)).unwrap_or(0);
+            let mut frame = difference.frame(&reading, &id_of);
+            match family.name {
+                "statement" => {
+                    self.vanished = difference.vanished;
+                    self.covered_exec_us = total(&frame, "total_exec_us");
+                    if frame.ids.len() > SQUEEZED_TO && store::retain::is_squeezed() {
+                        rollup::keep_largest(&mut frame, SQUEEZED_TO);
+                    }
+                }
+                "database" => {
+                    let own = u64::from(session::database().to_u32());
+                    let own = reading.keys.iter().position(|key| key.0 == own).map(id_of);
+                    self.correct_database(&mut frame, own);
+                }
+                "server" => self.complete_server(&mut frame),
+                _ => {}
+            }
+            let mut span = self.span(&difference, continues);
+            // The server's row comes last and speaks for the interval.
+            self.quality = self.quality.max(span.quality);
+            if family.name == family::SERVER.name {
+                span.quality = self.quality;
+            }
+            self.stored_bytes += store::history::append(Level::Minute, self.source, &span, &frame);
+        }
+        drop(difference);
+        delta::advance(reading, prior, &new_ids).encode()
+    }
+
+    /// Dictionary ids for the objects that moved for the first time.
+    fn name_objects(
+        &mut self,
+        family: &Family,
+        difference: &Difference,
+        name: &dyn Fn(usize) -> [String; 3],
+    ) -> Vec<(usize, u32)> {
+        let unnamed = difference.needs_name();
+        if unnamed.is_empty() || family.name == family::SERVER.name {
+            return Vec::new();
+        }
+        self.new_queryids |= family.name == family::STATEMENT.name;
+        let names: Vec<[String; 3]> = unnamed.iter().map(|i| name(*i)).collect();
+        let ids = store::dictionary::resolve(family, self.source, &names, self.until);
+        unnamed.iter().copied().zip(ids).collect()
+    }
+
+    /// Leaves the counters for the next visit, and says what was missed.
+    fn finish(&mut self) {
+        self.note_missed();
+        self.header.until = self.until;
+        let mut priors = std::mem::take(&mut self.next_priors);
+        priors.push((HEADER, self.header.encode()));
+        store::prior::save(&priors);
+    }
+}
+
+fn total(frame: &Frame, name: &str) -> Option<i64> {
+    let position = frame.family.totals.iter().position(|total| *total == name)?;
+    frame.totals.get(position).copied().flatten()
+}
+
+fn elapsed_us(began: Option<i64>) -> i64 {
+    clock::monotonic_us().zip(began).map_or(0, |(now, began)| now - began)
+}

@@ -1,0 +1,101 @@
+//! When an interval began and ended, how long it truly was, and what of it is a gap.
+
+use perfmon_core::delta::{Difference, GapKind};
+use perfmon_core::family;
+use perfmon_core::frame::Span;
+
+use super::Visit;
+use crate::pg::catalog;
+use crate::{settings, store};
+
+/// Row flags, as in `frame::Span`.
+const WALL_TIME: i16 = 1;
+const CLOCK_STEPPED: i16 = 2;
+const LATE: i16 = 4;
+
+/// A visit may be this late without being called so.
+const SLACK_US: i64 = 2_000_000;
+
+impl Visit {
+    /// Ends of intervals increase strictly, whatever the clock does.
+    pub(super) fn nudge_clock(&mut self) {
+        // What was remembered was written together with the rows; without it they are asked themselves.
+        let known = self.before.as_ref().map(|before| before.until);
+        let last = known.or_else(|| self.last_until(&family::SERVER));
+        let Some(last) = last.filter(|last| self.until <= *last) else { return };
+        let back = last - self.until;
+        self.until = last + 1;
+        self.flags |= CLOCK_STEPPED;
+        if self.before.as_ref().is_none_or(|before| self.header.wall_us < before.wall_us) {
+            let detail = format!("the clock stepped back by {} s or more", back / 1_000_000);
+            self.gap("all", last, self.until, GapKind::Clock, detail);
+        }
+    }
+
+    /// A restart that kept the counters: the time without a server is a gap and counts for no rate.
+    pub(super) fn note_restart(&mut self) {
+        let Some(before) = &self.before else { return };
+        let started = self.header.server_started;
+        if before.server_started == started || started <= before.until {
+            return;
+        }
+        // Until the first checkpoint after the start, the control file tells of the shutdown.
+        let stopped = catalog::last_checkpoint().filter(|at| (before.until..started).contains(at));
+        let (since, detail) = match stopped {
+            Some(at) => (at, "the server was shut down".to_owned()),
+            None => (before.until, "the server was restarted at some time in between".to_owned()),
+        };
+        self.downtime_us = stopped.map_or(0, |at| started - at);
+        self.gap("all", since, started, GapKind::ServerDown, detail);
+    }
+
+    pub(super) fn gap(&self, subject: &str, since: i64, until: i64, kind: GapKind, detail: String) {
+        let kind = kind.as_str().to_owned();
+        let gap = store::gap::Gap {
+            since,
+            until,
+            subject: subject.to_owned(),
+            kind,
+            detail: Some(detail),
+        };
+        store::gap::record(self.source, &gap);
+    }
+
+    /// The time that a row covers.
+    pub(super) fn span(&self, difference: &Difference, continues: bool) -> Span {
+        let since = difference.since;
+        let before = self.before.as_ref().filter(|before| continues && before.until == since);
+        let monotonic = before.and_then(|before| self.header.monotonic_since(before));
+        let mut flags = self.flags;
+        let length_us = monotonic.unwrap_or_else(|| {
+            flags |= WALL_TIME;
+            let downtime = if continues { self.downtime_us } else { 0 };
+            (self.until - since - downtime).max(0)
+        });
+        let quiet_us =
+            if continues { (self.request.quiet_until - since).clamp(0, length_us) } else { 0 };
+        if self.is_late(length_us - quiet_us) {
+            flags |= LATE;
+        }
+        Span { since, until: self.until, length_us, quiet_us, quality: difference.quality, flags }
+    }
+
+    pub(super) fn is_late(&self, busy_us: i64) -> bool {
+        self.request.scheduled && busy_us > 2 * settings::snapshot_interval_us() + SLACK_US
+    }
+
+    /// Scheduled visits that did not take place: what happened meanwhile is counted in this interval,
+    /// but when in it is not known.
+    pub(super) fn note_missed(&self) {
+        let Some(before) = &self.before else { return };
+        let busy_since = before.until.max(self.request.quiet_until);
+        let length = self.until - busy_since - self.downtime_us;
+        if self.request.disabled {
+            let detail = "scheduled snapshots were switched off".to_owned();
+            self.gap("all", busy_since, self.until, GapKind::Disabled, detail);
+        } else if self.is_late(length) && before.server_started == self.header.server_started {
+            let detail = format!("no snapshot for {} s", length / 1_000_000);
+            self.gap("all", busy_since, self.until, GapKind::Missed, detail);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What only the visit as a whole knows, put into the rows of the database and of the server.
+
+use perfmon_core::family;
+use perfmon_core::frame::Frame;
+
+use super::{Visit, elapsed_us};
+use crate::pg::{clock, session};
+
+impl Visit {
+    /// Leaves out the transactions of our own visits.
+    pub(super) fn correct_database(&mut self, frame: &mut Frame, own: Option<u32>) {
+        let Some(row) = own.and_then(|id| frame.ids.binary_search(&id).ok()) else { return };
+        let value = |frame: &Frame, name: &str| {
+            let column = family::DATABASE.position(name)?;
+            if frame.known >> column & 1 == 0 {
+                return None;
+            }
+            Some(frame.columns[column].as_ref().map_or(0, |values| values[row]))
+        };
+        self.active_us = value(frame, "active_us").and_then(|us| i64::try_from(us).ok());
+        let ran = self.own_transactions();
+        if let Some(column) = family::DATABASE.position("xact_commit")
+            && let Some(values) = &mut frame.columns[column]
+        {
+            values[row] = values[row].saturating_sub(ran);
+        }
+    }
+
+    /// Transactions that collectors ran here since the last interval's end.
+    pub(super) fn own_transactions(&mut self) -> u64 {
+        let Some(now) = self.request.own_transactions else { return 0 };
+        let before =
+            self.before.as_ref().filter(|b| b.server_started == self.header.server_started);
+        let ran = before.map_or(now, |before| now - before.own_transactions);
+        self.header.own_transactions = now;
+        u64::try_from(ran).unwrap_or(0)
+    }
+
+    /// Adds to the server's row what only the visit knows.
+    pub(super) fn complete_server(&self, frame: &mut Frame) {
+        if frame.ids.is_empty() {
+            frame.ids.push(0);
+        }
+        // Not a counter of the server's, so no difference: it is the number itself.
+        if let Some(column) =
+            family::SERVER.position("statements_vanished").filter(|_| self.has_statements)
+        {
+            frame.columns[column] = (self.vanished != 0).then(|| vec![self.vanished]);
+            frame.known |= 1 << column;
+        }
+        frame.totals = vec![
+            Some(1),
+            Some(clock::cpu_us() - self.began_cpu_us),
+            Some(elapsed_us(self.began)),
+            Some(session::wal_bytes() - self.began_wal_bytes),
+            Some(self.stored_bytes),
+            self.active_us,
+            self.covered_exec_us,
+        ];
+    }
+}
