@@ -1,0 +1,144 @@
+//! The extension's public functions, in the shapes in which the tests compare them. The only place that knows
+//! the names of their columns.
+
+use std::time::Duration;
+
+use crate::{Db, wait_until};
+
+/// Arguments `since, until` of everything that a test may have written.
+pub const WINDOW: &str = "pg_catalog.now() - interval '20 hours', pg_catalog.clock_timestamp()";
+
+/// `statement_history` with the names of the statements, as something to select FROM.
+pub fn named_history(window: &str) -> String {
+    format!(
+        "(SELECT h.time_end, h.calls, h.rows, h.quality, s.user_name, s.queryid, s.query
+            FROM perfmon.statement_history({window}) h
+            JOIN perfmon.statement s ON s.source = h.from_source AND s.statement_id = h.statement_id) history"
+    )
+}
+
+/// One row of `statement_history`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statement {
+    /// End of the interval, microseconds since 1970: the snapshot's id.
+    pub until: i64,
+    /// Who ran it.
+    pub user: String,
+    /// The server's identifier.
+    pub queryid: i64,
+    /// Its text.
+    pub query: Option<String>,
+    /// Executions that ended in the interval.
+    pub calls: i64,
+    /// Rows.
+    pub rows: i64,
+    /// Quality of this statement's difference.
+    pub quality: String,
+}
+
+/// One row of `intervals`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interval {
+    /// Start, microseconds since 1970.
+    pub since: i64,
+    /// End.
+    pub until: i64,
+    /// Quality of the differences in it.
+    pub quality: String,
+    /// How long before its end the database was known to be quiet, milliseconds.
+    pub quiet_ms: f64,
+}
+
+/// One row of `gaps`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gap {
+    /// Start, microseconds since 1970.
+    pub since: i64,
+    /// End.
+    pub until: i64,
+    /// Which counters.
+    pub subject: String,
+    /// Why.
+    pub kind: String,
+}
+
+impl Db {
+    /// Takes a snapshot and gives its id.
+    #[track_caller]
+    pub fn snapshot(&mut self) -> i64 {
+        self.val("SELECT perfmon.snapshot()")
+    }
+
+    /// All of statement_history.
+    #[track_caller]
+    pub fn history(&mut self) -> Vec<Statement> {
+        self.rows(&format!(
+            "SELECT (extract(epoch FROM time_end) * 1000000)::int8, user_name, queryid, query, calls, rows, quality
+               FROM {}", named_history(WINDOW)
+        ))
+        .iter()
+        .map(|r| Statement {
+            until: r.get(0),
+            user: r.get(1),
+            queryid: r.get(2),
+            query: r.get(3),
+            calls: r.get(4),
+            rows: r.get(5),
+            quality: r.get(6),
+        })
+        .collect()
+    }
+
+    /// Calls stored of one statement, over all time and users.
+    #[track_caller]
+    pub fn stored_calls(&mut self, queryid: i64) -> i64 {
+        self.val_with(
+            &format!(
+                "SELECT coalesce(sum(calls), 0)::int8 FROM {} WHERE queryid = $1",
+                named_history(WINDOW)
+            ),
+            &[&queryid],
+        )
+    }
+
+    /// All of intervals.
+    #[track_caller]
+    pub fn intervals(&mut self) -> Vec<Interval> {
+        self.rows(&format!(
+            "SELECT (extract(epoch FROM \"time\") * 1000000)::int8, (extract(epoch FROM time_end) * 1000000)::int8,
+                    quality, quiet_ms
+               FROM perfmon.intervals({WINDOW}) ORDER BY time_end"
+        ))
+        .iter()
+        .map(|r| Interval { since: r.get(0), until: r.get(1), quality: r.get(2), quiet_ms: r.get(3) })
+        .collect()
+    }
+
+    /// All of gaps.
+    #[track_caller]
+    pub fn gaps(&mut self) -> Vec<Gap> {
+        self.rows(&format!(
+            "SELECT (extract(epoch FROM \"time\") * 1000000)::int8, (extract(epoch FROM time_end) * 1000000)::int8,
+                    subject, kind
+               FROM perfmon.gaps({WINDOW}) ORDER BY time_end"
+        ))
+        .iter()
+        .map(|r| Gap { since: r.get(0), until: r.get(1), subject: r.get(2), kind: r.get(3) })
+        .collect()
+    }
+
+    /// status() as one text, for looking for words in it.
+    #[track_caller]
+    pub fn status(&mut self) -> String {
+        self.list::<String>("SELECT s::text FROM perfmon.status() s").join("\n")
+    }
+
+    /// Waits until another scheduled snapshot than those before now has been stored.
+    #[track_caller]
+    pub fn wait_for_next_interval(&mut self, timeout: Duration) {
+        let before = self.intervals().last().map_or(0, |i| i.until);
+        wait_until("a new interval is stored", timeout, || {
+            self.intervals().last().is_some_and(|i| i.until > before)
+        });
+    }
+}

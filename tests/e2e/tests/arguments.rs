@@ -1,0 +1,182 @@
+//! Bad input gets a clear error with a hint, or an empty answer; never an internal error.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use perfmon_e2e::{Random, Server, code_of, message_of, seed};
+
+#[test]
+fn bad_input_is_told_with_a_hint() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    db.snapshot();
+    db.run("SELECT count(*) FROM pg_am");
+    db.snapshot();
+    for (call, code) in [
+        ("top_statements(now(), now() - interval '1 hour')", "22023"),
+        ("top_statements('-infinity', now())", "22023"),
+        ("top_statements(now() - interval '1 hour', 'infinity')", "22023"),
+        ("top_statements(order_by => 'nonsense')", "22023"),
+        ("top_statements(max_rows => -1)", "22023"),
+        ("top_statements(source => -5)", "22023"),
+        ("statement_series(-1)", "22023"),
+        ("statement_series(1, now(), now() - interval '1 hour')", "22023"),
+        ("statement_series(1, step => interval '-1 minute')", "22023"),
+        ("statement_series(1, step => interval '0')", "22023"),
+        ("statement_history('infinity', 'infinity')", "22023"),
+        ("tables(now(), now() - interval '1 hour')", "22023"),
+        ("databases(now(), now() - interval '1 hour')", "22023"),
+        ("commands(now(), now() - interval '1 hour')", "22023"),
+        ("intervals(now(), now() - interval '1 hour')", "22023"),
+        ("gaps(now(), now() - interval '1 hour')", "22023"),
+        ("report(now(), now() - interval '1 hour')", "22023"),
+        ("report(format => 'pdf')", "22023"),
+        ("grant_reader('no such role')", "22023"),
+    ] {
+        let e = db.fails(&format!("SELECT * FROM perfmon.{call}"));
+        assert_eq!(code_of(&e), code, "{call}: {}", message_of(&e));
+        if code == "22023" {
+            let hint = e.as_db_error().unwrap().hint().unwrap_or_default();
+            assert!(!hint.is_empty(), "{call}: {}", message_of(&e));
+        }
+    }
+}
+
+#[test]
+fn a_fresh_installation_answers_empty() {
+    let server = Server::unloaded().start();
+    let mut db = server.new_db("app");
+    for call in [
+        "top_statements()",
+        "statement_history()",
+        "tables()",
+        "databases()",
+        "commands()",
+        "intervals()",
+        "gaps()",
+        "report()",
+        "status()",
+    ] {
+        db.run(&format!("SELECT * FROM perfmon.{call}"));
+    }
+    assert_eq!(db.val::<i64>("SELECT count(*) FROM perfmon.top_statements()"), 0);
+    assert!(!db.val::<String>("SELECT perfmon.report()").is_empty());
+}
+
+/// Values to try for a type, as SQL; NULL is tried for all.
+fn values(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "timestamp with time zone" => &[
+            "'infinity'",
+            "'-infinity'",
+            "now()",
+            "now() - interval '1 hour'",
+            "now() - interval '1 s'",
+            "'4713-01-01 BC'",
+            "'294276-12-31'",
+            "'epoch'",
+            "now() + interval '1 day'",
+            "now() - interval '40 years'",
+            "'2000-01-01'",
+        ],
+        "interval" => &[
+            "'0'",
+            "'-1 s'",
+            "'1 month'",
+            "'1 us'",
+            "'1 hour'",
+            "'178000000 years'",
+            "'-178000000 years'",
+            "'1 day -24 hours'",
+            "'1 mon -30 days'",
+        ],
+        "integer" => &["0", "1", "-1", "2", "2147483647", "-2147483648", "1000"],
+        "bigint" => {
+            &["0", "1", "-1", "9223372036854775807", "-9223372036854775808", "9007199254740993"]
+        }
+        "double precision" | "real" | "numeric" => {
+            &["0", "'NaN'", "'Infinity'", "'-Infinity'", "1e300", "-1", "0.5"]
+        }
+        "text" | "name" | "character varying" => &[
+            "''",
+            "'calls'",
+            "'markdown'",
+            "'x'",
+            "'DROP TABLE y; --'",
+            "'\u{1F418}'",
+            "repeat('x', 10000)",
+            "E'\\n'",
+        ],
+        "boolean" => &["true", "false"],
+        "regrole" => &["'pg_monitor'", "'postgres'", "0", "4294967295"],
+        "oid" | "regclass" => &["0", "1", "4294967295"],
+        _ => &[],
+    }
+}
+
+#[test]
+fn random_arguments_never_reach_an_internal_error() {
+    let mut random = Random::new(seed());
+    // Not preloaded, so that a random snapshot() is cheap.
+    let server = Server::unloaded().start();
+    let mut db = server.new_db("app");
+    for _ in 0..3 {
+        db.snapshot();
+        db.run("SELECT 1; SELECT 2, 3; SELECT count(*) FROM pg_am");
+    }
+    db.snapshot();
+    let functions: Vec<(String, Vec<String>)> = db
+        .rows(
+            "SELECT p.proname::text, ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u(t, o) ORDER BY o)
+               FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+               JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+              WHERE e.extname = 'pg_perfmon' AND p.prokind = 'f' AND p.prorettype NOT IN ('trigger'::regtype, 'internal'::regtype)",
+        )
+        .iter()
+        .map(|r| (r.get(0), r.get(1)))
+        .collect();
+    assert!(functions.len() >= 10, "{functions:?}");
+    db.run("SET statement_timeout = '20s'; CREATE ROLE somebody");
+    let mut errors = 0;
+    for _ in 0..4000 {
+        let (name, kinds) = random.pick(&functions).clone();
+        let arguments: Vec<String> = kinds
+            .iter()
+            .map(|kind| {
+                let choices = values(kind);
+                if choices.is_empty() || random.one_in(6) {
+                    format!("NULL::{kind}")
+                } else {
+                    format!("{}::{kind}", random.pick(choices))
+                }
+            })
+            .collect();
+        let sql = format!("SELECT * FROM perfmon.{name}({})", arguments.join(", "));
+        // Rolled back, so that grants do not add up.
+        if let Err(e) = db.batch_execute(&format!("BEGIN; {sql}")) {
+            let code = code_of(&e);
+            assert!(
+                ["22", "42", "55"].iter().any(|class| code.starts_with(class)),
+                "{}\nin: {sql}",
+                message_of(&e)
+            );
+            errors += 1;
+        }
+        db.run("ROLLBACK");
+    }
+    println!("{errors} of 4000 calls were refused");
+    assert!(errors > 100, "bad arguments are refused");
+}
+
+#[test]
+fn null_source_means_own_and_unknown_sources_are_empty_or_refused() {
+    let server = Server::unloaded().start();
+    let mut db = server.new_db("app");
+    db.snapshot();
+    db.run("SELECT count(*) FROM pg_am");
+    db.snapshot();
+    let all = db.val::<i64>("SELECT count(*) FROM perfmon.top_statements(source => NULL)");
+    assert!(all > 0);
+    match db.query_one("SELECT count(*) FROM perfmon.top_statements(source => 12345)", &[]) {
+        Ok(row) => assert_eq!(row.get::<_, i64>(0), 0),
+        Err(e) => assert_eq!(code_of(&e), "22023", "{}", message_of(&e)),
+    }
+}
