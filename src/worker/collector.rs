@@ -83,6 +83,7 @@ impl Order {
             order.request = visit::Request {
                 home: slot.home,
                 scheduled: true,
+                asked: slot.asked > slot.answered,
                 disabled: slot.disabled,
                 quiet_until: slot.quiet_until,
                 own_transactions: Some(slot.own_transactions),

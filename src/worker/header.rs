@@ -9,6 +9,8 @@ use crate::pg::clock;
 /// Longest wait for statement texts, and the share of time that reading them may take.
 const TEXTS_US: i64 = 600_000_000;
 const TEXTS_SHARE: i64 = 100;
+/// Least time between two readings of tables, less what a visit may be early.
+const TABLES_US: i64 = 59_000_000;
 /// Least and most time between two looks at file sizes, and the share of time they may take.
 const SIZES_US: i64 = 300_000_000;
 const SIZES_MOST_US: i64 = 3_600_000_000;
@@ -35,6 +37,7 @@ pub(super) struct Header {
     pub(super) texts_at: i64,
     pub(super) texts_cost_us: i64,
     pub(super) texts_missing: bool,
+    pub(super) tables_at: i64,
     pub(super) sizes_at: i64,
     pub(super) sizes_cost_us: i64,
     pub(super) settings_at: i64,
@@ -79,6 +82,12 @@ impl Header {
     pub(super) fn texts_due(&self, now: i64) -> bool {
         let pause = self.texts_cost_us.saturating_mul(TEXTS_SHARE).min(TEXTS_US);
         self.texts_at == 0 || now - self.texts_at >= pause || now < self.texts_at
+    }
+
+    /// Counters of tables reach the server's statistics up to a minute late, so shorter intervals of them
+    /// would be noise.
+    pub(super) fn tables_due(&self, now: i64) -> bool {
+        now - self.tables_at >= TABLES_US || now < self.tables_at
     }
 
     /// Sizes are read every five minutes, or seldom enough to take a thousandth of the time.

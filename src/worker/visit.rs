@@ -31,6 +31,8 @@ pub(crate) struct Request {
     pub(crate) home: bool,
     /// The visit is one of a schedule, so that a long interval is a late one.
     pub(crate) scheduled: bool,
+    /// Somebody asked for this snapshot, and wants all of it.
+    pub(crate) asked: bool,
     /// Scheduled snapshots were switched off at some time since the last visit.
     pub(crate) disabled: bool,
     /// Until when the database is known to have been quiet; 0 is unknown.
@@ -199,8 +201,12 @@ impl Visit {
 
     /// Reads all counters; a probe that fails leaves the others alone.
     fn read(&mut self) {
+        let tables = !self.request.scheduled
+            || self.request.asked
+            || self.before.is_none()
+            || self.header.tables_due(self.until);
         // The first visit of all stores no rows, so sizes would be lost on it.
-        let sizes = self.before.is_some() && self.header.sizes_due(self.until);
+        let sizes = tables && self.before.is_some() && self.header.sizes_due(self.until);
         let home = self.request.home;
         self.until = clock::wall_us();
         self.header = self.header.next(self.source, self.until, self.header.server_started);
@@ -213,7 +219,9 @@ impl Visit {
             self.subjects.push(read.probed);
         }
         let sizing = clock::monotonic_us();
-        if let Some(read) = self.attempt("tables", || probe::relations::relations(sizes)) {
+        if tables && let Some(read) = self.attempt("tables", || probe::relations::relations(sizes))
+        {
+            self.header.tables_at = self.until;
             self.subjects.extend([read.relations, read.indexes]);
         }
         if let Some(read) = self.attempt("databases", || probe::database::databases(home, sizes)) {
