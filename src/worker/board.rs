@@ -39,6 +39,8 @@ pub(crate) struct Slot {
     pub(crate) running: bool,
     /// More work (partitions, roll-ups, retention) waits for a visit.
     pub(crate) due: bool,
+    /// The last housekeeping failed. Apart from the failures of snapshots, which a good one clears.
+    pub(crate) house_failing: bool,
     /// The database keeps what belongs to the whole cluster.
     pub(crate) home: bool,
     /// Scheduled snapshots were off at some time since the last one.

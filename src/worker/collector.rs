@@ -165,11 +165,11 @@ fn report(
         } else if order.keep_house {
             slot.movement.transactions += OWN_TRANSACTIONS;
         }
-        let failures = slot.failures;
+        let (failures, house) = (slot.failures, slot.house_failing);
         record(slot, order, result);
-        change = match (failures, slot.failures) {
-            (0, 1..) => slot.message().map(Change::Failing),
-            (1.., 0) => Some(Change::Working),
+        change = match (failures > 0 || house, slot.failures > 0 || slot.house_failing) {
+            (false, true) => slot.message().map(Change::Failing),
+            (true, false) => Some(Change::Working),
             _ => None,
         };
     }
@@ -208,7 +208,10 @@ fn record(slot: &mut board::Slot, order: &Order, result: Result<Outcome, txn::Ca
                     slot.quiet_until = 0;
                     slot.due = due;
                 }
-                Outcome::Kept { due } => slot.due = due,
+                Outcome::Kept { due } => {
+                    slot.due = due;
+                    slot.house_failing = false;
+                }
             }
         }
         // The extension was dropped or made anew while this visit was at work: no failure.
@@ -218,8 +221,13 @@ fn record(slot: &mut board::Slot, order: &Order, result: Result<Outcome, txn::Ca
             slot.failed = true;
             slot.set_message("the extension was changed during the visit");
         }
+        // Tried again after the next snapshot, which it must not keep waiting.
+        Err(error) if order.keep_house => {
+            slot.due = false;
+            slot.house_failing = true;
+            slot.set_message(&format!("housekeeping: {error}"));
+        }
         Err(error) => {
-            // Housekeeping that failed must not keep snapshots waiting.
             slot.due = false;
             slot.state = board::State::Present;
             slot.failures = slot.failures.saturating_add(1);
