@@ -13,6 +13,7 @@ mod api;
 mod error;
 mod pg;
 mod probe;
+mod recall;
 mod settings;
 mod store;
 mod worker;

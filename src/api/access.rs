@@ -6,10 +6,10 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::query::{self, Arg};
 use super::rows::Cell;
-use super::words::Raw;
 use crate::error::Error;
+use crate::recall::query::{self, Arg};
+use crate::recall::words::Raw;
 use crate::store;
 
 #[pg_extern(

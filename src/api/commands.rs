@@ -8,11 +8,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
-use super::query;
 use super::rows::{Cell, Sink};
-use super::statements::{add_up, fold, ms, per_s, positions, ratio};
-use super::words::Raw;
 use crate::error::Error;
+use crate::recall::query;
+use crate::recall::statements::{add_up, fold, ms, per_s, positions, ratio};
+use crate::recall::words::Raw;
 
 /// A statement is slow when its mean is above this; docs/manual.md names it.
 const SLOW_US: f64 = 100_000.0;
@@ -64,6 +64,9 @@ fn commands(
         return Ok(());
     }
     let mut sums = add_up(&scope, &positions(&["calls", "exec_us", "rows"]));
+    if sums.tally.is_empty() {
+        super::statements::say_nothing_recorded();
+    }
     let gone: Vec<Who> = fold(&scope, &mut sums.tally)?.into_values().flatten().collect();
     let known = tags(&scope)?;
     let mut kinds: BTreeMap<Option<Raw>, Kind> = BTreeMap::new();

@@ -7,11 +7,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
-use super::names;
-use super::plan::Kept;
 use super::rows::{Cell, Sink};
-use super::statements::{ms, quality};
 use crate::error::Error;
+use crate::recall::names;
+use crate::recall::plan::Kept;
+use crate::recall::statements::{ms, quality};
 use crate::store::read;
 use perfmon_core::window::Level;
 

@@ -9,14 +9,14 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp, show_time};
-use super::objects::Objects;
-use super::plan::Kept;
-use super::query;
 use super::rows::Cell;
-use super::statements::{Line, part, per_s, ratio, top};
-use super::times::{change_rows, distinct_gaps, gap_rows, total};
-use super::words::Raw;
 use crate::error::Error;
+use crate::recall::objects::Objects;
+use crate::recall::plan::Kept;
+use crate::recall::query;
+use crate::recall::statements::{Line, part, per_s, ratio, top};
+use crate::recall::times::{change_rows, distinct_gaps, gap_rows, total};
+use crate::recall::words::Raw;
 use crate::store::read;
 use perfmon_core::window::Level;
 
@@ -207,7 +207,7 @@ fn tables(scope: &Scope) -> Result<Vec<Table>, Error> {
         .collect();
     read.sort_by_key(|t| std::cmp::Reverse(t.v("seq_tup_read")));
     let signed = |v: Option<u64>| v.and_then(|v| i64::try_from(v).ok());
-    let table = |t: &super::objects::Object<'_>| Table {
+    let table = |t: &crate::recall::objects::Object<'_>| Table {
         name: format!(
             "{}.{}",
             t.names[0].text().unwrap_or_default(),

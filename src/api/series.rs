@@ -11,13 +11,13 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
-use super::names;
-use super::plan::{Kept, coarsest_for};
-use super::query;
 use super::rows::{Cell, Sink};
-use super::statements::{ms, part, per_s, positions, quality, ratio};
-use super::times::total;
 use crate::error::Error;
+use crate::recall::names;
+use crate::recall::plan::{Kept, coarsest_for};
+use crate::recall::query;
+use crate::recall::statements::{ms, part, per_s, positions, quality, ratio};
+use crate::recall::times::total;
 use crate::store::read;
 
 /// Edges of the buckets: aligned to the UTC epoch, or, for steps of days and months, to the session's

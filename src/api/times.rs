@@ -5,14 +5,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
-use super::plan::Kept;
-use super::query;
 use super::rows::{Cell, Sink};
-use super::statements::{ms, quality, ratio};
-use crate::error::Error;
+use crate::recall::plan::Kept;
+use crate::recall::statements::{ms, quality, ratio};
+use crate::recall::times::{change_rows, gap_rows, total};
 use crate::store::read;
-use std::collections::HashMap;
-
 use perfmon_core::family::SERVER;
 use perfmon_core::window::Level;
 
@@ -47,37 +44,6 @@ fn gaps(
     Ok(())
 }
 
-/// Gaps that touch the window: start, end, length in milliseconds, subject, kind, detail.
-pub(super) fn gap_rows(scope: &Scope) -> Result<Vec<Vec<Cell>>, Error> {
-    query::rows(
-        "SELECT g.since, g.until,
-             (EXTRACT(EPOCH FROM g.until OPERATOR(pg_catalog.-) g.since)
-                 OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8,
-             g.subject, g.kind, g.detail
-         FROM perfmon.gap g
-         WHERE g.source OPERATOR(pg_catalog.=) ANY ($1)
-             AND g.until OPERATOR(pg_catalog.>) $2 AND g.since OPERATOR(pg_catalog.<) $3
-         ORDER BY g.since, g.until, g.subject, g.kind",
-        &[scope.sources.clone().into(), query::time(scope.since), query::time(scope.until)],
-    )
-}
-
-/// How many gaps these rows tell of: what several subjects missed at the same time, for the same reason,
-/// is one.
-pub(super) fn distinct_gaps(rows: &[Vec<Cell>]) -> usize {
-    let mut ends: HashMap<Option<String>, i64> = HashMap::new();
-    let mut count = 0;
-    // They come by their start.
-    for row in rows {
-        let at = |i: usize| row.get(i).and_then(Cell::int).unwrap_or(0);
-        let kind = row.get(4).and_then(Cell::text);
-        let end = ends.entry(kind).or_insert(i64::MIN);
-        count += usize::from(at(0) > *end);
-        *end = at(1).max(*end);
-    }
-    count
-}
-
 #[pg_extern(
     schema = "perfmon",
     sql = r#"
@@ -106,18 +72,6 @@ fn changes(
         sink.put_all(row)?;
     }
     Ok(())
-}
-
-/// Changes in the window: time, kind, name, value before and since.
-pub(super) fn change_rows(scope: &Scope) -> Result<Vec<Vec<Cell>>, Error> {
-    query::rows(
-        "SELECT c.at, c.kind, c.name, c.old_value, c.new_value
-         FROM perfmon.change c
-         WHERE c.source OPERATOR(pg_catalog.=) ANY ($1)
-             AND c.at OPERATOR(pg_catalog.>) $2 AND c.at OPERATOR(pg_catalog.<=) $3
-         ORDER BY c.at, c.kind, c.name",
-        &[scope.sources.clone().into(), query::time(scope.since), query::time(scope.until)],
-    )
 }
 
 #[pg_extern(
@@ -169,16 +123,6 @@ fn intervals(
         }
     });
     Ok(result?)
-}
-
-/// A plain total of a row, by its name; unknown is `None`.
-pub(super) fn total(
-    family: &perfmon_core::family::Family,
-    head: &read::Head,
-    name: &str,
-) -> Option<u64> {
-    let place = family.totals.iter().position(|total| *total == name)?;
-    head.totals.get(place).copied().flatten().and_then(|v| u64::try_from(v).ok())
 }
 
 fn interval(head: &read::Head) -> [Cell; 16] {

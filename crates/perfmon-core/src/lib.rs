@@ -7,11 +7,15 @@
 
 pub mod ask;
 pub mod delta;
+pub mod detect;
+pub mod facts;
 pub mod family;
+pub mod finding;
 pub mod frame;
 pub mod pack;
 pub mod report;
 pub mod rollup;
 pub mod series;
 pub mod tally;
+pub mod threshold;
 pub mod window;

@@ -5,26 +5,26 @@ use perfmon_core::family::Family;
 use perfmon_core::window::{self, Extent, Level};
 use pgrx::prelude::*;
 
-use super::args::{Scope, now, show_time};
+use super::scope::{Scope, now, show_time};
 use crate::store::read::{self, Segment};
 
 /// What is kept of a family.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Kept([Extent; 3]);
+pub(crate) struct Kept([Extent; 3]);
 
 impl Kept {
     /// Asks the store.
-    pub(super) fn of(family: &Family, scope: &Scope) -> Self {
+    pub(crate) fn of(family: &Family, scope: &Scope) -> Self {
         Self(read::extents(family, &scope.sources, now()))
     }
 
     /// The finest rows that are kept all through the window.
-    pub(super) fn finest(&self, scope: &Scope) -> Level {
+    pub(crate) fn finest(&self, scope: &Scope) -> Level {
         window::finest(scope.since, &self.0)
     }
 
     /// Segments that fill the window with rows no coarser than `coarsest` where there is a choice.
-    pub(super) fn segments(&self, scope: &Scope, coarsest: Level) -> Vec<Segment> {
+    pub(crate) fn segments(&self, scope: &Scope, coarsest: Level) -> Vec<Segment> {
         let plan = window::plan(scope.since, scope.until, coarsest, &self.0);
         if plan.widened {
             ereport!(
@@ -40,14 +40,14 @@ impl Kept {
 
 impl Kept {
     /// The rows of the time just before the window, oldest first.
-    pub(super) fn before(&self, scope: &Scope, us: i64) -> Vec<Segment> {
+    pub(crate) fn before(&self, scope: &Scope, us: i64) -> Vec<Segment> {
         let since = scope.since.saturating_sub(us);
         window::plan(since, scope.since, Level::Hour, &self.0).segments
     }
 }
 
 /// The coarsest level all of whose rows fall between neighbouring edges.
-pub(super) fn coarsest_for(edges: &[i64]) -> Level {
+pub(crate) fn coarsest_for(edges: &[i64]) -> Level {
     let fits = |level: &Level| edges.iter().all(|edge| edge.rem_euclid(level.step_us()) == 0);
     [Level::Day, Level::Hour].into_iter().find(fits).unwrap_or(Level::Minute)
 }

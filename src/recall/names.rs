@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use perfmon_core::tally::Who;
 
+use super::cell::Cell;
 use super::query;
-use super::rows::Cell;
 use crate::error::Error;
 
 /// What is shown of a statement.

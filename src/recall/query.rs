@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use pgrx::spi::SpiHeapTupleDataEntry;
 
-use super::rows::{Cell, to_server, to_unix};
+use super::cell::{Cell, to_server, to_unix};
 use super::words::Raw;
 use crate::error::Error;
 

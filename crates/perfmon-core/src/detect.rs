@@ -1,0 +1,119 @@
+//! The detectors: each looks at the facts of one database over one window and says what is wrong.
+//! A detector is a pure function; one that panics is itself a finding, and the others still run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::facts::Facts;
+use crate::finding::{Finding, Severity};
+use crate::threshold::{Threshold, Thresholds};
+
+pub mod indexes;
+pub mod scans;
+pub mod server;
+pub mod settings;
+pub mod statements;
+pub mod vacuum;
+
+/// What the detectors found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Judgement {
+    /// Worst first.
+    pub findings: Vec<Finding>,
+    /// Kinds about which nothing can be said, because what they need is not known: findings of these
+    /// kinds that are open stay open.
+    pub unjudged: Vec<&'static str>,
+}
+
+impl Judgement {
+    /// Adds a finding.
+    pub fn add(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// Says that nothing can be said about a kind.
+    pub fn unknown(&mut self, kind: &'static str) {
+        self.unjudged.push(kind);
+    }
+}
+
+/// A detector.
+#[derive(Debug)]
+pub struct Detector {
+    /// Its name, the `object` of the finding when it fails.
+    pub name: &'static str,
+    /// Kinds of findings that it can give.
+    pub kinds: &'static [&'static str],
+    /// Thresholds that it compares with.
+    pub thresholds: &'static [Threshold],
+    /// Looks.
+    pub detect: fn(&Facts, &Thresholds, &mut Judgement),
+}
+
+/// All detectors.
+pub static DETECTORS: &[&Detector] = &[
+    &statements::DETECTOR,
+    &scans::DETECTOR,
+    &indexes::DETECTOR,
+    &vacuum::DETECTOR,
+    &server::DETECTOR,
+    &settings::DETECTOR,
+];
+
+/// All thresholds of all detectors.
+pub fn thresholds() -> impl Iterator<Item = &'static Threshold> {
+    DETECTORS.iter().flat_map(|detector| detector.thresholds)
+}
+
+/// Kind of the finding that a detector failed.
+pub const FAILED: &str = "detector_failed";
+
+/// Lets all detectors look.
+pub fn judge(facts: &Facts, thresholds: &Thresholds) -> Judgement {
+    judge_with(DETECTORS, facts, thresholds)
+}
+
+/// Lets some detectors look.
+pub fn judge_with(
+    detectors: &[&'static Detector],
+    facts: &Facts,
+    thresholds: &Thresholds,
+) -> Judgement {
+    let mut all = Judgement::default();
+    for detector in detectors {
+        let look = || {
+            let mut one = Judgement::default();
+            (detector.detect)(facts, thresholds, &mut one);
+            one
+        };
+        match catch_unwind(AssertUnwindSafe(look)) {
+            Ok(one) => {
+                all.findings.extend(one.findings);
+                all.unjudged.extend(one.unjudged);
+            }
+            Err(panic) => {
+                let said = panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| panic.downcast_ref::<&str>().copied())
+                    .unwrap_or("no message");
+                all.unjudged.extend(detector.kinds);
+                all.findings.push(failed(detector.name, said));
+            }
+        }
+    }
+    all.findings.sort_by_cached_key(Finding::rank);
+    all
+}
+
+fn failed(detector: &str, said: &str) -> Finding {
+    let mut finding = Finding::new(
+        FAILED,
+        Severity::Warning,
+        format!("detector {detector}"),
+        format!("pg_perfmon could not judge {detector}: {said}"),
+        "Report this as a bug of pg_perfmon; findings of other kinds are not affected.",
+        "pg_perfmon manual, findings",
+    );
+    finding.cause = Some("An error in pg_perfmon itself.".to_owned());
+    finding
+}

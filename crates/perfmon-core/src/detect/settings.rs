@@ -1,0 +1,13 @@
+//! Detectors of settings.
+
+use super::{Detector, Judgement};
+use crate::facts::Facts;
+use crate::threshold::{Threshold, Thresholds};
+
+/// The detector.
+pub static DETECTOR: Detector =
+    Detector { name: "settings", kinds: &[], thresholds: THRESHOLDS, detect };
+
+static THRESHOLDS: &[Threshold] = &[];
+
+fn detect(_facts: &Facts, _thresholds: &Thresholds, _judgement: &mut Judgement) {}

@@ -1,0 +1,13 @@
+//! Detectors of statements.
+
+use super::{Detector, Judgement};
+use crate::facts::Facts;
+use crate::threshold::{Threshold, Thresholds};
+
+/// The detector.
+pub static DETECTOR: Detector =
+    Detector { name: "statements", kinds: &[], thresholds: THRESHOLDS, detect };
+
+static THRESHOLDS: &[Threshold] = &[];
+
+fn detect(_facts: &Facts, _thresholds: &Thresholds, _judgement: &mut Judgement) {}

@@ -1,0 +1,62 @@
+//! What is known about one database over one window: history added up, and the catalog as it is now.
+//! Plain values, filled by the judge room; what could not be read is `None` or absent, never zero.
+//! Names are as the server quotes them, so that they can stand in a statement; `plain` names are not.
+
+pub mod relation;
+pub mod server;
+pub mod statement;
+
+pub use relation::{Column, Constraint, ForeignKey, Index, KeyPart, Sequence, Table};
+pub use server::{Checkpoints, Database, Horizon, Server, Setting};
+pub use statement::{Predicate, Shape, Statement, TableUse, Test};
+
+/// What is known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// Now, microseconds since the Unix epoch.
+    pub now_us: i64,
+    /// What the window covers.
+    pub window: Window,
+    /// What history there is at all: detectors of what never happens look at it whole.
+    pub history: Window,
+    /// This database's counters over the window.
+    pub database: Database,
+    /// The server and its settings.
+    pub server: Server,
+    /// Statements of the window, most execution time first; `None` when statements are not recorded.
+    pub statements: Option<Vec<Statement>>,
+    /// Tables and materialized views; `None` when the catalog could not be read.
+    pub tables: Option<Vec<Table>>,
+    /// Indexes of these.
+    pub indexes: Option<Vec<Index>>,
+    /// Foreign keys between these.
+    pub foreign_keys: Option<Vec<ForeignKey>>,
+    /// Sequences whose position could be read.
+    pub sequences: Option<Vec<Sequence>>,
+}
+
+/// A stretch of history.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Window {
+    /// Start of what was asked for, microseconds since the Unix epoch.
+    pub since_us: i64,
+    /// Its end.
+    pub until_us: i64,
+    /// Time that recorded intervals cover; 0 means that nothing is known.
+    pub covered_us: i64,
+    /// Recorded intervals.
+    pub intervals: i64,
+}
+
+impl Window {
+    /// Covered time in hours; `None` when there is none.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn hours(&self) -> Option<f64> {
+        (self.covered_us > 0).then(|| self.covered_us as f64 / 3.6e9)
+    }
+
+    /// An amount over the window as an amount per hour.
+    pub fn per_hour(&self, amount: f64) -> Option<f64> {
+        self.hours().map(|hours| amount / hours)
+    }
+}

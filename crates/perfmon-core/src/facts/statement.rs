@@ -1,0 +1,118 @@
+//! Statements: what they did in the window, and what their texts say.
+
+/// One statement (user, queryid, toplevel).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Statement {
+    /// Id in this history.
+    pub statement_id: i64,
+    /// Not inside a function.
+    pub toplevel: bool,
+    /// Kind of command: `SELECT`, `UPDATE`, …
+    pub command: Option<String>,
+    /// Who ran it.
+    pub user_name: Option<String>,
+    /// Executions.
+    pub calls: u64,
+    /// Execution time, ms.
+    pub exec_ms: f64,
+    /// Standard deviation of the execution time, ms.
+    pub stddev_ms: Option<f64>,
+    /// Share of all top-level execution time.
+    pub share_ratio: Option<f64>,
+    /// Rows returned or changed.
+    pub rows: u64,
+    /// Planning time, ms; `None` while pg_stat_statements.track_planning is off.
+    pub plan_ms: Option<f64>,
+    /// Times planned.
+    pub plans: Option<u64>,
+    /// Blocks found in shared buffers.
+    pub blks_hit: u64,
+    /// Blocks read from outside.
+    pub blks_read: u64,
+    /// Blocks made dirty.
+    pub blks_dirtied: u64,
+    /// Time of reading blocks, ms; `None` while track_io_timing is off.
+    pub read_ms: Option<f64>,
+    /// Time of writing blocks, ms; `None` while track_io_timing is off.
+    pub write_ms: Option<f64>,
+    /// Blocks written to temporary files.
+    pub temp_blks_written: u64,
+    /// Blocks read from temporary files.
+    pub temp_blks_read: u64,
+    /// Time of temporary files, ms; `None` while track_io_timing is off.
+    pub temp_ms: Option<f64>,
+    /// WAL written, bytes.
+    pub wal_bytes: u64,
+    /// Time of just-in-time compilation, ms.
+    pub jit_ms: Option<f64>,
+    /// The worst quality of its differences: 0 exact, 1 lower bound, 2 doubtful.
+    pub quality: u8,
+    /// What its text says, where the text is known and the server could analyse it.
+    pub shape: Option<Shape>,
+}
+
+impl Statement {
+    /// Mean execution time, ms.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn mean_ms(&self) -> Option<f64> {
+        (self.calls > 0).then(|| self.exec_ms / self.calls as f64)
+    }
+
+    /// An amount per execution.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn per_call(&self, amount: u64) -> Option<f64> {
+        (self.calls > 0).then(|| amount as f64 / self.calls as f64)
+    }
+}
+
+/// What the server's parser and analyser say about a statement's text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shape {
+    /// Tables that it reads or writes, wherever in the statement.
+    pub tables: Vec<TableUse>,
+    /// Has LIMIT or FETCH FIRST at the top, or gives one row by its nature (a plain aggregate).
+    pub bounded: bool,
+    /// Aggregates or groups at the top.
+    pub aggregates: bool,
+}
+
+/// One table in a statement.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TableUse {
+    /// Its oid, to be joined with the facts about tables.
+    pub oid: u32,
+    /// Conditions on it that a scan could use, from WHERE and JOIN … ON, all joined by AND.
+    pub predicates: Vec<Predicate>,
+    /// Columns (or expressions) that the result is ordered by, when they are all of this table.
+    pub order_by: Vec<String>,
+}
+
+/// A condition on one column or expression of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predicate {
+    /// The column as the server quotes it, or the expression as it deparses it, such as `lower(email)`.
+    pub expression: String,
+    /// Attribute number of a plain column; 0 for an expression.
+    pub attnum: i16,
+    /// How it is compared.
+    pub test: Test,
+    /// Compared with a column of another table, rather than with a constant or parameter.
+    pub join: bool,
+}
+
+/// How a column is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Test {
+    /// `=`, `IN`, `= ANY`.
+    Equal,
+    /// `<`, `<=`, `>`, `>=`, `BETWEEN`.
+    Range,
+    /// `LIKE`, `ILIKE`, `~` on text.
+    Pattern,
+    /// `@>`, `?`, `&&`, `@@` and the like.
+    Contain,
+    /// `IS NULL`.
+    Null,
+    /// Anything else, `<>` among it: no index helps.
+    Other,
+}

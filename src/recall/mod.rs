@@ -1,0 +1,12 @@
+//! History, added up over a window into plain values, with the caller's own rights. It must never judge
+//! what it reads, nor write.
+
+pub(crate) mod cell;
+pub(crate) mod names;
+pub(crate) mod objects;
+pub(crate) mod plan;
+pub(crate) mod query;
+pub(crate) mod scope;
+pub(crate) mod statements;
+pub(crate) mod times;
+pub(crate) mod words;

@@ -1,0 +1,147 @@
+//! Tables, indexes, databases and the like, added up over a window, object by object, by name.
+
+use std::collections::HashMap;
+
+use perfmon_core::family::{Family, Merge};
+use perfmon_core::tally::{Tally, Who};
+
+use super::cell::Cell;
+use super::names;
+use super::plan::Kept;
+use super::scope::Scope;
+use crate::error::Error;
+use crate::store::read;
+use perfmon_core::window::Level;
+
+/// A family added up over the window, object by object, by name.
+pub(crate) struct Objects {
+    family: &'static Family,
+    tally: Tally,
+    named: Vec<(usize, [Cell; 3])>,
+    /// Sizes as they were before the window: they are looked at less often than the rest.
+    earlier: Tally,
+    earlier_columns: Vec<usize>,
+    earlier_places: HashMap<Who, usize>,
+    pub(crate) covered_us: i64,
+}
+
+/// Sizes are looked at once an hour at least.
+const LOOK_BACK_US: i64 = 65 * 60_000_000;
+
+impl Objects {
+    pub(crate) fn of(family: &'static Family, scope: &Scope) -> Result<Self, Error> {
+        let kept = Kept::of(family, scope);
+        let segments = kept.segments(scope, Level::Day);
+        let columns: Vec<usize> = (0..family.columns.len()).collect();
+        let mut tally = Tally::new(family, &columns);
+        let mut covered_us = 0_i64;
+        read::frames(&scope.sources, family, &segments, &columns, &mut |row| {
+            covered_us = covered_us.saturating_add(row.head.span.length_us);
+            tally.add(row.head.source, row.ids, row.head.known, &|i| row.column(i));
+        });
+        let named = merge_by_name(family, scope, &mut tally)?;
+        let earlier_columns = sizes(family);
+        let earlier = sizes_before(family, &earlier_columns, scope, &kept);
+        let earlier_places = earlier.who().iter().enumerate().map(|(at, who)| (*who, at)).collect();
+        Ok(Self { family, tally, named, earlier, earlier_columns, earlier_places, covered_us })
+    }
+
+    /// Objects in the order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Object<'_>> {
+        self.named.iter().map(|(place, names)| Object { all: self, place: *place, names })
+    }
+}
+
+fn sizes(family: &Family) -> Vec<usize> {
+    let is_size = |c: &usize| {
+        let column = family.columns[*c];
+        column.merge == Merge::Last && column.name.ends_with("_bytes")
+    };
+    (0..family.columns.len()).filter(is_size).collect()
+}
+
+fn sizes_before(family: &'static Family, columns: &[usize], scope: &Scope, kept: &Kept) -> Tally {
+    let mut tally = Tally::new(family, columns);
+    for segment in kept.before(scope, LOOK_BACK_US) {
+        read::frames(&scope.sources, family, &[segment], columns, &mut |row| {
+            tally.add(row.head.source, row.ids, row.head.known, &|i| row.column(i));
+        });
+    }
+    tally
+}
+
+/// Two sources may hold the same object: the newer takes the older in. Rows come by source and time, so
+/// the place seen last is the newer one.
+fn merge_by_name(
+    family: &Family,
+    scope: &Scope,
+    tally: &mut Tally,
+) -> Result<Vec<(usize, [Cell; 3])>, Error> {
+    let dictionary = names::objects(family.name, &scope.sources)?;
+    let age = |source: i64| scope.sources.iter().position(|s| *s == source);
+    let mut places: Vec<(usize, [Cell; 3], Option<usize>)> = tally
+        .who()
+        .iter()
+        .enumerate()
+        .map(|(place, who)| {
+            let names = dictionary.get(who).cloned();
+            (place, names.unwrap_or([Cell::Null, Cell::Null, Cell::Null]), age(who.0))
+        })
+        .collect();
+    places.sort_by(|a, b| key(&a.1).cmp(&key(&b.1)).then(a.2.cmp(&b.2)));
+    let mut named: Vec<(usize, [Cell; 3])> = Vec::with_capacity(places.len());
+    for (place, names, _) in places {
+        match named.last() {
+            Some((newer, same)) if *same == names && names[1] != Cell::Null => {
+                tally.merge(place, *newer);
+            }
+            _ => named.push((place, names)),
+        }
+    }
+    Ok(named)
+}
+
+fn key(names: &[Cell; 3]) -> [Vec<u8>; 3] {
+    names.each_ref().map(|name| match name {
+        Cell::Text(raw) => raw.0.clone(),
+        _ => Vec::new(),
+    })
+}
+
+/// One object of them.
+pub(crate) struct Object<'a> {
+    all: &'a Objects,
+    place: usize,
+    pub(crate) names: &'a [Cell; 3],
+}
+
+impl Object<'_> {
+    /// Sum or last value of a column.
+    pub(crate) fn v(&self, name: &str) -> Option<u64> {
+        let tally = &self.all.tally;
+        let index = self.all.family.position(name)?;
+        tally.get(self.place, index).or_else(|| {
+            let who = tally.who().get(self.place)?;
+            let column = self.all.earlier_columns.iter().position(|c| *c == index)?;
+            self.all.earlier.get(*self.all.earlier_places.get(who)?, column)
+        })
+    }
+
+    /// Sum of several columns, unknown when none is known.
+    pub(crate) fn all_of(&self, names: &[&str]) -> Option<u64> {
+        names.iter().filter_map(|name| self.v(name)).reduce(u64::saturating_add)
+    }
+
+    /// How much a gauge grew between its first and last value; one value says nothing.
+    pub(crate) fn growth(&self, names: &[&str]) -> Option<i64> {
+        let mut sum: Option<i64> = None;
+        for name in names {
+            let index = self.all.family.position(name)?;
+            let Some(first) = self.all.tally.first(self.place, index) else { continue };
+            let last = self.v(name)?;
+            let grown = i64::try_from(last).ok()? - i64::try_from(first).ok()?;
+            sum = Some(sum.unwrap_or(0).saturating_add(grown));
+        }
+        sum
+    }
+}

@@ -1,0 +1,60 @@
+//! Gaps, changes and plain totals of a window.
+
+use std::collections::HashMap;
+
+use perfmon_core::family::Family;
+
+use super::cell::Cell;
+use super::query;
+use super::scope::Scope;
+use crate::error::Error;
+use crate::store::read;
+
+/// Gaps that touch the window: start, end, length in milliseconds, subject, kind, detail.
+pub(crate) fn gap_rows(scope: &Scope) -> Result<Vec<Vec<Cell>>, Error> {
+    query::rows(
+        "SELECT g.since, g.until,
+             (EXTRACT(EPOCH FROM g.until OPERATOR(pg_catalog.-) g.since)
+                 OPERATOR(pg_catalog.*) 1000)::pg_catalog.float8,
+             g.subject, g.kind, g.detail
+         FROM perfmon.gap g
+         WHERE g.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND g.until OPERATOR(pg_catalog.>) $2 AND g.since OPERATOR(pg_catalog.<) $3
+         ORDER BY g.since, g.until, g.subject, g.kind",
+        &[scope.sources.clone().into(), query::time(scope.since), query::time(scope.until)],
+    )
+}
+
+/// How many gaps these rows tell of: what several subjects missed at the same time, for the same reason,
+/// is one.
+pub(crate) fn distinct_gaps(rows: &[Vec<Cell>]) -> usize {
+    let mut ends: HashMap<Option<String>, i64> = HashMap::new();
+    let mut count = 0;
+    // They come by their start.
+    for row in rows {
+        let at = |i: usize| row.get(i).and_then(Cell::int).unwrap_or(0);
+        let kind = row.get(4).and_then(Cell::text);
+        let end = ends.entry(kind).or_insert(i64::MIN);
+        count += usize::from(at(0) > *end);
+        *end = at(1).max(*end);
+    }
+    count
+}
+
+/// Changes in the window: time, kind, name, value before and since.
+pub(crate) fn change_rows(scope: &Scope) -> Result<Vec<Vec<Cell>>, Error> {
+    query::rows(
+        "SELECT c.at, c.kind, c.name, c.old_value, c.new_value
+         FROM perfmon.change c
+         WHERE c.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND c.at OPERATOR(pg_catalog.>) $2 AND c.at OPERATOR(pg_catalog.<=) $3
+         ORDER BY c.at, c.kind, c.name",
+        &[scope.sources.clone().into(), query::time(scope.since), query::time(scope.until)],
+    )
+}
+
+/// A plain total of a row, by its name; unknown is `None`.
+pub(crate) fn total(family: &Family, head: &read::Head, name: &str) -> Option<u64> {
+    let place = family.totals.iter().position(|total| *total == name)?;
+    head.totals.get(place).copied().flatten().and_then(|v| u64::try_from(v).ok())
+}
