@@ -41,6 +41,11 @@ impl Error {
         Self::new(PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION, message)
     }
 
+    /// Somebody else is at it (55P03).
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, message)
+    }
+
     /// A failure of our own (XX000).
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, message)

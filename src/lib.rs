@@ -11,6 +11,7 @@ use pgrx::prelude::*;
 
 mod api;
 mod error;
+mod judge;
 mod pg;
 mod probe;
 mod recall;
@@ -29,7 +30,8 @@ extension_sql_file!("../sql/schema/20_history.sql", name = "history", requires =
 extension_sql_file!("../sql/schema/30_dictionary.sql", name = "dictionary", requires = ["history"]);
 extension_sql_file!("../sql/schema/40_prior.sql", name = "prior", requires = ["dictionary"]);
 extension_sql_file!("../sql/schema/45_setting.sql", name = "setting", requires = ["prior"]);
-extension_sql_file!("../sql/schema/50_views.sql", name = "views", requires = ["setting"]);
+extension_sql_file!("../sql/schema/46_finding.sql", name = "finding", requires = ["setting"]);
+extension_sql_file!("../sql/schema/50_views.sql", name = "views", requires = ["finding"]);
 extension_sql_file!(
     "../sql/schema/91_comments.sql",
     name = "comments",
@@ -39,6 +41,8 @@ extension_sql_file!(
         commands,
         database_history,
         databases,
+        evaluate,
+        finding_history,
         gaps,
         grant_reader,
         index_history,
@@ -48,12 +52,16 @@ extension_sql_file!(
         relation_history,
         report,
         revoke_reader,
+        seq_scans,
         server_history,
+        set_threshold,
+        slow_statements,
         snapshot,
         statement_history,
         statement_series,
         status,
         tables,
+        thresholds,
         top_statements,
     ]
 );

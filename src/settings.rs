@@ -11,6 +11,7 @@ static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30 * 24 * 60);
 static RETENTION_HOURS: GucSetting<i32> = GucSetting::<i32>::new(365 * 24 * 60);
 static RETENTION_DAYS: GucSetting<i32> = GucSetting::<i32>::new(-1);
 static MAX_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
+static EVALUATION_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(15 * 60);
 static LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(100);
 static STATEMENT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
@@ -93,6 +94,16 @@ pub(crate) fn define() {
         GucFlags::UNIT_MB,
     );
     GucRegistry::define_int_guc(
+        c"pg_perfmon.evaluation_interval",
+        c"Longest time between two evaluations of the findings.",
+        c"They come more often, up to once a minute, where they take little: at most a thousandth of a processor.",
+        &EVALUATION_INTERVAL,
+        60,
+        24 * 3600,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
         c"pg_perfmon.lock_timeout",
         c"Longest wait of a collector for any lock.",
         c"What could not be read is recorded as a gap.",
@@ -145,6 +156,11 @@ pub(crate) fn retention_us() -> [Option<i64>; 3] {
 /// Bound of the store, bytes.
 pub(crate) fn max_size_bytes() -> i64 {
     i64::from(MAX_SIZE.get()) << 20
+}
+
+/// Longest time between two evaluations, microseconds.
+pub(crate) fn evaluation_interval_us() -> i64 {
+    i64::from(EVALUATION_INTERVAL.get()) * 1_000_000
 }
 
 /// Lock timeout of collectors, milliseconds.

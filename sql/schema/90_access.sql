@@ -16,11 +16,17 @@ GRANT SELECT ON
     perfmon.database_minute, perfmon.database_hour, perfmon.database_day,
     perfmon.io_minute, perfmon.io_hour, perfmon.io_day,
     perfmon.server_minute, perfmon.server_hour, perfmon.server_day,
-    perfmon.statement, perfmon.statement_alias, perfmon.statement_missing
+    perfmon.statement, perfmon.statement_alias, perfmon.statement_missing,
+    perfmon.threshold, perfmon.finding_shown, perfmon.findings
 TO pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
     perfmon.snapshot(),
+    perfmon.evaluate(),
+    perfmon.thresholds(),
+    perfmon.finding_history(timestamptz, timestamptz, bigint),
+    perfmon.slow_statements(timestamptz, timestamptz, bigint),
+    perfmon.seq_scans(timestamptz, timestamptz, bigint),
     perfmon.status(),
     perfmon.report(timestamptz, timestamptz, text, bigint),
     perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),

@@ -132,3 +132,41 @@ COMMENT ON FUNCTION perfmon.io_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: one per interval and kind of I/O, with every counter of pg_stat_io (PostgreSQL 16 and later; home database only). Arguments: since and until (default: the last hour), source. Times in milliseconds. NULL is unknown. Errors: 22023.';
 COMMENT ON FUNCTION perfmon.server_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: one per interval with the cluster''s WAL, checkpoint and background writer counters and the fill of pg_stat_statements. Arguments: since and until (default: the last hour), source. Times in milliseconds. NULL is unknown. Errors: 22023.';
+
+-- Findings ----------------------------------------------------------------------------------------
+
+COMMENT ON TABLE perfmon.finding IS
+'What is or was wrong, one row for each stretch of time in which a problem stood. Granted to nobody; read perfmon.findings and perfmon.finding_history().';
+COMMENT ON TABLE perfmon.threshold IS
+'Thresholds that differ from their defaults: read perfmon.thresholds(), change with perfmon.set_threshold().';
+COMMENT ON VIEW perfmon.finding_shown IS
+'All findings of all sources kept here, open and resolved; the statement to run is shown to members of pg_read_all_stats. Columns as in perfmon.findings.';
+COMMENT ON VIEW perfmon.findings IS
+'What is wrong in this database now, worst first, as of the last evaluation (perfmon.evaluate(), or the collector at least every pg_perfmon.evaluation_interval).';
+COMMENT ON COLUMN perfmon.findings.finding_id IS
+'Identity: the same problem has the same id tomorrow (a hash of kind, source, object and subject).';
+COMMENT ON COLUMN perfmon.findings.severity IS 'info, warning or critical.';
+COMMENT ON COLUMN perfmon.findings.object IS 'What it is about, as the server quotes it: a table, an index, statement 17, setting work_mem, server.';
+COMMENT ON COLUMN perfmon.findings.subject IS 'Which part of the object, where it can have several problems of a kind; else empty.';
+COMMENT ON COLUMN perfmon.findings.evidence IS
+'Array of {metric, value, unit, threshold, samples}: what was measured, the threshold that it crossed (perfmon.thresholds()), and how many executions, scans or intervals stand behind it.';
+COMMENT ON COLUMN perfmon.findings.saved_ms_per_hour IS 'Execution time that the remedy would save at most, ms per hour; NULL when unknown.';
+COMMENT ON COLUMN perfmon.findings.saved_bytes IS 'Disk space that the remedy would free; NULL when unknown.';
+COMMENT ON COLUMN perfmon.findings.outage_at IS 'When the problem becomes an outage at the present pace; NULL when it does not or that is unknown.';
+COMMENT ON COLUMN perfmon.findings.share_ratio IS 'Share of the execution time of all top-level statements that the object takes.';
+COMMENT ON COLUMN perfmon.findings.statement IS 'What to run. Nothing here runs it.';
+COMMENT ON COLUMN perfmon.findings.effort IS 'low (one statement), medium (a restart, a window, a test) or high (work on the application).';
+COMMENT ON COLUMN perfmon.findings.reference IS 'Where the rule or its threshold comes from.';
+COMMENT ON COLUMN perfmon.findings.last_seen IS 'Last time it was written; while nothing changes, at most hourly.';
+COMMENT ON FUNCTION perfmon.evaluate() IS
+'Judges the last hour now, opens, refreshes and resolves findings, and returns the number of open ones. The collector does the same by itself. Errors: 55000 when there is no history yet or library and SQL objects differ, 55P03 while another session evaluates, 25006 in a read-only transaction.';
+COMMENT ON FUNCTION perfmon.finding_history(timestamptz, timestamptz, bigint) IS
+'Findings that stood at some time between since and until, by when they were opened; resolved_at is NULL while they are open. Columns as in perfmon.findings. Errors: 22023 for bad arguments.';
+COMMENT ON FUNCTION perfmon.thresholds() IS
+'All thresholds: the value in force, the default, the range, which detector compares with it, what it decides, and where the default comes from. Units stand at the end of the names.';
+COMMENT ON FUNCTION perfmon.set_threshold(text, float8) IS
+'Sets a threshold for this database; NULL puts the default back. Takes effect with the next evaluation or report. Errors: 22023 for an unknown name or a value out of range, 25006 in a read-only transaction. Granted to nobody but the owner.';
+COMMENT ON FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint) IS
+'Statements whose mean execution time is over the thresholds, worst first, with what the time went into and the likely cause. read_ms, write_ms, temp_ms and jit_ms are parts of total_exec_ms, other_ms the rest; plan_ms comes on top. NULL where the server does not measure (track_io_timing, pg_stat_statements.track_planning). Errors: 22023 for bad arguments.';
+COMMENT ON FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint) IS
+'Large tables that are read by sequential scans for a few of their rows, and the statements that most likely do it (those whose text looks rows of the table up and that touch at least half of its blocks per execution). trend_ratio is rows read in the second half of the window over the first. wasted_ms is the execution time spent on rows thrown away, an estimate. Errors: 22023 for bad arguments.';

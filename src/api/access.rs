@@ -1,6 +1,6 @@
 //! Who may read: gives a role the numbers without the statements' texts, and takes them back. What a
-//! reader gets is what pg_monitor was given, so that the list is kept in one place, but for the taking
-//! of snapshots.
+//! reader gets is what pg_monitor was given, so that the list is kept in one place, but for what
+//! writes.
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -59,7 +59,7 @@ const STATEMENTS: &str = "
         FROM pg_catalog.pg_proc p
         JOIN member m ON m.objid OPERATOR(pg_catalog.=) p.oid
             AND m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-        WHERE p.proname OPERATOR(pg_catalog.<>) 'snapshot'
+        WHERE p.proname OPERATOR(pg_catalog.<>) ALL (ARRAY['snapshot', 'evaluate', 'mark_change'])
     )
     SELECT CASE $2
         WHEN 'GRANT' THEN

@@ -22,7 +22,7 @@ impl Scope {
                 .detail(format!("No history of source {source} is kept here."))
                 .hint("SELECT source, database_name FROM perfmon.source_info lists those known; NULL is this database."));
         }
-        Ok(Self::of(since, until, source))
+        Ok(Self { tells: true, ..Self::of(since, until, source) })
     }
 
     /// Whether there is any history. Says when it will begin, if not; the result is empty then.

@@ -1,6 +1,7 @@
 //! Rows on their way to SQL: cells by the declared column types, into the server's tuple store, so
 //! that a long result does not have to fit into memory. It must never compute a value.
 
+use pgrx::JsonB;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -110,6 +111,10 @@ fn datum_of(cell: Cell, kind: pg_sys::Oid) -> Result<Option<pg_sys::Datum>, Erro
         (Cell::Float(v), pg_sys::FLOAT8OID) => v.into_datum(),
         (Cell::Bool(v), pg_sys::BOOLOID) => v.into_datum(),
         (Cell::Text(v), pg_sys::TEXTOID) => v.into_datum(),
+        (Cell::Text(v), pg_sys::JSONBOID) => serde_json::from_slice(&v.0)
+            .map(JsonB)
+            .map_err(|e| Error::internal("a document is not valid JSON").detail(e.to_string()))?
+            .into_datum(),
         (Cell::Time(v), pg_sys::TIMESTAMPTZOID) => to_server(v).into_datum(),
         (cell, kind) => {
             let what = format!("{cell:?} does not fit a column of type {}", kind.to_u32());

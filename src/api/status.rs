@@ -96,11 +96,7 @@ fn status(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
 fn items() -> Result<Vec<Item>, Error> {
     let worker = status::read();
     let now = now();
-    let scope = Scope {
-        since: now.saturating_sub(DAY_US),
-        until: now,
-        sources: store::source::lineage(None),
-    };
+    let scope = Scope::of(now.saturating_sub(DAY_US), now, None);
     let day = Day::read(&scope);
     let mut items = vec![version()?, library(&worker)];
     items.extend([launcher(&worker), schedule(), collector(&worker)].into_iter().flatten());

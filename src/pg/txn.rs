@@ -100,6 +100,19 @@ pub(crate) fn transaction<R>(limit_ms: i32, body: impl FnOnce() -> R) -> Result<
     result
 }
 
+/// Runs `body` with a snapshot that sees what this transaction did so far.
+pub(crate) fn with_latest_snapshot<R>(body: impl FnOnce() -> R) -> R {
+    // SAFETY: in a transaction; the snapshot is popped below, or by the abort that an error brings.
+    unsafe {
+        pg_sys::CommandCounterIncrement();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let result = body();
+    // SAFETY: the one pushed above.
+    unsafe { pg_sys::PopActiveSnapshot() };
+    result
+}
+
 /// A subtransaction that writes nothing (so takes no transaction id), for a part that may fail alone.
 pub(crate) fn part<R>(body: impl FnOnce() -> R) -> Result<R, Caught> {
     // SAFETY: a transaction is open; context and owner are put back as PL languages do.

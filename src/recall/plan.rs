@@ -18,6 +18,11 @@ impl Kept {
         Self(read::extents(family, &scope.sources, now()))
     }
 
+    /// When the oldest row that is kept begins.
+    pub(crate) fn oldest(&self) -> Option<i64> {
+        self.0.iter().filter_map(|extent| extent.oldest_since).min()
+    }
+
     /// The finest rows that are kept all through the window.
     pub(crate) fn finest(&self, scope: &Scope) -> Level {
         window::finest(scope.since, &self.0)
@@ -26,7 +31,7 @@ impl Kept {
     /// Segments that fill the window with rows no coarser than `coarsest` where there is a choice.
     pub(crate) fn segments(&self, scope: &Scope, coarsest: Level) -> Vec<Segment> {
         let plan = window::plan(scope.since, scope.until, coarsest, &self.0);
-        if plan.widened {
+        if plan.widened && scope.tells {
             ereport!(
                 NOTICE,
                 PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,

@@ -15,12 +15,19 @@ pub(crate) struct Scope {
     pub(crate) until: i64,
     /// The source asked for and those it continues, newest first; empty before the first snapshot.
     pub(crate) sources: Vec<i64>,
+    /// Somebody is there to be told when the window had to be widened.
+    pub(crate) tells: bool,
 }
 
 impl Scope {
     /// A window of this database's own history, or of another source's.
     pub(crate) fn of(since: i64, until: i64, source: Option<i64>) -> Self {
-        Self { since, until, sources: store::source::lineage(source) }
+        Self { since, until, sources: store::source::lineage(source), tells: false }
+    }
+
+    /// Another window of the same history, read without a word.
+    pub(crate) fn quietly(&self, since: i64, until: i64) -> Self {
+        Self { since, until, sources: self.sources.clone(), tells: false }
     }
 
     /// Whether any interval at all is stored; the first snapshot's row has no length yet.

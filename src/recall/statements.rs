@@ -55,8 +55,9 @@ pub(crate) fn positions(names: &[&str]) -> Vec<usize> {
 pub(crate) struct Line {
     pub(crate) who: Who,
     pub(crate) statement: Statement,
-    /// In the order of [`SHOWN`].
-    pub(crate) values: [Option<u64>; SHOWN.len()],
+    /// The columns that were asked for, and their values.
+    pub(crate) columns: &'static [&'static str],
+    pub(crate) values: Vec<Option<u64>>,
     pub(crate) share_ratio: Option<f64>,
     pub(crate) covered_us: i64,
 }
@@ -96,7 +97,7 @@ pub(crate) fn quality(code: Option<u64>) -> Cell {
 
 impl Line {
     pub(crate) fn value(&self, name: &str) -> Option<u64> {
-        self.values[SHOWN.iter().position(|shown| *shown == name)?]
+        self.values.get(self.columns.iter().position(|shown| *shown == name)?).copied().flatten()
     }
 
     pub(crate) fn mean_ms(&self) -> Option<f64> {
@@ -156,8 +157,18 @@ pub(crate) fn fold(scope: &Scope, tally: &mut Tally) -> Result<HashMap<Who, Vec<
     Ok(taken)
 }
 
-/// The first statements by an order.
+/// The first statements by an order, with the columns of `top_statements`.
 pub(crate) fn top(scope: &Scope, order: usize, most: Option<usize>) -> Result<Vec<Line>, Error> {
+    top_with(scope, order, most, &SHOWN)
+}
+
+/// The first statements by an order, with some columns, `quality` the first of them.
+pub(crate) fn top_with(
+    scope: &Scope,
+    order: usize,
+    most: Option<usize>,
+    columns: &'static [&'static str],
+) -> Result<Vec<Line>, Error> {
     let (word, rank_names) = ORDERS[order];
     let mut sums = add_up(scope, &positions(rank_names));
     let taken = fold(scope, &mut sums.tally)?;
@@ -184,11 +195,16 @@ pub(crate) fn top(scope: &Scope, order: usize, most: Option<usize>) -> Result<Ve
     });
     ranked.truncate(most.unwrap_or(usize::MAX));
     let chosen: Vec<Who> = ranked.into_iter().map(|(_, who)| who).collect();
-    lines(&chosen, &taken, &sums)
+    lines(&chosen, &taken, &sums, columns)
 }
 
-/// Reads all shown columns of the chosen statements.
-fn lines(chosen: &[Who], taken: &HashMap<Who, Vec<Who>>, sums: &Sums) -> Result<Vec<Line>, Error> {
+/// Reads some columns of the chosen statements.
+fn lines(
+    chosen: &[Who],
+    taken: &HashMap<Who, Vec<Who>>,
+    sums: &Sums,
+    names: &'static [&'static str],
+) -> Result<Vec<Line>, Error> {
     let mut objects: Vec<Who> = Vec::new();
     let mut owner: Vec<usize> = Vec::new();
     for (index, who) in chosen.iter().enumerate() {
@@ -197,8 +213,9 @@ fn lines(chosen: &[Who], taken: &HashMap<Who, Vec<Who>>, sums: &Sums) -> Result<
             owner.push(index);
         }
     }
-    let columns = positions(&SHOWN);
-    let mut values = vec![[None::<u64>; SHOWN.len()]; chosen.len()];
+    let columns = positions(names);
+    let exec = names.iter().position(|name| *name == "exec_us").unwrap_or(0);
+    let mut values = vec![vec![None::<u64>; columns.len()]; chosen.len()];
     read::series_of(&objects, &STATEMENT, &sums.segments, &columns, &mut |point| {
         let Some(target) = owner.get(point.index).and_then(|i| values.get_mut(*i)) else { return };
         for (i, (slot, value)) in target.iter_mut().zip(point.values).enumerate() {
@@ -207,16 +224,23 @@ fn lines(chosen: &[Who], taken: &HashMap<Who, Vec<Who>>, sums: &Sums) -> Result<
             *slot = Some(if i == 0 { sum.max(*value) } else { sum.saturating_add(*value) });
         }
     });
-    let mut names = names::statements(chosen)?;
+    let mut called = names::statements(chosen)?;
     Ok(chosen
         .iter()
         .zip(values)
         .map(|(who, values)| {
-            let statement = names.remove(who).unwrap_or_else(|| Statement::unknown(who.1));
+            let statement = called.remove(who).unwrap_or_else(|| Statement::unknown(who.1));
             let nested = statement.toplevel == Cell::Bool(false);
             let total = sums.total_exec_us.and_then(|us| u64::try_from(us).ok());
-            let share_ratio = if nested { None } else { ratio(values[2], total) };
-            Line { who: *who, statement, values, share_ratio, covered_us: sums.covered_us }
+            let share_ratio = if nested { None } else { ratio(values[exec], total) };
+            Line {
+                who: *who,
+                statement,
+                columns: names,
+                values,
+                share_ratio,
+                covered_us: sums.covered_us,
+            }
         })
         .collect())
 }

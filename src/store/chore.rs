@@ -69,6 +69,20 @@ pub(super) fn is_older(note: Option<&Note>, now: i64, age: i64) -> bool {
     note.is_none_or(|note| now.saturating_sub(note.at) >= age || note.at > now)
 }
 
+/// Name of the note that says when findings were last evaluated, and that of what it took, kept as time.
+const EVALUATED: &str = "evaluated";
+
+/// When findings were last evaluated, and how long it took.
+pub(crate) fn evaluated() -> Option<(i64, i64)> {
+    let note = notes().remove(EVALUATED)?;
+    Some((note.at, note.since.map_or(0, |began| note.at.saturating_sub(began).max(0))))
+}
+
+/// Notes an evaluation that ended at `now` and took so long.
+pub(crate) fn note_evaluated(now: i64, took_us: i64) {
+    note(EVALUATED, now, Some(now.saturating_sub(took_us)));
+}
+
 /// What is to be done next, if anything. A read of a few catalog entries and one small table.
 pub(crate) fn maintenance_due(now: i64, interval_us: i64) -> Option<Step> {
     let own = source::own()?;

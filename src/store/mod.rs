@@ -7,6 +7,7 @@ mod checks;
 pub(crate) mod chore;
 mod clean;
 pub(crate) mod dictionary;
+pub(crate) mod finding;
 pub(crate) mod gap;
 pub(crate) mod history;
 pub(crate) mod period;

@@ -71,6 +71,12 @@ pub(super) fn bytes<'a>(value: Option<&[u8]>) -> Arg<'a> {
     unsafe { DatumWithOid::new(value, pg_sys::BYTEAOID) }
 }
 
+/// Whether any character can be kept in this database.
+pub(super) fn holds_all_text() -> bool {
+    // SAFETY: reads a constant of the session.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
+}
+
 /// What this database's encoding cannot hold is written as `\u{...}`: one odd name must not fail a
 /// snapshot.
 fn in_server_encoding(value: &str) -> Cow<'_, [u8]> {

@@ -92,20 +92,62 @@ fn late(slot: &board::Slot) -> Error {
 }
 
 fn in_own_transaction() -> i64 {
+    must_be_writable("the snapshot is", "a snapshot");
+    let request = visit::Request {
+        home: crate::settings::home_database().is_none_or(|name| name == catalog::database_name()),
+        started_cpu_us: clock::cpu_us(),
+        ..visit::Request::default()
+    };
+    shielded(|| match visit::snapshot(&request, visit::Patience::NoWait) {
+        Ok(mut stored) => {
+            // There is no launcher to come back: the house is kept here, a few steps a call.
+            for _ in 0..HOUSE_STEPS {
+                if !stored.due {
+                    break;
+                }
+                stored.due = visit::keep_house();
+            }
+            visit::evaluate_in_passing();
+            tell(stored.note.take());
+            stored.id
+        }
+        Err(error) => error.raise(),
+    })
+}
+
+/// Refuses transactions in which nothing can be stored, or that cannot see what others stored.
+pub(crate) fn must_be_writable(what_is: &str, a_thing: &str) {
     // SAFETY: variables of this session's transaction.
     let (isolation, read_only) = unsafe { (pg_sys::XactIsoLevel, pg_sys::XactReadOnly) };
     if isolation >= pg_sys::XACT_REPEATABLE_READ as i32 {
-        Error::prerequisite("a snapshot needs a transaction at isolation level read committed")
-            .detail("This one would not see the snapshots that others committed meanwhile.")
-            .hint("Use BEGIN ISOLATION LEVEL READ COMMITTED, or preload pg_perfmon.")
-            .raise();
+        Error::prerequisite(format!(
+            "{a_thing} needs a transaction at isolation level read committed"
+        ))
+        .detail("This one would not see what others committed meanwhile.")
+        .hint("Use BEGIN ISOLATION LEVEL READ COMMITTED, or preload pg_perfmon.")
+        .raise();
     }
     if read_only {
-        Error::read_only("a snapshot cannot be stored in a read-only transaction")
-            .detail("Without the launcher it is written in the caller's transaction.")
+        Error::read_only(format!("{a_thing} cannot be stored in a read-only transaction"))
+            .detail(format!("Here, {what_is} written in the caller's transaction."))
             .hint("Use SET TRANSACTION READ WRITE, or preload pg_perfmon.")
             .raise();
     }
+}
+
+/// Refuses to work on SQL objects of another version.
+pub(crate) fn must_match() -> Result<(), Error> {
+    let installed = catalog::extension(super::EXTENSION).and_then(catalog::extension_version);
+    match installed.as_deref() {
+        Some(visit::LIBRARY_VERSION) => Ok(()),
+        installed => Err(Error::prerequisite("pg_perfmon's library and SQL objects differ")
+            .detail(visit::mismatch(installed.unwrap_or_default()))
+            .hint("Run ALTER EXTENSION pg_perfmon UPDATE, or restart the server.")),
+    }
+}
+
+/// Runs `body` beyond the reach of the session's settings.
+pub(crate) fn shielded<R>(body: impl FnOnce() -> R) -> R {
     let settings = [
         ("search_path", "pg_catalog, pg_temp"),
         ("pg_stat_statements.track", "none"),
@@ -114,27 +156,7 @@ fn in_own_transaction() -> i64 {
         ("default_tablespace", ""),
         ("default_table_access_method", "heap"),
     ];
-    let request = visit::Request {
-        home: crate::settings::home_database().is_none_or(|name| name == catalog::database_name()),
-        started_cpu_us: clock::cpu_us(),
-        ..visit::Request::default()
-    };
-    session::with_settings(&settings, || {
-        match visit::snapshot(&request, visit::Patience::NoWait) {
-            Ok(mut stored) => {
-                // There is no launcher to come back: the house is kept here, a few steps a call.
-                for _ in 0..HOUSE_STEPS {
-                    if !stored.due {
-                        break;
-                    }
-                    stored.due = visit::keep_house();
-                }
-                tell(stored.note.take());
-                stored.id
-            }
-            Err(error) => error.raise(),
-        }
-    })
+    session::with_settings(&settings, body)
 }
 
 /// Steps of housekeeping in one call: catching up must not make a call slow.

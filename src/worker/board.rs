@@ -59,6 +59,11 @@ pub(crate) struct Slot {
     pub(crate) snapshot_id: i64,
     /// Last end of a visit.
     pub(crate) visited_at: i64,
+    /// When findings were last evaluated here and how long that took; 0 is never.
+    pub(crate) evaluated_at: i64,
+    pub(crate) evaluation_us: i64,
+    /// The last evaluation failed.
+    pub(crate) evaluation_failing: bool,
     /// Up to here the database is known to have been quiet since its last snapshot.
     pub(crate) quiet_until: i64,
     /// Counters at the last visit, our own transactions of it left out.

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 
 use super::{board, visit};
 use crate::pg::{catalog, clock, dbstat, session, signal, txn};
-use crate::settings;
+use crate::{judge, settings};
 
 /// What a visit came to.
 enum Outcome {
@@ -42,6 +42,7 @@ pub extern "C-unwind" fn pg_perfmon_collector_main(argument: pg_sys::Datum) {
     dbstat::refresh();
     let before = dbstat::movement(database);
     let result = txn::transaction(settings::statement_timeout_ms(), || work(&order));
+    let stored = matches!(result, Ok(Outcome::Stored { .. }));
     let change = report(database, &order, before, result);
     // After the note is left, so that nothing waits for the log.
     match change {
@@ -50,6 +51,45 @@ pub extern "C-unwind" fn pg_perfmon_collector_main(argument: pg_sys::Datum) {
         }
         Some(Change::Working) => log!("pg_perfmon collector works in this database again"),
         None => {}
+    }
+    // Whoever asked for the snapshot has it by now.
+    if stored {
+        evaluate(database);
+    }
+}
+
+/// Evaluates the findings when it is time for that, in a transaction of its own that takes an id only when
+/// something changed.
+fn evaluate(database: pg_sys::Oid) {
+    let now = clock::wall_us();
+    let last = board::lock().and_then(|mut board| {
+        let slot = board.slot(database.to_u32())?;
+        (slot.evaluated_at > 0).then_some((slot.evaluated_at, slot.evaluation_us))
+    });
+    if !judge::is_due(now, last) {
+        return;
+    }
+    let began = clock::steady_us();
+    let result = txn::transaction(settings::statement_timeout_ms(), || {
+        judge::evaluate().unwrap_or_else(|error| error.raise())
+    });
+    let mut was_failing = false;
+    if let Some(mut board) = board::lock()
+        && let Some(slot) = board.slot(database.to_u32())
+    {
+        slot.own_transactions += 1;
+        slot.movement.transactions += 1;
+        slot.evaluated_at = now;
+        slot.evaluation_us = clock::steady_us().saturating_sub(began);
+        was_failing = slot.evaluation_failing;
+        slot.evaluation_failing = result.is_err();
+    }
+    match result {
+        Err(caught) if !was_failing => {
+            warning!("pg_perfmon could not evaluate the findings of this database: {caught}");
+        }
+        Ok(_) if was_failing => log!("pg_perfmon evaluates the findings of this database again"),
+        _ => {}
     }
 }
 

@@ -13,6 +13,7 @@ pub mod server;
 pub mod settings;
 pub mod statements;
 pub mod vacuum;
+pub mod words;
 
 /// What the detectors found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -103,6 +104,11 @@ pub fn judge_with(
     }
     all.findings.sort_by_cached_key(Finding::rank);
     all
+}
+
+/// An amount over the window as an amount per hour.
+fn per_hour(facts: &Facts, amount: f64) -> Option<f64> {
+    facts.window.per_hour(amount)
 }
 
 fn failed(detector: &str, said: &str) -> Finding {

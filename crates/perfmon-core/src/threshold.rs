@@ -57,6 +57,11 @@ impl Thresholds {
         Self { set: values.into_iter().filter(|(name, value)| known(name, *value)).collect() }
     }
 
+    /// Whether the user set it.
+    pub fn is_set(&self, threshold: &Threshold) -> bool {
+        self.set.contains_key(threshold.name)
+    }
+
     /// The value in force.
     pub fn of(&self, threshold: &Threshold) -> f64 {
         self.set.get(threshold.name).copied().unwrap_or(threshold.default)

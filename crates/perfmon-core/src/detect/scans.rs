@@ -1,13 +1,354 @@
-//! Detectors of scans.
+//! Sequential scans that waste work: large tables read row by row for a few of their rows, and the
+//! statements that do it. Silent for small tables, for tables that are read whole on purpose, and for
+//! analysis that an index would not help.
 
-use super::{Detector, Judgement};
-use crate::facts::Facts;
+use super::statements::LOSS;
+use super::{Detector, Judgement, per_hour, words};
+use crate::facts::relation::Activity;
+use crate::facts::{Facts, Statement, Table, TableUse, Test};
+use crate::finding::{Effort, Evidence, Finding, Helped, Severity};
 use crate::threshold::{Threshold, Thresholds};
+
+/// Kind of these findings.
+pub const SCAN: &str = "seq_scan";
 
 /// The detector.
 pub static DETECTOR: Detector =
-    Detector { name: "scans", kinds: &[], thresholds: THRESHOLDS, detect };
+    Detector { name: "scans", kinds: &[SCAN], thresholds: THRESHOLDS, detect };
 
-static THRESHOLDS: &[Threshold] = &[];
+const ROWS: Threshold = Threshold::new(
+    "seq_scan_min_table_rows",
+    5_000.0,
+    "Rows below which a table is small: reading it whole is quick.",
+    "pg_perfmon: about a millisecond of reading",
+);
+const BYTES: Threshold = Threshold::new(
+    "seq_scan_min_table_bytes",
+    1_048_576.0,
+    "Size below which a table is small.",
+    "pg_perfmon: about a millisecond of reading",
+);
+const SCANS: Threshold = Threshold::new(
+    "seq_scan_min_scans",
+    5.0,
+    "Scans in the window below which nobody reads the table often enough to care.",
+    "pg_perfmon",
+);
+const RETURNED: Threshold = Threshold::ratio(
+    "seq_scan_max_returned_ratio",
+    0.05,
+    "Share of the table's rows up to which an index would serve a statement better than reading all.",
+    "PostgreSQL manual, 14.1: the planner's own choice turns at a few per cent of random pages",
+);
+const SHARE: Threshold = Threshold::ratio(
+    "seq_scan_min_share_ratio",
+    0.005,
+    "Share of the database's execution time that wasted scans must take to be worth a finding.",
+    "pg_perfmon: less than that cannot be felt",
+);
+const WARNING_SHARE: Threshold = Threshold::ratio(
+    "seq_scan_warning_share_ratio",
+    0.02,
+    "The same, for a warning.",
+    "pg_perfmon",
+);
+const CRITICAL_SHARE: Threshold = Threshold::ratio(
+    "seq_scan_critical_share_ratio",
+    0.25,
+    "The same, for a critical finding.",
+    "pg_perfmon: a quarter of all work for nothing",
+);
 
-fn detect(_facts: &Facts, _thresholds: &Thresholds, _judgement: &mut Judgement) {}
+static THRESHOLDS: &[Threshold] =
+    &[ROWS, BYTES, SCANS, RETURNED, SHARE, WARNING_SHARE, CRITICAL_SHARE];
+
+/// A statement that most likely reads a table by sequential scans.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reader<'a> {
+    /// Which.
+    pub statement: &'a Statement,
+    /// How it uses the table.
+    pub table: &'a TableUse,
+    /// Rows returned or changed, of those read.
+    pub rows_kept: u64,
+    /// Share of the blocks of each execution that the table's scan accounts for.
+    pub scan_share: f64,
+    /// Execution time that goes into throwing rows away, ms over the window.
+    pub wasted_ms: f64,
+}
+
+/// A table that is read by sequential scans for a few of its rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scan<'a> {
+    /// Which.
+    pub table: &'a Table,
+    /// What happened to it.
+    pub activity: Activity,
+    /// How bad.
+    pub severity: Severity,
+    /// Statements that most likely do it, worst first.
+    pub readers: Vec<Reader<'a>>,
+    /// Rows read in the second half of the window over those of the first.
+    pub trend_ratio: Option<f64>,
+    /// Time wasted, ms over the window.
+    pub wasted_ms: f64,
+    /// The same as a share of all execution time.
+    pub share_ratio: Option<f64>,
+}
+
+/// Such tables, worst first.
+pub fn scans<'a>(facts: &'a Facts, t: &Thresholds) -> Vec<Scan<'a>> {
+    let mut found: Vec<Scan<'a>> =
+        facts.tables.iter().flatten().filter_map(|table| scan(table, facts, t)).collect();
+    found.sort_by(|a, b| b.severity.cmp(&a.severity).then(b.wasted_ms.total_cmp(&a.wasted_ms)));
+    found
+}
+
+/// Rows of a table, by the planner or by the statistics system.
+#[allow(clippy::cast_precision_loss)]
+fn rows_of(table: &Table) -> Option<f64> {
+    table.rows.filter(|rows| *rows > 0.0).or(table.live_rows.map(|rows| rows as f64))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn scan<'a>(table: &'a Table, facts: &'a Facts, t: &Thresholds) -> Option<Scan<'a>> {
+    let activity = table.window?;
+    let rows = rows_of(table)?;
+    let bytes = table.table_bytes.unwrap_or(0) as f64;
+    let small = rows < t.of(&ROWS) || bytes < t.of(&BYTES);
+    if table.internal || table.partitioned || small || (activity.seq_scan as f64) < t.of(&SCANS) {
+        return None;
+    }
+    // A scan that stops early (LIMIT, EXISTS) is cheap however large the table is.
+    let per_scan = activity.seq_tup_read as f64 / activity.seq_scan as f64;
+    if per_scan < t.of(&ROWS).min(rows * 0.2) {
+        return None;
+    }
+    let readers = readers(table, rows, &activity, facts, t);
+    if readers.is_empty() {
+        return None;
+    }
+    let wasted_ms: f64 = readers.iter().map(|r| r.wasted_ms).sum();
+    let share_ratio =
+        facts.database.exec_ms.filter(|ms| *ms > 0.0).map(|all| (wasted_ms / all).min(1.0));
+    let share = share_ratio.unwrap_or(0.0);
+    if share < t.of(&SHARE) {
+        return None;
+    }
+    let loss = per_hour(facts, wasted_ms).unwrap_or(0.0);
+    let severity = if share >= t.of(&CRITICAL_SHARE) && loss >= t.of(&LOSS) {
+        Severity::Critical
+    } else if share >= t.of(&WARNING_SHARE) {
+        Severity::Warning
+    } else {
+        Severity::Info
+    };
+    Some(Scan {
+        table,
+        activity,
+        severity,
+        readers,
+        trend_ratio: trend(table),
+        wasted_ms,
+        share_ratio,
+    })
+}
+
+/// How the rows read in the second half of the window compare with those in the first.
+#[allow(clippy::cast_precision_loss)]
+fn trend(table: &Table) -> Option<f64> {
+    let (all, first) = (table.window?.seq_tup_read, table.first_half?.seq_tup_read);
+    (first > 0).then(|| all.saturating_sub(first) as f64 / first as f64)
+}
+
+/// Statements whose reading is explained by scans of this table and that keep few of its rows.
+fn readers<'a>(
+    table: &Table,
+    rows: f64,
+    activity: &Activity,
+    facts: &'a Facts,
+    t: &Thresholds,
+) -> Vec<Reader<'a>> {
+    let mut found: Vec<Reader<'a>> = facts
+        .statements
+        .iter()
+        .flatten()
+        .filter_map(|s| reader(s, table, rows, activity, facts, t))
+        .collect();
+    found.sort_by(|a, b| b.wasted_ms.total_cmp(&a.wasted_ms));
+    found
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn reader<'a>(
+    s: &'a Statement,
+    table: &Table,
+    rows: f64,
+    activity: &Activity,
+    facts: &Facts,
+    t: &Thresholds,
+) -> Option<Reader<'a>> {
+    let shape = s.shape.as_ref()?;
+    let of_table = shape.tables.iter().find(|u| u.oid == table.oid)?;
+    let calls = s.calls as f64;
+    let block = facts.server.block_bytes.max(1) as f64;
+    let pages = (table.table_bytes.unwrap_or(0) as f64 / block).max(1.0);
+    let blocks = s.blks_hit.saturating_add(s.blks_read) as f64 / calls.max(1.0);
+    // A scan of the table touches all of its blocks: a statement that touches fewer does not scan it, but
+    // for executions that stop early or take the index.
+    let scan_share = (pages / blocks.max(1.0)).min(1.0);
+    if s.calls == 0
+        || blocks < pages * 0.5
+        || calls * 0.5 > activity.seq_scan as f64 * workers(blocks, pages)
+    {
+        return None;
+    }
+    let searched = of_table.predicates.iter().any(|p| p.test != Test::Other);
+    let kept = s.rows as f64 / calls;
+    // An aggregate hides how many rows it went through: only equality makes a few of them likely.
+    let few = if shape.aggregates {
+        of_table.predicates.iter().any(|p| is_selective(p.attnum, p.test, p.join, table, rows, t))
+    } else {
+        kept <= rows * t.of(&RETURNED)
+    };
+    if !searched || !few {
+        return None;
+    }
+    let wasted = s.exec_ms * scan_share * (1.0 - (kept / rows).clamp(0.0, 1.0));
+    Some(Reader { statement: s, table: of_table, rows_kept: s.rows, scan_share, wasted_ms: wasted })
+}
+
+/// Each parallel worker counts as a scan of its own, and a statement may scan a table twice.
+fn workers(blocks: f64, pages: f64) -> f64 {
+    (blocks / pages).max(1.0) * 2.0
+}
+
+/// Whether a condition keeps a few per cent of the rows by the planner's statistics.
+fn is_selective(
+    attnum: i16,
+    test: Test,
+    join: bool,
+    table: &Table,
+    rows: f64,
+    t: &Thresholds,
+) -> bool {
+    let column = table.columns.iter().find(|c| c.attnum == attnum && attnum > 0);
+    match (test, column.and_then(|c| c.distinct)) {
+        (Test::Equal, Some(d)) if !join => {
+            let distinct = if d < 0.0 { -d * rows } else { d };
+            distinct > 0.0 && 1.0 / distinct <= t.of(&RETURNED)
+        }
+        _ => false,
+    }
+}
+
+fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {
+    let known = facts.tables.is_some() && facts.statements.is_some();
+    if !known || facts.window.covered_us == 0 {
+        judgement.unknown(SCAN);
+        return;
+    }
+    for one in scans(facts, t) {
+        judgement.add(finding(&one, facts, t));
+    }
+}
+
+/// What to do about it, in words and as a statement where it is clear.
+pub fn remedy(scan: &Scan<'_>, _facts: &Facts) -> (String, Option<String>) {
+    let by = scan.readers.first().map(filters).unwrap_or_default().join(", ");
+    (
+        format!(
+            "Index what the rows are looked up by ({by}), or rewrite the condition so that an index can serve it."
+        ),
+        None,
+    )
+}
+
+/// Columns and expressions that statements look rows up by, as SQL writes them.
+pub fn filters(reader: &Reader<'_>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for p in reader.table.predicates.iter().filter(|p| p.test != Test::Other) {
+        if !all.contains(&p.expression) {
+            all.push(p.expression.clone());
+        }
+    }
+    all
+}
+
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)]
+fn finding(scan: &Scan<'_>, facts: &Facts, t: &Thresholds) -> Finding {
+    let table = scan.table;
+    let rows_read = scan.activity.seq_tup_read;
+    let kept: u64 = scan.readers.iter().map(|r| r.rows_kept).sum();
+    let ids: Vec<String> =
+        scan.readers.iter().take(5).map(|r| r.statement.statement_id.to_string()).collect();
+    let by = filters(&scan.readers[0]).join(", ");
+    let title = format!(
+        "{} is read row by row: {} rows in {} scans, for {} rows kept",
+        table.name,
+        words::number(rows_read as f64),
+        words::number(scan.activity.seq_scan as f64),
+        words::number(kept as f64)
+    );
+    let statements = if ids.len() == 1 { "Statement" } else { "Statements" };
+    let (remedy, ddl) = remedy(scan, facts);
+    let mut finding = Finding::new(
+        SCAN,
+        scan.severity,
+        table.name.clone(),
+        title,
+        remedy,
+        "PostgreSQL manual, 11.1 and 14.1",
+    );
+    finding.cause = Some(format!(
+        "{statements} {} look rows up by {by}, for which no index serves.",
+        ids.join(", ")
+    ));
+    finding.statement = ddl;
+    finding.effort = Effort::Low;
+    finding.risk = "Each index makes inserts and updates of its columns slower and takes space; building it reads the table once.".to_owned();
+    finding.share_ratio = scan.share_ratio;
+    let hourly = |ms: f64| per_hour(facts, ms);
+    finding.impact.saved_ms_per_hour = hourly(scan.wasted_ms);
+    finding.gain = scan
+        .share_ratio
+        .map(|share| format!("up to {} of all execution time", words::percent(share)));
+    finding.helped = scan
+        .readers
+        .iter()
+        .filter_map(|r| {
+            Some(Helped {
+                statement_id: r.statement.statement_id,
+                saved_ms_per_hour: hourly(r.wasted_ms)?,
+            })
+        })
+        .collect();
+    let crossed = match scan.severity {
+        Severity::Critical => t.of(&CRITICAL_SHARE),
+        Severity::Warning => t.of(&WARNING_SHARE),
+        Severity::Info => t.of(&SHARE),
+    };
+    let scans = scan.activity.seq_scan as i64;
+    finding.evidence = vec![
+        Evidence::new("wasted_share_ratio", scan.share_ratio.unwrap_or(0.0), "ratio")
+            .over(crossed)
+            .out_of(scans),
+        Evidence::new("seq_tup_read", rows_read, "rows").out_of(scans),
+        Evidence::new("rows_kept", kept, "rows"),
+        Evidence::new("table_rows", rows_of(table).unwrap_or(0.0).round(), "rows")
+            .over(t.of(&ROWS)),
+        Evidence::new("filter_columns", by, ""),
+        Evidence::new("statement_ids", ids.join(", "), ""),
+    ];
+    if let Some(bytes) = table.table_bytes {
+        finding.evidence.push(Evidence::new("table_bytes", bytes, "bytes"));
+    }
+    if let Some(trend) = scan.trend_ratio {
+        finding.evidence.push(Evidence::new("second_half_over_first_ratio", trend, "ratio"));
+    }
+    finding
+}
+
+#[cfg(test)]
+#[path = "scans_tests.rs"]
+mod tests;

@@ -1,0 +1,150 @@
+use super::*;
+use crate::facts::{Database, Predicate, Server, Shape, Window};
+
+fn table() -> Table {
+    Table {
+        oid: 10,
+        name: "public.orders".to_owned(),
+        rows: Some(200_000.0),
+        table_bytes: Some(2_000 * 8192),
+        window: Some(Activity { seq_scan: 400, seq_tup_read: 80_000_000, ..Activity::default() }),
+        first_half: Some(Activity {
+            seq_scan: 100,
+            seq_tup_read: 20_000_000,
+            ..Activity::default()
+        }),
+        columns: vec![crate::facts::Column {
+            attnum: 2,
+            name: "customer_id".to_owned(),
+            distinct: Some(20_000.0),
+            ..Default::default()
+        }],
+        ..Table::default()
+    }
+}
+
+fn by(test: Test) -> Shape {
+    let predicate =
+        Predicate { expression: "customer_id".to_owned(), attnum: 2, test, join: false };
+    let table = TableUse { oid: 10, predicates: vec![predicate], ..TableUse::default() };
+    Shape { tables: vec![table], ..Shape::default() }
+}
+
+fn reader(shape: Shape) -> Statement {
+    Statement {
+        statement_id: 5,
+        toplevel: true,
+        command: Some("SELECT".to_owned()),
+        calls: 400,
+        exec_ms: 400.0 * 20.0,
+        rows: 400 * 10,
+        blks_hit: 400 * 2_000,
+        shape: Some(shape),
+        ..Statement::default()
+    }
+}
+
+fn facts(table: Table, statement: Statement) -> Facts {
+    Facts {
+        window: Window {
+            since_us: 0,
+            until_us: 3_600_000_000,
+            covered_us: 3_600_000_000,
+            intervals: 60,
+        },
+        database: Database { exec_ms: Some(20_000.0), ..Database::default() },
+        server: Server { block_bytes: 8192, ..Server::default() },
+        statements: Some(vec![statement]),
+        tables: Some(vec![table]),
+        indexes: Some(Vec::new()),
+        ..Facts::default()
+    }
+}
+
+fn found(table: Table, statement: Statement) -> Vec<Finding> {
+    let mut judgement = Judgement::default();
+    detect(&facts(table, statement), &Thresholds::default(), &mut judgement);
+    judgement.findings
+}
+
+#[test]
+fn a_look_up_without_an_index_is_found_with_its_statement_and_column() {
+    let all = found(table(), reader(by(Test::Equal)));
+    assert_eq!(all.len(), 1);
+    let f = &all[0];
+    assert_eq!((f.object.as_str(), f.severity), ("public.orders", Severity::Warning));
+    assert!(
+        f.cause.as_ref().is_some_and(|c| c.contains("Statement 5") && c.contains("customer_id")),
+        "{f:?}"
+    );
+    let saved = f.impact.saved_ms_per_hour.unwrap();
+    assert!((7_900.0..=8_000.0).contains(&saved), "{saved}");
+    assert_eq!(f.helped.len(), 1);
+    let trend = f.evidence.iter().find(|e| e.metric.starts_with("second_half")).unwrap();
+    assert_eq!(trend.value, crate::finding::Value::Number(3.0));
+}
+
+#[test]
+fn near_twins_stay_silent() {
+    let silent = |why: &str, table: Table, s: Statement| {
+        assert_eq!(found(table, s), Vec::new(), "{why}");
+    };
+    let with = |change: &dyn Fn(&mut Table)| {
+        let mut t = table();
+        change(&mut t);
+        t
+    };
+    let reads = |change: &dyn Fn(&mut Statement)| {
+        let mut s = reader(by(Test::Equal));
+        change(&mut s);
+        s
+    };
+    silent("a small table", with(&|t| t.rows = Some(900.0)), reads(&|_| {}));
+    silent("few bytes", with(&|t| t.table_bytes = Some(100_000)), reads(&|_| {}));
+    silent("a catalog", with(&|t| t.internal = true), reads(&|_| {}));
+    let seldom = Activity { seq_scan: 2, seq_tup_read: 400_000, ..Activity::default() };
+    silent("read twice", with(&|t| t.window = Some(seldom)), reads(&|s| s.calls = 2));
+    let early = Activity { seq_scan: 400, seq_tup_read: 4_000, ..Activity::default() };
+    silent("scans that stop early", with(&|t| t.window = Some(early)), reads(&|_| {}));
+    silent("rows that are all wanted", table(), reads(&|s| s.rows = 400 * 150_000));
+    silent("no condition", table(), reads(&|s| s.shape = Some(by(Test::Other))));
+    silent("served by an index", table(), reads(&|s| s.blks_hit = 400 * 5));
+    silent("a share that nobody feels", table(), reads(&|s| s.exec_ms = 50.0));
+    silent(
+        "another table's statement",
+        table(),
+        reads(&|s| {
+            s.shape = Some(Shape::default());
+        }),
+    );
+    let all = Shape { aggregates: true, ..by(Test::Range) };
+    silent("an analysis over a range", table(), reads(&|s| s.shape = Some(all.clone())));
+}
+
+#[test]
+fn an_aggregate_over_a_few_rows_is_a_look_up_too() {
+    let count = Shape { aggregates: true, ..by(Test::Equal) };
+    assert_eq!(found(table(), reader(count.clone())).len(), 1);
+    let mut coarse = table();
+    coarse.columns[0].distinct = Some(4.0);
+    assert_eq!(found(coarse, reader(count)), Vec::new(), "a quarter of the table");
+}
+
+#[test]
+fn critical_needs_a_real_loss() {
+    let mut busy = reader(by(Test::Equal));
+    busy.exec_ms = 15_000.0;
+    assert_eq!(found(table(), busy.clone())[0].severity, Severity::Warning);
+    let mut facts = facts(table(), Statement { exec_ms: 1_500_000.0, ..busy });
+    facts.database.exec_ms = Some(2_000_000.0);
+    let mut judgement = Judgement::default();
+    detect(&facts, &Thresholds::default(), &mut judgement);
+    assert_eq!(judgement.findings[0].severity, Severity::Critical);
+}
+
+#[test]
+fn nothing_is_said_where_nothing_is_known() {
+    let mut judgement = Judgement::default();
+    detect(&Facts::default(), &Thresholds::default(), &mut judgement);
+    assert_eq!((judgement.findings.len(), judgement.unjudged), (0, vec![SCAN]));
+}

@@ -1,0 +1,171 @@
+use super::*;
+use crate::facts::{Database, Predicate, Shape, TableUse, Test, Window};
+
+/// An hour in which the statements given took all of the time.
+fn facts(statements: Vec<Statement>) -> Facts {
+    let all: f64 = statements.iter().map(|s| s.exec_ms).sum();
+    let mut statements = statements;
+    for s in &mut statements {
+        s.share_ratio = Some(s.exec_ms / all);
+    }
+    Facts {
+        window: Window {
+            since_us: 0,
+            until_us: 3_600_000_000,
+            covered_us: 3_600_000_000,
+            intervals: 60,
+        },
+        database: Database { exec_ms: Some(all), ..Database::default() },
+        statements: Some(statements),
+        ..Facts::default()
+    }
+}
+
+fn statement(calls: u64, mean_ms: f64) -> Statement {
+    #[allow(clippy::cast_precision_loss)]
+    let exec_ms = calls as f64 * mean_ms;
+    Statement {
+        statement_id: 7,
+        toplevel: true,
+        command: Some("SELECT".to_owned()),
+        calls,
+        exec_ms,
+        rows: calls,
+        blks_hit: calls * 10,
+        ..Statement::default()
+    }
+}
+
+fn by_key() -> Shape {
+    let predicate =
+        Predicate { expression: "id".to_owned(), attnum: 1, test: Test::Equal, join: false };
+    let table = TableUse { oid: 1, predicates: vec![predicate], ..TableUse::default() };
+    Shape { tables: vec![table], ..Shape::default() }
+}
+
+fn found(facts: &Facts) -> Vec<Finding> {
+    let mut judgement = Judgement::default();
+    detect(facts, &Thresholds::default(), &mut judgement);
+    judgement.findings
+}
+
+fn severity(s: Statement) -> Option<Severity> {
+    // Beside it, a healthy load.
+    let mut quick = statement(1_000_000, 0.2);
+    quick.statement_id = 1;
+    found(&facts(vec![s, quick])).first().map(|f| f.severity)
+}
+
+#[test]
+fn over_the_threshold_and_its_near_twins() {
+    assert_eq!(severity(statement(1000, 150.0)), Some(Severity::Warning));
+    assert_eq!(severity(statement(1000, 99.0)), None, "quick enough");
+    assert_eq!(severity(statement(4, 30_000.0)), None, "too few executions");
+    assert_eq!(severity(statement(10, 110.0)), None, "a share that nobody feels");
+    let mut nested = statement(1000, 150.0);
+    nested.toplevel = false;
+    assert_eq!(severity(nested), None, "counted in the statement that calls it");
+    let mut vacuum = statement(100, 5_000.0);
+    vacuum.command = Some("VACUUM".to_owned());
+    assert_eq!(severity(vacuum), None, "maintenance is long by its nature");
+}
+
+#[test]
+fn look_ups_by_key_have_a_lower_threshold() {
+    let mut lookup = statement(1000, 60.0);
+    assert_eq!(severity(lookup.clone()), None);
+    lookup.shape = Some(by_key());
+    assert_eq!(severity(lookup.clone()), Some(Severity::Warning));
+    lookup.rows = 100 * lookup.calls;
+    assert_eq!(severity(lookup), None, "a list is no look-up");
+}
+
+#[test]
+fn critical_needs_a_real_loss() {
+    assert_eq!(severity(statement(1000, 600.0)), Some(Severity::Critical));
+    assert_eq!(severity(statement(100, 600.0)), Some(Severity::Warning), "a minute in the hour");
+    let mut report = statement(100, 60_000.0);
+    report.shape = Some(Shape { aggregates: true, ..Shape::default() });
+    assert_eq!(severity(report), Some(Severity::Info), "an analysis that runs now and then");
+}
+
+#[test]
+fn nothing_is_said_where_nothing_is_known() {
+    let mut judgement = Judgement::default();
+    detect(&Facts::default(), &Thresholds::default(), &mut judgement);
+    assert_eq!((judgement.findings.len(), judgement.unjudged), (0, vec![SLOW, WAITS]));
+}
+
+#[test]
+fn a_finding_states_its_threshold_and_its_evidence() {
+    let all = found(&facts(vec![statement(1000, 150.0)]));
+    let first = &all[0].evidence[0];
+    assert_eq!(
+        (first.metric.as_str(), first.threshold, first.samples),
+        ("mean_exec_ms", Some(100.0), Some(1000))
+    );
+    let raised = Thresholds::with([("slow_statement_mean_ms".to_owned(), 200.0)]);
+    let mut judgement = Judgement::default();
+    detect(&facts(vec![statement(1000, 150.0)]), &raised, &mut judgement);
+    assert!(judgement.findings.is_empty(), "the user's threshold holds");
+}
+
+#[test]
+fn causes() {
+    let base = statement(100, 200.0);
+    let of = |change: &dyn Fn(&mut Statement)| {
+        let mut s = base.clone();
+        change(&mut s);
+        cause(&s)
+    };
+    assert_eq!(of(&|s| s.plan_ms = Some(30_000.0)), Cause::Planning);
+    assert_eq!(of(&|s| s.plan_ms = Some(100.0)), Cause::Compute);
+    assert_eq!(of(&|s| s.jit_ms = Some(12_000.0)), Cause::Jit);
+    assert_eq!(of(&|s| (s.temp_blks_written, s.temp_ms) = (100_000, Some(9_000.0))), Cause::Spill);
+    assert_eq!(
+        of(&|s| (s.temp_blks_written, s.temp_ms) = (100_000, Some(9.0))),
+        Cause::Compute,
+        "quick all the same"
+    );
+    assert_eq!(of(&|s| s.blks_hit = 500_000), Cause::Scan);
+    assert_eq!(of(&|s| (s.blks_hit, s.rows) = (500_000, 5_000_000)), Cause::Rows);
+    assert_eq!(
+        of(&|s| (s.blks_read, s.read_ms, s.rows) = (5_000, Some(15_000.0), 2_000)),
+        Cause::Read
+    );
+    assert_eq!(of(&|s| s.command = Some("UPDATE".to_owned())), Cause::Lock);
+    assert_eq!(of(&|s| s.command = Some("SELECT".to_owned())), Cause::Compute);
+}
+
+#[test]
+fn parts_add_up_to_the_execution_time() {
+    let mut s = statement(10, 100.0);
+    (s.read_ms, s.temp_ms, s.jit_ms) = (Some(200.0), Some(300.0), None);
+    let parts = parts(&s);
+    assert!((parts.other_ms - 500.0).abs() < 1e-9);
+    assert_eq!(parts.jit_ms, None, "not measured is not zero");
+}
+
+#[test]
+fn a_hot_row_is_found_and_its_near_twins_are_not() {
+    let kind = |change: &dyn Fn(&mut Statement)| {
+        let mut s = statement(600, 8.0);
+        s.command = Some("UPDATE".to_owned());
+        change(&mut s);
+        let mut rest = statement(100_000, 0.2);
+        rest.statement_id = 1;
+        found(&facts(vec![s, rest])).first().map(|f| f.kind.clone())
+    };
+    assert_eq!(kind(&|_| {}).as_deref(), Some(WAITS));
+    assert_eq!(kind(&|s| s.calls = 10), None, "one slow moment");
+    assert_eq!(kind(&|s| s.blks_hit = s.calls * 5_000), None, "it works");
+    assert_eq!(kind(&|s| s.rows = s.calls * 500), None, "it changes many rows");
+    assert_eq!(kind(&|s| s.exec_ms = 600.0 * 0.5), None, "quick");
+    assert_eq!(
+        kind(&|s| (s.blks_read, s.read_ms) = (600, Some(4_000.0))),
+        None,
+        "it reads from disk"
+    );
+    assert_eq!(kind(&|s| s.command = Some("SELECT".to_owned())), None, "a function may compute");
+    assert_eq!(kind(&|s| s.exec_ms *= 20.0).as_deref(), Some(SLOW), "told once");
+}

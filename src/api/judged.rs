@@ -1,0 +1,192 @@
+//! `slow_statements` and `seq_scans`: what the detectors say about a window, row by row.
+
+use std::collections::HashMap;
+
+use perfmon_core::detect::{scans, statements};
+use perfmon_core::tally::Who;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::args::{Scope, Stamp};
+use super::rows::{Cell, Sink};
+use super::statements::say_nothing_recorded;
+use crate::error::Error;
+use crate::judge;
+use crate::recall::names;
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.slow_statements(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    user_name text,
+    query text,
+    command text,
+    calls bigint,
+    mean_exec_ms float8,
+    threshold_ms float8,
+    stddev_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    read_ms float8,
+    write_ms float8,
+    temp_ms float8,
+    jit_ms float8,
+    other_ms float8,
+    plan_ms float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    temp_bytes bigint,
+    wal_bytes bigint,
+    cause text,
+    remedy text
+) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn slow_statements(
+    since: Stamp,
+    until: Stamp,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let scope = Scope::check(since, until, source)?;
+    let mut sink = Sink::open(fcinfo);
+    if !scope.has_history_or_notice()? {
+        return Ok(());
+    }
+    let facts = judge::gather(&scope)?;
+    if facts.statements.as_ref().is_none_or(Vec::is_empty) {
+        say_nothing_recorded();
+    }
+    let slow = statements::slow(&facts, &judge::thresholds());
+    let names = named(&scope, slow.iter().map(|one| one.statement.statement_id))?;
+    for one in &slow {
+        let s = one.statement;
+        let who = names.get(&s.statement_id);
+        let (cause, remedy) = statements::in_words(one);
+        #[allow(clippy::cast_precision_loss)]
+        let blocks = s.per_call(s.blks_hit.saturating_add(s.blks_read));
+        let block = u64::from(pg_sys::BLCKSZ);
+        sink.put([
+            Cell::Int(s.statement_id),
+            one.severity.word().into(),
+            who.map_or(Cell::Null, |who| who.user_name.clone()),
+            who.map_or(Cell::Null, |who| who.query.clone()),
+            who.map_or(Cell::Null, |who| who.command.clone()),
+            s.calls.into(),
+            one.mean_ms.into(),
+            one.threshold_ms.into(),
+            s.stddev_ms.into(),
+            s.exec_ms.into(),
+            s.share_ratio.into(),
+            one.parts.read_ms.into(),
+            one.parts.write_ms.into(),
+            one.parts.temp_ms.into(),
+            one.parts.jit_ms.into(),
+            one.parts.other_ms.into(),
+            one.parts.plan_ms.into(),
+            s.per_call(s.rows).into(),
+            blocks.into(),
+            s.temp_blks_written.saturating_mul(block).into(),
+            s.wal_bytes.into(),
+            cause.as_str().into(),
+            remedy.as_str().into(),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Names of statements of the newest source, by id.
+fn named(
+    scope: &Scope,
+    ids: impl Iterator<Item = i64>,
+) -> Result<HashMap<i64, names::Statement>, Error> {
+    let Some(source) = scope.sources.first().copied() else { return Ok(HashMap::new()) };
+    let who: Vec<Who> =
+        ids.filter_map(|id| u32::try_from(id).ok()).map(|id| (source, id)).collect();
+    Ok(names::statements(&who)?.into_iter().map(|((_, id), name)| (i64::from(id), name)).collect())
+}
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.seq_scans(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    table_name text,
+    severity text,
+    statement_id int,
+    query text,
+    filter_columns text,
+    seq_scan bigint,
+    seq_tup_read bigint,
+    rows_per_seq_scan float8,
+    rows_kept bigint,
+    rows_read_per_row_kept float8,
+    trend_ratio float8,
+    calls bigint,
+    wasted_ms float8,
+    wasted_share_ratio float8,
+    table_rows float8,
+    table_bytes bigint,
+    remedy text,
+    statement text
+) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn seq_scans(
+    since: Stamp,
+    until: Stamp,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let scope = Scope::check(since, until, source)?;
+    let mut sink = Sink::open(fcinfo);
+    if !scope.has_history_or_notice()? {
+        return Ok(());
+    }
+    let facts = judge::gather(&scope)?;
+    let scans = scans::scans(&facts, &judge::thresholds());
+    let ids = scans.iter().flat_map(|scan| &scan.readers).map(|r| r.statement.statement_id);
+    let names = named(&scope, ids)?;
+    for scan in &scans {
+        let (remedy, ddl) = scans::remedy(scan, &facts);
+        for reader in &scan.readers {
+            let id = reader.statement.statement_id;
+            let activity = &scan.activity;
+            sink.put([
+                scan.table.name.as_str().into(),
+                scan.severity.word().into(),
+                Cell::Int(id),
+                names.get(&id).map_or(Cell::Null, |name| name.query.clone()),
+                scans::filters(reader).join(", ").as_str().into(),
+                activity.seq_scan.into(),
+                activity.seq_tup_read.into(),
+                ratio(activity.seq_tup_read, activity.seq_scan).into(),
+                reader.rows_kept.into(),
+                ratio(activity.seq_tup_read, reader.rows_kept).into(),
+                scan.trend_ratio.into(),
+                reader.statement.calls.into(),
+                reader.wasted_ms.into(),
+                scan.share_ratio.into(),
+                scan.table.rows.into(),
+                scan.table.table_bytes.into(),
+                remedy.as_str().into(),
+                ddl.as_deref().into(),
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+fn ratio(a: u64, b: u64) -> Option<f64> {
+    crate::recall::statements::ratio(Some(a), Some(b))
+}

@@ -1,0 +1,88 @@
+//! Judgement of this database: gathers what is known (history, catalog, settings, what statements say),
+//! lets the core crate's detectors look at it, and keeps what they find. It must never judge itself, and
+//! never hold a lock that a user waits for.
+
+use perfmon_core::detect::{self, Judgement};
+use perfmon_core::threshold::Thresholds;
+use pgrx::pg_sys;
+
+mod counters;
+mod facts;
+mod statements;
+
+pub(crate) use facts::gather;
+
+use crate::error::Error;
+use crate::pg::{catalog, clock, session};
+use crate::recall::scope::Scope;
+use crate::{settings, store};
+
+/// What findings that are kept look at: the last hour.
+const WINDOW_US: i64 = 3_600_000_000;
+/// Two evaluations are at least this far apart.
+const SHORTEST_US: i64 = 60_000_000;
+/// One evaluation may take a thousandth of the time between two.
+const SHARE: i64 = 1000;
+
+/// The thresholds in force.
+pub(crate) fn thresholds() -> Thresholds {
+    Thresholds::with(store::finding::thresholds())
+}
+
+/// What is wrong in a window, as far as the current user may know. Writes nothing.
+pub(crate) fn judge(scope: &Scope) -> Result<(perfmon_core::facts::Facts, Judgement), Error> {
+    let facts = gather(scope)?;
+    let judgement = detect::judge(&facts, &thresholds());
+    Ok((facts, judgement))
+}
+
+/// Whether it is time for the next evaluation, given when the last one was and what it took: they come as
+/// often as their cost allows.
+pub(crate) fn is_due(now: i64, last: Option<(i64, i64)>) -> bool {
+    let Some((at, took_us)) = last else { return true };
+    let longest = settings::evaluation_interval_us();
+    let shortest = SHORTEST_US.max(settings::snapshot_interval_us()).min(longest);
+    let pause = took_us.saturating_mul(SHARE).clamp(shortest, longest);
+    // Snapshots are not taken to the microsecond.
+    now.saturating_sub(at) >= pause.saturating_sub(SHORTEST_US / 10) || at > now
+}
+
+/// What an evaluation came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evaluated {
+    /// This many findings are open.
+    Open(i64),
+    /// Another session is at it.
+    Busy,
+    /// There is no history to judge.
+    NoHistory,
+}
+
+/// Judges the last hour and writes what changed. The caller's transaction must be one that may write.
+pub(crate) fn evaluate() -> Result<Evaluated, Error> {
+    let Some(owner) = catalog::extension(EXTENSION).and_then(catalog::extension_owner) else {
+        return Ok(Evaluated::NoHistory);
+    };
+    if !session::as_user(owner, store::finding::try_lock) {
+        return Ok(Evaluated::Busy);
+    }
+    let Some(source) = session::as_user(owner, store::source::own) else {
+        return Ok(Evaluated::NoHistory);
+    };
+    let now = clock::wall_us();
+    let monitor = pg_sys::Oid::from(pg_sys::ROLE_PG_MONITOR);
+    let judged = session::as_user(monitor, || {
+        let scope = Scope::of(now.saturating_sub(WINDOW_US), now, None);
+        if !scope.has_history()? {
+            return Ok(None);
+        }
+        judge(&scope).map(Some)
+    });
+    let Some((_, judgement)) = judged? else { return Ok(Evaluated::NoHistory) };
+    session::as_user(owner, || {
+        store::finding::reconcile(source, now, &judgement);
+        Ok(Evaluated::Open(store::finding::open(source)))
+    })
+}
+
+const EXTENSION: &std::ffi::CStr = c"pg_perfmon";

@@ -1,0 +1,109 @@
+//! The statements of a window that are worth a look, with what they did.
+
+use std::collections::HashSet;
+
+use perfmon_core::facts::Statement;
+
+use crate::error::Error;
+use crate::recall::cell::Cell;
+use crate::recall::scope::Scope;
+use crate::recall::statements::{Line, ORDERS, ms, top_with};
+
+/// How many are looked at, by order: those that take most time, and those that are slowest, spill most
+/// and return most, which a list by time may miss.
+const LOOKED_AT: [(&str, usize); 4] =
+    [("total_time", 200), ("mean_time", 50), ("temp_blks_written", 30), ("rows", 30)];
+
+/// What is read of each; `quality` first, as the reading wants it.
+static COLUMNS: [&str; 28] = [
+    "quality",
+    "calls",
+    "exec_us",
+    "exec_sq",
+    "rows",
+    "plans",
+    "plan_us",
+    "shared_blks_hit",
+    "shared_blks_read",
+    "shared_blks_dirtied",
+    "shared_blks_written",
+    "local_blks_hit",
+    "local_blks_read",
+    "temp_blks_read",
+    "temp_blks_written",
+    "shared_blk_read_us",
+    "shared_blk_write_us",
+    "temp_blk_read_us",
+    "temp_blk_write_us",
+    "wal_bytes",
+    "wal_fpi",
+    "jit_functions",
+    "jit_generation_us",
+    "jit_inlining_us",
+    "jit_optimization_us",
+    "jit_emission_us",
+    "jit_deform_us",
+    "wal_records",
+];
+
+/// A statement with its text, as far as the current user may see it.
+pub(super) struct Told {
+    pub(super) fact: Statement,
+    pub(super) query: Option<String>,
+}
+
+/// Whether anything can be said about statements, and what.
+pub(super) fn statements(scope: &Scope) -> Result<Vec<Told>, Error> {
+    let mut seen = HashSet::new();
+    let mut told = Vec::new();
+    for (word, most) in LOOKED_AT {
+        let order = ORDERS.iter().position(|(name, _)| *name == word).unwrap_or(0);
+        for line in top_with(scope, order, Some(most), &COLUMNS)? {
+            // The rest of them all is no statement.
+            if line.who.1 != 0 && seen.insert(line.who) {
+                told.push(tell(&line));
+            }
+        }
+    }
+    told.sort_by(|a, b| b.fact.exec_ms.total_cmp(&a.fact.exec_ms));
+    Ok(told)
+}
+
+fn tell(line: &Line) -> Told {
+    let v = |name: &str| line.value(name);
+    let n = |name: &str| line.value(name).unwrap_or(0);
+    let sum = |names: &[&str]| names.iter().filter_map(|name| v(name)).reduce(u64::saturating_add);
+    let jit = [
+        "jit_generation_us",
+        "jit_inlining_us",
+        "jit_optimization_us",
+        "jit_emission_us",
+        "jit_deform_us",
+    ];
+    let fact = Statement {
+        statement_id: i64::from(line.who.1),
+        toplevel: line.statement.toplevel != Cell::Bool(false),
+        command: line.statement.command.text(),
+        user_name: line.statement.user_name.text(),
+        calls: n("calls"),
+        exec_ms: ms(v("exec_us")).unwrap_or(0.0),
+        stddev_ms: line.deviation_ms(),
+        share_ratio: line.share_ratio,
+        rows: n("rows"),
+        plan_ms: ms(v("plan_us").filter(|_| n("plans") > 0)),
+        plans: v("plans").filter(|plans| *plans > 0),
+        blks_hit: n("shared_blks_hit").saturating_add(n("local_blks_hit")),
+        blks_read: n("shared_blks_read").saturating_add(n("local_blks_read")),
+        blks_dirtied: n("shared_blks_dirtied"),
+        read_ms: ms(v("shared_blk_read_us")),
+        write_ms: ms(v("shared_blk_write_us")),
+        temp_blks_written: n("temp_blks_written"),
+        temp_blks_read: n("temp_blks_read"),
+        temp_ms: ms(sum(&["temp_blk_read_us", "temp_blk_write_us"])),
+        wal_bytes: n("wal_bytes"),
+        jit_ms: ms(sum(&jit)),
+        quality: u8::try_from(n("quality")).unwrap_or(2),
+        shape: None,
+    };
+    Told { fact, query: line.statement.query.text() }
+}
