@@ -31,7 +31,12 @@ extension_sql_file!("../sql/schema/30_dictionary.sql", name = "dictionary", requ
 extension_sql_file!("../sql/schema/40_prior.sql", name = "prior", requires = ["dictionary"]);
 extension_sql_file!("../sql/schema/45_setting.sql", name = "setting", requires = ["prior"]);
 extension_sql_file!("../sql/schema/46_finding.sql", name = "finding", requires = ["setting"]);
-extension_sql_file!("../sql/schema/50_views.sql", name = "views", requires = ["finding"]);
+extension_sql_file!(
+    "../sql/schema/47_seen_object.sql",
+    name = "seen_object",
+    requires = ["finding"]
+);
+extension_sql_file!("../sql/schema/50_views.sql", name = "views", requires = ["seen_object"]);
 extension_sql_file!(
     "../sql/schema/91_comments.sql",
     name = "comments",
@@ -49,6 +54,7 @@ extension_sql_file!(
         intervals,
         io_history,
         load_series,
+        mark_change,
         relation_history,
         report,
         revoke_reader,

@@ -1,5 +1,5 @@
 -- Who may do what. PUBLIC gets nothing; pg_monitor reads everything (it includes pg_read_all_stats, and
--- so the texts); perfmon.grant_reader() gives a role what pg_monitor has here, but for snapshot(). The
+-- so the texts); perfmon.grant_reader() gives a role what pg_monitor has here, but for what writes. The
 -- dictionaries of statements are granted to nobody: the view perfmon.statement masks them.
 
 REVOKE ALL ON SCHEMA perfmon FROM PUBLIC;
@@ -27,6 +27,7 @@ GRANT EXECUTE ON FUNCTION
     perfmon.finding_history(timestamptz, timestamptz, bigint),
     perfmon.slow_statements(timestamptz, timestamptz, bigint),
     perfmon.seq_scans(timestamptz, timestamptz, bigint),
+    perfmon.mark_change(text, text),
     perfmon.status(),
     perfmon.report(timestamptz, timestamptz, text, bigint),
     perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),

@@ -17,9 +17,12 @@ COMMENT ON TABLE perfmon.gap IS
 COMMENT ON COLUMN perfmon.gap.subject IS 'What it concerns: a family of counters, or all.';
 COMMENT ON COLUMN perfmon.gap.kind IS
 'server_down, missed (no snapshot), reset (counters were reset), evicted, standby, disabled, or clock (the clock stepped).';
-COMMENT ON TABLE perfmon.change IS 'What changed around the database, such as settings: read it through perfmon.changes().';
+COMMENT ON TABLE perfmon.change IS
+'What changed in the database and around it, and marks set by people: read it through perfmon.changes().';
 COMMENT ON TABLE perfmon.setting IS
 'Settings as last seen, so that a change can be told with the value before. Those that only superusers may see are left out.';
+COMMENT ON TABLE perfmon.seen_object IS
+'Extensions, tables and indexes as last seen, so that a change can be told with what was before. Not for reading.';
 
 -- Packed history -----------------------------------------------------------------------------------
 
@@ -118,7 +121,11 @@ COMMENT ON FUNCTION perfmon.gaps(timestamptz, timestamptz, bigint) IS
 'Gaps that touch a time window, in order. Arguments: since and until (default: the last hour), source. kind: server_down, missed, reset, evicted, standby, disabled or clock. Only server_down says that the server was not there. Errors: 22023.';
 
 COMMENT ON FUNCTION perfmon.changes(timestamptz, timestamptz, bigint) IS
-'Settings that changed in a time window, in order, with the time at which the change was seen. Arguments: since and until (default: the last hour), source. Settings that only superusers may see are not recorded. Errors: 22023.';
+'What changed in a time window, in order, with the time of the snapshot that saw it: it happened since the snapshot that looked before, usually within a minute. Arguments: since and until (default: the last hour), source.
+kind: setting, extension, table (materialized views and partitioned tables too), index, or mark (see mark_change()). name: as it is written in a statement, with the schema. Created: old_value is NULL and new_value says how it is made; dropped: the other way round; altered: both; renamed: old_value is the name before, new_value says renamed to and the name. Partitions and children of one table that come or go together are one row, such as 12 partitions of public.events, and so is more than 50 of a kind. Left out: what belongs to an extension, to the system or to pg_perfmon, temporary tables, and what came and went between two snapshots; the same made anew under the same name is no change. Settings that only superusers may see are not recorded. Errors: 22023. Source: pg_settings, pg_extension, pg_class, pg_attribute, pg_index, pg_inherits.';
+
+COMMENT ON FUNCTION perfmon.mark_change(text, text) IS
+'Puts a mark on every trend: a release, a load test, anything that may explain a difference later. Returns its time, by the clock; it counts once the caller''s transaction commits. Arguments: label (1 to 200 characters, shown beside the line), note (any length, or NULL). perfmon.changes() shows it as kind mark, with the label as name and the note as new_value. For pg_monitor and the owner. Errors: 22023 for a label that is missing or too long, 25006 on a standby and in read-only transactions.';
 
 COMMENT ON FUNCTION perfmon.statement_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: one per interval and statement that did something, with every counter of pg_stat_statements. Arguments: since and until (default: the last hour), source. Times in milliseconds, exec_sq_ms2 is the sum of squared execution times in square milliseconds. NULL is unknown, as for counters that this version of the server does not have. Join perfmon.statement on statement_id and source = from_source for names. Errors: 22023.';

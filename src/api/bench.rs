@@ -1,5 +1,5 @@
 //! SQL functions that only `make bench-store` uses; compiled in by the feature `bench`, never released.
-//! They multiply history that the collector recorded, through the store's own writer and its own
+//! Most multiply history that the collector recorded, through the store's own writer and its own
 //! roll-up, so that a month of it need not be waited for. They must never invent a row from nothing.
 
 use perfmon_core::family::{FAMILIES, Family, Merge};
@@ -8,6 +8,8 @@ use perfmon_core::rollup;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
+use crate::pg::clock;
+use crate::probe;
 use crate::store::chore::{self, Step};
 use crate::store::period::{DAY_US, Level, floor};
 use crate::store::{history, read, source};
@@ -161,4 +163,24 @@ fn bench_roll_up(at: TimestampWithTimeZone, most: i32) -> i32 {
         }
     }
     most
+}
+
+/// How long it takes to read the catalog, and what was found.
+#[pg_extern(schema = "perfmon")]
+fn bench_catalog() -> String {
+    let began = clock::steady_us();
+    let (tables, indexes, texts) = match probe::catalog::catalog() {
+        Ok(found) => {
+            let texts = found.indexes.iter().filter(|i| !i.fact.unread).count();
+            (found.tables.len(), found.indexes.len(), texts)
+        }
+        Err(error) => return error.to_string(),
+    };
+    let catalog = clock::steady_us() - began;
+    let sequences = probe::catalog::sequences().map_or(0, |s| s.len());
+    let all = clock::steady_us() - began;
+    format!(
+        "{catalog} us {tables} tables {indexes} indexes {texts} texts; {} us {sequences} sequences",
+        all - catalog
+    )
 }

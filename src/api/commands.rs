@@ -15,18 +15,25 @@ use crate::recall::statements::{add_up, fold, ms, per_s, positions, ratio};
 use crate::recall::words::Raw;
 
 /// A statement is slow when its mean is above this; docs/manual.md names it.
-const SLOW_US: f64 = 100_000.0;
+pub(super) const SLOW_US: f64 = 100_000.0;
 
 /// One kind of command.
 #[derive(Debug, Clone, Copy, Default)]
-struct Kind {
+pub(super) struct Kind {
     statements: u64,
-    calls: u64,
-    exec_us: u64,
+    pub(super) calls: u64,
+    pub(super) exec_us: u64,
     rows: u64,
-    slow_statements: u64,
-    slow_calls: u64,
-    slow_exec_us: u64,
+    pub(super) slow_statements: u64,
+    pub(super) slow_calls: u64,
+    pub(super) slow_exec_us: u64,
+}
+
+/// Kinds of commands by their tag, most time first.
+pub(super) struct Kinds {
+    pub(super) kinds: Vec<(Option<Raw>, Kind)>,
+    covered_us: i64,
+    total_exec_us: Option<u64>,
 }
 
 #[pg_extern(
@@ -63,12 +70,21 @@ fn commands(
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
-    let mut sums = add_up(&scope, &positions(&["calls", "exec_us", "rows"]));
-    if sums.tally.is_empty() {
+    let all = kinds(&scope)?;
+    if all.kinds.is_empty() {
         super::statements::say_nothing_recorded();
     }
-    let gone: Vec<Who> = fold(&scope, &mut sums.tally)?.into_values().flatten().collect();
-    let known = tags(&scope)?;
+    for (tag, kind) in all.kinds {
+        sink.put(kind.cells(tag, all.covered_us, all.total_exec_us))?;
+    }
+    Ok(())
+}
+
+/// Adds top-level statements up by their command tag.
+pub(super) fn kinds(scope: &Scope) -> Result<Kinds, Error> {
+    let mut sums = add_up(scope, &positions(&["calls", "exec_us", "rows"]));
+    let gone: Vec<Who> = fold(scope, &mut sums.tally)?.into_values().flatten().collect();
+    let known = tags(scope)?;
     let mut kinds: BTreeMap<Option<Raw>, Kind> = BTreeMap::new();
     for (place, who) in sums.tally.who().iter().enumerate() {
         let of = known.get(who);
@@ -85,13 +101,10 @@ fn commands(
             [0, 1, 2].map(|index| sums.tally.get(place, index).unwrap_or(0));
         kinds.entry(tag).or_default().add(calls, exec_us, rows);
     }
-    let total = sums.total_exec_us.and_then(|us| u64::try_from(us).ok());
+    let total_exec_us = sums.total_exec_us.and_then(|us| u64::try_from(us).ok());
     let mut kinds: Vec<(Option<Raw>, Kind)> = kinds.into_iter().collect();
     kinds.sort_by_key(|(_, kind)| std::cmp::Reverse(kind.exec_us));
-    for (tag, kind) in kinds {
-        sink.put(kind.cells(tag, sums.covered_us, total))?;
-    }
-    Ok(())
+    Ok(Kinds { kinds, covered_us: sums.covered_us, total_exec_us })
 }
 
 impl Kind {

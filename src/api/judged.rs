@@ -158,7 +158,7 @@ fn seq_scans(
     let ids = scans.iter().flat_map(|scan| &scan.readers).map(|r| r.statement.statement_id);
     let names = named(&scope, ids)?;
     for scan in &scans {
-        let (remedy, ddl) = scans::remedy(scan, &facts);
+        let (remedy, ddl) = scans::remedy(scan);
         for reader in &scan.readers {
             let id = reader.statement.statement_id;
             let activity = &scan.activity;

@@ -10,6 +10,7 @@ mod commands;
 mod findings;
 mod history;
 mod judged;
+mod marks;
 mod objects;
 mod report;
 mod rows;

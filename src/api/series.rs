@@ -2,9 +2,10 @@
 
 use perfmon_core::ask;
 use perfmon_core::family::STATEMENT;
+use perfmon_core::report::{self, Point, Trend};
 use perfmon_core::series::{self, Series};
 use perfmon_core::tally::Who;
-use perfmon_core::window;
+use perfmon_core::window::{self, Level};
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -18,6 +19,7 @@ use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::query;
 use crate::recall::statements::{ms, part, per_s, positions, quality, ratio};
 use crate::recall::times::total;
+use crate::settings;
 use crate::store::read;
 
 /// Edges of the buckets: aligned to the UTC epoch, or, for steps of days and months, to the session's
@@ -319,8 +321,16 @@ fn load_series(
         return Ok(());
     }
     let kept = Kept::of(&STATEMENT, &scope);
-    let edges = edges(&scope, step, &kept)?;
-    let segments = kept.segments(&scope, coarsest_for(&edges));
+    let (series, worst) = load(&scope, edges(&scope, step, &kept)?, &kept)?;
+    for bucket in 0..series.len() {
+        sink.put(load_point(&series, &worst, bucket))?;
+    }
+    Ok(())
+}
+
+/// The row totals between the edges.
+fn load(scope: &Scope, edges: Vec<i64>, kept: &Kept) -> Result<(Series, Worst), Error> {
+    let segments = kept.segments(scope, coarsest_for(&edges));
     let mut series = Series::new(edges, TOTALS.len());
     let mut worst = Worst(vec![None; series.len()]);
     read::frames(&scope.sources, &STATEMENT, &segments, &[], &mut |row| {
@@ -331,11 +341,44 @@ fn load_series(
         }
         worst.note(&series, span.until, Some(span.quality as u64));
     });
-    cover_end(&scope, &mut series)?;
-    for bucket in 0..series.len() {
-        sink.put(load_point(&series, &worst, bucket))?;
+    cover_end(scope, &mut series)?;
+    Ok((series, worst))
+}
+
+/// The load as the report shows it, in steps that suit the window.
+pub(super) fn trend(scope: &Scope) -> Result<Trend, Error> {
+    let kept = Kept::of(&STATEMENT, scope);
+    let finest = match kept.finest(scope) {
+        Level::Minute => settings::snapshot_interval_us(),
+        coarser => coarser.step_us(),
+    };
+    let step_us = report::step_us(scope.until.saturating_sub(scope.since), finest);
+    let edges = if step_us % window::DAY_US == 0 {
+        let days = i32::try_from(step_us / window::DAY_US).unwrap_or(1);
+        calendar_edges(scope, ask::Step { months: 0, days, micros: 0 })?
+    } else {
+        series::edges(scope.since, scope.until, step_us)
+    };
+    let (series, _) = load(scope, edges, &kept)?;
+    let points = (0..series.len()).map(|bucket| trend_point(scope, &series, bucket)).collect();
+    Ok(Trend { step_us, target_ms: Some(super::commands::SLOW_US / 1000.0), points })
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn trend_point(scope: &Scope, series: &Series, bucket: usize) -> Point {
+    // The first and the last step may lie partly outside.
+    let (since_us, until_us) =
+        (series.time(bucket).max(scope.since), series.end(bucket).min(scope.until));
+    let covered = series.covered_us(bucket);
+    let exec_us = series.sum(1, bucket);
+    Point {
+        since_us: series.time(bucket),
+        until_us,
+        covered_ratio: (covered as f64 / (until_us - since_us).max(1) as f64).min(1.0),
+        calls: series.sum(0, bucket).and_then(|calls| i64::try_from(calls).ok()),
+        total_exec_ms: ms(exec_us),
+        active_ratio: per_s(exec_us, covered).map(|us| us / 1e6),
     }
-    Ok(())
 }
 
 fn load_point(series: &Series, worst: &Worst, bucket: usize) -> [Cell; 14] {

@@ -1,7 +1,10 @@
 //! `status`: whether it works, what is missing, and the line that fixes it. Each item looks at one
 //! thing; it must never fail because one of them is out of order.
 
+mod worker;
+
 use perfmon_core::family::SERVER;
+use perfmon_core::report::Missing;
 use perfmon_core::tally::add_known;
 use perfmon_core::window::Level;
 use pgrx::pg_sys;
@@ -18,7 +21,6 @@ use crate::recall::statements::ratio;
 use crate::recall::times::total;
 use crate::recall::words::Raw;
 use crate::store::read;
-use crate::worker::board::State as Seen;
 use crate::worker::status::{self, Status};
 use crate::worker::visit::LIBRARY_VERSION;
 use crate::{settings, store};
@@ -94,20 +96,22 @@ fn status(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
 }
 
 fn items() -> Result<Vec<Item>, Error> {
-    let worker = status::read();
+    let board = status::read();
     let now = now();
     let scope = Scope::of(now.saturating_sub(DAY_US), now, None);
     let day = Day::read(&scope);
-    let mut items = vec![version()?, library(&worker)];
-    items.extend([launcher(&worker), schedule(), collector(&worker)].into_iter().flatten());
+    let mut items = vec![version()?, worker::library(&board)];
+    items.extend([worker::launcher(&board), worker::schedule()].into_iter().flatten());
+    items.extend([worker::collector(&board), worker::housekeeping(&board)].into_iter().flatten());
+    items.extend(worker::places(&board));
     items.push(statements()?);
-    items.push(last_snapshot(&worker, &scope)?);
+    items.push(last_snapshot(&board, &scope)?);
     items.push(gaps(&scope)?);
     items.push(day.completeness());
     items.extend(texts(&scope)?);
     items.push(disk());
     items.push(day.cost());
-    items.extend(home(&worker));
+    items.extend(worker::home(&board));
     Ok(items)
 }
 
@@ -126,89 +130,6 @@ fn version() -> Result<Item, Error> {
         format!("library {LIBRARY_VERSION}, SQL objects {installed}"),
         "ALTER EXTENSION pg_perfmon UPDATE; or restart the server if the library is the older.",
     ))
-}
-
-fn library(worker: &Status) -> Item {
-    if worker.preloaded {
-        return Item::ok("preloaded", "yes");
-    }
-    let libraries = session::get("shared_preload_libraries").unwrap_or_default();
-    let list = if libraries.is_empty() {
-        "pg_stat_statements,pg_perfmon".to_owned()
-    } else {
-        format!("{libraries},pg_perfmon")
-    };
-    Item::warning(
-        "preloaded",
-        "no: snapshots are taken only when perfmon.snapshot() is called",
-        format!(
-            "In postgresql.conf: shared_preload_libraries = '{list}', then restart the server."
-        ),
-    )
-}
-
-fn launcher(worker: &Status) -> Option<Item> {
-    if !worker.preloaded {
-        return None;
-    }
-    Some(match worker.launcher {
-        Some(pid) => Item::ok("launcher", format!("running, process {pid}")),
-        None if session::in_recovery() => {
-            Item::ok("launcher", "not running: this is a standby; it starts upon promotion")
-        }
-        None => Item::error(
-            "launcher",
-            "not running",
-            "It is started again within seconds. If not, see the server log and raise max_worker_processes.",
-        ),
-    })
-}
-
-fn schedule() -> Option<Item> {
-    let seconds = settings::snapshot_interval_us() / 1_000_000;
-    if settings::enabled() {
-        return Some(Item::ok("interval", format!("{seconds} s")));
-    }
-    Some(Item::warning(
-        "interval",
-        "scheduled snapshots are off",
-        "ALTER SYSTEM SET pg_perfmon.enabled = on; SELECT pg_reload_conf();",
-    ))
-}
-
-fn collector(worker: &Status) -> Option<Item> {
-    if !worker.preloaded || session::in_recovery() {
-        return None;
-    }
-    if worker.starved {
-        return Some(Item::error(
-            "collector",
-            "cannot be started: no background worker is free",
-            "ALTER SYSTEM SET max_worker_processes = (more); then restart the server.",
-        ));
-    }
-    let Some(slot) = worker.slot else {
-        return Some(Item::ok("collector", "has not visited this database yet"));
-    };
-    Some(match (slot.state, slot.message()) {
-        (Seen::Mismatch, message) => Item::error(
-            "collector",
-            message.unwrap_or_else(|| "library and SQL objects differ".to_owned()),
-            "ALTER EXTENSION pg_perfmon UPDATE;",
-        ),
-        (_, Some(message)) if slot.failed => Item::error(
-            "collector",
-            format!("failed {} times in a row: {message}", slot.failures),
-            "It tries again, less and less often. See the server log.",
-        ),
-        (_, Some(message)) => Item::warning(
-            "collector",
-            message,
-            "Part of the last snapshot is missing; see the server log.",
-        ),
-        (_, None) if slot.running => Item::ok("collector", "at work"),
-        (_, None) => Item::ok("collector", "works"),
-    })
 }
 
 /// pg_stat_statements: the library, the extension, and the settings that silence it.
@@ -243,6 +164,13 @@ fn statements() -> Result<Item, Error> {
         ));
     }
     Ok(Item::ok(name, "works"))
+}
+
+/// What keeps statements from being counted now, and the line that fixes it.
+pub(super) fn statements_missing() -> Result<Option<Missing>, Error> {
+    let item = statements()?;
+    let missing = item.hint.filter(|_| item.state == State::Error);
+    Ok(missing.map(|fix| Missing { problem: item.value, fix }))
 }
 
 fn last_snapshot(worker: &Status, scope: &Scope) -> Result<Item, Error> {
@@ -454,15 +382,4 @@ fn disk() -> Item {
         );
     }
     Item::ok("disk", value)
-}
-
-/// What belongs to the whole cluster is kept in one database.
-fn home(worker: &Status) -> Option<Item> {
-    let slot = worker.slot?;
-    let value = if slot.home {
-        "here: WAL, checkpoints, I/O and all databases are recorded in this database".to_owned()
-    } else {
-        "another database records I/O and all databases; see pg_perfmon.database".to_owned()
-    };
-    Some(Item::ok("home database", format!("{value} ({} watched)", worker.watched)))
 }

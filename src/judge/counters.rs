@@ -99,13 +99,22 @@ fn table(o: &Object<'_>) -> TableCounters {
     }
 }
 
-/// Scans and size of indexes, by their plain schema and name.
-pub(super) fn indexes(scope: &Scope) -> Result<HashMap<Name, (Option<u64>, Option<i64>)>, Error> {
+/// An index in a window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IndexCounters {
+    pub(super) scans: Option<u64>,
+    pub(super) bytes: Option<i64>,
+}
+
+/// Indexes by their plain schema and name; those that did nothing are not listed.
+pub(super) fn indexes(scope: &Scope) -> Result<HashMap<Name, IndexCounters>, Error> {
     let objects = Objects::of(&INDEX, scope)?;
     let bytes = |o: &Object<'_>| o.v("index_bytes").and_then(|n| i64::try_from(n).ok());
     Ok(objects
         .iter()
-        .filter_map(|o| Some((name(&o, 0, 1)?, (o.v("idx_scan"), bytes(&o)))))
+        .filter_map(|o| {
+            Some((name(&o, 0, 1)?, IndexCounters { scans: o.v("idx_scan"), bytes: bytes(&o) }))
+        })
         .collect())
 }
 

@@ -46,30 +46,29 @@ static COLUMNS: [&str; 28] = [
     "wal_records",
 ];
 
-/// A statement with its text, as far as the current user may see it.
-pub(super) struct Told {
-    pub(super) fact: Statement,
-    pub(super) query: Option<String>,
-}
-
 /// Whether anything can be said about statements, and what.
-pub(super) fn statements(scope: &Scope) -> Result<Vec<Told>, Error> {
+pub(super) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error> {
     let mut seen = HashSet::new();
     let mut told = Vec::new();
     for (word, most) in LOOKED_AT {
         let order = ORDERS.iter().position(|(name, _)| *name == word).unwrap_or(0);
         for line in top_with(scope, order, Some(most), &COLUMNS)? {
             // The rest of them all is no statement.
-            if line.who.1 != 0 && seen.insert(line.who) {
+            if line.who.1 != 0 && !is_own(&line) && seen.insert(line.who) {
                 told.push(tell(&line));
             }
         }
     }
-    told.sort_by(|a, b| b.fact.exec_ms.total_cmp(&a.fact.exec_ms));
+    told.sort_by(|a, b| b.exec_ms.total_cmp(&a.exec_ms));
     Ok(told)
 }
 
-fn tell(line: &Line) -> Told {
+/// Whether a statement calls this extension: watching is no load that an operator can do something about.
+fn is_own(line: &Line) -> bool {
+    line.statement.query.text().is_some_and(|query| query.contains("perfmon."))
+}
+
+fn tell(line: &Line) -> Statement {
     let v = |name: &str| line.value(name);
     let n = |name: &str| line.value(name).unwrap_or(0);
     let sum = |names: &[&str]| names.iter().filter_map(|name| v(name)).reduce(u64::saturating_add);
@@ -80,7 +79,7 @@ fn tell(line: &Line) -> Told {
         "jit_emission_us",
         "jit_deform_us",
     ];
-    let fact = Statement {
+    Statement {
         statement_id: i64::from(line.who.1),
         toplevel: line.statement.toplevel != Cell::Bool(false),
         command: line.statement.command.text(),
@@ -104,6 +103,5 @@ fn tell(line: &Line) -> Told {
         jit_ms: ms(sum(&jit)),
         quality: u8::try_from(n("quality")).unwrap_or(2),
         shape: None,
-    };
-    Told { fact, query: line.statement.query.text() }
+    }
 }

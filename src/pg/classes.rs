@@ -84,7 +84,7 @@ pub(crate) fn index_owners() -> HashMap<u32, u32> {
 }
 
 /// Hands every row of a system catalog to `row`, which must not keep it.
-fn scan(catalog: pg_sys::Oid, mut row: impl FnMut(pg_sys::HeapTuple)) {
+pub(super) fn scan(catalog: pg_sys::Oid, mut row: impl FnMut(pg_sys::HeapTuple)) {
     let share = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
     // SAFETY: a catalog scan in the caller's transaction, under the lock that every query takes; on an
     // error the transaction gives lock and scan back.

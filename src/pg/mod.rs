@@ -6,11 +6,18 @@ pub(crate) mod classes;
 pub(crate) mod clock;
 pub(crate) mod compat;
 pub(crate) mod dbstat;
+pub(crate) mod describe;
 pub(crate) mod fmgr;
 pub(crate) mod list;
 pub(crate) mod parse;
+pub(crate) mod reading;
+pub(crate) mod scan;
 pub(crate) mod session;
+
+pub(crate) mod share;
 pub(crate) mod shmem;
 pub(crate) mod signal;
+
+pub(crate) mod statistic;
 pub(crate) mod toast;
 pub(crate) mod txn;

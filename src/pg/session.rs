@@ -78,6 +78,12 @@ pub(crate) fn get(name: &str) -> Option<String> {
     Some(unsafe { std::ffi::CStr::from_ptr(value) }.to_string_lossy().into_owned())
 }
 
+/// Who this session acts as.
+pub(crate) fn user() -> pg_sys::Oid {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::GetUserId() }
+}
+
 /// The database that this session is connected to.
 pub(crate) fn database() -> pg_sys::Oid {
     // SAFETY: a variable of this process.

@@ -60,6 +60,8 @@ struct Open {
     oid: pg_sys::Oid,
     table: pg_sys::Relation,
     index: pg_sys::Relation,
+    /// Registered, so that it outlives the query whose rows led here.
+    snapshot: pg_sys::Snapshot,
     scan: pg_sys::IndexScanDesc,
     slot: *mut pg_sys::TupleTableSlot,
 }
@@ -139,7 +141,8 @@ impl Open {
     fn of(oid: pg_sys::Oid) -> Option<Self> {
         let lock = pg_sys::AccessShareLock as i32;
         // SAFETY: a TOAST table of a row that this transaction has read, so it cannot be dropped; locks
-        // are kept to the transaction's end. The list is a palloc'd copy.
+        // are kept to the transaction's end. The list is a palloc'd copy. There is an active snapshot, as
+        // the caller saw; registered, it stays valid until this reader, or the transaction, gives it back.
         unsafe {
             let table = pg_sys::table_open(oid, lock);
             let indexes = pg_sys::RelationGetIndexList(table);
@@ -148,11 +151,12 @@ impl Open {
                 return None;
             }
             let index = pg_sys::index_open((*(*indexes).elements).oid_value, lock);
-            let scan = begin(table, index);
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot());
+            let scan = begin(table, index, snapshot);
             // The index tells value and piece, so that only what is wanted is fetched.
             (*scan).xs_want_itup = true;
             let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
-            Some(Self { oid, table, index, scan, slot })
+            Some(Self { oid, table, index, snapshot, scan, slot })
         }
     }
 
@@ -224,9 +228,11 @@ impl Drop for Open {
         if std::thread::panicking() {
             return;
         }
-        // SAFETY: all were opened by us; the locks stay.
+        // SAFETY: all were opened by us, under the same resource owner; the locks stay. The scan that
+        // uses the snapshot ends first.
         unsafe {
             pg_sys::index_endscan(self.scan);
+            pg_sys::UnregisterSnapshot(self.snapshot);
             pg_sys::ExecDropSingleTupleTableSlot(self.slot);
             pg_sys::index_close(self.index, 0);
             pg_sys::table_close(self.table, 0);
@@ -234,10 +240,17 @@ impl Drop for Open {
     }
 }
 
-unsafe fn begin(table: pg_sys::Relation, index: pg_sys::Relation) -> pg_sys::IndexScanDesc {
-    // SAFETY: the active snapshot is that of the query whose rows are being read.
+/// Begins a scan that sees what the snapshot sees.
+///
+/// # Safety
+/// Table and index are open and belong together; the snapshot is registered and outlives the scan.
+unsafe fn begin(
+    table: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: as the caller promises.
     unsafe {
-        let snapshot = pg_sys::GetActiveSnapshot();
         #[cfg(feature = "pg18")]
         let scan = pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), 2, 0);
         #[cfg(not(feature = "pg18"))]

@@ -10,9 +10,11 @@ use pgrx::pg_sys;
 
 use crate::pg::{clock, fmgr};
 
+pub(crate) mod catalog;
 pub(crate) mod database;
 pub(crate) mod files;
 pub(crate) mod io;
+pub(crate) mod objects;
 pub(crate) mod relations;
 pub(crate) mod server;
 pub(crate) mod settings;

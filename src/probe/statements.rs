@@ -32,14 +32,20 @@ pub(super) struct Source {
 /// Finds pg_stat_statements through the catalogs, whatever its schema, and only C functions that are
 /// its members: a function of that name made by somebody else is not called.
 pub(super) fn source() -> Result<Source, ProbeError> {
-    let create = "CREATE EXTENSION pg_stat_statements";
+    let loaded = fmgr::is_preloaded("pg_stat_statements");
     let Some(extension) = catalog::extension(c"pg_stat_statements") else {
+        if !loaded {
+            return Err(ProbeError::missing(
+                "pg_stat_statements is neither loaded when the server starts nor installed in this database",
+                "Add pg_stat_statements to shared_preload_libraries, restart the server, and CREATE EXTENSION pg_stat_statements",
+            ));
+        }
         return Err(ProbeError::missing(
             "the extension pg_stat_statements is not installed in this database",
-            create,
+            "CREATE EXTENSION pg_stat_statements",
         ));
     };
-    if !fmgr::is_preloaded("pg_stat_statements") {
+    if !loaded {
         return Err(ProbeError::missing(
             "pg_stat_statements is installed but not loaded when the server starts",
             "Add pg_stat_statements to shared_preload_libraries and restart the server.",

@@ -390,7 +390,7 @@ mod tests {
         let kept = "SELECT count(*) FROM perfmon.gap WHERE until - since = '5 us'::interval
                     AND detail LIKE 'caf_'";
         assert_eq!(count(kept), 1);
-        let change = change::Change {
+        let change = perfmon_core::change::Change {
             kind: "setting".into(),
             name: "work_mem".into(),
             old: Some("4MB".into()),

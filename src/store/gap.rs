@@ -28,3 +28,25 @@ pub(crate) fn record(source: i64, gap: &Gap) {
         ],
     );
 }
+
+/// Writes a gap, or makes the one that ended where this begins longer, if it tells the same. What goes on
+/// for days is then one gap, not one for each interval.
+pub(crate) fn extend(source: i64, gap: &Gap) {
+    let longer = sql::write(
+        "UPDATE perfmon.gap g SET until = $3
+         WHERE g.source OPERATOR(pg_catalog.=) $1 AND g.until OPERATOR(pg_catalog.=) $2
+             AND g.subject OPERATOR(pg_catalog.=) $4 AND g.kind OPERATOR(pg_catalog.=) $5
+             AND g.detail IS NOT DISTINCT FROM $6",
+        &[
+            source.into(),
+            sql::time(gap.since),
+            sql::time(gap.until),
+            sql::text(&gap.subject),
+            sql::text(&gap.kind),
+            sql::optional_text(gap.detail.as_deref()),
+        ],
+    );
+    if longer == 0 {
+        record(source, gap);
+    }
+}

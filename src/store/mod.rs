@@ -10,6 +10,7 @@ pub(crate) mod dictionary;
 pub(crate) mod finding;
 pub(crate) mod gap;
 pub(crate) mod history;
+pub(crate) mod object;
 pub(crate) mod period;
 pub(crate) mod prior;
 pub(crate) mod read;

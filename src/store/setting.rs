@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::change::Change;
+use perfmon_core::change::Change;
+
 use super::sql;
 
 /// Replaces what was seen of a source's settings, given as (name, value), and returns the changes; the

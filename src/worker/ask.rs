@@ -91,6 +91,16 @@ fn late(slot: &board::Slot) -> Error {
     )
 }
 
+/// What holds while we work in a session of somebody's.
+pub(super) const OWN_SETTINGS: [(&str, &str); 6] = [
+    ("search_path", "pg_catalog, pg_temp"),
+    ("pg_stat_statements.track", "none"),
+    ("row_security", "off"),
+    ("jit", "off"),
+    ("default_tablespace", ""),
+    ("default_table_access_method", "heap"),
+];
+
 fn in_own_transaction() -> i64 {
     must_be_writable("the snapshot is", "a snapshot");
     let request = visit::Request {
@@ -148,15 +158,7 @@ pub(crate) fn must_match() -> Result<(), Error> {
 
 /// Runs `body` beyond the reach of the session's settings.
 pub(crate) fn shielded<R>(body: impl FnOnce() -> R) -> R {
-    let settings = [
-        ("search_path", "pg_catalog, pg_temp"),
-        ("pg_stat_statements.track", "none"),
-        ("row_security", "off"),
-        ("jit", "off"),
-        ("default_tablespace", ""),
-        ("default_table_access_method", "heap"),
-    ];
-    session::with_settings(&settings, body)
+    session::with_settings(&OWN_SETTINGS, body)
 }
 
 /// Steps of housekeeping in one call: catching up must not make a call slow.

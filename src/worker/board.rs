@@ -39,8 +39,6 @@ pub(crate) struct Slot {
     pub(crate) running: bool,
     /// More work (partitions, roll-ups, retention) waits for a visit.
     pub(crate) due: bool,
-    /// The last housekeeping failed. Apart from the failures of snapshots, which a good one clears.
-    pub(crate) house_failing: bool,
     /// The database keeps what belongs to the whole cluster.
     pub(crate) home: bool,
     /// Scheduled snapshots were off at some time since the last one.
@@ -55,6 +53,9 @@ pub(crate) struct Slot {
     /// Failures in a row, and when to try again (`clock::steady_us`; 0: nothing to try).
     pub(crate) failures: u32,
     pub(crate) retry_at: i64,
+    /// The same of housekeeping, which a good snapshot does not mend.
+    pub(crate) house_failures: u32,
+    pub(crate) house_retry_at: i64,
     /// Last snapshot that was committed here since the server started; its id is its time.
     pub(crate) snapshot_id: i64,
     /// Last end of a visit.
@@ -71,25 +72,55 @@ pub(crate) struct Slot {
     pub(crate) movement_known: bool,
     /// Transactions that collectors ran here, and those that the last stored snapshot knew of.
     pub(crate) own_transactions: i64,
-    message: [u8; MESSAGE],
-    message_length: u8,
+    /// The last error of a snapshot, or what it could not read.
+    message: Message,
+    /// Why housekeeping failed, until it succeeds.
+    house_message: Message,
 }
 
-impl Slot {
-    /// The last error, if the last visit had one.
-    pub(crate) fn message(&self) -> Option<String> {
-        let bytes = self.message.get(..usize::from(self.message_length))?;
+/// A few words of no more than `MESSAGE` bytes.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Message {
+    bytes: [u8; MESSAGE],
+    length: u8,
+}
+
+impl Message {
+    fn get(&self) -> Option<String> {
+        let bytes = self.bytes.get(..usize::from(self.length))?;
         (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// Keeps an error; an empty one clears it.
-    pub(crate) fn set_message(&mut self, message: &str) {
+    fn set(&mut self, message: &str) {
         let mut end = message.len().min(MESSAGE);
         while !message.is_char_boundary(end) {
             end -= 1;
         }
-        self.message[..end].copy_from_slice(&message.as_bytes()[..end]);
-        self.message_length = u8::try_from(end).unwrap_or(u8::MAX);
+        self.bytes[..end].copy_from_slice(&message.as_bytes()[..end]);
+        self.length = u8::try_from(end).unwrap_or(u8::MAX);
+    }
+}
+
+impl Slot {
+    /// The last error of a snapshot, or what the last one could not read.
+    pub(crate) fn message(&self) -> Option<String> {
+        self.message.get()
+    }
+
+    /// Keeps an error; an empty one clears it.
+    pub(crate) fn set_message(&mut self, message: &str) {
+        self.message.set(message);
+    }
+
+    /// Why housekeeping fails, while it does.
+    pub(crate) fn house_message(&self) -> Option<String> {
+        self.house_message.get()
+    }
+
+    /// Keeps why housekeeping failed; an empty reason clears it.
+    pub(crate) fn set_house_message(&mut self, message: &str) {
+        self.house_message.set(message);
     }
 }
 
@@ -104,6 +135,8 @@ pub(crate) struct Board {
     pub(crate) rescan: bool,
     /// No background worker could be had at the last try.
     pub(crate) starved: bool,
+    /// Databases that found no slot free at the last look, and so are not watched.
+    pub(crate) without_slot: u32,
     pub(crate) started_at: i64,
     /// Sessions that wait for an answer sleep on this.
     answered: pg_sys::ConditionVariable,
@@ -187,6 +220,19 @@ impl Board {
             slot.database = database;
         }
         Some(slot)
+    }
+
+    /// Takes the list of databases that there are: slots of dropped ones become free, new ones get one
+    /// while there are any. Says how many found none.
+    pub(crate) fn take_in(&mut self, databases: &[u32]) -> u32 {
+        for slot in &mut self.slots {
+            if slot.database != 0 && !databases.contains(&slot.database) {
+                slot.database = 0;
+            }
+        }
+        let without = databases.iter().filter(|oid| self.slot_or_new(**oid).is_none()).count();
+        self.without_slot = u32::try_from(without).unwrap_or(u32::MAX);
+        self.without_slot
     }
 
     /// Makes the calling process the launcher.

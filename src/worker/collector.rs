@@ -205,9 +205,17 @@ fn report(
         } else if order.keep_house {
             slot.movement.transactions += OWN_TRANSACTIONS;
         }
-        let (failures, house) = (slot.failures, slot.house_failing);
-        record(slot, order, result);
-        change = match (failures > 0 || house, slot.failures > 0 || slot.house_failing) {
+        let failing = slot.failures > 0 || slot.house_failures > 0;
+        if order.keep_house {
+            record_house(slot, order, &result);
+        } else {
+            record(slot, order, result);
+        }
+        let fails = slot.failures > 0 || slot.house_failures > 0;
+        change = match (failing, fails) {
+            (false, true) if order.keep_house => {
+                slot.house_message().map(|why| Change::Failing(format!("housekeeping: {why}")))
+            }
             (false, true) => slot.message().map(Change::Failing),
             (true, false) => Some(Change::Working),
             _ => None,
@@ -218,8 +226,8 @@ fn report(
     change
 }
 
+/// What became of a snapshot.
 fn record(slot: &mut board::Slot, order: &Order, result: Result<Outcome, txn::Caught>) {
-    let answered = !order.keep_house;
     match result {
         Ok(outcome) => {
             slot.failures = 0;
@@ -246,12 +254,9 @@ fn record(slot: &mut board::Slot, order: &Order, result: Result<Outcome, txn::Ca
                     slot.set_message(&note.unwrap_or_default());
                     slot.snapshot_id = snapshot_id;
                     slot.quiet_until = 0;
-                    slot.due = due;
+                    slot.due = due && slot.house_retry_at <= clock::steady_us();
                 }
-                Outcome::Kept { due } => {
-                    slot.due = due;
-                    slot.house_failing = false;
-                }
+                Outcome::Kept { .. } => {}
             }
         }
         // The extension was dropped or made anew while this visit was at work: no failure.
@@ -260,12 +265,6 @@ fn record(slot: &mut board::Slot, order: &Order, result: Result<Outcome, txn::Ca
             slot.state = board::State::Unknown;
             slot.failed = true;
             slot.set_message("the extension was changed during the visit");
-        }
-        // Tried again after the next snapshot, which it must not keep waiting.
-        Err(error) if order.keep_house => {
-            slot.due = false;
-            slot.house_failing = true;
-            slot.set_message(&format!("housekeeping: {error}"));
         }
         Err(error) => {
             slot.due = false;
@@ -276,7 +275,29 @@ fn record(slot: &mut board::Slot, order: &Order, result: Result<Outcome, txn::Ca
             slot.set_message(&error.to_string());
         }
     }
-    if answered {
-        slot.answered = order.asked;
+    slot.answered = order.asked;
+}
+
+/// What became of a step of housekeeping. It says nothing about snapshots, nor they about it.
+fn record_house(slot: &mut board::Slot, order: &Order, result: &Result<Outcome, txn::Caught>) {
+    slot.due = false;
+    match result {
+        Ok(Outcome::Kept { due }) => {
+            slot.due = *due;
+            slot.house_failures = 0;
+            slot.house_retry_at = 0;
+            slot.set_house_message("");
+        }
+        // Nothing could be done here now; the next snapshot finds out why, and says so.
+        Ok(_) => {}
+        // The extension was dropped or made anew meanwhile: no failure.
+        Err(_) if slot.touched != order.touched => slot.state = board::State::Unknown,
+        // Due again with the first snapshot after the pause, which it must not keep waiting.
+        Err(error) => {
+            slot.house_failures = slot.house_failures.saturating_add(1);
+            let pause = super::launcher::back_off_us(slot.house_failures);
+            slot.house_retry_at = clock::steady_us() + pause;
+            slot.set_house_message(&error.to_string());
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! reads were last made and what they cost. Kept in the same unlogged table as the counters, so both
 //! are lost together by a crash and kept together by a clean restart.
 
+use perfmon_core::pace::Pace;
 use serde::{Deserialize, Serialize};
 
 use crate::pg::clock;
@@ -41,6 +42,7 @@ pub(super) struct Header {
     pub(super) sizes_at: i64,
     pub(super) sizes_cost_us: i64,
     pub(super) settings_at: i64,
+    pub(super) objects: Pace,
 }
 
 impl Header {

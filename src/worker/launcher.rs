@@ -165,16 +165,10 @@ impl Launcher {
             log!("pg_perfmon reads the list of databases again");
         }
         self.scanned_at = now;
-        if let Some(mut board) = board::lock() {
-            for slot in &mut board.slots {
-                if slot.database != 0 && !self.names.iter().any(|d| d.oid.to_u32() == slot.database)
-                {
-                    slot.database = 0;
-                }
-            }
-            for database in &self.names {
-                board.slot_or_new(database.oid.to_u32());
-            }
+        let databases: Vec<u32> = self.names.iter().map(|d| d.oid.to_u32()).collect();
+        let counts = board::lock().map(|mut board| (board.without_slot, board.take_in(&databases)));
+        if let Some((before, without)) = counts {
+            note_without_slot(before, without);
         }
     }
 
@@ -330,6 +324,23 @@ impl Launcher {
     }
 }
 
+/// One line in the log when databases begin to find no place, and one when all have one again.
+fn note_without_slot(before: u32, without: u32) {
+    if before == 0 && without > 0 {
+        ereport!(
+            PgLogLevel::WARNING,
+            PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            format!(
+                "pg_perfmon cannot watch {without} databases: it looks after at most {}",
+                board::SLOTS
+            ),
+            "perfmon.snapshot() fails in those; drop databases that are not needed."
+        );
+    } else if before > 0 && without == 0 {
+        log!("pg_perfmon has a place for every database again");
+    }
+}
+
 fn lets_in(database: u32) -> bool {
     let look = || catalog::lets_in(pg_sys::Oid::from(database));
     txn::transaction(settings::statement_timeout_ms(), look).unwrap_or(false)
@@ -382,13 +393,20 @@ fn ended_without_word(started: &Started, steady: i64) {
         slot.movement.written = movement.written;
     }
     if slot.running {
+        let why = "the collector ended without a word: see the server log";
         slot.running = false;
         slot.due = false;
+        if started.keeps_house {
+            slot.house_failures = slot.house_failures.saturating_add(1);
+            slot.house_retry_at = steady + back_off_us(slot.house_failures);
+            slot.set_house_message(why);
+            return;
+        }
         slot.failed = true;
         slot.failures = slot.failures.saturating_add(1);
         slot.retry_at = steady + back_off_us(slot.failures);
         slot.answered = slot.asked;
-        slot.set_message("the collector ended without a word: see the server log");
+        slot.set_message(why);
         drop(board);
         board::broadcast();
     }

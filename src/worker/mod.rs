@@ -6,6 +6,7 @@ pub(crate) mod board;
 pub(crate) mod collector;
 mod header;
 pub(crate) mod launcher;
+pub(crate) mod mark;
 mod notice;
 pub(crate) mod status;
 pub(crate) mod visit;

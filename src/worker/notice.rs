@@ -70,6 +70,9 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::
                 slot.touched += 1;
                 slot.state = board::State::Unknown;
                 slot.retry_at = 0;
+                slot.house_failures = 0;
+                slot.house_retry_at = 0;
+                slot.set_house_message("");
             }
         }
         board::wake_launcher();

@@ -11,6 +11,8 @@ pub(crate) struct Status {
     pub(crate) launcher: Option<i32>,
     /// Collectors could not be started for want of a background worker.
     pub(crate) starved: bool,
+    /// Databases that are not watched, since there is no place for more.
+    pub(crate) without_slot: u32,
     /// What is known of this database; none before the launcher first saw it.
     pub(crate) slot: Option<Slot>,
     /// Databases on the board in which the extension is.
@@ -23,12 +25,14 @@ pub(crate) fn read() -> Status {
         preloaded: board::exists(),
         launcher: None,
         starved: false,
+        without_slot: 0,
         slot: None,
         watched: 0,
     };
     if let Some(mut board) = board::lock() {
         status.launcher = Some(board.launcher_pid).filter(|pid| *pid != 0);
         status.starved = board.starved;
+        status.without_slot = board.without_slot;
         status.slot = board.slot(session::database().to_u32()).copied();
         status.watched = board
             .slots

@@ -85,6 +85,11 @@ pub(crate) fn snapshot(request: &Request, patience: Patience) -> Result<Stored, 
         });
         session::as_user(owner, || visit.store_settings(read));
     }
+    if let Some(counters) = visit.objects_due() {
+        let seen = session::as_user(owner, || visit.seen_objects());
+        let look = session::as_user(pg_monitor(), || visit.look_at_objects(&seen));
+        session::as_user(owner, || visit.store_objects(&seen, look, counters));
+    }
     session::as_user(owner, || {
         visit.finish();
         let due =
@@ -129,7 +134,7 @@ pub(crate) fn evaluate_in_passing() {
     }
 }
 
-fn owner() -> Result<pg_sys::Oid, Error> {
+pub(super) fn owner() -> Result<pg_sys::Oid, Error> {
     catalog::extension(super::EXTENSION).and_then(catalog::extension_owner).ok_or_else(|| {
         Error::prerequisite("pg_perfmon is not installed in this database")
             .detail("Its history is kept in tables of the extension.")
@@ -173,6 +178,8 @@ struct Visit {
     problems: Vec<String>,
     new_queryids: bool,
     has_statements: bool,
+    /// Why statements could not be read, in words.
+    no_statements: Option<String>,
     vanished: u64,
     /// The worst of all families': what the interval as a whole is worth.
     quality: Quality,
@@ -214,6 +221,7 @@ impl Visit {
             problems: Vec::new(),
             new_queryids: false,
             has_statements: false,
+            no_statements: None,
             vanished: 0,
             quality: Quality::Exact,
             stored_bytes: 0,
@@ -240,6 +248,10 @@ impl Visit {
             extras.statement_capacity = read.capacity;
             self.has_statements = true;
             self.subjects.push(read.probed);
+        } else {
+            // Whatever the other counters say of this interval, its statements are not in it.
+            self.quality = Quality::LowerBound;
+            self.no_statements = self.problems.last().cloned();
         }
         let sizing = clock::monotonic_us();
         if tables && let Some(read) = self.attempt("tables", || probe::relations::relations(sizes))
@@ -282,6 +294,7 @@ impl Visit {
     fn store(&mut self) {
         self.nudge_clock();
         self.note_restart();
+        self.note_no_statements();
         for mut probed in std::mem::take(&mut self.subjects) {
             probed.reading.at = self.until;
             let family = probed.reading.family;

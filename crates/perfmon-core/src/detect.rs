@@ -7,6 +7,7 @@ use crate::facts::Facts;
 use crate::finding::{Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
+pub mod idea;
 pub mod indexes;
 pub mod scans;
 pub mod server;
@@ -60,9 +61,10 @@ pub static DETECTORS: &[&Detector] = &[
     &settings::DETECTOR,
 ];
 
-/// All thresholds of all detectors.
+/// All thresholds: of all detectors, of what they share, and of the report that orders what they find.
 pub fn thresholds() -> impl Iterator<Item = &'static Threshold> {
-    DETECTORS.iter().flat_map(|detector| detector.thresholds)
+    let detectors = DETECTORS.iter().flat_map(|detector| detector.thresholds);
+    detectors.chain(idea::THRESHOLDS).chain(crate::report::THRESHOLDS)
 }
 
 /// Kind of the finding that a detector failed.

@@ -6,9 +6,11 @@ pub mod relation;
 pub mod server;
 pub mod statement;
 
-pub use relation::{Column, Constraint, ForeignKey, Index, KeyPart, Sequence, Table};
+pub use relation::{
+    Activity, Column, Constraint, ForeignKey, Index, KeyPart, Sequence, Stored, Table,
+};
 pub use server::{Checkpoints, Database, Horizon, Server, Setting};
-pub use statement::{Predicate, Shape, Statement, TableUse, Test};
+pub use statement::{Order, Predicate, Shape, Statement, TableUse, Test};
 
 /// What is known.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -6,12 +6,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod ask;
+pub mod change;
 pub mod delta;
 pub mod detect;
 pub mod facts;
 pub mod family;
 pub mod finding;
 pub mod frame;
+pub mod pace;
 pub mod pack;
 pub mod report;
 pub mod rollup;

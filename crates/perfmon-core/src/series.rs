@@ -77,6 +77,11 @@ impl Series {
         self.edges[bucket]
     }
 
+    /// End of a bucket.
+    pub fn end(&self, bucket: usize) -> i64 {
+        self.edges[bucket + 1]
+    }
+
     /// Time covered in a bucket, microseconds; 0 is a gap.
     pub fn covered_us(&self, bucket: usize) -> i64 {
         self.covered[bucket]

@@ -1,8 +1,11 @@
-//! The reads that are made seldom: texts of statements, and settings.
+//! The reads that are made seldom: texts of statements, settings, and the catalog.
+
+use perfmon_core::change::{self, Change};
 
 use super::Visit;
 use super::elapsed_us;
 use crate::pg::clock;
+use crate::probe::objects::{self, Look, Seen};
 use crate::{probe, store};
 
 /// Most texts read in one visit.
@@ -15,7 +18,9 @@ impl Visit {
             return None;
         }
         self.header.texts_missing = true;
-        if !self.has_statements || !self.header.texts_due(self.until) {
+        // Somebody who asked is there to look at them.
+        let asked = self.request.asked || !self.request.scheduled;
+        if !self.has_statements || !(asked || self.header.texts_due(self.until)) {
             return None;
         }
         let wanted = store::dictionary::missing_texts(self.source, MOST_TEXTS);
@@ -59,6 +64,49 @@ impl Visit {
         let changes = store::setting::replace(self.source, self.until, &now);
         store::change::record(self.source, self.until, &changes);
         self.header.settings_at = self.until;
+    }
+
+    /// Where the catalog's counters stand, if it is time to look at it: whoever asks for a snapshot does not
+    /// wait for them to move, which they do only seconds after the fact.
+    pub(super) fn objects_due(&self) -> Option<i64> {
+        let counters = objects::counters();
+        let asked = !self.request.scheduled || self.request.asked;
+        (asked || self.header.objects.is_due(self.until, counters)).then_some(counters)
+    }
+
+    pub(super) fn seen_objects(&self) -> Seen {
+        store::object::marks(self.source, objects::form())
+    }
+
+    /// Looks at the catalog; with what that cost.
+    pub(super) fn look_at_objects(&mut self, seen: &Seen) -> (Option<Look>, i64) {
+        let began = clock::monotonic_us();
+        let look = self.attempt("tables and indexes", || objects::look(seen));
+        (look, elapsed_us(began))
+    }
+
+    /// Keeps the catalog as it is, and what changed in it since it was last seen; the first look changes
+    /// nothing.
+    pub(super) fn store_objects(&mut self, seen: &Seen, look: (Option<Look>, i64), counters: i64) {
+        let (look, cost_us) = look;
+        let Some(look) = look else {
+            // Not at once again, whatever was wrong.
+            self.header.objects.looked(self.until, counters, cost_us, false, true);
+            return;
+        };
+        let mut changes: Vec<Change> = Vec::new();
+        if seen.is_empty() {
+            store::object::forget_predecessors(self.source);
+        } else if !(look.objects.is_empty() && look.left.is_empty()) {
+            let keys =
+                look.objects.iter().map(change::Object::key).chain(look.left.iter().copied());
+            let before = store::object::seen(self.source, &keys.collect());
+            changes = change::between(&before, &look.objects, &look.there);
+        }
+        store::object::replace(self.source, &look.objects, &look.left);
+        store::change::record(self.source, self.until, &changes);
+        let found = !changes.is_empty();
+        self.header.objects.looked(self.until, counters, cost_us, found, look.unfinished);
     }
 }
 

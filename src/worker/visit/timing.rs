@@ -49,16 +49,18 @@ impl Visit {
         self.gap("all", since, started, GapKind::ServerDown, detail);
     }
 
+    /// Time whose statements nobody counted, or could read: one gap, as long as it lasts.
+    pub(super) fn note_no_statements(&self) {
+        let Some(why) = &self.no_statements else { return };
+        let before = self.before.as_ref().map(|before| before.until);
+        let Some(since) = before.or_else(|| self.last_until(&family::SERVER)) else { return };
+        let name = family::STATEMENT.name;
+        let gap = gap_of(name, since, self.until, GapKind::Disabled, why.clone());
+        store::gap::extend(self.source, &gap);
+    }
+
     pub(super) fn gap(&self, subject: &str, since: i64, until: i64, kind: GapKind, detail: String) {
-        let kind = kind.as_str().to_owned();
-        let gap = store::gap::Gap {
-            since,
-            until,
-            subject: subject.to_owned(),
-            kind,
-            detail: Some(detail),
-        };
-        store::gap::record(self.source, &gap);
+        store::gap::record(self.source, &gap_of(subject, since, until, kind, detail));
     }
 
     /// The time that a row covers.
@@ -97,5 +99,15 @@ impl Visit {
             let detail = format!("no snapshot for {} s", length / 1_000_000);
             self.gap("all", busy_since, self.until, GapKind::Missed, detail);
         }
+    }
+}
+
+fn gap_of(subject: &str, since: i64, until: i64, kind: GapKind, detail: String) -> store::gap::Gap {
+    store::gap::Gap {
+        since,
+        until,
+        subject: subject.to_owned(),
+        kind: kind.as_str().to_owned(),
+        detail: Some(detail),
     }
 }

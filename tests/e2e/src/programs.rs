@@ -106,6 +106,13 @@ impl Programs {
         self.run("pg_config", &[what]).success().stdout.trim().to_owned()
     }
 
+    /// Major version.
+    pub fn major(&self) -> u32 {
+        let version = self.config("--version");
+        let digits = version.trim_start_matches(|c: char| !c.is_ascii_digit());
+        digits.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    }
+
     /// Directory of the extensions' control files and scripts.
     pub fn extension_dir(&self) -> PathBuf {
         PathBuf::from(self.config("--sharedir")).join("extension")

@@ -2,10 +2,13 @@
 //! statements that do it. Silent for small tables, for tables that are read whole on purpose, and for
 //! analysis that an index would not help.
 
+use std::collections::HashMap;
+
 use super::statements::LOSS;
 use super::{Detector, Judgement, per_hour, words};
+use crate::detect::idea::IndexIdea;
 use crate::facts::relation::Activity;
-use crate::facts::{Facts, Statement, Table, TableUse, Test};
+use crate::facts::{Facts, Index, Statement, Table, TableUse, Test};
 use crate::finding::{Effort, Evidence, Finding, Helped, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
@@ -75,13 +78,15 @@ pub struct Reader<'a> {
     pub scan_share: f64,
     /// Execution time that goes into throwing rows away, ms over the window.
     pub wasted_ms: f64,
+    /// The index that it lacks.
+    pub idea: IndexIdea,
 }
 
 /// A table that is read by sequential scans for a few of its rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan<'a> {
-    /// Which.
-    pub table: &'a Table,
+    /// Which; one that has partitions or children stands for them all.
+    pub table: Table,
     /// What happened to it.
     pub activity: Activity,
     /// How bad.
@@ -98,10 +103,70 @@ pub struct Scan<'a> {
 
 /// Such tables, worst first.
 pub fn scans<'a>(facts: &'a Facts, t: &Thresholds) -> Vec<Scan<'a>> {
-    let mut found: Vec<Scan<'a>> =
-        facts.tables.iter().flatten().filter_map(|table| scan(table, facts, t)).collect();
+    let mut children: HashMap<u32, Vec<&Table>> = HashMap::new();
+    for table in facts.tables.iter().flatten() {
+        if let Some(parent) = table.parent {
+            children.entry(parent).or_default().push(table);
+        }
+    }
+    // Statements that look into each table, so that not every pair is tried.
+    let mut users: HashMap<u32, Vec<&Statement>> = HashMap::new();
+    for s in facts.statements.iter().flatten() {
+        for one in s.shape.iter().flat_map(|shape| &shape.tables) {
+            let of_table = users.entry(one.oid).or_default();
+            if one.read && of_table.last().is_none_or(|last| !std::ptr::eq(*last, s)) {
+                of_table.push(s);
+            }
+        }
+    }
+    let mut found: Vec<Scan<'a>> = facts
+        .tables
+        .iter()
+        .flatten()
+        .filter(|table| !table.internal)
+        .filter_map(|table| {
+            let users = users.get(&table.oid)?;
+            scan(with_children(table, &children), users, facts, t)
+        })
+        .collect();
     found.sort_by(|a, b| b.severity.cmp(&a.severity).then(b.wasted_ms.total_cmp(&a.wasted_ms)));
     found
+}
+
+/// A table with its partitions or children added up: statements name the parent, counters are kept of the
+/// children.
+fn with_children(table: &Table, children: &HashMap<u32, Vec<&Table>>) -> Table {
+    let mut whole = table.clone();
+    let mut open: Vec<&Table> = children.get(&table.oid).into_iter().flatten().copied().collect();
+    let mut seen = std::collections::HashSet::from([table.oid]);
+    while let Some(child) = open.pop() {
+        if !seen.insert(child.oid) {
+            continue;
+        }
+        open.extend(children.get(&child.oid).into_iter().flatten());
+        whole.rows = sum(whole.rows.filter(|rows| *rows >= 0.0), rows_of(child));
+        whole.table_bytes = sum(whole.table_bytes, child.table_bytes);
+        whole.window = together(whole.window, child.window);
+        whole.first_half = together(whole.first_half, child.first_half);
+    }
+    whole
+}
+
+fn sum<T: std::ops::Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a + b),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Scans of partitions belong together: one execution scans each of them once.
+fn together(a: Option<Activity>, b: Option<Activity>) -> Option<Activity> {
+    let (Some(mut a), Some(b)) = (a, b) else { return a.or(b) };
+    a.seq_scan = a.seq_scan.max(b.seq_scan);
+    a.seq_tup_read = a.seq_tup_read.saturating_add(b.seq_tup_read);
+    a.idx_scan = a.idx_scan.max(b.idx_scan);
+    a.idx_tup_fetch = a.idx_tup_fetch.saturating_add(b.idx_tup_fetch);
+    Some(a)
 }
 
 /// Rows of a table, by the planner or by the statistics system.
@@ -111,12 +176,17 @@ fn rows_of(table: &Table) -> Option<f64> {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn scan<'a>(table: &'a Table, facts: &'a Facts, t: &Thresholds) -> Option<Scan<'a>> {
+fn scan<'a>(
+    table: Table,
+    users: &[&'a Statement],
+    facts: &'a Facts,
+    t: &Thresholds,
+) -> Option<Scan<'a>> {
     let activity = table.window?;
-    let rows = rows_of(table)?;
+    let rows = rows_of(&table)?;
     let bytes = table.table_bytes.unwrap_or(0) as f64;
     let small = rows < t.of(&ROWS) || bytes < t.of(&BYTES);
-    if table.internal || table.partitioned || small || (activity.seq_scan as f64) < t.of(&SCANS) {
+    if small || (activity.seq_scan as f64) < t.of(&SCANS) {
         return None;
     }
     // A scan that stops early (LIMIT, EXISTS) is cheap however large the table is.
@@ -124,7 +194,7 @@ fn scan<'a>(table: &'a Table, facts: &'a Facts, t: &Thresholds) -> Option<Scan<'
     if per_scan < t.of(&ROWS).min(rows * 0.2) {
         return None;
     }
-    let readers = readers(table, rows, &activity, facts, t);
+    let readers = readers(&table, rows, users, facts, t);
     if readers.is_empty() {
         return None;
     }
@@ -143,15 +213,8 @@ fn scan<'a>(table: &'a Table, facts: &'a Facts, t: &Thresholds) -> Option<Scan<'
     } else {
         Severity::Info
     };
-    Some(Scan {
-        table,
-        activity,
-        severity,
-        readers,
-        trend_ratio: trend(table),
-        wasted_ms,
-        share_ratio,
-    })
+    let trend_ratio = trend(&table);
+    Some(Scan { table, activity, severity, readers, trend_ratio, wasted_ms, share_ratio })
 }
 
 /// How the rows read in the second half of the window compare with those in the first.
@@ -161,20 +224,17 @@ fn trend(table: &Table) -> Option<f64> {
     (first > 0).then(|| all.saturating_sub(first) as f64 / first as f64)
 }
 
-/// Statements whose reading is explained by scans of this table and that keep few of its rows.
+/// Statements whose reading is explained by scans of this table, that keep few of its rows, and that an
+/// index would serve.
 fn readers<'a>(
     table: &Table,
     rows: f64,
-    activity: &Activity,
+    users: &[&'a Statement],
     facts: &'a Facts,
     t: &Thresholds,
 ) -> Vec<Reader<'a>> {
-    let mut found: Vec<Reader<'a>> = facts
-        .statements
-        .iter()
-        .flatten()
-        .filter_map(|s| reader(s, table, rows, activity, facts, t))
-        .collect();
+    let mut found: Vec<Reader<'a>> =
+        users.iter().copied().filter_map(|s| reader(s, table, rows, facts, t)).collect();
     found.sort_by(|a, b| b.wasted_ms.total_cmp(&a.wasted_ms));
     found
 }
@@ -184,62 +244,40 @@ fn reader<'a>(
     s: &'a Statement,
     table: &Table,
     rows: f64,
-    activity: &Activity,
-    facts: &Facts,
+    facts: &'a Facts,
     t: &Thresholds,
 ) -> Option<Reader<'a>> {
     let shape = s.shape.as_ref()?;
-    let of_table = shape.tables.iter().find(|u| u.oid == table.oid)?;
+    let searched = |u: &&TableUse| u.predicates.iter().any(|p| p.test != Test::Other);
+    let of_table = shape.tables.iter().find(|u| u.oid == table.oid && u.read && searched(u))?;
+    if s.calls == 0 {
+        return None;
+    }
     let calls = s.calls as f64;
     let block = facts.server.block_bytes.max(1) as f64;
     let pages = (table.table_bytes.unwrap_or(0) as f64 / block).max(1.0);
-    let blocks = s.blks_hit.saturating_add(s.blks_read) as f64 / calls.max(1.0);
-    // A scan of the table touches all of its blocks: a statement that touches fewer does not scan it, but
-    // for executions that stop early or take the index.
-    let scan_share = (pages / blocks.max(1.0)).min(1.0);
-    if s.calls == 0
-        || blocks < pages * 0.5
-        || calls * 0.5 > activity.seq_scan as f64 * workers(blocks, pages)
-    {
+    let blocks = s.blks_hit.saturating_add(s.blks_read) as f64 / calls;
+    // A scan of the table touches all of its blocks: a statement that touches far fewer takes an index,
+    // or stops early.
+    if blocks < pages * 0.5 {
         return None;
     }
-    let searched = of_table.predicates.iter().any(|p| p.test != Test::Other);
+    let indexes = facts.indexes.as_deref().unwrap_or_default();
+    let own: Vec<Index> = indexes.iter().filter(|i| i.table == table.oid).cloned().collect();
+    let idea = shape.candidate_index(table, &own, &facts.server, t)?;
     let kept = s.rows as f64 / calls;
-    // An aggregate hides how many rows it went through: only equality makes a few of them likely.
+    // An aggregate hides how many rows it went through: only statistics say that they are few.
     let few = if shape.aggregates {
-        of_table.predicates.iter().any(|p| is_selective(p.attnum, p.test, p.join, table, rows, t))
+        idea.rows_ratio.is_some_and(|ratio| ratio <= t.of(&RETURNED))
     } else {
         kept <= rows * t.of(&RETURNED)
     };
-    if !searched || !few {
+    if !few {
         return None;
     }
-    let wasted = s.exec_ms * scan_share * (1.0 - (kept / rows).clamp(0.0, 1.0));
-    Some(Reader { statement: s, table: of_table, rows_kept: s.rows, scan_share, wasted_ms: wasted })
-}
-
-/// Each parallel worker counts as a scan of its own, and a statement may scan a table twice.
-fn workers(blocks: f64, pages: f64) -> f64 {
-    (blocks / pages).max(1.0) * 2.0
-}
-
-/// Whether a condition keeps a few per cent of the rows by the planner's statistics.
-fn is_selective(
-    attnum: i16,
-    test: Test,
-    join: bool,
-    table: &Table,
-    rows: f64,
-    t: &Thresholds,
-) -> bool {
-    let column = table.columns.iter().find(|c| c.attnum == attnum && attnum > 0);
-    match (test, column.and_then(|c| c.distinct)) {
-        (Test::Equal, Some(d)) if !join => {
-            let distinct = if d < 0.0 { -d * rows } else { d };
-            distinct > 0.0 && 1.0 / distinct <= t.of(&RETURNED)
-        }
-        _ => false,
-    }
+    let scan_share = (pages / blocks.max(1.0)).min(1.0);
+    let wasted_ms = s.exec_ms * scan_share * (1.0 - (kept / rows).clamp(0.0, 1.0));
+    Some(Reader { statement: s, table: of_table, rows_kept: s.rows, scan_share, wasted_ms, idea })
 }
 
 fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {
@@ -253,15 +291,34 @@ fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {
     }
 }
 
-/// What to do about it, in words and as a statement where it is clear.
-pub fn remedy(scan: &Scan<'_>, _facts: &Facts) -> (String, Option<String>) {
-    let by = scan.readers.first().map(filters).unwrap_or_default().join(", ");
-    (
-        format!(
-            "Index what the rows are looked up by ({by}), or rewrite the condition so that an index can serve it."
-        ),
-        None,
-    )
+/// What to do about it, in words and as a statement: the index that the statement which wastes most lacks.
+pub fn remedy(scan: &Scan<'_>) -> (String, Option<String>) {
+    let Some(idea) = scan.readers.first().map(|reader| &reader.idea) else {
+        return (String::new(), None);
+    };
+    let statement = idea.statement(&scan.table);
+    let mut words = format!("Create an index on {}.", idea.columns());
+    if let Some(need) = idea.needs.as_ref().filter(|need| !need.installed) {
+        let how = if need.available {
+            "which CREATE EXTENSION brings"
+        } else {
+            "which must be installed on the server first"
+        };
+        words = format!(
+            "Create a {} index on {}. It needs the extension {}, {how}.",
+            idea.method.word(),
+            idea.columns(),
+            need.extension
+        );
+    }
+    if idea.locks_writers(&scan.table) {
+        words.push_str(" On a partitioned table it keeps writers waiting while it is built: with much data, create it CONCURRENTLY on each partition first, then ON ONLY the parent, and attach.");
+    }
+    let more = scan.readers.iter().skip(1).any(|r| r.idea.key != idea.key);
+    if more {
+        words.push_str(" Other statements look rows up by other columns: see perfmon.seq_scans().");
+    }
+    (words, statement)
 }
 
 /// Columns and expressions that statements look rows up by, as SQL writes them.
@@ -277,7 +334,7 @@ pub fn filters(reader: &Reader<'_>) -> Vec<String> {
 
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)]
 fn finding(scan: &Scan<'_>, facts: &Facts, t: &Thresholds) -> Finding {
-    let table = scan.table;
+    let table = &scan.table;
     let rows_read = scan.activity.seq_tup_read;
     let kept: u64 = scan.readers.iter().map(|r| r.rows_kept).sum();
     let ids: Vec<String> =
@@ -291,7 +348,7 @@ fn finding(scan: &Scan<'_>, facts: &Facts, t: &Thresholds) -> Finding {
         words::number(kept as f64)
     );
     let statements = if ids.len() == 1 { "Statement" } else { "Statements" };
-    let (remedy, ddl) = remedy(scan, facts);
+    let (remedy, ddl) = remedy(scan);
     let mut finding = Finding::new(
         SCAN,
         scan.severity,

@@ -25,8 +25,9 @@ fn table() -> Table {
 
 fn by(test: Test) -> Shape {
     let predicate =
-        Predicate { expression: "customer_id".to_owned(), attnum: 2, test, join: false };
-    let table = TableUse { oid: 10, predicates: vec![predicate], ..TableUse::default() };
+        Predicate { expression: "customer_id".to_owned(), attnum: 2, test, join: false, other: 0 };
+    let table =
+        TableUse { oid: 10, read: true, predicates: vec![predicate], ..TableUse::default() };
     Shape { tables: vec![table], ..Shape::default() }
 }
 
@@ -73,6 +74,8 @@ fn a_look_up_without_an_index_is_found_with_its_statement_and_column() {
     assert_eq!(all.len(), 1);
     let f = &all[0];
     assert_eq!((f.object.as_str(), f.severity), ("public.orders", Severity::Warning));
+    let ddl = "CREATE INDEX CONCURRENTLY ON public.orders (customer_id);";
+    assert_eq!(f.statement.as_deref(), Some(ddl));
     assert!(
         f.cause.as_ref().is_some_and(|c| c.contains("Statement 5") && c.contains("customer_id")),
         "{f:?}"
@@ -128,6 +131,61 @@ fn an_aggregate_over_a_few_rows_is_a_look_up_too() {
     let mut coarse = table();
     coarse.columns[0].distinct = Some(4.0);
     assert_eq!(found(coarse, reader(count)), Vec::new(), "a quarter of the table");
+}
+
+#[test]
+fn an_index_that_serves_ends_it_at_once() {
+    let mut facts = facts(table(), reader(by(Test::Equal)));
+    facts.indexes = Some(vec![Index {
+        table: 10,
+        method: "btree".to_owned(),
+        key: vec![crate::facts::KeyPart {
+            attnum: 2,
+            expression: "customer_id".to_owned(),
+            ..Default::default()
+        }],
+        valid: true,
+        ready: true,
+        live: true,
+        ..Index::default()
+    }]);
+    assert_eq!(scans(&facts, &Thresholds::default()), Vec::new());
+}
+
+#[test]
+fn partitions_stand_together_under_their_parent() {
+    let half = |oid: u32| {
+        let one = Activity { seq_scan: 400, seq_tup_read: 40_000_000, ..Activity::default() };
+        Table {
+            oid,
+            name: format!("public.part_{oid}"),
+            parent: Some(10),
+            rows: Some(100_000.0),
+            table_bytes: Some(1_000 * 8192),
+            window: Some(one),
+            first_half: None,
+            ..table()
+        }
+    };
+    let parent = Table {
+        partitioned: true,
+        rows: None,
+        table_bytes: None,
+        window: None,
+        first_half: None,
+        ..table()
+    };
+    let mut facts = facts(parent, reader(by(Test::Equal)));
+    facts.tables.as_mut().unwrap().extend([half(11), half(12)]);
+    let all = scans(&facts, &Thresholds::default());
+    assert_eq!(all.len(), 1);
+    assert_eq!(
+        (all[0].table.name.as_str(), all[0].activity.seq_tup_read),
+        ("public.orders", 80_000_000)
+    );
+    assert_eq!(all[0].activity.seq_scan, 400, "each execution scans each partition");
+    let (_, ddl) = remedy(&all[0]);
+    assert_eq!(ddl.as_deref(), Some("CREATE INDEX ON public.orders (customer_id);"));
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub struct Table {
     pub window: Option<Activity>,
     /// The same over the first half of the window, for a trend.
     pub first_half: Option<Activity>,
+    /// The same over the whole history.
+    pub history: Option<Activity>,
     /// Live rows at the end of the window, by the statistics system.
     pub live_rows: Option<u64>,
     /// Dead rows at the end of the window.
@@ -47,7 +49,8 @@ pub struct Table {
     pub last_vacuum_us: Option<i64>,
     /// See above.
     pub last_analyze_us: Option<i64>,
-    /// In a schema of an extension or of the system that no user tunes.
+    /// Of the system or of an extension, by itself or by its schema: nobody tunes it. Its columns and
+    /// indexes are left out.
     pub internal: bool,
 }
 
@@ -87,7 +90,7 @@ pub struct Column {
     pub attnum: i16,
     /// Name, quoted where needed.
     pub name: String,
-    /// Average width in bytes by the planner's statistics.
+    /// Width in bytes: of the type where that is fixed, else the average by the planner's statistics.
     pub width: Option<i32>,
     /// Share of NULLs by the planner's statistics.
     pub null_ratio: Option<f64>,
@@ -114,8 +117,15 @@ pub struct Index {
     pub key: Vec<KeyPart>,
     /// INCLUDEd columns, quoted.
     pub include: Vec<String>,
-    /// WHERE of a partial index, as the server deparses it.
+    /// What an entry holds: the parts of the key, then the INCLUDEd columns.
+    pub stored: Vec<Stored>,
+    /// A B-tree that keeps equal keys as one entry with a list of rows.
+    pub deduplicates: bool,
+    /// WHERE of a partial index, as the server deparses it; empty when `unread`.
     pub predicate: Option<String>,
+    /// Expressions, predicate and definition are not known, because the table was locked or the server
+    /// could not deparse them. Whether there are any is known.
+    pub unread: bool,
     /// Forbids equal keys.
     pub unique: bool,
     /// UNIQUE NULLS NOT DISTINCT.
@@ -152,9 +162,9 @@ pub struct Index {
     pub pages: Option<i64>,
     /// See above.
     pub rows: Option<f64>,
-    /// CREATE INDEX command, as the server deparses it.
+    /// CREATE INDEX command, as the server deparses it; empty when `unread`.
     pub definition: String,
-    /// A CREATE INDEX on it is in progress.
+    /// A command that builds or drops it is in progress, as far as that can be seen.
     pub being_built: bool,
     /// First time it was seen in this history, microseconds since the Unix epoch.
     pub first_seen_us: Option<i64>,
@@ -175,16 +185,34 @@ pub struct Index {
 pub struct KeyPart {
     /// Attribute number; 0 for an expression.
     pub attnum: i16,
-    /// The column, quoted, or the expression as the server deparses it.
+    /// The column, quoted, or the expression as the server deparses it, without parentheses around the
+    /// whole; empty for an expression of an index that is `unread`.
     pub expression: String,
+    /// Distinct values as `pg_stats.n_distinct` has them: below 0 a share of the rows.
+    pub distinct: Option<f64>,
     /// Oid of the operator class.
     pub opclass: u32,
+    /// Parameters of the operator class, as set; mostly empty.
+    pub opclass_options: String,
     /// Oid of the collation; 0 for none.
     pub collation: u32,
     /// DESC.
     pub descending: bool,
     /// NULLS FIRST.
     pub nulls_first: bool,
+}
+
+/// One value in an index entry.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Stored {
+    /// Alignment in bytes: 1, 2, 4 or 8.
+    pub align: u8,
+    /// Length in the server's terms: bytes where fixed, below 0 where it varies.
+    pub length: i16,
+    /// Width in bytes: of the type where that is fixed, else the average by the planner's statistics.
+    pub width: Option<i32>,
+    /// Share of NULLs by the planner's statistics.
+    pub null_ratio: Option<f64>,
 }
 
 /// A constraint that needs an index.

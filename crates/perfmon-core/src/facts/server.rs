@@ -46,6 +46,9 @@ pub struct Server {
     pub extensions: Vec<(String, String)>,
     /// Extensions that could be created in this database.
     pub available_extensions: Vec<String>,
+    /// The operator class `gin_trgm_ops`, with its schema, as it must be written in this database;
+    /// `None` where pg_trgm is not installed.
+    pub trigram_opclass: Option<String>,
     /// WAL, bytes, over the window; known in the home database only.
     pub wal_bytes: Option<u64>,
     /// WAL full-page images over the window.

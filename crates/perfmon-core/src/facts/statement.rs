@@ -66,13 +66,17 @@ impl Statement {
 }
 
 /// What the server's parser and analyser say about a statement's text.
+///
+/// Words in it are the server's, of catalogs: only the text of an expression may hold a constant, and
+/// only when the statement's text held one; texts that pg_stat_statements normalised hold none.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Shape {
-    /// Tables that it reads or writes, wherever in the statement.
+    /// Tables that it reads or writes, wherever in the statement; views are looked through. A table that
+    /// stands several times in the statement under different conditions stands here as often.
     pub tables: Vec<TableUse>,
     /// Has LIMIT or FETCH FIRST at the top, or gives one row by its nature (a plain aggregate).
     pub bounded: bool,
-    /// Aggregates or groups at the top.
+    /// Aggregates, groups, or takes duplicates away at the top.
     pub aggregates: bool,
 }
 
@@ -81,14 +85,23 @@ pub struct Shape {
 pub struct TableUse {
     /// Its oid, to be joined with the facts about tables.
     pub oid: u32,
+    /// Its rows are looked for: not so for the target of an INSERT.
+    pub read: bool,
+    /// Its rows are inserted, updated, deleted or merged.
+    pub written: bool,
+    /// Looked into once for each row of something else: a correlated subquery, a LATERAL one.
+    pub repeated: bool,
     /// Conditions on it that a scan could use, from WHERE and JOIN … ON, all joined by AND.
     pub predicates: Vec<Predicate>,
-    /// Columns (or expressions) that the result is ordered by, when they are all of this table.
-    pub order_by: Vec<String>,
+    /// What the result is ordered by, when that is all of this table, or what an only `min` or `max`
+    /// looks for.
+    pub order_by: Vec<Order>,
+    /// Only the first rows in this order are wanted: LIMIT, FETCH FIRST, `min`, `max`.
+    pub first_rows: bool,
 }
 
 /// A condition on one column or expression of a table.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Predicate {
     /// The column as the server quotes it, or the expression as it deparses it, such as `lower(email)`.
     pub expression: String,
@@ -98,21 +111,52 @@ pub struct Predicate {
     pub test: Test,
     /// Compared with a column of another table, rather than with a constant or parameter.
     pub join: bool,
+    /// Oid of that table; 0 when it is a function, a list of values, or several tables.
+    pub other: u32,
 }
 
-/// How a column is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a column is compared. What an index can do is said of one with the default operator class of
+/// the column's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Test {
-    /// `=`, `IN`, `= ANY`.
+    /// `=`, by a btree.
     Equal,
-    /// `<`, `<=`, `>`, `>=`, `BETWEEN`.
+    /// `IN`, `= ANY`, and `=` joined by OR, by a btree.
+    In,
+    /// `<`, `<=`, `>`, `>=`, by a btree.
     Range,
-    /// `LIKE`, `ILIKE`, `~` on text.
+    /// The same at both ends, or BETWEEN.
+    Between,
+    /// `LIKE`, `ILIKE`, `~` on text, with a pattern that is not known or not anchored.
     Pattern,
-    /// `@>`, `?`, `&&`, `@@` and the like.
+    /// `LIKE` on text with a pattern whose beginning is known to be fixed, or `^@`.
+    Prefix,
+    /// `@>`, `?`, `&&`, `@@` and the like, by a GIN index.
     Contain,
+    /// `&&`, `@>`, `<<` and the like of types that a GiST index serves.
+    Overlap,
     /// `IS NULL`.
     Null,
     /// Anything else, `<>` among it: no index helps.
     Other,
+}
+
+impl Test {
+    /// Whether it asks for single values: `=`, `IN`.
+    pub fn is_equality(self) -> bool {
+        matches!(self, Self::Equal | Self::In)
+    }
+}
+
+/// One part of an ORDER BY.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Order {
+    /// The column as the server quotes it, or the expression as it deparses it.
+    pub expression: String,
+    /// Attribute number of a plain column; 0 for an expression.
+    pub attnum: i16,
+    /// DESC.
+    pub descending: bool,
+    /// NULLS FIRST, said or by default.
+    pub nulls_first: bool,
 }

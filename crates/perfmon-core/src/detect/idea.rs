@@ -1,0 +1,482 @@
+//! The index that would serve a statement's conditions on one table, from the statement's shape and the
+//! planner's statistics. It proposes, it does not measure: whether the statement is worth an index is
+//! for the detector that asks.
+
+use crate::facts::{Index, Predicate, Server, Shape, Table, TableUse, Test};
+use crate::threshold::{Threshold, Thresholds};
+
+mod served;
+#[cfg(test)]
+mod tests;
+
+/// Most columns of an index that is proposed.
+pub const COLUMNS: Threshold = Threshold {
+    name: "index_idea_columns",
+    default: 3.0,
+    range: (1.0, 32.0),
+    what: "most columns of an index that is proposed",
+    origin: "each further column makes the index larger and rarely leaves fewer rows",
+};
+/// No column is added to a key that leaves so few rows.
+pub const ENOUGH_ROWS: Threshold = Threshold::new(
+    "index_idea_enough_rows",
+    10.0,
+    "a key that leaves so few rows by the planner's statistics gets no further column",
+    "so few rows are read from a page or a few",
+);
+/// Largest share of the rows for which an index is proposed.
+pub const ROWS_RATIO: Threshold = Threshold::ratio(
+    "index_idea_rows_ratio",
+    0.1,
+    "largest share of a table's rows that an index is proposed for",
+    "PostgreSQL reads a table whole when it wants much more of it",
+);
+/// What the proposals compare with.
+pub static THRESHOLDS: &[Threshold] = &[COLUMNS, ENOUGH_ROWS, ROWS_RATIO];
+
+/// What the planner assumes of a condition about which it has no statistics.
+const ASSUMED_EQUAL: f64 = 0.005;
+/// Of a range open at one end.
+const ASSUMED_RANGE: f64 = 1.0 / 3.0;
+/// Of a range with two ends, and of a pattern.
+const ASSUMED_NARROW: f64 = 0.005;
+/// Values that it assumes in a list that it cannot see.
+const ASSUMED_LIST: f64 = 10.0;
+
+/// Kind of index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// The usual one.
+    Btree,
+    /// For containment in jsonb, arrays and texts.
+    Gin,
+    /// For overlap of ranges and shapes.
+    Gist,
+}
+
+impl Method {
+    /// Its name in SQL.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Btree => "btree",
+            Self::Gin => "gin",
+            Self::Gist => "gist",
+        }
+    }
+}
+
+/// One part of the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The column, quoted, or the expression as the server deparses it.
+    pub expression: String,
+    /// Attribute number; 0 for an expression.
+    pub attnum: i16,
+    /// Operator class as it must be written; `None` for the type's default.
+    pub opclass: Option<String>,
+    /// DESC.
+    pub descending: bool,
+    /// NULLS FIRST.
+    pub nulls_first: bool,
+}
+
+impl Part {
+    fn of(predicate: &Predicate) -> Self {
+        Self {
+            expression: predicate.expression.clone(),
+            attnum: predicate.attnum,
+            opclass: None,
+            descending: false,
+            nulls_first: false,
+        }
+    }
+
+    fn is(&self, attnum: i16, expression: &str) -> bool {
+        same(self.attnum, &self.expression, attnum, expression)
+    }
+
+    fn sql(&self) -> String {
+        let mut text = match self.attnum {
+            0 => format!("({})", bare(&self.expression)),
+            _ => self.expression.clone(),
+        };
+        if let Some(opclass) = &self.opclass {
+            text.push(' ');
+            text.push_str(opclass);
+        }
+        if self.descending {
+            text.push_str(" DESC");
+        }
+        // Each direction has a default.
+        match (self.descending, self.nulls_first) {
+            (true, false) => text.push_str(" NULLS LAST"),
+            (false, true) => text.push_str(" NULLS FIRST"),
+            _ => {}
+        }
+        text
+    }
+}
+
+/// An extension that the index needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Its name.
+    pub extension: &'static str,
+    /// It is in this database.
+    pub installed: bool,
+    /// CREATE EXTENSION would find it.
+    pub available: bool,
+}
+
+/// An index that would serve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexIdea {
+    /// The table.
+    pub table: u32,
+    /// Its kind.
+    pub method: Method,
+    /// Its key.
+    pub key: Vec<Part>,
+    /// Share of the table's rows that its conditions leave, by the planner's statistics; `None` where
+    /// these say nothing, as they do of a range between parameters.
+    pub rows_ratio: Option<f64>,
+    /// Gives the rows in the order in which the first of them are wanted.
+    pub ordered: bool,
+    /// What it needs besides the server.
+    pub needs: Option<Need>,
+}
+
+impl IndexIdea {
+    /// The statement that makes it; the server chooses the name. `None` when a needed extension is not to
+    /// be had on this server.
+    pub fn statement(&self, table: &Table) -> Option<String> {
+        let mut sql = String::new();
+        if let Some(need) = &self.needs
+            && !need.installed
+        {
+            if !need.available {
+                return None;
+            }
+            sql = format!("CREATE EXTENSION {};\n", need.extension);
+        }
+        sql.push_str("CREATE INDEX ");
+        if !self.locks_writers(table) {
+            sql.push_str("CONCURRENTLY ");
+        }
+        sql.push_str(&format!("ON {} ", table.name));
+        if self.method != Method::Btree {
+            sql.push_str(&format!("USING {} ", self.method.word()));
+        }
+        let key: Vec<_> = self.key.iter().map(Part::sql).collect();
+        sql.push_str(&format!("({});", key.join(", ")));
+        Some(sql)
+    }
+
+    /// Making it keeps writers waiting: an index on a partitioned table cannot be built beside them.
+    pub fn locks_writers(&self, table: &Table) -> bool {
+        table.partitioned
+    }
+
+    /// Its key in words: `customer_id, created_at`.
+    pub fn columns(&self) -> String {
+        self.key.iter().map(|part| part.expression.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Shape {
+    /// The index that the statement lacks on a table, if its conditions are such that one would serve and
+    /// none of `indexes` does already.
+    pub fn candidate_index(
+        &self,
+        table: &Table,
+        indexes: &[Index],
+        server: &Server,
+        thresholds: &Thresholds,
+    ) -> Option<IndexIdea> {
+        let uses = self.tables.iter().enumerate();
+        uses.filter(|(_, one)| one.oid == table.oid && one.read).find_map(|(place, one)| {
+            let driven = one.repeated
+                || self.tables.iter().enumerate().any(|(i, u)| {
+                    i != place && u.predicates.iter().any(|p| !p.join && p.test != Test::Other)
+                });
+            let adviser = Adviser { table, indexes, server, thresholds, one, driven };
+            adviser.idea()
+        })
+    }
+}
+
+struct Adviser<'a> {
+    table: &'a Table,
+    indexes: &'a [Index],
+    server: &'a Server,
+    thresholds: &'a Thresholds,
+    one: &'a TableUse,
+    /// Something picks the rows that this table is joined to.
+    driven: bool,
+}
+
+/// A btree key and what it comes to.
+struct Key {
+    parts: Vec<Part>,
+    /// How many of the first parts are compared for equality.
+    equal: usize,
+    ratio: f64,
+    /// The ratio rests on statistics alone.
+    known: bool,
+    ordered: bool,
+}
+
+impl Adviser<'_> {
+    fn idea(&self) -> Option<IndexIdea> {
+        let constant: Vec<_> = self.one.predicates.iter().filter(|p| !p.join).collect();
+        let own = self.key(&constant, true);
+        if self.helps(&own) {
+            // What narrows the statement at its beginning; where it is there, joins come next.
+            if !self.is_served(&own, &constant) {
+                return Some(self.btree(own));
+            }
+        } else if let Some(idea) = self.special(&constant) {
+            return Some(idea);
+        }
+        self.joined(&constant)
+    }
+
+    fn helps(&self, key: &Key) -> bool {
+        let few = key.ratio <= self.thresholds.of(&ROWS_RATIO);
+        !key.parts.is_empty() && (few || (key.ordered && self.one.first_rows))
+    }
+
+    fn btree(&self, key: Key) -> IndexIdea {
+        IndexIdea {
+            table: self.table.oid,
+            method: Method::Btree,
+            rows_ratio: key.known.then_some(key.ratio),
+            ordered: key.ordered,
+            key: key.parts,
+            needs: None,
+        }
+    }
+
+    /// A key for looking the table up from another one.
+    fn joined(&self, constant: &[&Predicate]) -> Option<IndexIdea> {
+        let joins = self.one.predicates.iter().filter(|p| p.join && p.test.is_equality());
+        let mut others: Vec<u32> = joins.clone().map(|p| p.other).collect();
+        others.sort_unstable();
+        others.dedup();
+        others.into_iter().filter(|&other| self.driven || other == 0).find_map(|other| {
+            let mut wanted: Vec<_> = joins.clone().filter(|p| p.other == other).collect();
+            wanted.extend(constant.iter().filter(|p| p.test.is_equality()));
+            let key = self.key(&wanted, false);
+            (self.helps(&key) && !self.is_served(&key, &wanted)).then(|| self.btree(key))
+        })
+    }
+
+    /// Equalities, those of joins first, then the most selective; behind them the order or one range.
+    fn key(&self, predicates: &[&Predicate], with_order: bool) -> Key {
+        let most = self.thresholds.of(&COLUMNS) as usize;
+        let mut equals: Vec<(&Predicate, Estimate)> = Vec::new();
+        let mut candidates: Vec<_> = predicates
+            .iter()
+            .filter(|p| p.test.is_equality() || p.test == Test::Null)
+            .map(|p| (*p, self.estimate(p)))
+            .collect();
+        candidates.sort_by(|(a, x), (b, y)| b.join.cmp(&a.join).then(x.ratio.total_cmp(&y.ratio)));
+        for (predicate, estimate) in candidates {
+            if !equals.iter().any(|(known, _)| alike(known, predicate)) {
+                equals.push((predicate, estimate));
+            }
+        }
+        let mut key = Key { parts: Vec::new(), equal: 0, ratio: 1.0, known: true, ordered: false };
+        let mut single = true;
+        for &(predicate, estimate) in &equals {
+            // A column in which nearly all rows are alike tells them apart for nobody.
+            let tells = estimate.ratio <= 0.5 || predicate.join;
+            if key.parts.len() < most && tells && !self.is_enough(key.ratio) {
+                key.parts.push(Part::of(predicate));
+                key.add(estimate);
+                single &= predicate.test == Test::Equal;
+            }
+        }
+        key.equal = key.parts.len();
+        let fixed: Vec<&Predicate> = equals.iter().map(|(p, _)| *p).collect();
+        self.add_tail(&mut key, predicates, &fixed, with_order && single);
+        key
+    }
+
+    fn add_tail(&self, key: &mut Key, all: &[&Predicate], fixed: &[&Predicate], order: bool) {
+        let room = (self.thresholds.of(&COLUMNS) as usize).saturating_sub(key.parts.len());
+        if room == 0 || self.is_enough(key.ratio) {
+            return;
+        }
+        let range = all
+            .iter()
+            .filter(|p| matches!(p.test, Test::Range | Test::Between | Test::Prefix))
+            .filter(|p| !p.join && !fixed.iter().any(|known| alike(known, p)))
+            .map(|p| (*p, self.estimate(p)))
+            .min_by(|(_, x), (_, y)| x.ratio.total_cmp(&y.ratio));
+        let tail = if order { self.order(fixed, room) } else { Vec::new() };
+        let matching = range.filter(|(p, _)| {
+            p.test != Test::Prefix && tail.first().is_some_and(|o| o.is(p.attnum, &p.expression))
+        });
+        // A range behind the order is still looked at in the index's rows; an order behind a range is lost.
+        let in_order = match self.one.first_rows {
+            true => !tail.is_empty(),
+            false => !tail.is_empty() && key.equal > 0 && (range.is_none() || matching.is_some()),
+        };
+        if in_order {
+            key.parts.extend(tail);
+            key.ordered = true;
+            if let Some((_, estimate)) = matching {
+                key.add(estimate);
+            }
+        } else if let Some((predicate, estimate)) = range {
+            let mut part = Part::of(predicate);
+            if predicate.test == Test::Prefix {
+                part.opclass = Some("text_pattern_ops".to_owned());
+            }
+            key.parts.push(part);
+            key.add(estimate);
+        }
+    }
+
+    /// What the rows are ordered by, without what has one value anyway.
+    fn order(&self, fixed: &[&Predicate], most: usize) -> Vec<Part> {
+        let mut parts: Vec<Part> = Vec::new();
+        for order in &self.one.order_by {
+            let part = Part {
+                expression: order.expression.clone(),
+                attnum: order.attnum,
+                opclass: None,
+                descending: order.descending,
+                nulls_first: order.nulls_first,
+            };
+            let known = fixed.iter().any(|p| part.is(p.attnum, &p.expression));
+            if !known && !parts.iter().any(|p| p.is(part.attnum, &part.expression)) {
+                parts.push(part);
+            }
+        }
+        parts.truncate(most);
+        // A btree is read backwards as well as forwards.
+        if parts.iter().all(|p| p.descending && p.nulls_first) {
+            for part in &mut parts {
+                (part.descending, part.nulls_first) = (false, false);
+            }
+        }
+        parts
+    }
+
+    /// For what a btree does not do.
+    fn special(&self, constant: &[&Predicate]) -> Option<IndexIdea> {
+        let find = |test| constant.iter().copied().find(|p| p.test == test);
+        let (predicate, method) = find(Test::Contain)
+            .map(|p| (p, Method::Gin))
+            .or_else(|| find(Test::Overlap).map(|p| (p, Method::Gist)))
+            .or_else(|| find(Test::Pattern).map(|p| (p, Method::Gin)))?;
+        let mut part = Part::of(predicate);
+        let mut needs = None;
+        if predicate.test == Test::Pattern {
+            let server = self.server;
+            let has = |name: &str| name == "pg_trgm";
+            let installed = server.extensions.iter().any(|(name, _)| has(name));
+            let available = installed || server.available_extensions.iter().any(|name| has(name));
+            part.opclass =
+                Some(server.trigram_opclass.clone().unwrap_or_else(|| "gin_trgm_ops".to_owned()));
+            needs = Some(Need { extension: "pg_trgm", installed, available });
+        }
+        if self.is_covered(predicate) {
+            return None;
+        }
+        Some(IndexIdea {
+            table: self.table.oid,
+            method,
+            key: vec![part],
+            rows_ratio: None,
+            ordered: false,
+            needs,
+        })
+    }
+
+    fn is_enough(&self, ratio: f64) -> bool {
+        self.table.rows.is_some_and(|rows| rows * ratio <= self.thresholds.of(&ENOUGH_ROWS))
+    }
+
+    /// Share of the rows that a condition leaves.
+    fn estimate(&self, predicate: &Predicate) -> Estimate {
+        let column = self.table.columns.iter().find(|c| c.attnum == predicate.attnum);
+        let column = column.filter(|_| predicate.attnum != 0);
+        let nulls = column.and_then(|c| c.null_ratio);
+        let known = match predicate.test {
+            Test::Equal | Test::In => column
+                .and_then(|c| c.distinct)
+                .and_then(|distinct| match distinct {
+                    d if d > 0.0 => Some(d),
+                    // A share of the rows, so that it grows with them.
+                    d if d < 0.0 => self.table.rows.map(|rows| (-d * rows).max(1.0)),
+                    _ => None,
+                })
+                .map(|values| (1.0 - nulls.unwrap_or(0.0)) / values),
+            Test::Null => nulls,
+            _ => None,
+        };
+        let assumed = match predicate.test {
+            Test::Equal | Test::In | Test::Null => ASSUMED_EQUAL,
+            Test::Range => ASSUMED_RANGE,
+            _ => ASSUMED_NARROW,
+        };
+        let list = if predicate.test == Test::In { ASSUMED_LIST } else { 1.0 };
+        let ratio = (known.unwrap_or(assumed) * list).clamp(0.0, 1.0);
+        Estimate { ratio, known: known.is_some() && predicate.test != Test::In }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Estimate {
+    ratio: f64,
+    known: bool,
+}
+
+impl Key {
+    fn add(&mut self, estimate: Estimate) {
+        self.ratio *= estimate.ratio;
+        self.known &= estimate.known;
+    }
+}
+
+fn alike(a: &Predicate, b: &Predicate) -> bool {
+    same(a.attnum, &a.expression, b.attnum, &b.expression)
+}
+
+/// Whether two are the same column, or expressions that the server deparses alike.
+fn same(attnum: i16, expression: &str, other: i16, other_expression: &str) -> bool {
+    attnum == other && (attnum != 0 || bare(expression) == bare(other_expression))
+}
+
+/// An expression without the parentheses around it, which the server adds in some places.
+fn bare(expression: &str) -> &str {
+    let mut text = expression.trim();
+    while let Some(inner) = text.strip_prefix('(').and_then(|t| t.strip_suffix(')'))
+        && is_balanced(inner)
+    {
+        text = inner.trim();
+    }
+    text
+}
+
+/// Whether each parenthesis outside of quotes closes one that was opened before.
+fn is_balanced(text: &str) -> bool {
+    let (mut depth, mut quote) = (0_u32, None);
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') => match depth.checked_sub(1) {
+                Some(less) => depth = less,
+                None => return false,
+            },
+            _ => {}
+        }
+    }
+    depth == 0
+}

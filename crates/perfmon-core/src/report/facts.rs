@@ -1,0 +1,244 @@
+//! What a report says, as plain values. Times are microseconds since the Unix epoch; what is not known is
+//! `None`.
+
+use crate::finding::Finding;
+use crate::threshold::Thresholds;
+
+/// Everything that a report says.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// What was looked at.
+    pub head: Head,
+    /// How busy the database was.
+    pub load: Load,
+    /// What is wrong, worst first; `None` when nobody judged.
+    pub findings: Option<Vec<Finding>>,
+    /// Kinds of findings about which nothing can be said, because what they need is not known.
+    pub unjudged: Vec<String>,
+    /// The thresholds in force.
+    pub thresholds: Thresholds,
+    /// The load over time.
+    pub trend: Option<Trend>,
+    /// What the time went into, by kind of command; empty when statements are not recorded.
+    pub commands: Vec<Command>,
+    /// What it spent its time on, most first; `None` when no statements are recorded.
+    pub statements: Option<Vec<Statement>>,
+    /// Why statements are not recorded now.
+    pub missing: Option<Missing>,
+    /// Tables whose rows were read most by sequential scans.
+    pub tables: Vec<Table>,
+    /// Time about which nothing is known.
+    pub gaps: Vec<Gap>,
+    /// What changed around the database, latest first.
+    pub changes: Vec<Change>,
+}
+
+impl Report {
+    /// Execution time of top-level statements, milliseconds in an hour of the period; `None` when
+    /// statements are not recorded or none ran.
+    pub fn busy_ms_per_hour(&self) -> Option<f64> {
+        self.load.active_ratio.map(|running| running * 3.6e6).filter(|busy| *busy > 0.0)
+    }
+}
+
+/// What was looked at, and how well it is known.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    /// When the report was made.
+    pub now_us: i64,
+    /// Which server, as its administrator would call it.
+    pub server: String,
+    /// Version of the server.
+    pub version: String,
+    /// Processors of the machine.
+    pub cpus: Option<i64>,
+    /// Memory of the machine, or of its control group, bytes.
+    pub memory_bytes: Option<i64>,
+    /// Name of the database.
+    pub database: String,
+    /// The history's source.
+    pub source: Option<i64>,
+    /// Time zone in which times are shown.
+    pub time_zone: String,
+    /// Start of the period.
+    pub since_us: i64,
+    /// End of the period.
+    pub until_us: i64,
+    /// Intervals recorded in it.
+    pub intervals: i64,
+    /// Time that these cover.
+    pub covered_us: i64,
+    /// Number of gaps.
+    pub gaps: i64,
+    /// Worst quality of the intervals: 0 exact, 1 lower bound, 2 doubtful.
+    pub quality: Option<i16>,
+    /// Statement time over the clients' active time.
+    pub completeness_ratio: Option<f64>,
+    /// When history begins, if that is after the start of the period.
+    pub history_begins_us: Option<i64>,
+}
+
+impl Head {
+    /// Length of the period.
+    pub fn period_us(&self) -> i64 {
+        self.until_us.saturating_sub(self.since_us)
+    }
+}
+
+/// Load of the database; `None` is unknown.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Load {
+    /// Commits and rollbacks a second.
+    pub transactions_per_s: Option<f64>,
+    /// Share of transactions that rolled back.
+    pub rollback_ratio: Option<f64>,
+    /// Number of deadlocks.
+    pub deadlocks: Option<i64>,
+    /// Top-level statements a second.
+    pub statements_per_s: Option<f64>,
+    /// Execution time of all top-level statements, milliseconds.
+    pub total_exec_ms: Option<f64>,
+    /// That time over time passed: how many statements were running on average.
+    pub active_ratio: Option<f64>,
+    /// Share of block reads answered by shared buffers.
+    pub cache_hit_ratio: Option<f64>,
+    /// Blocks read from outside shared buffers, bytes.
+    pub read_bytes: Option<i64>,
+    /// WAL written by statements, bytes.
+    pub wal_bytes: Option<i64>,
+    /// Temporary files, bytes.
+    pub temp_bytes: Option<i64>,
+    /// Size of the database, bytes.
+    pub database_bytes: Option<i64>,
+}
+
+/// The load over time, in steps of one length.
+#[derive(Debug, Clone, Default)]
+pub struct Trend {
+    /// Length of a step; a day of the session's zone counts as 24 hours.
+    pub step_us: i64,
+    /// The mean time of a statement that should not be exceeded, milliseconds.
+    pub target_ms: Option<f64>,
+    /// The steps, in order.
+    pub points: Vec<Point>,
+}
+
+/// One step of a trend.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Point {
+    /// Start.
+    pub since_us: i64,
+    /// End.
+    pub until_us: i64,
+    /// Share of the step that recorded intervals cover; 0 is a gap.
+    pub covered_ratio: f64,
+    /// Executions of top-level statements.
+    pub calls: Option<i64>,
+    /// Their execution time, milliseconds.
+    pub total_exec_ms: Option<f64>,
+    /// Statements running on average.
+    pub active_ratio: Option<f64>,
+}
+
+impl Point {
+    /// Mean time of a statement, milliseconds.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn mean_exec_ms(&self) -> Option<f64> {
+        let calls = self.calls.filter(|calls| *calls > 0)?;
+        Some(self.total_exec_ms? / calls as f64)
+    }
+}
+
+/// One kind of command; top-level statements only.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Command {
+    /// Command tag; `None` is unknown.
+    pub command: Option<String>,
+    /// Executions.
+    pub calls: i64,
+    /// Execution time, milliseconds.
+    pub total_exec_ms: f64,
+    /// Executions of statements whose mean time is slow.
+    pub slow_calls: i64,
+    /// Number of these statements.
+    pub slow_statements: i64,
+    /// Their execution time, milliseconds.
+    pub slow_exec_ms: f64,
+}
+
+/// One of the top statements.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Statement {
+    /// Id in this history.
+    pub statement_id: i64,
+    /// Share of all top-level execution time.
+    pub share_ratio: Option<f64>,
+    /// Total execution time.
+    pub total_exec_ms: f64,
+    /// Executions.
+    pub calls: i64,
+    /// Mean execution time.
+    pub mean_exec_ms: Option<f64>,
+    /// Rows per execution.
+    pub rows_per_call: Option<f64>,
+    /// Who ran it.
+    pub user_name: Option<String>,
+    /// Its text, as far as the reader may see it.
+    pub query: Option<String>,
+}
+
+/// Why statements are not recorded.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Missing {
+    /// What is wrong.
+    pub problem: String,
+    /// The line that fixes it.
+    pub fix: String,
+}
+
+/// One table read by sequential scans.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Table {
+    /// Schema and name.
+    pub name: String,
+    /// Sequential scans.
+    pub seq_scans: Option<i64>,
+    /// Rows that these read.
+    pub rows_read: Option<i64>,
+    /// Rows per scan.
+    pub rows_per_scan: Option<f64>,
+    /// Index scans.
+    pub idx_scans: Option<i64>,
+    /// Size, bytes.
+    pub table_bytes: Option<i64>,
+}
+
+/// One gap.
+#[derive(Debug, Clone, Default)]
+pub struct Gap {
+    /// Start.
+    pub since_us: i64,
+    /// Length.
+    pub length_us: i64,
+    /// What it concerns.
+    pub subject: String,
+    /// Kind of gap.
+    pub kind: String,
+    /// In words.
+    pub detail: Option<String>,
+}
+
+/// One change around the database.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// When it was noticed.
+    pub at_us: i64,
+    /// `setting`, `extension`, `table`, `index`, `mark`.
+    pub kind: String,
+    /// Name of what changed; the label of a mark.
+    pub name: String,
+    /// Before; `None` when it was not there, or not set.
+    pub old_value: Option<String>,
+    /// Since; `None` when it is gone.
+    pub new_value: Option<String>,
+}

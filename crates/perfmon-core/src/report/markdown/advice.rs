@@ -1,0 +1,229 @@
+//! What to do: the top bottlenecks in full, and all findings as a list in the order of work.
+
+use super::super::facts::{Report, Statement};
+use super::super::priority::Priority;
+use super::super::text::{WIDTH, cut, plain, sql_block, width, wrapped};
+use super::super::verdict::{Ranked, Verdict};
+use super::super::words::{
+    bytes, count, duration, frequency, milliseconds, number, percent, sentence, size,
+};
+use super::Show;
+use crate::finding::{Evidence, Finding, Severity, Value};
+
+/// How many bottlenecks are told in full.
+const BOTTLENECKS: usize = 7;
+/// How many findings of one priority are listed.
+const LISTED: usize = 15;
+/// How many statements are named that a remedy helps.
+const NAMED: usize = 5;
+
+/// What costs most. What only informs is here only if it costs time.
+pub(super) fn bottlenecks(
+    out: &mut String,
+    report: &Report,
+    verdict: &Verdict<'_>,
+    show: Show<'_>,
+) {
+    out.push_str("## Top bottlenecks\n\n");
+    let costs = |r: &&Ranked<'_>| {
+        r.finding.severity > Severity::Info || r.saved_ratio.is_some_and(|share| share > 0.0)
+    };
+    let mut all = verdict.ranked.iter().filter(costs);
+    let mut number = 0;
+    for ranked in all.by_ref().take(BOTTLENECKS) {
+        number += 1;
+        bottleneck(out, report, number, ranked, show);
+    }
+    match (number, all.count()) {
+        (0, _) => out.push_str("None.\n\n"),
+        (_, 0) => {}
+        (_, n) => {
+            wrapped(out, "", &format!("{n} more are in the list at the end."));
+            out.push('\n');
+        }
+    }
+}
+
+fn bottleneck(
+    out: &mut String,
+    report: &Report,
+    number: usize,
+    ranked: &Ranked<'_>,
+    show: Show<'_>,
+) {
+    let finding = ranked.finding;
+    let title = plain(&finding.title).replace('#', "\\#");
+    let heading = format!("### {number}. {title}");
+    out.push_str(&cut(&heading, WIDTH));
+    out.push_str("\n\n");
+    if width(&heading) > WIDTH {
+        wrapped(out, "", &sentence(&plain(&finding.title)));
+        out.push('\n');
+    }
+    let mut item = |name: &str, text: &str| wrapped(out, &format!("- {name}: "), text);
+    let what = format!("{}, {}", plain(&finding.kind), plain(&finding.object));
+    item("What", &format!("{}; priority: {}", what, ranked.priority.word()));
+    item("Impact", &impact(report, ranked, show));
+    if let Some(often) = often(report, finding) {
+        item("Frequency", &often);
+    }
+    if let Some(cause) = &finding.cause {
+        item("Cause", &sentence(&plain(cause)));
+    }
+    if !finding.evidence.is_empty() {
+        let all: Vec<String> = finding.evidence.iter().map(evidence).collect();
+        item("Evidence", &all.join("; "));
+    }
+    item("Remedy", &sentence(&plain(&finding.remedy)));
+    if let Some(statement) = &finding.statement {
+        out.push('\n');
+        sql_block(out, statement);
+    }
+    let mut item = |name: &str, text: &str| wrapped(out, &format!("- {name}: "), text);
+    if let Some(gain) = &finding.gain {
+        item("Gain", &sentence(&plain(gain)));
+    }
+    let risk = if finding.risk.is_empty() { "none known" } else { &finding.risk };
+    item("Effort", &format!("{}. Risk: {}", finding.effort.word(), sentence(&plain(risk))));
+    item("Source", &plain(&finding.reference));
+    out.push('\n');
+}
+
+fn impact(report: &Report, ranked: &Ranked<'_>, show: Show<'_>) -> String {
+    let finding = ranked.finding;
+    let mut parts = Vec::new();
+    if let Some(share) = finding.share_ratio {
+        parts.push(format!("{} of the database's time", percent(Some(share))));
+    }
+    if let Some(mean) = statement_of(report, finding).and_then(|s| s.mean_exec_ms) {
+        parts.push(format!("{} a call", milliseconds(Some(mean))));
+    }
+    if let Some(saved) = finding.impact.saved_ms_per_hour.filter(|saved| *saved > 0.0) {
+        let share = match ranked.saved_ratio {
+            Some(share) => format!(" ({} of the time)", percent(Some(share))),
+            None => String::new(),
+        };
+        parts.push(format!("{} could be saved in an hour{share}", milliseconds(Some(saved))));
+    }
+    if let Some(bytes) = finding.impact.saved_bytes.filter(|bytes| *bytes > 0) {
+        parts.push(format!("{} could be freed", size(Some(bytes))));
+    }
+    if let Some(at) = finding.impact.outage_at_us {
+        let left = at.saturating_sub(report.head.now_us);
+        parts.push(if left > 0 {
+            format!("an outage at {}, in {}", show(at), duration(left))
+        } else {
+            format!("an outage since {}", show(at))
+        });
+    }
+    if parts.is_empty() { "not measured in time or space".to_owned() } else { parts.join("; ") }
+}
+
+/// The statement that a finding is about: the one it names, or the only one it helps.
+fn statement_of<'a>(report: &'a Report, finding: &Finding) -> Option<&'a Statement> {
+    let named = finding.object.strip_prefix("statement ").and_then(|id| id.parse().ok());
+    let only = match finding.helped.as_slice() {
+        [one] => Some(one.statement_id),
+        _ => None,
+    };
+    let id: i64 = named.or(only)?;
+    report.statements.as_deref()?.iter().find(|s| s.statement_id == id)
+}
+
+fn often(report: &Report, finding: &Finding) -> Option<String> {
+    if let Some(statement) = statement_of(report, finding) {
+        let calls = count(Some(statement.calls));
+        let often = frequency(statement.calls, report.head.covered_us);
+        return Some(format!("{calls} calls of statement {}, {often}", statement.statement_id));
+    }
+    let mut best: Vec<_> = finding.helped.iter().collect();
+    best.sort_by(|a, b| b.saved_ms_per_hour.total_cmp(&a.saved_ms_per_hour));
+    let mut ids: Vec<i64> = Vec::new();
+    for helped in best {
+        if !ids.contains(&helped.statement_id) {
+            ids.push(helped.statement_id);
+        }
+    }
+    if ids.is_empty() {
+        return None;
+    }
+    let known = report.statements.as_deref().unwrap_or_default();
+    let calls: Vec<i64> =
+        known.iter().filter(|s| ids.contains(&s.statement_id)).map(|s| s.calls).collect();
+    let sum = calls.iter().fold(0_i64, |sum, calls| sum.saturating_add(*calls));
+    let least = if calls.len() < ids.len() { "at least " } else { "" };
+    let often = frequency(sum, report.head.covered_us);
+    let names: Vec<String> = ids.iter().take(NAMED).map(i64::to_string).collect();
+    let more = match ids.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let names = names.join(", ");
+    Some(format!("{least}{} calls of statements {names}{more}, {often}", count(Some(sum))))
+}
+
+fn evidence(evidence: &Evidence) -> String {
+    let shown = match &evidence.value {
+        #[allow(clippy::cast_precision_loss)]
+        Value::Count(n) => measured(*n as f64, &evidence.unit, Some(*n)),
+        Value::Number(value) => measured(*value, &evidence.unit, None),
+        Value::Text(text) => plain(text),
+    };
+    let mut notes = Vec::new();
+    if let Some(threshold) = evidence.threshold {
+        notes.push(format!("threshold {}", measured(threshold, &evidence.unit, None)));
+    }
+    if let Some(samples) = evidence.samples {
+        notes.push(format!("out of {}", count(Some(samples))));
+    }
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+    format!("{} {shown}{notes}", plain(&evidence.metric))
+}
+
+fn measured(value: f64, unit: &str, whole: Option<i64>) -> String {
+    match unit {
+        "ms" => milliseconds(Some(value)),
+        "ratio" => percent(Some(value)),
+        "bytes" => bytes(value),
+        unit => {
+            let shown = whole.map_or_else(|| number(Some(value)), |n| count(Some(n)));
+            if unit.is_empty() { shown } else { format!("{shown} {}", plain(unit)) }
+        }
+    }
+}
+
+/// All findings by priority.
+pub(super) fn priorities(out: &mut String, verdict: &Verdict<'_>) {
+    out.push_str("## What to do, in this order\n\n");
+    if verdict.ranked.is_empty() {
+        out.push_str("Nothing: no finding is open.\n\n");
+        return;
+    }
+    let mut number = 0;
+    for priority in Priority::ALL {
+        let of: Vec<_> = verdict.ranked.iter().filter(|r| r.priority == priority).collect();
+        if of.is_empty() {
+            continue;
+        }
+        out.push_str(&format!("**{}** ({})\n\n", capital(priority.word()), of.len()));
+        for ranked in of.iter().take(LISTED) {
+            number += 1;
+            let title = sentence(&plain(&ranked.finding.title));
+            let effort = ranked.finding.effort.word();
+            wrapped(out, &format!("{number}. "), &format!("{title} Effort: {effort}."));
+        }
+        out.push('\n');
+        if of.len() > LISTED {
+            number += of.len() - LISTED;
+            let rest = of.len() - LISTED;
+            let all = "`SELECT * FROM perfmon.findings`";
+            wrapped(out, "", &format!("And {rest} more of this priority: {all}."));
+            out.push('\n');
+        }
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map_or_else(String::new, |c| c.to_ascii_uppercase().to_string() + chars.as_str())
+}

@@ -1,0 +1,150 @@
+//! Whole reports, compared with the expected texts in `tests/expected/`. After a change that is meant,
+//! run with `PERFMON_BLESS=1` and review the difference.
+
+use perfmon_core::report::{Report, markdown};
+use unicode_width::UnicodeWidthStr;
+
+use crate::samples::{HOSTILE, NOON, show};
+use crate::{samples, shop};
+
+fn text(report: &Report) -> String {
+    markdown(report, &show)
+}
+
+#[test]
+fn reports_read_as_expected() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/expected");
+    let bless = std::env::var_os("PERFMON_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for (name, report) in samples::all() {
+        let file = format!("{folder}/{name}.md");
+        let said = text(&report);
+        if bless {
+            std::fs::write(&file, &said).unwrap();
+        } else if std::fs::read_to_string(&file).unwrap_or_default() != said {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "reports differ from tests/expected: {wrong:?}");
+}
+
+/// The lines outside of blocks of SQL, which stand as they are.
+fn own_lines(text: &str) -> Vec<&str> {
+    let mut fence: Option<String> = None;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let ticks: String = line.chars().take_while(|c| *c == '`').collect();
+        match &fence {
+            Some(open) if line.trim_end() == *open => fence = None,
+            Some(_) => {}
+            None if ticks.len() > 2 && line.ends_with("sql") => fence = Some(ticks),
+            None => lines.push(line),
+        }
+    }
+    assert_eq!(fence, None, "a block is not closed");
+    lines
+}
+
+#[test]
+fn no_line_is_wider_than_a_terminal() {
+    for (name, report) in samples::all() {
+        for line in own_lines(&text(&report)) {
+            assert!(line.width() <= 100, "{name}: {} columns: {line}", line.width());
+        }
+    }
+}
+
+#[test]
+fn its_own_words_are_ascii() {
+    for (name, report) in samples::all().into_iter().filter(|(name, _)| *name != "hostile") {
+        assert!(text(&report).is_ascii(), "{name}");
+    }
+}
+
+#[test]
+fn hostile_names_break_nothing() {
+    let said = text(&samples::hostile());
+    let tame = text(&shop::sick_shop());
+    let lines = own_lines(&said);
+    let headings = |lines: &[&str]| lines.iter().filter(|l| l.starts_with("## ")).count();
+    assert_eq!(headings(&lines), headings(&own_lines(&tame)));
+    for line in &lines {
+        assert!(!line.contains('\u{202E}'), "{line}");
+        assert!(!line.contains("<img") || line.contains("\\<img") || line.contains('`'), "{line}");
+        assert!(!line.trim_start().starts_with("# d"), "{line}");
+    }
+    // Every row of a table has as many cells as its head.
+    let mut cells = None;
+    for line in lines {
+        if line.starts_with('|') {
+            let bars = line.replace("\\\\", "").replace("\\|", "").matches('|').count();
+            assert_eq!(*cells.get_or_insert(bars), bars, "{line}");
+        } else {
+            cells = None;
+        }
+    }
+    // What is to be run stands exactly as it is.
+    assert!(said.contains(&format!("\n`````sql\nCREATE INDEX ON public.{HOSTILE} (")), "{said}");
+}
+
+#[test]
+fn the_same_facts_give_the_same_text() {
+    let mut turned = shop::sick_shop();
+    turned.findings.as_mut().unwrap().reverse();
+    assert_eq!(text(&turned), text(&shop::sick_shop()));
+}
+
+#[test]
+fn nothing_recorded_is_said_plainly() {
+    let said = text(&samples::no_history());
+    assert!(said.contains("Nothing was recorded in this period"), "{said}");
+    assert!(!said.contains("## Load") && !said.contains("of 10"), "{said}");
+}
+
+#[test]
+fn too_little_data_is_said_plainly() {
+    for (intervals, covered_us) in [(1, samples::HOUR), (30, samples::MINUTE)] {
+        let mut report = shop::sick_shop();
+        report.head.intervals = intervals;
+        report.head.covered_us = covered_us;
+        assert!(text(&report).contains("too little data"));
+    }
+    assert!(!text(&shop::sick_shop()).contains("too little data"));
+}
+
+#[test]
+fn an_outage_that_came_is_told_as_one() {
+    let mut report = shop::sick_shop();
+    for finding in report.findings.iter_mut().flatten() {
+        finding.impact.outage_at_us = finding.impact.outage_at_us.map(|_| NOON - samples::DAY);
+    }
+    assert!(text(&report).contains("an outage since 2026-11-20 14:00:00+02"));
+}
+
+#[test]
+fn long_lists_say_what_they_leave_out() {
+    let mut report = shop::sick_shop();
+    let one = report.findings.as_ref().unwrap()[4].clone();
+    report.findings = Some(vec![one; 100]);
+    report.changes = vec![report.changes[0].clone(); 50];
+    report.gaps = vec![report.gaps[0].clone(); 50];
+    let said = text(&report);
+    assert!(said.contains("93 more are in the list at the end."), "{said}");
+    assert!(said.contains("And 85 more of this priority: `SELECT * FROM perfmon.findings`."));
+    assert!(said.contains("And 30 more: `SELECT * FROM perfmon.changes(...)`."));
+    assert!(said.contains("And 30 more: `SELECT * FROM perfmon.gaps(...)`."));
+}
+
+#[test]
+fn what_readers_may_not_see_is_not_there() {
+    let mut report = shop::sick_shop();
+    for statement in report.statements.iter_mut().flatten() {
+        statement.query = None;
+    }
+    for finding in report.findings.iter_mut().flatten() {
+        finding.statement = None;
+    }
+    let said = text(&report);
+    assert!(!said.contains("```sql") && !said.contains("SELECT id"), "{said}");
+    assert_eq!(said.matches("text not known").count(), 4);
+}

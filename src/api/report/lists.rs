@@ -1,0 +1,168 @@
+//! What the report lists: load, commands, statements, tables, gaps and changes, as core wants them. It
+//! must never judge.
+
+use perfmon_core::family::{DATABASE, RELATION, STATEMENT};
+use perfmon_core::report::{Change, Command, Gap, Load, Statement, Table};
+use perfmon_core::tally::add_known;
+use perfmon_core::window::Level;
+use pgrx::pg_sys;
+
+use crate::api::args::Scope;
+use crate::api::commands::kinds;
+use crate::error::Error;
+use crate::recall::cell::Cell;
+use crate::recall::objects::{Object, Objects};
+use crate::recall::plan::Kept;
+use crate::recall::query;
+use crate::recall::statements::{Line, ms, part, per_s, ratio, top};
+use crate::recall::times::total;
+use crate::store::read;
+
+/// How many statements and tables are handed over; Markdown shows the first of them.
+const STATEMENTS: usize = 100;
+const TABLES: usize = 50;
+/// Nested statements are left out: so many more are read.
+const NESTED: usize = 100;
+
+/// Tables of which sequential scans read fewer rows than this are not worth a line.
+const FEW_ROWS: u64 = 1000;
+
+fn signed(v: Option<u64>) -> Option<i64> {
+    v.and_then(|v| i64::try_from(v).ok())
+}
+
+fn unsigned(v: Option<i64>) -> Option<u64> {
+    v.and_then(|v| u64::try_from(v).ok())
+}
+
+/// How busy the database was.
+pub(super) fn load(scope: &Scope) -> Result<Load, Error> {
+    let mut load = Load::default();
+    let kept = Kept::of(&STATEMENT, scope);
+    let segments = kept.segments(scope, Level::Day);
+    let (mut covered_us, mut sums) = (0_i64, [None; 3]);
+    read::frames(&scope.sources, &STATEMENT, &segments, &[], &mut |row| {
+        covered_us = covered_us.saturating_add(row.head.span.length_us);
+        for (sum, name) in sums.iter_mut().zip(["total_calls", "total_exec_us", "total_wal_bytes"])
+        {
+            add_known(sum, signed(total(&STATEMENT, row.head, name)));
+        }
+    });
+    let [calls, exec_us, wal] = sums;
+    load.statements_per_s = per_s(unsigned(calls), covered_us);
+    load.total_exec_ms = ms(unsigned(exec_us));
+    load.active_ratio = per_s(unsigned(exec_us), covered_us).map(|us| us / 1e6);
+    load.wal_bytes = wal;
+    let databases = Objects::of(&DATABASE, scope)?;
+    let name = own_name(scope)?;
+    if let Some(own) = databases.iter().find(|d| d.names[1] == name) {
+        let transactions = own.all_of(&["xact_commit", "xact_rollback"]);
+        load.transactions_per_s = per_s(transactions, databases.covered_us);
+        load.rollback_ratio = ratio(own.v("xact_rollback"), transactions);
+        load.deadlocks = signed(own.v("deadlocks"));
+        load.cache_hit_ratio = part(own.v("blks_hit"), own.v("blks_read"));
+        load.read_bytes = signed(own.v("blks_read").map(|b| b.saturating_mul(block_bytes())));
+        load.temp_bytes = signed(own.v("temp_bytes"));
+        load.database_bytes = signed(own.v("database_bytes"));
+    }
+    Ok(load)
+}
+
+/// Bytes of a block of this server.
+fn block_bytes() -> u64 {
+    u64::from(pg_sys::BLCKSZ)
+}
+
+/// Name of the database that the scope is about.
+fn own_name(scope: &Scope) -> Result<Cell, Error> {
+    query::value(
+        "SELECT s.database_name FROM perfmon.source_info s
+         WHERE s.source OPERATOR(pg_catalog.=) $1",
+        &[scope.sources.first().copied().into()],
+    )
+}
+
+/// What the time went into, by kind of command.
+pub(super) fn commands(scope: &Scope) -> Result<Vec<Command>, Error> {
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let all = kinds(scope)?;
+    let command = |(tag, kind): &(_, crate::api::commands::Kind)| Command {
+        command: Cell::from(Option::clone(tag)).text(),
+        calls: whole(kind.calls),
+        total_exec_ms: ms(Some(kind.exec_us)).unwrap_or(0.0),
+        slow_calls: whole(kind.slow_calls),
+        slow_statements: whole(kind.slow_statements),
+        slow_exec_ms: ms(Some(kind.slow_exec_us)).unwrap_or(0.0),
+    };
+    Ok(all.kinds.iter().map(command).collect())
+}
+
+/// The statements that took most time.
+pub(super) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error> {
+    let lines = top(scope, 0, Some(STATEMENTS + NESTED))?;
+    let shown = lines.iter().filter(|line| line.statement.toplevel != Cell::Bool(false));
+    Ok(shown.take(STATEMENTS).map(statement).collect())
+}
+
+fn statement(line: &Line) -> Statement {
+    Statement {
+        statement_id: i64::from(line.who.1),
+        share_ratio: line.share_ratio,
+        total_exec_ms: ms(line.value("exec_us")).unwrap_or(0.0),
+        calls: signed(line.value("calls")).unwrap_or(0),
+        mean_exec_ms: line.mean_ms(),
+        rows_per_call: ratio(line.value("rows"), line.value("calls")),
+        user_name: line.statement.user_name.text(),
+        query: line.statement.query.text(),
+    }
+}
+
+/// The tables whose rows were read most by sequential scans.
+pub(super) fn tables(scope: &Scope) -> Result<Vec<Table>, Error> {
+    let relations = Objects::of(&RELATION, scope)?;
+    // Nobody adds an index to a catalog.
+    let catalog = Cell::from("pg_catalog");
+    let mut read: Vec<_> = relations
+        .iter()
+        .filter(|t| t.v("seq_tup_read").unwrap_or(0) >= FEW_ROWS && t.names[0] != catalog)
+        .collect();
+    read.sort_by_key(|t| std::cmp::Reverse(t.v("seq_tup_read")));
+    let table = |t: &Object<'_>| Table {
+        name: format!(
+            "{}.{}",
+            t.names[0].text().unwrap_or_default(),
+            t.names[1].text().unwrap_or_default()
+        ),
+        seq_scans: signed(t.v("seq_scan")),
+        rows_read: signed(t.v("seq_tup_read")),
+        rows_per_scan: ratio(t.v("seq_tup_read"), t.v("seq_scan")),
+        idx_scans: signed(t.v("idx_scan")),
+        table_bytes: signed(t.v("table_bytes")),
+    };
+    Ok(read.iter().take(TABLES).map(table).collect())
+}
+
+/// A row of `gaps`.
+#[allow(clippy::cast_possible_truncation)]
+pub(super) fn gap(row: &[Cell]) -> Gap {
+    let text = |i: usize| row.get(i).and_then(Cell::text);
+    Gap {
+        since_us: row.first().and_then(Cell::int).unwrap_or(0),
+        length_us: row.get(2).and_then(Cell::float).map_or(0, |ms| (ms * 1000.0) as i64),
+        subject: text(3).unwrap_or_default(),
+        kind: text(4).unwrap_or_default(),
+        detail: text(5),
+    }
+}
+
+/// A row of `changes`.
+pub(super) fn change(row: &[Cell]) -> Change {
+    let text = |i: usize| row.get(i).and_then(Cell::text);
+    Change {
+        at_us: row.first().and_then(Cell::int).unwrap_or(0),
+        kind: text(1).unwrap_or_default(),
+        name: text(2).unwrap_or_default(),
+        old_value: text(3),
+        new_value: text(4),
+    }
+}

@@ -1,0 +1,132 @@
+//! What the launcher, the collectors and their board say about themselves.
+
+use super::Item;
+use crate::pg::session;
+use crate::settings;
+use crate::worker::board::{SLOTS, State as Seen};
+use crate::worker::status::Status;
+
+/// What to do about more databases than can be watched.
+const TOO_MANY: &str = "Drop databases that are not needed, or forbid connections to those that need no watching: ALTER DATABASE ... ALLOW_CONNECTIONS false.";
+
+pub(super) fn library(worker: &Status) -> Item {
+    if worker.preloaded {
+        return Item::ok("preloaded", "yes");
+    }
+    let libraries = session::get("shared_preload_libraries").unwrap_or_default();
+    let list = if libraries.is_empty() {
+        "pg_stat_statements,pg_perfmon".to_owned()
+    } else {
+        format!("{libraries},pg_perfmon")
+    };
+    Item::warning(
+        "preloaded",
+        "no: snapshots are taken only when perfmon.snapshot() is called",
+        format!(
+            "In postgresql.conf: shared_preload_libraries = '{list}', then restart the server."
+        ),
+    )
+}
+
+pub(super) fn launcher(worker: &Status) -> Option<Item> {
+    if !worker.preloaded {
+        return None;
+    }
+    Some(match worker.launcher {
+        Some(pid) => Item::ok("launcher", format!("running, process {pid}")),
+        None if session::in_recovery() => {
+            Item::ok("launcher", "not running: this is a standby; it starts upon promotion")
+        }
+        None => Item::error(
+            "launcher",
+            "not running",
+            "It is started again within seconds. If not, see the server log and raise max_worker_processes.",
+        ),
+    })
+}
+
+pub(super) fn schedule() -> Option<Item> {
+    let seconds = settings::snapshot_interval_us() / 1_000_000;
+    if settings::enabled() {
+        return Some(Item::ok("interval", format!("{seconds} s")));
+    }
+    Some(Item::warning(
+        "interval",
+        "scheduled snapshots are off",
+        "ALTER SYSTEM SET pg_perfmon.enabled = on; SELECT pg_reload_conf();",
+    ))
+}
+
+pub(super) fn collector(worker: &Status) -> Option<Item> {
+    if !worker.preloaded || session::in_recovery() {
+        return None;
+    }
+    if worker.starved {
+        return Some(Item::error(
+            "collector",
+            "cannot be started: no background worker is free",
+            "ALTER SYSTEM SET max_worker_processes = (more); then restart the server.",
+        ));
+    }
+    let Some(slot) = worker.slot else {
+        return Some(match worker.without_slot {
+            0 => Item::ok("collector", "has not visited this database yet"),
+            _ => Item::error("collector", "has no place for this database", TOO_MANY),
+        });
+    };
+    Some(match (slot.state, slot.message()) {
+        (Seen::Mismatch, message) => Item::error(
+            "collector",
+            message.unwrap_or_else(|| "library and SQL objects differ".to_owned()),
+            "ALTER EXTENSION pg_perfmon UPDATE;",
+        ),
+        (_, Some(message)) if slot.failed => Item::error(
+            "collector",
+            format!("failed {} times in a row: {message}", slot.failures),
+            "It tries again, less and less often. See the server log.",
+        ),
+        (_, Some(message)) => Item::warning(
+            "collector",
+            message,
+            "Part of the last snapshot is missing; see the server log.",
+        ),
+        (_, None) if slot.running => Item::ok("collector", "at work"),
+        (_, None) => Item::ok("collector", "works"),
+    })
+}
+
+/// Making tables ahead, adding up, dropping what is old: shown while it fails, whatever snapshots do.
+pub(super) fn housekeeping(worker: &Status) -> Option<Item> {
+    let slot = worker.slot?;
+    let why = slot.house_message()?;
+    Some(Item::error(
+        "housekeeping",
+        format!("failed {} times in a row: {why}", slot.house_failures),
+        "It is tried again, less and less often; until then nothing is added up, and nothing old is dropped. See the server log.",
+    ))
+}
+
+/// More databases than there are places: said in each of them, since the rest cannot speak.
+pub(super) fn places(worker: &Status) -> Option<Item> {
+    (worker.without_slot > 0).then(|| {
+        Item::warning(
+            "databases without a place",
+            format!(
+                "{}: they are not watched, since there is place for {SLOTS}",
+                worker.without_slot
+            ),
+            TOO_MANY,
+        )
+    })
+}
+
+/// What belongs to the whole cluster is kept in one database.
+pub(super) fn home(worker: &Status) -> Option<Item> {
+    let slot = worker.slot?;
+    let value = if slot.home {
+        "here: WAL, checkpoints, I/O and all databases are recorded in this database".to_owned()
+    } else {
+        "another database records I/O and all databases; see pg_perfmon.database".to_owned()
+    };
+    Some(Item::ok("home database", format!("{value} ({} watched)", worker.watched)))
+}
