@@ -9,6 +9,7 @@ compile_error!("errors pass through Rust frames by unwinding: build with panic =
 
 use pgrx::prelude::*;
 
+mod advise;
 mod api;
 mod error;
 mod judge;

@@ -108,7 +108,7 @@ CREATE FUNCTION perfmon.thresholds() RETURNS TABLE (
     is_set bool,
     minimum float8,
     maximum float8,
-    detector text,
+    used_by text,
     decides text,
     origin text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
@@ -117,12 +117,9 @@ CREATE FUNCTION perfmon.thresholds() RETURNS TABLE (
 fn thresholds(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let mut sink = Sink::open(fcinfo);
     let in_force = judge::thresholds();
-    let mut all: Vec<_> = detect::DETECTORS
-        .iter()
-        .flat_map(|detector| detector.thresholds.iter().map(|t| (t, detector.name)))
-        .collect();
-    all.sort_by_key(|(threshold, _)| threshold.name);
-    for (threshold, detector) in all {
+    let mut all: Vec<_> = detect::thresholds_by_user().collect();
+    all.sort_by_key(|(_, threshold)| threshold.name);
+    for (user, threshold) in all {
         let bound = |value: f64| if value == f64::MAX { Cell::Null } else { value.into() };
         sink.put([
             threshold.name.into(),
@@ -131,7 +128,7 @@ fn thresholds(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
             in_force.is_set(threshold).into(),
             bound(threshold.range.0),
             bound(threshold.range.1),
-            detector.into(),
+            user.into(),
             threshold.what.into(),
             threshold.origin.into(),
         ])?;

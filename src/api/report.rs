@@ -68,8 +68,7 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
         let scope = &scope.quietly(scope.since, scope.until);
         facts.load = lists::load(scope)?;
         if facts.load.total_exec_ms.is_some() {
-            let begins = facts.head.history_begins_us.unwrap_or(scope.since);
-            facts.trend = Some(series::trend(&scope.quietly(begins, scope.until))?);
+            facts.trend = Some(series::trend(scope, facts.head.history_begins_us)?);
             facts.commands = lists::commands(scope)?;
             facts.statements = Some(lists::statements(scope)?);
         }

@@ -345,11 +345,14 @@ fn load(scope: &Scope, edges: Vec<i64>, kept: &Kept) -> Result<(Series, Worst), 
     Ok((series, worst))
 }
 
-/// The load as the report shows it, in steps that suit the window.
-pub(super) fn trend(scope: &Scope) -> Result<Trend, Error> {
+/// The load as the report shows it, in steps that suit the window; `begins` says when history does, if
+/// that is in the window.
+pub(super) fn trend(scope: &Scope, begins: Option<i64>) -> Result<Trend, Error> {
+    let scope = &scope.quietly(begins.unwrap_or(scope.since), scope.until);
     let kept = Kept::of(&STATEMENT, scope);
     let finest = match kept.finest(scope) {
-        Level::Minute => settings::snapshot_interval_us(),
+        // Snapshots are a little early or late: a step of one interval would have none, and then two.
+        Level::Minute => 2 * settings::snapshot_interval_us(),
         coarser => coarser.step_us(),
     };
     let step_us = report::step_us(scope.until.saturating_sub(scope.since), finest);
@@ -360,7 +363,10 @@ pub(super) fn trend(scope: &Scope) -> Result<Trend, Error> {
         series::edges(scope.since, scope.until, step_us)
     };
     let (series, _) = load(scope, edges, &kept)?;
-    let points = (0..series.len()).map(|bucket| trend_point(scope, &series, bucket)).collect();
+    let first = (0..series.len()).find(|bucket| series.covered_us(*bucket) > 0).unwrap_or(0);
+    // Before history begins there is no gap.
+    let first = if begins.is_some() { first } else { 0 };
+    let points = (first..series.len()).map(|bucket| trend_point(scope, &series, bucket)).collect();
     Ok(Trend { step_us, target_ms: Some(super::commands::SLOW_US / 1000.0), points })
 }
 

@@ -89,6 +89,8 @@ fn table(o: &Object<'_>) -> TableCounters {
             vacuum_count: v("vacuum_count"),
             blks_hit: o.all_of(&HIT).unwrap_or(0),
             blks_read: o.all_of(&READ).unwrap_or(0),
+            dead_rows: o.v("n_dead_tup"),
+            mod_since_analyze: o.v("n_mod_since_analyze"),
         },
         live_rows: o.v("n_live_tup"),
         dead_rows: o.v("n_dead_tup"),
@@ -152,6 +154,7 @@ pub(super) fn database(scope: &Scope, started_us: i64) -> Result<Database, Error
         found.rollbacks = o.v("xact_rollback");
         found.blks_hit = o.v("blks_hit");
         found.blks_read = o.v("blks_read");
+        found.read_ms = ms(o.v("blk_read_us"));
         found.temp_files = o.v("temp_files");
         found.temp_bytes = o.v("temp_bytes");
         found.deadlocks = o.v("deadlocks");

@@ -23,6 +23,7 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
     };
     facts.server.started_us = catalog::server_started();
     facts.server.block_bytes = i64::from(pg_sys::BLCKSZ);
+    facts.server.trigram_opclass = apart(|| Ok(crate::advise::trigram_opclass())).flatten();
     counters::server(&scope, &mut facts.server)?;
     facts.database = counters::database(&scope, facts.server.started_us)?;
     if facts.database.exec_ms.is_some() {

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use perfmon_core::facts::Statement;
 
+use crate::advise;
+use crate::advise::Text;
 use crate::error::Error;
+use crate::pg::catalog;
 use crate::recall::cell::Cell;
 use crate::recall::scope::Scope;
 use crate::recall::statements::{Line, ORDERS, ms, top_with};
@@ -13,6 +16,9 @@ use crate::recall::statements::{Line, ORDERS, ms, top_with};
 /// and return most, which a list by time may miss.
 const LOOKED_AT: [(&str, usize); 4] =
     [("total_time", 200), ("mean_time", 50), ("temp_blks_written", 30), ("rows", 30)];
+
+/// How many texts the server is asked about.
+const ANALYSED: usize = 200;
 
 /// What is read of each; `quality` first, as the reading wants it.
 static COLUMNS: [&str; 28] = [
@@ -46,6 +52,13 @@ static COLUMNS: [&str; 28] = [
     "wal_records",
 ];
 
+/// A statement, and what the analyser needs of it.
+struct Told {
+    fact: Statement,
+    query: Option<Vec<u8>>,
+    user_name: Option<String>,
+}
+
 /// Whether anything can be said about statements, and what.
 pub(super) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error> {
     let mut seen = HashSet::new();
@@ -55,12 +68,43 @@ pub(super) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error> {
         for line in top_with(scope, order, Some(most), &COLUMNS)? {
             // The rest of them all is no statement.
             if line.who.1 != 0 && !is_own(&line) && seen.insert(line.who) {
-                told.push(tell(&line));
+                told.push(Told {
+                    fact: tell(&line),
+                    query: text(&line),
+                    user_name: line.statement.user_name.text(),
+                });
             }
         }
     }
-    told.sort_by(|a, b| b.exec_ms.total_cmp(&a.exec_ms));
-    Ok(told)
+    told.sort_by(|a, b| b.fact.exec_ms.total_cmp(&a.fact.exec_ms));
+    Ok(analysed(told))
+}
+
+/// The statement's text in the server's own encoding, where it is known.
+fn text(line: &Line) -> Option<Vec<u8>> {
+    match &line.statement.query {
+        // In brackets stands why there is none.
+        Cell::Text(raw) if !raw.0.starts_with(b"(") => Some(raw.0.clone()),
+        _ => None,
+    }
+}
+
+/// Lets the server say what the texts are about, those of the statements that take most time.
+fn analysed(mut told: Vec<Told>) -> Vec<Statement> {
+    let known = |told: &Told| told.query.is_some();
+    let texts: Vec<Text<'_>> = told
+        .iter()
+        .filter(|told| known(told))
+        .take(ANALYSED)
+        .filter_map(|told| {
+            Some(Text { query: told.query.as_deref()?, user_name: told.user_name.as_deref() })
+        })
+        .collect();
+    let shapes = advise::shapes(&texts);
+    for (told, shape) in told.iter_mut().filter(|told| known(told)).zip(shapes) {
+        told.fact.shape = shape;
+    }
+    told.into_iter().map(|told| told.fact).collect()
 }
 
 /// Whether a statement calls this extension: watching is no load that an operator can do something about.
@@ -83,7 +127,7 @@ fn tell(line: &Line) -> Statement {
         statement_id: i64::from(line.who.1),
         toplevel: line.statement.toplevel != Cell::Bool(false),
         command: line.statement.command.text(),
-        user_name: line.statement.user_name.text(),
+        user_name: line.statement.user_name.text().map(|name| catalog::quoted(&name)),
         calls: n("calls"),
         exec_ms: ms(v("exec_us")).unwrap_or(0.0),
         stddev_ms: line.deviation_ms(),

@@ -77,8 +77,14 @@ pub(crate) fn extension_owner(extension: pg_sys::Oid) -> Option<pg_sys::Oid> {
     extension_row(extension).map(|row| row.owner)
 }
 
+/// Schema that an extension's objects lie in.
+pub(crate) fn extension_schema(extension: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    extension_row(extension).map(|row| row.schema)
+}
+
 struct ExtensionRow {
     owner: pg_sys::Oid,
+    schema: pg_sys::Oid,
     version: Option<String>,
 }
 
@@ -117,7 +123,7 @@ fn extension_row(extension: pg_sys::Oid) -> Option<ExtensionRow> {
             let version = (!is_null)
                 .then(|| pg_sys::text_to_cstring(version.cast_mut_ptr()))
                 .map(|text| CStr::from_ptr(text).to_string_lossy().into_owned());
-            ExtensionRow { owner: form.extowner, version }
+            ExtensionRow { owner: form.extowner, schema: form.extnamespace, version }
         });
         pg_sys::systable_endscan(scan);
         pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
@@ -166,4 +172,13 @@ pub(crate) fn last_checkpoint() -> Option<i64> {
     // SAFETY: a whole control file, checked above.
     let seconds = unsafe { (*control).checkPointCopy.time };
     seconds.checked_mul(1_000_000)
+}
+
+/// A name as it must stand in a statement.
+pub(crate) fn quoted(name: &str) -> String {
+    let Ok(name) = std::ffi::CString::new(name) else { return String::new() };
+    // SAFETY: a C string; the result is it, or a copy in the current memory context, read at once.
+    unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())) }
+        .to_string_lossy()
+        .into_owned()
 }

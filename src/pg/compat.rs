@@ -1,7 +1,7 @@
 //! What differs between the versions of the server, in one place. It must never decide anything: it
 //! gives one shape to the same thing, and says what a version does not have.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, CString, c_int};
 
 use pgrx::pg_sys;
 
@@ -282,44 +282,67 @@ fn background_stats() -> Named {
     named
 }
 
-/// Whether a walk over a raw parse tree meets a node that `found` says yes to. Nodes of utility
-/// statements end the walk with an error of the server.
+/// What a setting is by the configuration files and the command line; `None` when this session began
+/// with another value, so that it is not known, or when there is no such setting.
+pub(crate) fn server_wide(name: &CStr) -> Option<CString> {
+    // SAFETY: the table of settings of this process; the value is copied before anything changes it.
+    unsafe {
+        let reset_source = (*setting(name)?).reset_source;
+        if reset_source > pg_sys::GucSource::PGC_S_ARGV {
+            return None;
+        }
+        let value = pg_sys::GetConfigOptionResetString(name.as_ptr());
+        (!value.is_null()).then(|| CStr::from_ptr(value).to_owned())
+    }
+}
+
+#[cfg(feature = "pg15")]
+unsafe fn setting(name: &CStr) -> Option<*mut pg_sys::config_generic> {
+    // SAFETY: an array of so many pointers to settings, each with a NUL-terminated name.
+    unsafe {
+        let count = usize::try_from(pg_sys::GetNumConfigOptions()).ok()?;
+        let all = std::slice::from_raw_parts(pg_sys::get_guc_variables(), count);
+        all.iter().copied().find(|&one| CStr::from_ptr((*one).name) == name)
+    }
+}
+
+#[cfg(not(feature = "pg15"))]
+unsafe fn setting(name: &CStr) -> Option<*mut pg_sys::config_generic> {
+    // SAFETY: gives NULL instead of an error.
+    let found = unsafe { pg_sys::find_option(name.as_ptr(), false, true, 0) };
+    (!found.is_null()).then_some(found)
+}
+
+/// The condition that MERGE joins its tables on.
 ///
 /// # Safety
-/// The tree must come from the server's raw parser. `found` must only read, and must not panic.
-pub(crate) unsafe fn raw_tree_has(
-    tree: *mut pg_sys::Node,
-    found: unsafe fn(*mut pg_sys::Node) -> bool,
-) -> bool {
-    let mut found = found;
-    // SAFETY: the boundary catches the server's errors; the frames that they skip, those of the
-    // walker included, have nothing to drop. The context outlives the walk.
+/// An analysed MERGE.
+pub(crate) unsafe fn merge_condition(query: *mut pg_sys::Query) -> *mut pg_sys::Node {
+    // SAFETY: by the caller's word.
     unsafe {
-        let context = (&raw mut found).cast();
-        pg_sys::ffi::pg_guard_ffi_boundary(|| visit(tree, context))
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        let condition = (*(*query).jointree).quals;
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        let condition = (*query).mergeJoinCondition;
+        condition
     }
 }
 
-type Found = unsafe fn(*mut pg_sys::Node) -> bool;
-
-#[expect(ffi_unwind_calls, reason = "errors pass through frames that have nothing to drop")]
-unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut std::ffi::c_void) -> bool {
-    if node.is_null() {
-        return false;
+/// What a column of the range table's entry for GROUP BY stands for, if the entry is that.
+///
+/// # Safety
+/// An entry of an analysed query.
+pub(crate) unsafe fn grouped_expression(
+    entry: *mut pg_sys::RangeTblEntry,
+    column: usize,
+) -> Option<*mut pg_sys::Node> {
+    #[cfg(feature = "pg18")]
+    // SAFETY: by the caller's word.
+    unsafe {
+        if (*entry).rtekind == pg_sys::RTEKind::RTE_GROUP {
+            return super::list::nodes((*entry).groupexprs).get(column).copied();
+        }
     }
-    // SAFETY: the context is what `raw_tree_has` passed; the node is one of its tree.
-    unsafe { (*context.cast::<Found>())(node) || walk(node, Some(visit), context) }
-}
-
-unsafe extern "C-unwind" {
-    // Past the bindings' wrapper: it would set up an error boundary for each node of the tree.
-    #[cfg_attr(feature = "pg15", link_name = "raw_expression_tree_walker")]
-    #[cfg_attr(not(feature = "pg15"), link_name = "raw_expression_tree_walker_impl")]
-    fn walk(
-        node: *mut pg_sys::Node,
-        walker: Option<
-            unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut std::ffi::c_void) -> bool,
-        >,
-        context: *mut std::ffi::c_void,
-    ) -> bool;
+    let _ = (entry, column);
+    None
 }

@@ -1,6 +1,7 @@
 //! The airlock: the only room that touches the server's transactions, signals, shared memory and
 //! version differences. It must never know what the extension is about.
 
+pub(crate) mod analyze;
 pub(crate) mod catalog;
 pub(crate) mod classes;
 pub(crate) mod clock;
@@ -11,6 +12,7 @@ pub(crate) mod fmgr;
 pub(crate) mod list;
 pub(crate) mod parse;
 pub(crate) mod reading;
+pub(crate) mod role;
 pub(crate) mod scan;
 pub(crate) mod session;
 
@@ -20,4 +22,5 @@ pub(crate) mod signal;
 
 pub(crate) mod statistic;
 pub(crate) mod toast;
+pub(crate) mod tree;
 pub(crate) mod txn;

@@ -8,7 +8,7 @@ use pgrx::pg_sys::NodeTag;
 use pgrx::{PgMemoryContexts, PgTryBuilder, pg_sys};
 
 use super::fmgr::{self, Quiet};
-use super::{compat, list};
+use super::{list, tree};
 
 /// Texts longer than this are not parsed: the tree takes many times their size.
 const LONGEST: usize = 1 << 20;
@@ -56,7 +56,7 @@ pub(crate) fn shape(text: &[u8]) -> Shape {
 
 /// Whether an error came of parsing, not of somebody wanting this process to stop or of a lack of
 /// memory. The parser holds nothing that an abort would have to free.
-fn is_about_the_text(error: &pg_sys::panic::CaughtError) -> bool {
+pub(crate) fn is_about_the_text(error: &pg_sys::panic::CaughtError) -> bool {
     use pg_sys::panic::CaughtError::{ErrorReport, PostgresError};
     let (PostgresError(report) | ErrorReport(report)) = error else {
         return false;
@@ -83,7 +83,7 @@ unsafe fn shape_of(text: &CStr) -> Shape {
             let command = command(statement);
             // Around an inner query there are options, which the walk does not see.
             let quoted = query != statement && text.to_bytes().contains(&b'\'');
-            let literal = quoted || compat::raw_tree_has(query, is_string);
+            let literal = quoted || tree::raw_tree_has(query, is_string);
             return Shape::Optimizable { command, literal };
         }
         match (*statement).type_ {

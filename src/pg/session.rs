@@ -45,25 +45,42 @@ pub(crate) fn with_settings<R>(settings: &[(&str, &str)], body: impl FnOnce() ->
     // SAFETY: opens a nest level, which the matching call below (or an abort) closes.
     let level = unsafe { pg_sys::NewGUCNestLevel() };
     for (name, value) in settings {
-        let (Ok(name), Ok(value)) = (CString::new(*name), CString::new(*value)) else { continue };
-        // SAFETY: two C strings that outlive the call; errors are raised as usual.
-        unsafe {
-            pg_sys::set_config_option(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_SUSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                pgrx::PgLogLevel::ERROR as i32,
-                false,
-            );
-        }
+        set_for_now(name, value);
     }
     let result = body();
     // SAFETY: closes the level opened above.
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
     result
+}
+
+/// Sets a configuration parameter until the subtransaction that is open is rolled back.
+pub(crate) fn set_for_now(name: &str, value: &str) {
+    let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) else { return };
+    // SAFETY: two C strings that outlive the call; errors are raised as usual.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            pgrx::PgLogLevel::ERROR as i32,
+            false,
+        );
+    }
+}
+
+/// Acts as another user, who can do nothing lasting to the session, until the subtransaction that is
+/// open is rolled back.
+pub(crate) fn become_for_now(user: pg_sys::Oid) {
+    let (mut before, mut context) = (pg_sys::Oid::INVALID, 0);
+    // SAFETY: reads, then sets, this session's user; the rollback puts back what it found.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut before, &mut context);
+        let restricted = context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32;
+        pg_sys::SetUserIdAndSecContext(user, restricted);
+    }
 }
 
 /// A configuration parameter's current value, if there is such a parameter.

@@ -3,9 +3,9 @@
 
 use std::panic::AssertUnwindSafe;
 
-use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
+use pgrx::{PgMemoryContexts, pg_sys};
 
 /// An error that the server raised, caught.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +129,32 @@ pub(crate) fn part<R>(body: impl FnOnce() -> R) -> Result<R, Caught> {
             Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
             Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
         }
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+    }
+    result
+}
+
+/// Runs `body` in a subtransaction that is always rolled back, with what it locked, set, became and
+/// allocated. The result must not point into the server's memory.
+pub(crate) fn trial<R>(body: impl FnOnce() -> R) -> Result<R, CaughtError> {
+    // SAFETY: a transaction is open; context and owner are put back as PL languages do.
+    let (context, owner, mut memory) = unsafe {
+        let saved = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(saved.0);
+        (saved.0, saved.1, PgMemoryContexts::new("pg_perfmon trial"))
+    };
+    let result = PgTryBuilder::new(AssertUnwindSafe(|| {
+        // SAFETY: the context outlives the closure.
+        Ok(unsafe { memory.switch_to(|_| body()) })
+    }))
+    .catch_others(Err)
+    .execute();
+    // SAFETY: ends the subtransaction begun above; the context is the one from before it.
+    unsafe {
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::RollbackAndReleaseCurrentSubTransaction();
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
     }

@@ -14,7 +14,11 @@ pub mod server;
 pub mod settings;
 pub mod statements;
 pub mod vacuum;
-pub mod words;
+
+mod reads;
+#[cfg(test)]
+mod samples;
+mod words;
 
 /// What the detectors found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,10 +65,17 @@ pub static DETECTORS: &[&Detector] = &[
     &settings::DETECTOR,
 ];
 
-/// All thresholds: of all detectors, of what they share, and of the report that orders what they find.
+/// All thresholds, each with who compares with it: the detectors, what they share, and the report that
+/// orders what they find.
+pub fn thresholds_by_user() -> impl Iterator<Item = (&'static str, &'static Threshold)> {
+    let detectors = DETECTORS.iter().flat_map(|d| d.thresholds.iter().map(|t| (d.name, t)));
+    let shared = idea::THRESHOLDS.iter().map(|t| ("index ideas", t));
+    detectors.chain(shared).chain(crate::report::THRESHOLDS.iter().map(|t| ("report", t)))
+}
+
+/// All thresholds.
 pub fn thresholds() -> impl Iterator<Item = &'static Threshold> {
-    let detectors = DETECTORS.iter().flat_map(|detector| detector.thresholds);
-    detectors.chain(idea::THRESHOLDS).chain(crate::report::THRESHOLDS)
+    thresholds_by_user().map(|(_, threshold)| threshold)
 }
 
 /// Kind of the finding that a detector failed.

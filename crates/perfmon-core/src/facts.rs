@@ -9,7 +9,7 @@ pub mod statement;
 pub use relation::{
     Activity, Column, Constraint, ForeignKey, Index, KeyPart, Sequence, Stored, Table,
 };
-pub use server::{Checkpoints, Database, Horizon, Server, Setting};
+pub use server::{Checkpoints, Database, Holder, HolderKind, Horizon, Server, Setting, Slot};
 pub use statement::{Order, Predicate, Shape, Statement, TableUse, Test};
 
 /// What is known.

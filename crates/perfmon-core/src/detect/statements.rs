@@ -342,10 +342,10 @@ fn waiting(s: &Statement, facts: &Facts, t: &Thresholds) -> Finding {
     let calls = s.calls.max(1) as f64;
     let share = s.share_ratio.unwrap_or(0.0);
     let title = format!(
-        "statement {} mostly waits: {} to change {} rows, {} of all execution time",
+        "Statement {} mostly waits: {} to change {}, {} of all execution time",
         s.statement_id,
-        words::ms(mean),
-        words::number(s.rows as f64 / calls),
+        words::milliseconds(mean),
+        words::counted((s.rows as f64 / calls).round(), "row"),
         words::percent(share)
     );
     let object = format!("statement {}", s.statement_id);
@@ -360,7 +360,7 @@ fn waiting(s: &Statement, facts: &Facts, t: &Thresholds) -> Finding {
     // What the work itself may take stays.
     let saved = (s.exec_ms - calls * blocks * 0.01).max(0.0);
     finding.impact.saved_ms_per_hour = per_hour(facts, saved);
-    finding.gain = Some(format!("up to {} per execution", words::ms(saved / calls)));
+    finding.gain = Some(format!("up to {} per execution", words::milliseconds(saved / calls)));
     finding.helped = finding
         .impact
         .saved_ms_per_hour
@@ -382,9 +382,9 @@ fn finding(slow: &Slow<'_>, facts: &Facts, t: &Thresholds) -> Finding {
     let calls = s.calls as f64;
     let (cause, remedy, gain, effort, risk) = told(slow);
     let title = format!(
-        "statement {} takes {} on average, {} of all execution time",
+        "Statement {} takes {} on average, {} of all execution time",
         s.statement_id,
-        words::ms(slow.mean_ms),
+        words::milliseconds(slow.mean_ms),
         words::percent(s.share_ratio.unwrap_or(0.0))
     );
     let object = format!("statement {}", s.statement_id);
@@ -444,11 +444,12 @@ fn told(slow: &Slow<'_>) -> (String, String, Option<String>, Effort, &'static st
     let blocks = s.blks_hit.saturating_add(s.blks_read) as f64 / calls;
     let rows = s.rows as f64 / calls;
     let of_time = |ms: Option<f64>| words::percent(ms.unwrap_or(0.0) / s.exec_ms);
-    let up_to =
-        |ms: Option<f64>| ms.map(|ms| format!("up to {} per execution", words::ms(ms / calls)));
+    let up_to = |ms: Option<f64>| {
+        ms.map(|ms| format!("up to {} per execution", words::milliseconds(ms / calls)))
+    };
     match slow.cause {
         Cause::Planning => (
-            format!("Planning takes {} per execution, longer than executing.", words::ms(s.plan_ms.unwrap_or(0.0) / calls)),
+            format!("Planning takes {} per execution, longer than executing.", words::milliseconds(s.plan_ms.unwrap_or(0.0) / calls)),
             "Prepare the statement once per session and execute it with parameters; look for tables with very many partitions or indexes.".to_owned(),
             up_to(s.plan_ms),
             Effort::Medium,
@@ -490,14 +491,14 @@ fn told(slow: &Slow<'_>) -> (String, String, Option<String>, Effort, &'static st
             "",
         ),
         Cause::Write => (
-            format!("It writes {} of WAL per execution.", words::bytes(s.wal_bytes as f64 / calls)),
+            format!("It writes {} of WAL per execution.", words::size(s.wal_bytes as f64 / calls)),
             "Change fewer rows at once, drop indexes that nobody uses, and keep updates HOT (fillfactor, no index on what changes).".to_owned(),
             None,
             Effort::Medium,
             "",
         ),
         Cause::Lock => (
-            format!("It touches {} blocks and {} rows per execution, far too few for {}: it waits, most likely for rows that other transactions hold.", words::number(blocks), words::number(rows), words::ms(slow.mean_ms)),
+            format!("It touches {} blocks and {} rows per execution, far too few for {}: it waits, most likely for rows that other transactions hold.", words::number(blocks), words::number(rows), words::milliseconds(slow.mean_ms)),
             "Keep transactions that touch these rows short, touch the contended row last, or spread a counter over several rows.".to_owned(),
             None,
             Effort::High,

@@ -81,6 +81,10 @@ pub struct Activity {
     pub blks_hit: u64,
     /// The same, read from outside.
     pub blks_read: u64,
+    /// Dead rows at the end of that time, where the last interval that touched the table is known.
+    pub dead_rows: Option<u64>,
+    /// Rows changed since the last ANALYZE, at the same moment.
+    pub mod_since_analyze: Option<u64>,
 }
 
 /// A column.

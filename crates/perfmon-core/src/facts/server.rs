@@ -69,6 +69,10 @@ pub struct Server {
     pub horizon: Option<Horizon>,
     /// Oldest prepared transaction, seconds.
     pub oldest_prepared_s: Option<f64>,
+    /// What keeps VACUUM from removing dead rows, oldest first; `None` when it could not be read.
+    pub holders: Option<Vec<Holder>>,
+    /// Replication slots; `None` when they could not be read.
+    pub slots: Option<Vec<Slot>>,
 }
 
 impl Server {
@@ -108,6 +112,45 @@ impl Server {
     }
 }
 
+/// What keeps old row versions in place: the server must not remove what it may still look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Holder {
+    /// What it is.
+    pub kind: HolderKind,
+    /// Process id of a session, name of a slot or standby, identifier of a prepared transaction.
+    pub name: String,
+    /// Age of its transaction in seconds, where it has one.
+    pub age_s: Option<f64>,
+    /// Transactions since the oldest one that it may look at.
+    pub xid_age: Option<i64>,
+}
+
+/// Kinds of holders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HolderKind {
+    /// A session that is at work in its transaction.
+    Active,
+    /// A session that is idle in its transaction.
+    Idle,
+    /// A prepared transaction.
+    Prepared,
+    /// A replication slot.
+    Slot,
+    /// A standby that reports its oldest transaction (`hot_standby_feedback`).
+    Standby,
+}
+
+/// A replication slot.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Slot {
+    /// Name; it needs no quoting in a statement but that of a literal.
+    pub name: String,
+    /// Somebody reads from it now.
+    pub active: bool,
+    /// WAL kept for it, bytes.
+    pub retained_bytes: Option<i64>,
+}
+
 /// Checkpoints over the window.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Checkpoints {
@@ -128,8 +171,10 @@ pub struct Checkpoints {
 /// How near transaction ids are to wraparound.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Horizon {
-    /// The database with the oldest ids.
+    /// The database with the oldest transaction ids, quoted where needed.
     pub database: String,
+    /// The database with the oldest multixacts, quoted where needed.
+    pub mxid_database: String,
     /// Transactions since its frozen horizon.
     pub xid_age: i64,
     /// Multixacts since its frozen horizon.
@@ -159,6 +204,8 @@ pub struct Database {
     pub deadlocks: Option<u64>,
     /// Checksum failures.
     pub checksum_failures: Option<u64>,
+    /// Time of reading blocks, ms; `None` while track_io_timing is off.
+    pub read_ms: Option<f64>,
     /// Time clients were active, ms.
     pub active_ms: Option<f64>,
     /// Time clients were idle in transaction, ms.

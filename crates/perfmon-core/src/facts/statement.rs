@@ -9,7 +9,7 @@ pub struct Statement {
     pub toplevel: bool,
     /// Kind of command: `SELECT`, `UPDATE`, …
     pub command: Option<String>,
-    /// Who ran it.
+    /// Who ran it, quoted where needed.
     pub user_name: Option<String>,
     /// Executions.
     pub calls: u64,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::facts::{Change, Point, Trend};
 use super::text::{WIDTH, bare, cut, width};
-use super::words::{duration, milliseconds, number, percent};
+use super::words::{duration, milliseconds, number};
 
 /// Columns of the longest bar.
 const BAR: usize = 32;
@@ -16,8 +16,8 @@ const MOST_BARS: i64 = 32;
 /// A step of which less than this is recorded says how much is.
 const PARTLY: f64 = 0.8;
 
-/// So many steps in a row of which nothing is known are shown as one.
-const MANY_GAPS: usize = 3;
+/// So many steps in a row of which nothing is known, or in which nothing ran, are shown as one.
+const MANY_ALIKE: usize = 3;
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -117,19 +117,19 @@ pub(super) fn chart(
     let _ = writeln!(out, "{:column$}  {:BAR$}  {:>8}  {:>7}", "since", "", "mean", "running");
     let mut at = 0;
     while at < trend.points.len() {
-        let unknown = trend.points[at..].iter().take_while(|p| p.covered_ratio <= 0.0).count();
         let (point, label) = (&trend.points[at], &labels[at]);
-        let (line, steps) = if unknown > 0 {
-            // A change in a gap is told, so the gap ends there.
-            let quiet = |p: &&Point| note(p, None, changes).is_none();
-            let silent = trend.points[at..at + unknown].iter().take_while(quiet).count();
-            let steps = if silent >= MANY_GAPS { silent } else { 1 };
-            (format!("{label:column$}  {}", nothing(trend.step_us, steps)), steps)
-        } else {
-            let bar = bar(bars.of(point), scale, drawn);
-            let mean = point.mean_exec_ms().map_or("-".to_owned(), |ms| milliseconds(Some(ms)));
-            let running = point.active_ratio.map_or("-".to_owned(), |load| number(Some(load)));
-            (format!("{label:column$}  {bar:BAR$}  {mean:>8}  {running:>7}"), 1)
+        let steps = alike(&trend.points[at..], changes);
+        let long = duration(trend.step_us.saturating_mul(i64::try_from(steps).unwrap_or(1)));
+        let line = match (State::of(point), steps) {
+            (State::Unknown, 1) => format!("{label:column$}  (nothing recorded)"),
+            (State::Unknown, _) => format!("{label:column$}  (nothing recorded for {long})"),
+            (State::Idle, 2..) => format!("{label:column$}  (no load for {long})"),
+            _ => {
+                let bar = bar(bars.of(point), scale, drawn);
+                let mean = point.mean_exec_ms().map_or("-".to_owned(), |ms| milliseconds(Some(ms)));
+                let running = point.active_ratio.map_or("-".to_owned(), |load| number(Some(load)));
+                format!("{label:column$}  {bar:BAR$}  {mean:>8}  {running:>7}")
+            }
         };
         let note = note(point, target, changes).unwrap_or_default();
         let before = column + BAR + 23;
@@ -142,12 +142,34 @@ pub(super) fn chart(
     true
 }
 
-fn nothing(step_us: i64, steps: usize) -> String {
-    match i64::try_from(steps) {
-        Ok(steps) if steps > 1 => {
-            format!("(nothing recorded for {})", duration(step_us.saturating_mul(steps)))
+/// What is known of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unknown,
+    Idle,
+    Busy,
+}
+
+impl State {
+    fn of(point: &Point) -> Self {
+        match point {
+            p if p.covered_ratio <= 0.0 => Self::Unknown,
+            p if p.calls == Some(0) && p.total_exec_ms.is_none_or(|ms| ms <= 0.0) => Self::Idle,
+            _ => Self::Busy,
         }
-        _ => "(nothing recorded)".to_owned(),
+    }
+}
+
+/// How many of the steps, from the first, can be told in one line: many of which there is nothing to say,
+/// up to the next of which there is.
+fn alike(points: &[Point], changes: &[Change]) -> usize {
+    let Some(state) = points.first().map(State::of).filter(|state| *state != State::Busy) else {
+        return 1;
+    };
+    let same = |p: &&Point| State::of(p) == state && note(p, None, changes).is_none();
+    match points.iter().take_while(same).count() {
+        n if n >= MANY_ALIKE => n,
+        _ => 1,
     }
 }
 
@@ -204,7 +226,10 @@ fn note(point: &Point, target: Option<f64>, changes: &[Change]) -> Option<String
         notes.push("over".to_owned());
     }
     if point.covered_ratio > 0.0 && point.covered_ratio < PARTLY {
-        notes.push(format!("{} known", percent(Some(point.covered_ratio))));
+        notes.push(match point.covered_ratio {
+            ratio if ratio < 0.01 => "under 1 % known".to_owned(),
+            ratio => format!("{:.0} % known", ratio * 100.0),
+        });
     }
     let inside = |c: &&Change| c.at_us > point.since_us && c.at_us <= point.until_us;
     let mut here: Vec<&Change> = changes.iter().filter(inside).collect();

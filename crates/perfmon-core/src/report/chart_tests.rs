@@ -62,7 +62,7 @@ Mean time of a statement, by hour. The target of 30.0 ms is marked with |.
 ```text
 since                                                   mean  running
 2026-11-21 12:00  ########               |           10.0 ms   <0.001
-2026-11-21 13:00  ################       |           20.0 ms    0.001  50.0 % known
+2026-11-21 13:00  ################       |           20.0 ms    0.001  50 % known
 2026-11-21 14:00  (nothing recorded)
 2026-11-21 15:00  #                      |           0.10 ms   <0.001
 2026-11-21 16:00  #######################|########   40.0 ms    0.001  over, <- setting work_mem +1
@@ -111,6 +111,16 @@ fn an_idle_database_needs_no_bars() {
     }
     let text = drawn(&Trend { step_us: HOUR, target_ms: None, points }, &[]);
     assert_eq!(text, "There was no load at any time that is known.\n\n");
+}
+
+#[test]
+fn a_long_rest_takes_one_line() {
+    let means = [5.0, 0.0, 0.0, 0.0, 5.0, 0.0, 0.0].map(Some);
+    let mut points = points(HOUR, &means);
+    points.iter_mut().filter(|p| p.total_exec_ms == Some(0.0)).for_each(|p| p.calls = Some(0));
+    let text = drawn(&Trend { step_us: HOUR, target_ms: None, points }, &[]);
+    assert!(text.contains("13:00  (no load for 3 h)\n2026-11-21 16:00  ####"), "{text}");
+    assert_eq!(text.matches("-        0\n").count(), 2, "{text}");
 }
 
 #[test]

@@ -14,10 +14,10 @@ const MOST_FOR_TIME: f64 = 0.5;
 const MOST_FOR_WARNINGS: f64 = 0.4;
 const MOST_FOR_NOTES: f64 = 0.05;
 /// Weight of a warning in thousandths: of itself, and for the share of time that it concerns.
-const WARNING: u64 = 300;
-const WARNING_TIME: f64 = 700.0;
+const WARNING: u64 = 400;
+const WARNING_TIME: f64 = 600.0;
 /// Weight of warnings, and number of notes, at which half of the most is lost.
-const HALF_WARNINGS: u64 = 3_000;
+const HALF_WARNINGS: u64 = 2_000;
 const HALF_NOTES: u64 = 10;
 
 /// How well the database does.

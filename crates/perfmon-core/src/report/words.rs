@@ -93,6 +93,7 @@ pub(super) fn duration(us: i64) -> String {
         b => format!("{a} {a_name} {b} {b_name}"),
     };
     match seconds {
+        1..60 if us % 1_000_000 == 0 => format!("{seconds} s"),
         #[allow(clippy::cast_precision_loss)]
         0..60 => scaled(us as f64 / 1e6, &[(1.0, "s")]),
         60..3_600 => two(seconds / 60, "min", seconds % 60, "s"),
@@ -139,6 +140,8 @@ mod tests {
     #[test]
     fn times_are_as_exact_as_they_need_to_be() {
         assert_eq!(duration(0), "0 s");
+        assert_eq!(duration(5_000_000), "5 s");
+        assert_eq!(duration(43_300_000), "43.3 s");
         assert_eq!(duration(3_661_000_000), "1 h 1 min");
         assert_eq!(duration(86_400_000_000 * 30), "30 d");
         assert_eq!(seconds("2026-11-21 08:34:21.249848+00"), "2026-11-21 08:34:21+00");

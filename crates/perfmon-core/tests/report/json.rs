@@ -157,7 +157,7 @@ fn json_holds_what_markdown_judges() {
     assert_eq!(value["schema"], SCHEMA);
     assert_eq!(value["head"]["until"], "2026-11-21T12:00:00.000000Z");
     assert_eq!(value["head"]["source"], "-4611686018427387904");
-    assert_eq!(value["verdict"]["rating"]["value"], 3.5);
+    assert_eq!(value["verdict"]["rating"]["value"], 3.3);
     assert_eq!(value["verdict"]["saved_statements"], 3);
     let saved = value["verdict"]["saved_ratio"].as_f64().unwrap();
     assert!((0.64..0.65).contains(&saved), "{saved}");

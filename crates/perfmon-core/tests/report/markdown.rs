@@ -148,3 +148,17 @@ fn what_readers_may_not_see_is_not_there() {
     assert!(!said.contains("```sql") && !said.contains("SELECT id"), "{said}");
     assert_eq!(said.matches("text not known").count(), 4);
 }
+
+#[test]
+fn findings_on_the_same_statement_point_to_each_other() {
+    let mut report = shop::sick_shop();
+    for finding in report.findings.iter_mut().flatten() {
+        if finding.kind == "slow_statement" {
+            finding.object = "statement 30".to_owned();
+        }
+    }
+    let said = text(&report);
+    assert_eq!(said.matches("- See also:").count(), 2, "{said}");
+    assert!(said.contains("- See also: 3, on the same statement\n"), "{said}");
+    assert!(said.contains("- See also: 1, on the same statement\n"), "{said}");
+}

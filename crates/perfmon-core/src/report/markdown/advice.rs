@@ -28,20 +28,36 @@ pub(super) fn bottlenecks(
     let costs = |r: &&Ranked<'_>| {
         r.finding.severity > Severity::Info || r.saved_ratio.is_some_and(|share| share > 0.0)
     };
-    let mut all = verdict.ranked.iter().filter(costs);
-    let mut number = 0;
-    for ranked in all.by_ref().take(BOTTLENECKS) {
-        number += 1;
-        bottleneck(out, report, number, ranked, show);
+    let all: Vec<&Ranked<'_>> = verdict.ranked.iter().filter(costs).collect();
+    let told = &all[..all.len().min(BOTTLENECKS)];
+    for (at, ranked) in told.iter().enumerate() {
+        bottleneck(out, report, at + 1, ranked, &related(told, at), show);
     }
-    match (number, all.count()) {
-        (0, _) => out.push_str("None.\n\n"),
-        (_, 0) => {}
-        (_, n) => {
+    match all.len() - told.len() {
+        0 if all.is_empty() => out.push_str("None.\n\n"),
+        0 => {}
+        n => {
             wrapped(out, "", &format!("{n} more are in the list at the end."));
             out.push('\n');
         }
     }
+}
+
+/// Numbers of the others that concern a statement that this one concerns.
+fn related(told: &[&Ranked<'_>], at: usize) -> Vec<String> {
+    let ids = |finding: &Finding| -> Vec<i64> {
+        let helped = finding.helped.iter().map(|helped| helped.statement_id);
+        helped.chain(named(finding)).collect()
+    };
+    let own = ids(told[at].finding);
+    let shares = |ranked: &Ranked<'_>| ids(ranked.finding).iter().any(|id| own.contains(id));
+    let others = told.iter().enumerate().filter(|(other, ranked)| *other != at && shares(ranked));
+    others.map(|(other, _)| (other + 1).to_string()).collect()
+}
+
+/// The statement that a finding is about by its name.
+fn named(finding: &Finding) -> Option<i64> {
+    finding.object.strip_prefix("statement ").and_then(|id| id.parse().ok())
 }
 
 fn bottleneck(
@@ -49,6 +65,7 @@ fn bottleneck(
     report: &Report,
     number: usize,
     ranked: &Ranked<'_>,
+    related: &[String],
     show: Show<'_>,
 ) {
     let finding = ranked.finding;
@@ -86,6 +103,9 @@ fn bottleneck(
     let risk = if finding.risk.is_empty() { "none known" } else { &finding.risk };
     item("Effort", &format!("{}. Risk: {}", finding.effort.word(), sentence(&plain(risk))));
     item("Source", &plain(&finding.reference));
+    if !related.is_empty() {
+        item("See also", &format!("{}, on the same statement", related.join(", ")));
+    }
     out.push('\n');
 }
 
@@ -121,12 +141,11 @@ fn impact(report: &Report, ranked: &Ranked<'_>, show: Show<'_>) -> String {
 
 /// The statement that a finding is about: the one it names, or the only one it helps.
 fn statement_of<'a>(report: &'a Report, finding: &Finding) -> Option<&'a Statement> {
-    let named = finding.object.strip_prefix("statement ").and_then(|id| id.parse().ok());
     let only = match finding.helped.as_slice() {
         [one] => Some(one.statement_id),
         _ => None,
     };
-    let id: i64 = named.or(only)?;
+    let id = named(finding).or(only)?;
     report.statements.as_deref()?.iter().find(|s| s.statement_id == id)
 }
 

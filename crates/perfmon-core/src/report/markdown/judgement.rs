@@ -104,17 +104,17 @@ fn could_save(report: &Report, verdict: &Verdict<'_>) -> String {
 }
 
 fn worst(verdict: &Verdict<'_>) -> Option<String> {
-    let urgent = |p: Priority| verdict.ranked.iter().filter(|r| r.priority == p).count();
     let first = verdict.ranked.first()?;
-    if first.priority > Priority::High {
-        return Some("Nothing is urgent.".to_owned());
-    }
+    let of = |priority| verdict.ranked.iter().filter(|r| r.priority == priority).count();
+    let (what, n) = match first.priority {
+        Priority::Critical => ("critical", of(Priority::Critical)),
+        Priority::High => ("of high priority", of(Priority::High)),
+        Priority::Medium | Priority::Low => return Some("Nothing is urgent.".to_owned()),
+    };
     let title = sentence(&plain(&first.finding.title));
-    let n = urgent(Priority::Critical) + urgent(Priority::High);
-    Some(if n == 1 {
-        format!("One thing is urgent: {title}")
-    } else {
-        format!("{n} things are urgent, first of all: {title}")
+    Some(match n {
+        1 => format!("One thing is {what}: {title}"),
+        n => format!("{n} things are {what}, first of all: {title}"),
     })
 }
 

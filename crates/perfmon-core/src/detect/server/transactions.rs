@@ -1,0 +1,247 @@
+//! Transactions that end in deadlocks or are taken back, and those that idle.
+
+use super::horizon::long_idle;
+use crate::detect::Judgement;
+use crate::detect::words::{count, counted, percent, set, span, times};
+use crate::facts::{Facts, Holder};
+use crate::finding::{Effort, Evidence, Finding, Severity};
+use crate::threshold::{Threshold, Thresholds};
+
+pub(super) const DEADLOCKS: &str = "deadlocks";
+pub(super) const ROLLBACKS: &str = "rollbacks";
+pub(super) const IDLE: &str = "idle_in_transaction";
+
+/// Of all transactions.
+pub(super) const DEADLOCK_RATIO: Threshold = Threshold::ratio(
+    "deadlock_ratio",
+    0.001,
+    "deadlocks over transactions: warning",
+    "requirements",
+);
+/// Evidence.
+pub(super) const MIN_DEADLOCKS: Threshold = Threshold::new(
+    "deadlocks_min",
+    3.0,
+    "deadlocks in the window below which nothing is said",
+    "pg_perfmon: one may be chance",
+);
+/// Of all transactions.
+pub(super) const ROLLBACK_RATIO: Threshold = Threshold::ratio(
+    "rollback_ratio",
+    0.1,
+    "share of transactions taken back: information",
+    "postgres_exporter's rules",
+);
+/// Evidence.
+pub(super) const MIN_TRANSACTIONS: Threshold = Threshold::new(
+    "transactions_min",
+    1_000.0,
+    "transactions in the window below which shares of them say nothing",
+    "pg_perfmon",
+);
+/// Of the time that clients spent in transactions.
+pub(super) const IDLE_RATIO: Threshold = Threshold::ratio(
+    "idle_in_transaction_ratio",
+    0.5,
+    "share of the time in transactions that clients idled",
+    "pg_perfmon",
+);
+/// On average.
+pub(super) const IDLE_SESSIONS: Threshold = Threshold::new(
+    "idle_in_transaction_sessions",
+    1.0,
+    "sessions idle in a transaction on average below which nothing is said",
+    "pg_perfmon",
+);
+/// Round trips of a network are no trouble.
+pub(super) const IDLE_MS: Threshold = Threshold::new(
+    "idle_in_transaction_ms",
+    50.0,
+    "idle time per transaction below which nothing is said",
+    "pg_perfmon: dozens of round trips",
+);
+/// One transaction, now.
+pub(super) const IDLE_SECONDS: Threshold = Threshold::new(
+    "idle_in_transaction_seconds",
+    1_800.0,
+    "age of the transaction of an idle session: warning",
+    "pganalyze",
+);
+
+pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
+    let database = &facts.database;
+    let transactions = database.commits.zip(database.rollbacks).map(|(c, r)| (c + r) as f64);
+    let hours = facts.window.hours();
+    match (database.deadlocks, transactions, hours) {
+        (Some(deadlocks), Some(all), Some(_)) => {
+            judgement.findings.extend(dead(facts, thresholds, deadlocks as f64, all));
+        }
+        _ => judgement.unknown(DEADLOCKS),
+    }
+    match (database.rollbacks, transactions.filter(|n| *n >= thresholds.of(&MIN_TRANSACTIONS))) {
+        (Some(rollbacks), Some(all)) => {
+            judgement.findings.extend(taken_back(facts, thresholds, rollbacks as f64, all));
+        }
+        _ => judgement.unknown(ROLLBACKS),
+    }
+    let idle = long_idle(facts, thresholds);
+    if database.idle_in_transaction_ms.is_none() && facts.server.holders.is_none() {
+        judgement.unknown(IDLE);
+    }
+    judgement.findings.extend(idle.map(|holder| one_idles(facts, thresholds, holder)));
+    judgement.findings.extend(many_idle(facts, thresholds));
+}
+
+fn dead(facts: &Facts, thresholds: &Thresholds, deadlocks: f64, all: f64) -> Option<Finding> {
+    let ratio = deadlocks / all.max(1.0);
+    let enough = deadlocks >= thresholds.of(&MIN_DEADLOCKS);
+    if !enough || ratio <= thresholds.of(&DEADLOCK_RATIO) {
+        return None;
+    }
+    let title = format!(
+        "{} in {} transactions ({})",
+        counted(deadlocks, "deadlock"),
+        count(all),
+        percent(ratio)
+    );
+    let mut finding = Finding::new(
+        DEADLOCKS,
+        Severity::Warning,
+        format!("database {}", facts.database.name),
+        title,
+        "Have transactions lock rows and tables in the same order, keep them short, and repeat those that \
+         end with SQLSTATE 40P01. The server's log names the statements of each deadlock.",
+        "requirements; PostgreSQL manual, Deadlocks",
+    );
+    finding.cause = Some("Transactions take the same locks in different order.".to_owned());
+    finding.evidence.push(
+        Evidence::new("deadlock_ratio", ratio, "ratio")
+            .over(thresholds.of(&DEADLOCK_RATIO))
+            .out_of(all as i64),
+    );
+    finding.evidence.push(Evidence::new("deadlocks", deadlocks as i64, ""));
+    finding.effort = Effort::High;
+    finding.gain = Some("Each deadlock costs its victim's work and deadlock_timeout.".to_owned());
+    Some(finding)
+}
+
+fn taken_back(facts: &Facts, thresholds: &Thresholds, rollbacks: f64, all: f64) -> Option<Finding> {
+    let ratio = rollbacks / all;
+    if ratio <= thresholds.of(&ROLLBACK_RATIO) {
+        return None;
+    }
+    let mut finding = Finding::new(
+        ROLLBACKS,
+        Severity::Info,
+        format!("database {}", facts.database.name),
+        format!(
+            "{} of transactions are rolled back ({} of {})",
+            percent(ratio),
+            count(rollbacks),
+            count(all)
+        ),
+        "Look for errors in the server's log. If there are few, a driver or pool ends transactions that only \
+         read by ROLLBACK, which does no harm.",
+        "postgres_exporter's rules",
+    );
+    finding.cause =
+        Some("Errors, or programs that end transactions by ROLLBACK as a rule.".to_owned());
+    finding.evidence.push(
+        Evidence::new("rollback_ratio", ratio, "ratio")
+            .over(thresholds.of(&ROLLBACK_RATIO))
+            .out_of(all as i64),
+    );
+    finding.effort = Effort::Medium;
+    finding.gain = Some("Work that is taken back was in vain.".to_owned());
+    Some(finding)
+}
+
+/// Sets a limit, unless there is one.
+fn limit(facts: &Facts, finding: &mut Finding) {
+    let name = "idle_in_transaction_session_timeout";
+    if facts.server.number(name) == Some(0.0) {
+        finding.statement = Some(set(&facts.server, name, "'10min'"));
+        finding.risk =
+            "Sessions that idle longer in a transaction are ended, and what they did not commit \
+                        is lost; see that no program relies on it."
+                .to_owned();
+    }
+    finding.effort = Effort::Medium;
+    finding.gain = Some("Locks are let go of, and dead rows can be removed.".to_owned());
+}
+
+fn many_idle(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
+    let database = &facts.database;
+    let idle = database.idle_in_transaction_ms?;
+    let active = database.active_ms?;
+    let sessions = idle / (facts.window.hours()? * 3.6e6);
+    let ratio = idle / (idle + active).max(1.0);
+    let each = idle / ((database.commits? + database.rollbacks?) as f64).max(1.0);
+    let over = thresholds.of(&IDLE_RATIO);
+    let felt = sessions >= thresholds.of(&IDLE_SESSIONS) && each >= thresholds.of(&IDLE_MS);
+    if ratio < over || !felt {
+        return None;
+    }
+    let title = format!(
+        "On average {} sessions idle within a transaction, {} of the time that transactions last",
+        times(sessions),
+        percent(ratio)
+    );
+    let mut finding = Finding::new(
+        IDLE,
+        Severity::Warning,
+        format!("database {}", database.name),
+        title,
+        "Have programs finish their transactions before they wait for anything else, and set a limit: a \
+         reload of the configuration is enough.",
+        "PostgreSQL manual, idle_in_transaction_session_timeout",
+    );
+    finding.cause = Some(
+        "Programs open a transaction and do other work, or wait for a user or a service, before they end it."
+            .to_owned(),
+    );
+    finding.evidence.push(
+        Evidence::new("idle_in_transaction_ratio", ratio, "ratio")
+            .over(over)
+            .out_of((database.commits? + database.rollbacks?).try_into().unwrap_or(i64::MAX)),
+    );
+    finding.evidence.push(
+        Evidence::new("sessions_idle_in_transaction", sessions, "")
+            .over(thresholds.of(&IDLE_SESSIONS)),
+    );
+    finding
+        .evidence
+        .push(Evidence::new("idle_ms_per_transaction", each, "ms").over(thresholds.of(&IDLE_MS)));
+    limit(facts, &mut finding);
+    Some(finding)
+}
+
+fn one_idles(facts: &Facts, thresholds: &Thresholds, holder: &Holder) -> Finding {
+    let age = holder.age_s.unwrap_or(0.0);
+    let title = format!(
+        "Process {} has been idle in a transaction that began {} ago",
+        holder.name,
+        span(age)
+    );
+    let mut finding = Finding::new(
+        IDLE,
+        Severity::Warning,
+        "server",
+        title,
+        format!(
+            "Find out what process {} waits for and end its transaction (pg_terminate_backend), then have \
+             the program end its transactions in time.",
+            holder.name
+        ),
+        "PostgreSQL manual, idle_in_transaction_session_timeout",
+    );
+    finding.cause = Some("A program opened a transaction and has not come back to it.".to_owned());
+    finding
+        .evidence
+        .push(Evidence::new("transaction_age_s", age, "s").over(thresholds.of(&IDLE_SECONDS)));
+    if let Some(held) = holder.xid_age {
+        finding.evidence.push(Evidence::new("transactions_held_back", held, "transactions"));
+    }
+    limit(facts, &mut finding);
+    finding
+}
