@@ -9,6 +9,8 @@ compile_error!("errors pass through Rust frames by unwinding: build with panic =
 
 use pgrx::prelude::*;
 
+// Its only callers yet are tests.
+#[cfg_attr(not(any(test, feature = "pg_test")), allow(dead_code, unused_imports))]
 mod advise;
 mod api;
 mod error;
@@ -52,6 +54,7 @@ extension_sql_file!(
         gaps,
         grant_reader,
         index_history,
+        index_hygiene,
         intervals,
         io_history,
         load_series,

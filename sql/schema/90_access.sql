@@ -26,6 +26,7 @@ GRANT EXECUTE ON FUNCTION
     perfmon.thresholds(),
     perfmon.finding_history(timestamptz, timestamptz, bigint),
     perfmon.slow_statements(timestamptz, timestamptz, bigint),
+    perfmon.index_hygiene(bigint),
     perfmon.seq_scans(timestamptz, timestamptz, bigint),
     perfmon.mark_change(text, text),
     perfmon.status(),

@@ -13,8 +13,11 @@ use super::operator::{Comparison, Families};
 use super::scope::{Entry, Meaning, Scopes, What, is_plain, places_in, plain};
 use crate::pg::{compat, list};
 
+mod either;
 mod operand;
+mod sublink;
 
+use either::either;
 use operand::Operand;
 
 /// More conditions on one table are not kept.
@@ -223,18 +226,7 @@ impl Judge<'_> {
                     }
                 }
                 NodeTag::T_ScalarArrayOpExpr => self.any_of(node.cast(), context),
-                NodeTag::T_RowCompareExpr => {
-                    let rows = node.cast::<pg_sys::RowCompareExpr>();
-                    let sides = [(*rows).largs, (*rows).rargs].map(|side| list::nodes(side));
-                    let operators = (*rows).opnos;
-                    match (sides[0].first(), sides[1].first()) {
-                        (Some(&left), Some(&right)) if !operators.is_null() => {
-                            let first = (*(*operators).elements).oid_value;
-                            self.compared(context, left, first, right, node)
-                        }
-                        _ => Vec::new(),
-                    }
-                }
+                NodeTag::T_RowCompareExpr => self.rows(node.cast(), context),
                 NodeTag::T_NullTest => {
                     let test = node.cast::<pg_sys::NullTest>();
                     let is_null = (*test).nulltesttype == pg_sys::NullTestType::IS_NULL;
@@ -256,6 +248,26 @@ impl Judge<'_> {
                 NodeTag::T_Var => self.alone(context, node, Test::Equal, node),
                 NodeTag::T_FuncExpr => self.called(node.cast(), context),
                 _ => self.other(context, node),
+            }
+        }
+    }
+
+    /// Rows compared with `<` and the like, as for paging: the first column decides most.
+    unsafe fn rows(
+        &mut self,
+        rows: *mut pg_sys::RowCompareExpr,
+        context: &Context,
+    ) -> Vec<Condition> {
+        // SAFETY: a node of a live query; its lists are of one length.
+        unsafe {
+            let sides = [(*rows).largs, (*rows).rargs].map(|side| list::nodes(side));
+            let operators = (*rows).opnos;
+            match (sides[0].first(), sides[1].first()) {
+                (Some(&left), Some(&right)) if !operators.is_null() => {
+                    let first = (*(*operators).elements).oid_value;
+                    self.compared(context, left, first, right, rows.cast())
+                }
+                _ => Vec::new(),
             }
         }
     }
@@ -312,39 +324,6 @@ impl Judge<'_> {
                     self.compared(context, left, opposite, right, operation.cast())
                 }
                 _ => self.other(context, operation.cast()),
-            }
-        }
-    }
-
-    fn inner(&self, context: &Context, sublink: *mut pg_sys::SubLink) -> Option<usize> {
-        let known = &self.scopes.all[context.scope].sublinks;
-        known.iter().find(|(one, _)| *one == sublink).map(|(_, inner)| *inner)
-    }
-
-    /// EXISTS (…) and IN (SELECT …) are joins; of other subqueries nothing is said.
-    unsafe fn sublink(
-        &mut self,
-        sublink: *mut pg_sys::SubLink,
-        context: &Context,
-        certain: bool,
-    ) -> Vec<Condition> {
-        // SAFETY: a node of a live query.
-        unsafe {
-            let Some(inner) = self.inner(context, sublink).filter(|_| certain) else {
-                return Vec::new();
-            };
-            match (*sublink).subLinkType {
-                SubLinkType::EXISTS_SUBLINK => {
-                    self.query(inner, Relation::Joined);
-                    Vec::new()
-                }
-                SubLinkType::ANY_SUBLINK => {
-                    self.query(inner, Relation::Joined);
-                    let only = context.only.clone();
-                    let context = Context { sublink: Some(inner), only, ..*context };
-                    self.conditions((*sublink).testexpr, &context, true)
-                }
-                _ => Vec::new(),
             }
         }
     }
@@ -487,41 +466,3 @@ impl Judge<'_> {
 
 /// `starts_with(text, text)`, fixed in the catalogs.
 const STARTS_WITH: u32 = 3696;
-
-/// What is said if one of several arms is true: something only when all of them ask for values or patterns
-/// of the same columns.
-fn either(arms: Vec<Vec<Condition>>) -> Vec<Condition> {
-    let wanted = |c: &&Condition| {
-        let test = c.predicate.test;
-        test.is_equality() || matches!(test, Test::Pattern | Test::Prefix)
-    };
-    let alike = |a: &Condition, b: &Condition| {
-        a.place == b.place
-            && a.predicate.attnum == b.predicate.attnum
-            && a.predicate.expression == b.predicate.expression
-    };
-    let mut arms = arms.into_iter();
-    let Some(first) = arms.next() else { return Vec::new() };
-    let mut result: Vec<Condition> = first.iter().filter(wanted).cloned().collect();
-    let several = arms.len() > 0;
-    for arm in arms {
-        let arm: Vec<_> = arm.iter().filter(wanted).collect();
-        let covers = arm.iter().all(|c| result.iter().any(|r| alike(r, c)));
-        if !covers {
-            return Vec::new();
-        }
-        for old in &mut result {
-            let Some(new) = arm.iter().find(|c| alike(old, c)) else { return Vec::new() };
-            old.predicate.test = match (old.predicate.test, new.predicate.test) {
-                (a, b) if a.is_equality() && b.is_equality() => Test::In,
-                (Test::Prefix, Test::Prefix) => Test::Prefix,
-                _ => Test::Pattern,
-            };
-            old.predicate.join |= new.predicate.join;
-            if old.predicate.other != new.predicate.other {
-                old.predicate.other = 0;
-            }
-        }
-    }
-    if several { result } else { Vec::new() }
-}

@@ -77,10 +77,11 @@ fn cast(parameter: &[u8], name: &[u8]) -> Vec<u8> {
 
 /// Words that a parameter may follow in the grammar, and which are no types.
 fn may_precede_a_value(word: &Token<'_>) -> bool {
-    const WORDS: [&str; 47] = [
+    const WORDS: &[&str] = &[
         "all",
         "and",
         "any",
+        "array",
         "as",
         "asymmetric",
         "between",
@@ -113,11 +114,13 @@ fn may_precede_a_value(word: &Token<'_>) -> bool {
         "notnull",
         "offset",
         "on",
+        "only",
         "or",
         "overlay",
         "placing",
         "preceding",
         "returning",
+        "row",
         "select",
         "set",
         "similar",
@@ -125,11 +128,15 @@ fn may_precede_a_value(word: &Token<'_>) -> bool {
         "then",
         "to",
         "trailing",
+        "union",
+        "using",
+        "values",
+        "when",
+        "where",
+        "with",
+        "zone",
     ];
-    const MORE: [&str; 11] = [
-        "union", "using", "values", "when", "where", "zone", "only", "with", "end", "array", "row",
-    ];
-    WORDS.iter().chain(&MORE).any(|known| word.is(known))
+    WORDS.iter().any(|known| word.is(known))
 }
 
 /// `extract($1 FROM …)`, which is a call of a function like any other.
@@ -255,7 +262,7 @@ fn dollar(text: &[u8], start: usize) -> (usize, Kind) {
 
 #[cfg(test)]
 mod tests {
-    use super::repair;
+    use super::{repair, tokens};
 
     fn repaired(text: &str) -> Option<String> {
         repair(text.as_bytes()).map(|bytes| String::from_utf8(bytes).unwrap())
@@ -296,6 +303,25 @@ mod tests {
             "",
         ] {
             assert_eq!(repaired(text), None, "{text}");
+        }
+    }
+
+    /// All texts made of so many of these pieces.
+    #[test]
+    fn every_byte_is_in_one_token() {
+        let pieces = [
+            "'", "\"", "$", "$1", "$a$", "E'", "\\", "--", "\n", "/*", "*/", "date ", "interval",
+            "day", "extract(", "from", "é", " ", "1",
+        ];
+        for number in 0..pieces.len().pow(4) {
+            let places = (0..4).map(|place| number / pieces.len().pow(place) % pieces.len());
+            let text: String = places.map(|i| pieces[i]).collect();
+            let all = tokens(text.as_bytes())
+                .iter()
+                .flat_map(|t| [t.before, t.text].concat())
+                .collect::<Vec<_>>();
+            assert_eq!(all, text.as_bytes(), "{text}");
+            repair(text.as_bytes());
         }
     }
 }

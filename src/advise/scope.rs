@@ -265,19 +265,18 @@ impl Scopes {
                 return self.follow(home, alias, sublink, so_far, depth - 1, found);
             }
             so_far.entry = so_far.entry.or(Some((home, place)));
-            match self.all[home].entries[place as usize - 1] {
+            let inner = match self.all[home].entries[place as usize - 1] {
                 Entry::Table(table) if column > 0 => {
                     let (attnum, of_type) = ((*var).varattno, (*var).vartype);
                     so_far.what = What::Column { place: table, attnum, of_type };
-                    found.push(so_far);
+                    return found.push(so_far);
                 }
-                Entry::Query(inner) => {
-                    self.follow_into(inner, column, so_far, depth - 1, found);
-                }
-                _ => match self.inlined(home, entry) {
-                    Some(inner) => self.follow_into(inner, column, so_far, depth - 1, found),
-                    None => found.push(Meaning { what: What::Unknown, ..so_far }),
-                },
+                Entry::Query(inner) => Some(inner),
+                _ => self.inlined(home, entry),
+            };
+            match inner {
+                Some(inner) => self.follow_into(inner, column, so_far, depth - 1, found),
+                None => found.push(Meaning { what: What::Unknown, ..so_far }),
             }
         }
     }

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use perfmon_core::facts::{Shape, TableUse};
-use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{PgSqlErrorCode, pg_sys};
 
 use super::operator::Families;
 use super::repair::repair;
@@ -19,6 +20,8 @@ use crate::settings;
 
 /// Longer texts are not looked at: the history keeps none, and trees are many times as large.
 const LONGEST: usize = 64 * 1024;
+/// Nor more than so much of all texts of a batch, of which the first are the most important.
+const MOST_TEXT: usize = 1024 * 1024;
 /// Where names are sought when nothing is set.
 const BUILT_IN_PATH: &CStr = c"\"$user\", public";
 
@@ -43,7 +46,6 @@ pub(crate) fn shapes(statements: &[Text<'_>]) -> Vec<Option<Shape>> {
 }
 
 /// As whom, and where, a statement's names are looked up.
-#[derive(Clone)]
 struct Origin {
     role: Option<Oid>,
     search_path: String,
@@ -51,8 +53,10 @@ struct Origin {
 
 #[derive(Default)]
 struct Batch<'a> {
-    origins: HashMap<Option<&'a str>, Origin>,
+    origins: HashMap<Option<&'a str>, Rc<Origin>>,
     families: Families,
+    /// Length of the texts that were looked at.
+    length: usize,
     /// A lock on a catalog was not to be had, and would not be for the next statement.
     stuck: bool,
 }
@@ -60,21 +64,31 @@ struct Batch<'a> {
 impl<'a> Batch<'a> {
     fn shape(&mut self, text: &Text<'a>) -> Option<Shape> {
         pg_sys::check_for_interrupts!();
-        if self.stuck || text.query.len() > LONGEST {
+        let length = text.query.len();
+        if self.stuck || length > LONGEST || self.length + length > MOST_TEXT {
             return None;
         }
+        self.length += length;
         let query = CString::new(text.query).ok()?;
-        let origin = self.origins.entry(text.user_name).or_insert_with_key(|user| origin(*user));
-        let origin = origin.clone();
         let began = Instant::now();
-        match self.attempt(&query, &origin) {
-            Ok(shape) => shape,
-            Err(error) if code(&error) == Some(pgrx::PgSqlErrorCode::ERRCODE_SYNTAX_ERROR) => {
-                let repaired = CString::new(repair(text.query)?).ok()?;
-                self.attempt(&repaired, &origin).unwrap_or_else(|error| self.given_up(error, began))
-            }
-            Err(error) => self.given_up(error, began),
+        let found =
+            self.origin(text.user_name).and_then(|origin| match self.attempt(&query, &origin) {
+                Err(error) if code(&error) == Some(PgSqlErrorCode::ERRCODE_SYNTAX_ERROR) => {
+                    let repaired = repair(text.query).and_then(|text| CString::new(text).ok());
+                    repaired.map_or(Ok(None), |text| self.attempt(&text, &origin))
+                }
+                result => result,
+            });
+        found.unwrap_or_else(|error| self.given_up(error, began))
+    }
+
+    fn origin(&mut self, user_name: Option<&'a str>) -> Result<Rc<Origin>, CaughtError> {
+        if let Some(known) = self.origins.get(&user_name) {
+            return Ok(Rc::clone(known));
         }
+        let origin = Rc::new(txn::trial(|| origin(user_name))?);
+        self.origins.insert(user_name, Rc::clone(&origin));
+        Ok(origin)
     }
 
     fn attempt(&mut self, query: &CStr, origin: &Origin) -> Result<Option<Shape>, CaughtError> {
@@ -94,14 +108,14 @@ impl<'a> Batch<'a> {
             error.rethrow();
         }
         // Tables are refused at once; what was waited for is a catalog.
-        let refused = code(&error) == Some(pgrx::PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE);
+        let refused = code(&error) == Some(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE);
         let timeout = settings::lock_timeout_ms().unsigned_abs();
         self.stuck |= refused && began.elapsed() >= Duration::from_millis(timeout.into());
         None
     }
 }
 
-fn code(error: &CaughtError) -> Option<pgrx::PgSqlErrorCode> {
+fn code(error: &CaughtError) -> Option<PgSqlErrorCode> {
     match error {
         CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
             Some(report.sql_error_code())

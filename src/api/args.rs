@@ -17,12 +17,27 @@ impl Scope {
     /// Checks the arguments; a source that is not named is this database's own.
     pub(crate) fn check(since: Stamp, until: Stamp, source: Option<i64>) -> Result<Self, Error> {
         let (since, until) = ask::window(instant(since), instant(until), now(), &show_time)?;
+        Self::checked(since, until, source)
+    }
+
+    /// A window that needs no check, of a source that does.
+    pub(crate) fn checked(since: i64, until: i64, source: Option<i64>) -> Result<Self, Error> {
         if let Some(source) = source.filter(|source| !store::source::exists(*source)) {
             return Err(Error::argument("unknown source")
                 .detail(format!("No history of source {source} is kept here."))
                 .hint("SELECT source, database_name FROM perfmon.source_info lists those known; NULL is this database."));
         }
         Ok(Self { tells: true, ..Self::of(since, until, source) })
+    }
+
+    /// Refuses histories of other databases, for what is judged with the catalog at hand.
+    pub(crate) fn must_be_own(&self, what: &str) -> Result<(), Error> {
+        if self.sources.is_empty() || self.is_own() {
+            return Ok(());
+        }
+        Err(Error::prerequisite(format!("{what} judges its own database only"))
+            .detail("It compares the history with the catalog, and that history is of another database.")
+            .hint("Call it there."))
     }
 
     /// Whether there is any history. Says when it will begin, if not; the result is empty then.

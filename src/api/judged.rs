@@ -149,6 +149,7 @@ fn seq_scans(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<(), ErrorReport> {
     let scope = Scope::check(since, until, source)?;
+    scope.must_be_own("seq_scans()")?;
     let mut sink = Sink::open(fcinfo);
     if !scope.has_history_or_notice()? {
         return Ok(());

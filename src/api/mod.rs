@@ -9,6 +9,7 @@ mod checks;
 mod commands;
 mod findings;
 mod history;
+mod hygiene;
 mod judged;
 mod marks;
 mod objects;

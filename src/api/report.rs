@@ -94,20 +94,11 @@ fn findings(scope: &Scope, facts: &mut Report) -> Result<(), Error> {
     facts.thresholds = judge::thresholds();
     facts.unjudged = judgement.unjudged.iter().map(|kind| (*kind).to_owned()).collect();
     let mut found = judgement.findings;
-    if !may_read_texts()? {
+    if !judge::may_read_texts()? {
         found.iter_mut().for_each(|finding: &mut Finding| finding.statement = None);
     }
     facts.findings = Some(found);
     Ok(())
-}
-
-/// What is to be run may hold constants of statements, and so follows their texts.
-fn may_read_texts() -> Result<bool, Error> {
-    let value = query::value(
-        "SELECT pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE')",
-        &[],
-    )?;
-    Ok(value == Cell::Bool(true))
 }
 
 fn head(scope: &Scope, gaps: usize) -> Result<Head, Error> {

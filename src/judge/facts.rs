@@ -1,6 +1,6 @@
 //! Everything that is known about this database and a window, put together for the detectors.
 
-use perfmon_core::facts::{Facts, Index, Sequence, Table};
+use perfmon_core::facts::{Facts, Index, Sequence, Server, Table};
 use pgrx::pg_sys;
 
 use super::counters::{self, Name};
@@ -21,13 +21,20 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
         history: counters::window(&whole),
         ..Facts::default()
     };
-    facts.server.started_us = catalog::server_started();
-    facts.server.block_bytes = i64::from(pg_sys::BLCKSZ);
+    facts.server = apart(probe::environment::environment).unwrap_or_else(|| Server {
+        started_us: catalog::server_started(),
+        block_bytes: i64::from(pg_sys::BLCKSZ),
+        ..Server::default()
+    });
     facts.server.trigram_opclass = apart(|| Ok(crate::advise::trigram_opclass())).flatten();
     counters::server(&scope, &mut facts.server)?;
     facts.database = counters::database(&scope, facts.server.started_us)?;
     if facts.database.exec_ms.is_some() {
-        facts.statements = Some(statements::statements(&scope)?);
+        facts.statements = Some(statements::statements(&scope, scope.is_own())?);
+    }
+    // The catalog at hand says nothing about another database.
+    if !scope.is_own() {
+        return Ok(facts);
     }
     if let Some(catalog) = apart(probe::catalog::catalog) {
         relations(&scope, &whole, catalog, &mut facts)?;

@@ -14,6 +14,8 @@ pub(crate) use facts::gather;
 
 use crate::error::Error;
 use crate::pg::{catalog, clock, session};
+use crate::recall::cell::Cell;
+use crate::recall::query;
 use crate::recall::scope::Scope;
 use crate::{settings, store};
 
@@ -23,6 +25,15 @@ const WINDOW_US: i64 = 3_600_000_000;
 const SHORTEST_US: i64 = 60_000_000;
 /// One evaluation may take a thousandth of the time between two.
 const SHARE: i64 = 1000;
+
+/// What is to be run may hold constants of statements, and so follows their texts.
+pub(crate) fn may_read_texts() -> Result<bool, Error> {
+    let value = query::value(
+        "SELECT pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE')",
+        &[],
+    )?;
+    Ok(value == Cell::Bool(true))
+}
 
 /// The thresholds in force.
 pub(crate) fn thresholds() -> Thresholds {

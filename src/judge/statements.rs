@@ -60,7 +60,7 @@ struct Told {
 }
 
 /// Whether anything can be said about statements, and what.
-pub(super) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error> {
+pub(super) fn statements(scope: &Scope, analyse: bool) -> Result<Vec<Statement>, Error> {
     let mut seen = HashSet::new();
     let mut told = Vec::new();
     for (word, most) in LOOKED_AT {
@@ -77,7 +77,7 @@ pub(super) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error> {
         }
     }
     told.sort_by(|a, b| b.fact.exec_ms.total_cmp(&a.fact.exec_ms));
-    Ok(analysed(told))
+    Ok(if analyse { analysed(told) } else { told.into_iter().map(|told| told.fact).collect() })
 }
 
 /// The statement's text in the server's own encoding, where it is known.

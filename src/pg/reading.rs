@@ -43,6 +43,11 @@ impl Row<'_> {
         self.datum(column, pg_sys::FLOAT4OID).map(|d| f32::from_bits(d.value() as u32))
     }
 
+    /// A `double precision`.
+    pub(crate) fn float8(&self, column: usize) -> Option<f64> {
+        self.datum(column, pg_sys::FLOAT8OID).map(|d| f64::from_bits(d.value() as u64))
+    }
+
     /// An `oid`.
     pub(crate) fn oid(&self, column: usize) -> Option<u32> {
         self.datum(column, pg_sys::OIDOID).map(|d| d.value() as u32)

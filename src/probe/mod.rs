@@ -1,6 +1,6 @@
 //! Probes: one file per subject, each reading the server's cumulative counters into core's shapes.
 //!
-//! They only read, take no lock on any user's table, burn no transaction id and judge nothing. They
+//! They only read, wait for no lock of a user's, burn no transaction id and judge nothing. They
 //! run as pg_monitor, one subtransaction each: whoever calls switches user, and counts on errors of
 //! the server passing through as such.
 
@@ -12,6 +12,7 @@ use crate::pg::{clock, fmgr};
 
 pub(crate) mod catalog;
 pub(crate) mod database;
+pub(crate) mod environment;
 pub(crate) mod files;
 pub(crate) mod io;
 pub(crate) mod objects;

@@ -30,6 +30,11 @@ impl Scope {
         Self { since, until, sources: self.sources.clone(), tells: false }
     }
 
+    /// Whether it is the history of this database.
+    pub(crate) fn is_own(&self) -> bool {
+        self.sources.first().copied() == store::source::own()
+    }
+
     /// Whether any interval at all is stored; the first snapshot's row has no length yet.
     pub(crate) fn has_history(&self) -> Result<bool, Error> {
         if self.sources.is_empty() {

@@ -1,5 +1,5 @@
 //! Removes names that no kept row uses, so that statements which come once and never again do not fill
-//! the dictionary. It must never remove a name that the prior counters still refer to, nor the one with
+//! the dictionary, and the oldest of too many changes. It must never remove a name that the prior counters still refer to, nor the one with
 //! the highest id, from which new ids are counted.
 
 use std::collections::HashMap;
@@ -16,14 +16,20 @@ const LOOKED: &str = "clean";
 const WORTH: i64 = 10_000;
 /// Rows removed by one step.
 const AT_ONCE: usize = 1_000;
+/// Changes of tables and the like that are kept of a source: where they are made and dropped all day, the
+/// newest. Settings and marks are few, and stay.
+const CHANGES: i64 = 20_000;
 
 /// Once a day.
 pub(super) fn is_due(notes: &HashMap<String, Note>, now: i64) -> bool {
     chore::is_older(notes.get(LOOKED), now, DAY_US)
 }
 
-/// Removes up to a thousand names of one source and family.
+/// Removes up to a thousand names of one source and family, or as many changes.
 pub(super) fn run(now: i64) {
+    if remove_changes() >= AT_ONCE {
+        return;
+    }
     let own = source::own();
     for (source, name, highest) in crowded() {
         let Some(family) = FAMILIES.into_iter().find(|f| f.name == name) else {
@@ -87,6 +93,23 @@ fn used_ids(family: &'static Family, source: i64, is_own: bool, highest: i32) ->
         }
     }
     Some(used)
+}
+
+/// Removes the oldest changes beyond those that are kept.
+fn remove_changes() -> usize {
+    let removed = sql::write(
+        "DELETE FROM perfmon.change c
+         WHERE c.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+             SELECT d.ctid FROM (
+                 SELECT x.ctid, x.at, pg_catalog.row_number() OVER (
+                     PARTITION BY x.source ORDER BY x.at DESC) AS place
+                 FROM perfmon.change x
+                 WHERE x.kind OPERATOR(pg_catalog.<>) ALL (ARRAY['setting', 'mark'])) d
+             WHERE d.place OPERATOR(pg_catalog.>) $1
+             ORDER BY d.at LIMIT $2))",
+        &[CHANGES.into(), (AT_ONCE as i64).into()],
+    );
+    usize::try_from(removed).unwrap_or(usize::MAX)
 }
 
 fn remove(family: &Family, source: i64, used: &[bool], highest: i32) -> usize {

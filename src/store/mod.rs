@@ -3,6 +3,7 @@
 //! a value came from.
 
 pub(crate) mod change;
+mod change_checks;
 mod checks;
 pub(crate) mod chore;
 mod clean;

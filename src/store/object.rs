@@ -35,6 +35,9 @@ pub(crate) fn marks(source: i64, form: i32) -> HashMap<Key, (u64, bool)> {
 
 /// Some of a source's objects as last seen.
 pub(crate) fn seen(source: i64, keys: &HashSet<Key>) -> Vec<Object> {
+    if keys.is_empty() {
+        return Vec::new();
+    }
     let oids: Vec<pg_sys::Oid> = keys.iter().map(|(_, oid)| (*oid).into()).collect();
     let found = sql::read(
         "SELECT s.kind, s.object_oid::pg_catalog.int8, s.name, s.definition, s.parent,
@@ -43,25 +46,30 @@ pub(crate) fn seen(source: i64, keys: &HashSet<Key>) -> Vec<Object> {
          WHERE s.source OPERATOR(pg_catalog.=) $1
              AND s.object_oid OPERATOR(pg_catalog.=) ANY ($2)",
         &[source.into(), oids.into()],
-        |row| {
-            Some(Object {
-                kind: Kind::of(&row.text(1)?)?,
-                oid: u32::try_from(row.get::<i64>(2)?).ok()?,
-                name: row.text(3)?,
-                definition: row.text(4),
-                parent: row.text(5),
-                table: row.get::<i64>(6).and_then(|oid| u32::try_from(oid).ok()).unwrap_or(0),
-                mark: row.get::<i64>(7)? as u64,
-                shape: row.get::<i64>(8)? as u64,
-                form: row.get(9)?,
-            })
-        },
+        object,
     );
     found.into_iter().flatten().filter(|object| keys.contains(&object.key())).collect()
 }
 
+fn object(row: &sql::Row<'_>) -> Option<Object> {
+    Some(Object {
+        kind: Kind::of(&row.text(1)?)?,
+        oid: u32::try_from(row.get::<i64>(2)?).ok()?,
+        name: row.text(3)?,
+        definition: row.text(4),
+        parent: row.text(5),
+        table: row.get::<i64>(6).and_then(|oid| u32::try_from(oid).ok()).unwrap_or(0),
+        mark: row.get::<i64>(7)? as u64,
+        shape: row.get::<i64>(8)? as u64,
+        form: row.get(9)?,
+    })
+}
+
 /// Replaces what was seen of these objects, and forgets others.
 pub(crate) fn replace(source: i64, objects: &[Object], left: &[Key]) {
+    if objects.is_empty() && left.is_empty() {
+        return;
+    }
     forget(source, left);
     if !objects.is_empty() {
         keep(source, objects);
@@ -119,16 +127,29 @@ fn forget(source: i64, left: &[Key]) {
     );
 }
 
-/// Forgets what was seen under sources that this one continues: it tells of other databases.
-pub(crate) fn forget_predecessors(own: i64) {
+/// Takes out what was seen, under the names of these objects, in databases of which this one is a copy: a
+/// restore makes them one by one, and each that is there again has come along and was not created.
+pub(crate) fn take_originals(own: i64, objects: &[&Object]) -> Vec<Object> {
     let others: Vec<i64> =
         source::lineage(Some(own)).into_iter().filter(|source| *source != own).collect();
-    if !others.is_empty() {
-        sql::write(
-            "DELETE FROM perfmon.seen_object s WHERE s.source OPERATOR(pg_catalog.=) ANY ($1)",
-            &[others.into()],
-        );
+    if others.is_empty() || objects.is_empty() {
+        return Vec::new();
     }
+    let found = sql::change(
+        "DELETE FROM perfmon.seen_object s
+         USING ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS k (kind, name)
+         WHERE s.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND s.kind OPERATOR(pg_catalog.=) k.kind AND s.name OPERATOR(pg_catalog.=) k.name
+         RETURNING s.kind, s.object_oid::pg_catalog.int8, s.name, s.definition, s.parent,
+             s.table_oid::pg_catalog.int8, s.mark, s.shape, s.form",
+        &[
+            others.into(),
+            sql::texts(objects.iter().map(|o| Some(o.kind.as_str()))),
+            sql::texts(objects.iter().map(|o| Some(o.name.as_str()))),
+        ],
+        object,
+    );
+    found.into_iter().flatten().collect()
 }
 
 /// Writes the file anew when most of it is dead; not while a reader is in the way.

@@ -203,6 +203,18 @@ pub(super) fn write(query: &str, arguments: &[Arg<'_>]) -> u64 {
     })
 }
 
+/// Runs a write that returns rows.
+pub(super) fn change<T>(
+    query: &str,
+    arguments: &[Arg<'_>],
+    mut each: impl FnMut(&Row<'_>) -> T,
+) -> Vec<T> {
+    Spi::connect_mut(|client| {
+        let rows = client.update(query, None, arguments).unwrap_or_report();
+        rows.map(|row| each(&Row(row))).collect()
+    })
+}
+
 /// One row of a scan, its packed values not yet fetched. Columns count from 0.
 pub(super) struct Raw<'a> {
     values: &'a [pg_sys::Datum],

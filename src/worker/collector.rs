@@ -282,8 +282,9 @@ fn record(slot: &mut board::Slot, order: &Order, result: Result<Outcome, txn::Ca
 fn record_house(slot: &mut board::Slot, order: &Order, result: &Result<Outcome, txn::Caught>) {
     slot.due = false;
     match result {
-        Ok(Outcome::Kept { due }) => {
-            slot.due = *due;
+        // Other steps than the one that failed may succeed: it works when nothing is left to do.
+        Ok(Outcome::Kept { due: true }) => slot.due = true,
+        Ok(Outcome::Kept { due: false }) => {
             slot.house_failures = 0;
             slot.house_retry_at = 0;
             slot.set_house_message("");

@@ -3,6 +3,7 @@
 
 pub(crate) mod ask;
 pub(crate) mod board;
+mod checks;
 pub(crate) mod collector;
 mod header;
 pub(crate) mod launcher;

@@ -91,6 +91,13 @@ impl Object {
         (self.kind, self.oid)
     }
 
+    /// Whether it is what stood under the same name in a database of which this one is a copy, as far as
+    /// that is known.
+    pub fn is_copy_of(&self, original: &Self) -> bool {
+        let same_name = self.kind == original.kind && self.name == original.name;
+        same_name && !differs(original, self)
+    }
+
     fn words(&self) -> String {
         self.definition.clone().unwrap_or_else(|| UNREAD.to_owned())
     }
@@ -131,7 +138,8 @@ struct Item<'a> {
 /// some are still `there`: they did not go. Changes stand in the order in which they are to be told: what
 /// went before what came.
 pub fn between(before: &[Object], now: &[Object], there: &HashSet<Key>) -> Vec<Change> {
-    let items = items(before, now, there);
+    let mut items = items(before, now, there);
+    items.sort_by(|a, b| a.object.name.cmp(&b.object.name));
     let mut groups: BTreeMap<(Action, Kind, Option<&str>), Vec<Item<'_>>> = BTreeMap::new();
     for item in without_parts(items) {
         let parent = item.object.parent.as_deref();

@@ -168,6 +168,17 @@ fn partitions_of_one_table_are_told_together() {
 }
 
 #[test]
+fn a_copy_is_told_by_name_and_definition() {
+    let original = table(1, "public.a", "(x integer)");
+    assert!(table(9, "public.a", "(x integer)").is_copy_of(&original));
+    assert!(!table(9, "public.a", "(x bigint)").is_copy_of(&original));
+    assert!(!table(9, "public.b", "(x integer)").is_copy_of(&original));
+    assert!(!object(Kind::Index, 9, "public.a", "(x integer)").is_copy_of(&original));
+    let upgraded = Object { form: 1601, ..table(9, "public.a", "(x int)") };
+    assert!(upgraded.is_copy_of(&original), "the words of two versions cannot be compared");
+}
+
+#[test]
 fn many_of_a_kind_are_told_together() {
     let tables = |n: u32| -> Vec<Object> {
         (0..n).map(|i| table(i, &format!("public.t{i:04}"), "()")).collect()

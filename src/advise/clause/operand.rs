@@ -71,8 +71,9 @@ impl Judge<'_> {
             for operand in &mut found {
                 let place = operand.place;
                 operand.is_useless |= changing || with.known.iter().any(|c| c.place == place);
-                operand.join = with.unknown || !with.known.is_empty();
-                let mut tables = with.known.iter().map(|c| self.scopes.uses[c.place].oid.to_u32());
+                let others = || with.known.iter().filter(|c| c.place != place);
+                operand.join = with.unknown || others().next().is_some();
+                let mut tables = others().map(|c| self.scopes.uses[c.place].oid.to_u32());
                 if let Some(first) = tables.next().filter(|_| !with.unknown)
                     && tables.all(|table| table == first)
                 {
@@ -134,6 +135,10 @@ impl Judge<'_> {
             if !tree::nodes(node, &NOT_OF_A_ROW).is_empty() {
                 return None;
             }
+            if let Some(column) = self.silently_cast(scope, node) {
+                let operand = self.column(column.place, column.attnum, column.of_type)?;
+                return Some(Operand { is_useless: true, entry: column.entry, ..operand });
+            }
             let copy = pg_sys::copyObjectImpl(node.cast()).cast::<Node>();
             let mut found: Vec<(*mut pg_sys::Var, Column)> = Vec::new();
             for var in self.vars(scope, copy) {
@@ -154,13 +159,30 @@ impl Judge<'_> {
                 (**var).varattnosyn = column.attnum;
             }
             let is_useless = !tree::nodes(copy, &[NodeTag::T_Param]).is_empty()
-                || pg_sys::contain_mutable_functions(copy)
-                || is_silent_cast(copy);
+                || pg_sys::contain_mutable_functions(copy);
             let of_type = pg_sys::exprType(copy);
             let expression = self.deparsed(first.place, copy)?;
             let (place, entry) = (first.place, first.entry);
             let (join, other) = (false, 0);
             Some(Operand { place, expression, attnum: 0, of_type, entry, is_useless, join, other })
+        }
+    }
+
+    /// The column that the server converts because it is compared with another type: the remedy is the right
+    /// type on the other side, not an index.
+    unsafe fn silently_cast(&self, scope: usize, node: *mut Node) -> Option<Column> {
+        // SAFETY: a node of a live query, cast by its own tag.
+        unsafe {
+            if (*node).type_ != NodeTag::T_FuncExpr {
+                return None;
+            }
+            let call = node.cast::<pg_sys::FuncExpr>();
+            let silent = (*call).funcformat == pg_sys::CoercionForm::COERCE_IMPLICIT_CAST;
+            let argument = list::nodes((*call).args).first().copied().filter(|_| silent)?;
+            match self.scopes.meanings(scope, argument, None)[..] {
+                [meaning] => column_of(&meaning),
+                _ => None,
+            }
         }
     }
 
@@ -232,16 +254,5 @@ fn column_of(meaning: &Meaning) -> Option<Column> {
             Some(Column { place, attnum, of_type, entry: meaning.entry })
         }
         _ => None,
-    }
-}
-
-/// A column that the server converts because it is compared with another type: the remedy is the right
-/// type on the other side.
-unsafe fn is_silent_cast(node: *mut Node) -> bool {
-    // SAFETY: cast by the node's own tag.
-    unsafe {
-        (*node).type_ == NodeTag::T_FuncExpr
-            && (*node.cast::<pg_sys::FuncExpr>()).funcformat
-                == pg_sys::CoercionForm::COERCE_IMPLICIT_CAST
     }
 }

@@ -1,6 +1,8 @@
 //! The reads that are made seldom: texts of statements, settings, and the catalog.
 
-use perfmon_core::change::{self, Change};
+use std::collections::HashMap;
+
+use perfmon_core::change::{self, Change, Object};
 
 use super::Visit;
 use super::elapsed_us;
@@ -86,7 +88,7 @@ impl Visit {
     }
 
     /// Keeps the catalog as it is, and what changed in it since it was last seen; the first look changes
-    /// nothing.
+    /// nothing, nor does what a restore brings along.
     pub(super) fn store_objects(&mut self, seen: &Seen, look: (Option<Look>, i64), counters: i64) {
         let (look, cost_us) = look;
         let Some(look) = look else {
@@ -94,19 +96,32 @@ impl Visit {
             self.header.objects.looked(self.until, counters, cost_us, false, true);
             return;
         };
-        let mut changes: Vec<Change> = Vec::new();
-        if seen.is_empty() {
-            store::object::forget_predecessors(self.source);
-        } else if !(look.objects.is_empty() && look.left.is_empty()) {
-            let keys =
-                look.objects.iter().map(change::Object::key).chain(look.left.iter().copied());
-            let before = store::object::seen(self.source, &keys.collect());
-            changes = change::between(&before, &look.objects, &look.there);
-        }
+        let changes = self.changes(seen, &look);
         store::object::replace(self.source, &look.objects, &look.left);
         store::change::record(self.source, self.until, &changes);
         let found = !changes.is_empty();
         self.header.objects.looked(self.until, counters, cost_us, found, look.unfinished);
+    }
+
+    /// What changed in the catalog; of a restored database, what it brings along is taken off the list.
+    fn changes(&self, seen: &Seen, look: &Look) -> Vec<Change> {
+        let is_new = |object: &Object| !seen.contains_key(&object.key());
+        let new: Vec<&Object> = look.objects.iter().filter(|object| is_new(object)).collect();
+        let originals = store::object::take_originals(self.source, &new);
+        if seen.is_empty() {
+            return Vec::new();
+        }
+        let originals: HashMap<(change::Kind, &str), &Object> =
+            originals.iter().map(|object| ((object.kind, object.name.as_str()), object)).collect();
+        let is_copy = |object: &Object| {
+            let original = originals.get(&(object.kind, object.name.as_str()));
+            original.is_some_and(|original| object.is_copy_of(original))
+        };
+        let here = look.objects.iter().filter(|object| !is_new(object) || !is_copy(object));
+        let now: Vec<Object> = here.cloned().collect();
+        let keys = now.iter().map(Object::key).chain(look.left.iter().copied());
+        let before = store::object::seen(self.source, &keys.collect());
+        change::between(&before, &now, &look.there)
     }
 }
 

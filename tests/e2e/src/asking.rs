@@ -62,7 +62,56 @@ pub struct Gap {
     pub kind: String,
 }
 
+/// One row of `changes`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// What changed.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What it was.
+    pub old: Option<String>,
+    /// What it is.
+    pub new: Option<String>,
+}
+
+impl Change {
+    /// A change as it is expected.
+    pub fn of(kind: &str, name: &str, old: Option<&str>, new: Option<&str>) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            old: old.map(str::to_owned),
+            new: new.map(str::to_owned),
+        }
+    }
+}
+
 impl Db {
+    /// All of changes but settings, in their order.
+    #[track_caller]
+    pub fn changes(&mut self) -> Vec<Change> {
+        self.rows(&format!(
+            "SELECT kind, name, old_value, new_value FROM perfmon.changes({WINDOW}) WHERE kind <> 'setting'"
+        ))
+        .iter()
+        .map(|r| Change { kind: r.get(0), name: r.get(1), old: r.get(2), new: r.get(3) })
+        .collect()
+    }
+
+    /// Takes a snapshot and gives the changes that it saw, settings left out.
+    #[track_caller]
+    pub fn new_changes(&mut self) -> Vec<Change> {
+        let before = self.changes();
+        self.snapshot();
+        let mut all = self.changes();
+        for change in before {
+            let place = all.iter().position(|c| *c == change).expect("changes stay");
+            all.remove(place);
+        }
+        all
+    }
+
     /// Takes a snapshot and gives its id.
     #[track_caller]
     pub fn snapshot(&mut self) -> i64 {

@@ -15,7 +15,7 @@ mod programs;
 mod random;
 mod server;
 
-pub use asking::{Gap, Interval, Statement, WINDOW, named_history};
+pub use asking::{Change, Gap, Interval, Statement, WINDOW, named_history};
 pub use db::{Db, code_of, message_of};
 pub use programs::{Output, Programs};
 pub use random::Random;

@@ -479,6 +479,35 @@ fn a_locked_table_of_ours_delays_only_us() {
 }
 
 #[test]
+fn failing_housekeeping_is_said_until_it_works_and_tried_less_and_less_often() {
+    let server = Server::builder().start();
+    let mut holder = server.new_db("app");
+    // Housekeeping wants to be alone at it; who reads its notes is not in the way.
+    holder.run("BEGIN; LOCK TABLE perfmon.chore IN ROW EXCLUSIVE MODE");
+    let mark = server.log_mark();
+    let mut db = server.db("app");
+    let tries = |words: &str| server.log_since(mark).matches(words).count();
+    wait_until("it fails for the second time", secs(60), || {
+        db.run("SELECT count(*) FROM pg_am");
+        db.status().contains("failed 2 times in a row: another session is keeping house")
+    });
+    // Many good snapshots later that still stands there, and was not tried with each of them.
+    for _ in 0..3 {
+        db.snapshot();
+        let status = db.status();
+        assert!(status.contains("failed 2 times in a row: another session"), "{status}");
+        assert!(status.contains("(collector,works,") || status.contains("\"at work\""), "{status}");
+    }
+    assert_eq!(tries("another session is keeping house"), 1, "{}", server.log_since(mark));
+    holder.run("ROLLBACK");
+    wait_until("it works again", secs(60), || {
+        db.run("SELECT count(*) FROM pg_am");
+        !db.status().contains("housekeeping")
+    });
+    assert_eq!(tries("works in this database again"), 1, "{}", server.log_since(mark));
+}
+
+#[test]
 fn snapshot_refuses_to_wait_when_not_preloaded() {
     let server = Server::unloaded().start();
     let (mut db, _) = watched(&server, "app");

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use perfmon_e2e::{
-    Server, Stop, WINDOW, message_of, named_history, never, secs, wait_for, wait_until,
+    Server, Stop, WINDOW, code_of, message_of, named_history, never, secs, wait_for, wait_until,
 };
 
 #[test]
@@ -61,6 +61,21 @@ fn without_pg_stat_statements() {
     let mark = server.log_mark();
     never("complaints about it in the log", secs(6), || server.log_since(mark).contains("ERROR"));
 
+    // The time without statements is one gap, and nobody calls it exact.
+    let (intervals, gaps) = (db.intervals(), db.gaps());
+    assert!(intervals.len() > 2 && intervals.iter().all(|i| i.quality == "lower bound"));
+    let first = intervals.first().unwrap().since;
+    let last = intervals.last().unwrap().until;
+    assert!(
+        matches!(&gaps[..], [gap] if gap.subject == "statement" && gap.kind == "disabled"
+            && gap.since == first && gap.until == last),
+        "{gaps:?}"
+    );
+    let report: String = db.val("SELECT perfmon.report()");
+    let report = report.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(report.contains("add pg_stat_statements to shared_preload_libraries"), "{report}");
+    assert!(report.contains("Quality: lower bound"), "{report}");
+
     // Loaded, but not created in this database: the line that fixes it, then it works without any restart.
     server.append_conf(&["shared_preload_libraries = 'pg_stat_statements,pg_perfmon'"]);
     server.restart();
@@ -76,6 +91,15 @@ fn without_pg_stat_statements() {
         db.stored_calls(id) > 0
     });
     assert!(!db.status().contains("CREATE EXTENSION pg_stat_statements"));
+    // The gap ends where statements begin: whoever looks at a later time is not bothered with it.
+    let end = db.gaps().iter().filter(|g| g.subject == "statement").map(|g| g.until).max().unwrap();
+    db.wait_for_next_interval(secs(20));
+    assert!(db.intervals().last().unwrap().until > end);
+    let report: String = db.val(&format!(
+        "SELECT perfmon.report(to_timestamp({end} / 1e6) + interval '1 ms', clock_timestamp())"
+    ));
+    assert!(!report.contains("not recorded"), "{report}");
+    assert!(report.contains("SELECT a FROM t"), "{report}");
 }
 
 #[test]
@@ -213,6 +237,9 @@ fn standby_reads_and_starts_to_collect_when_promoted() {
         "{}",
         message_of(&e)
     );
+    let e = db.fails("SELECT perfmon.mark_change('release')");
+    assert_eq!(code_of(&e), "25006", "{}", message_of(&e));
+    assert!(message_of(&e).contains("on the primary"), "{}", message_of(&e));
     let mark = standby.log_mark();
     never("a collector on a standby", secs(7), || !standby.collectors().is_empty());
     assert!(!standby.log_since(mark).contains("ERROR"));

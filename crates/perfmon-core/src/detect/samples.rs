@@ -66,7 +66,7 @@ pub(crate) fn healthy() -> Facts {
 }
 
 fn server(started_us: i64) -> Server {
-    let mut server = Server {
+    Server {
         version: "15.20".to_owned(),
         major: 15,
         started_us,
@@ -94,8 +94,12 @@ fn server(started_us: i64) -> Server {
         }),
         holders: Some(Vec::new()),
         slots: Some(Vec::new()),
+        settings: settings(),
         ..Server::default()
-    };
+    }
+}
+
+fn settings() -> Vec<Setting> {
     #[rustfmt::skip]
     let numbers: &[(&str, f64, &str)] = &[
         ("shared_buffers", 524_288.0, "8kB"), ("effective_cache_size", 1_572_864.0, "8kB"),
@@ -124,25 +128,21 @@ fn server(started_us: i64) -> Server {
         ("shared_preload_libraries", "pg_stat_statements, pg_perfmon"),
     ];
     let restart = ["shared_buffers", "wal_buffers", "max_connections", "autovacuum_max_workers"];
-    for (name, number, unit) in numbers {
-        server.settings.push(Setting {
-            name: (*name).to_owned(),
-            number: Some(*number),
-            shown: number.to_string(),
-            unit: (!unit.is_empty()).then(|| (*unit).to_owned()),
-            needs_restart: restart.contains(name) || name.starts_with("pg_stat"),
-            ..Setting::default()
-        });
-    }
-    for (name, word) in words {
-        server.settings.push(Setting {
-            name: (*name).to_owned(),
-            shown: (*word).to_owned(),
-            needs_restart: *name == "shared_preload_libraries",
-            ..Setting::default()
-        });
-    }
-    server
+    let numeric = numbers.iter().map(|(name, number, unit)| Setting {
+        name: (*name).to_owned(),
+        number: Some(*number),
+        shown: number.to_string(),
+        unit: (!unit.is_empty()).then(|| (*unit).to_owned()),
+        needs_restart: restart.contains(name) || name.starts_with("pg_stat"),
+        ..Setting::default()
+    });
+    let verbal = words.iter().map(|(name, word)| Setting {
+        name: (*name).to_owned(),
+        shown: (*word).to_owned(),
+        needs_restart: *name == "shared_preload_libraries",
+        ..Setting::default()
+    });
+    numeric.chain(verbal).collect()
 }
 
 /// A statement at top level, all from cache.
@@ -296,4 +296,78 @@ fn a_healthy_server_is_left_in_peace() {
     let judgement = judge_with(&detectors, &facts, &Thresholds::default());
     assert_eq!(titles(&judgement.findings), Vec::<String>::new());
     assert_eq!(judgement.unjudged, ["cold_cache"], "no restart, and everything else is known");
+}
+
+proptest::proptest! {
+    /// Whatever the numbers are: no detector fails, and what is found can be shown.
+    #[test]
+    fn no_number_breaks_a_detector(
+        picks in proptest::collection::vec((0_usize..64, 0_usize..9), 1..24),
+    ) {
+        let mut facts = healthy();
+        for (field, value) in picks {
+            disturb(&mut facts, field, value);
+        }
+        for detector in [&super::vacuum::DETECTOR, &super::server::DETECTOR, &super::settings::DETECTOR] {
+            for finding in found(detector, &facts) {
+                check(detector, &finding);
+            }
+        }
+    }
+}
+
+/// Replaces one number by an extreme one.
+fn disturb(facts: &mut Facts, field: usize, value: usize) {
+    let whole = [0, 1, 1_000, 10_000_000, 1 << 31, 1 << 40, 1 << 50, 1 << 58, 3][value];
+    let count = Some(whole as u64);
+    let number = [0.0, 1.0, 1e3, 1e7, 1e9, 1e15, 0.01, 0.5, 3.0][value];
+    let settings = facts.server.settings.len();
+    let database = &mut facts.database;
+    let table = &mut facts.tables.as_mut().expect("there are tables")[0];
+    let server = &mut facts.server;
+    match field {
+        0 => database.commits = count,
+        1 => database.rollbacks = count,
+        2 => database.blks_hit = count,
+        3 => database.blks_read = count,
+        4 => database.deadlocks = count,
+        5 => database.active_ms = Some(number),
+        6 => database.exec_ms = Some(number),
+        7 => database.read_ms = Some(number),
+        8 => database.idle_in_transaction_ms = Some(number),
+        9 => database.bytes = Some(whole),
+        10 => database.after_restart = Some((whole as u64, 7)),
+        11 => database.checksum_failures = count,
+        12 => server.wal_bytes = count,
+        13 => server.wal_fpi = count,
+        14 => server.wal_buffers_full = count,
+        15 => server.statement_deallocs = count,
+        16 => server.statement_capacity = count,
+        17 => server.memory_bytes = Some(whole),
+        18 => server.block_bytes = whole,
+        19 => {
+            server.checkpoints = Some(Checkpoints { requested: whole as u64, ..Default::default() })
+        }
+        20 => table.dead_rows = count,
+        21 => table.rows = Some(number),
+        22 => table.live_rows = count,
+        23 => table.mod_since_analyze = count,
+        24 => table.table_bytes = Some(whole),
+        25 => table.first_half = None,
+        26 => facts.window.covered_us = whole,
+        27 => {
+            server.horizon =
+                Some(Horizon { xid_age: whole, xids_per_s: Some(number), ..Default::default() })
+        }
+        28 => facts.sequences.as_mut().expect("there is one")[0].last_value = Some(-whole),
+        29 => facts.sequences.as_mut().expect("there is one")[0].per_day = Some(number),
+        30 => facts.sequences.as_mut().expect("there is one")[0].column_max = Some(whole),
+        31 => facts.sequences.as_mut().expect("there is one")[0].increment = -whole,
+        32 => {
+            facts.statements.as_mut().expect("there are some")[0].temp_blks_written = whole as u64
+        }
+        33 => facts.statements.as_mut().expect("there are some")[0].jit_ms = Some(number),
+        34 => facts.statements.as_mut().expect("there are some")[0].calls = whole as u64,
+        other => server.settings[other % settings].number = Some(number),
+    }
 }

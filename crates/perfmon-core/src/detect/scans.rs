@@ -21,15 +21,15 @@ pub static DETECTOR: Detector =
 
 const ROWS: Threshold = Threshold::new(
     "seq_scan_min_table_rows",
-    5_000.0,
+    1_000.0,
     "Rows below which a table is small: reading it whole is quick.",
-    "pg_perfmon: about a millisecond of reading",
+    "pg_perfmon: a tenth of a millisecond of reading",
 );
 const BYTES: Threshold = Threshold::new(
     "seq_scan_min_table_bytes",
-    1_048_576.0,
+    131_072.0,
     "Size below which a table is small.",
-    "pg_perfmon: about a millisecond of reading",
+    "pg_perfmon: sixteen pages are read in a moment",
 );
 const SCANS: Threshold = Threshold::new(
     "seq_scan_min_scans",
@@ -347,7 +347,8 @@ fn finding(scan: &Scan<'_>, facts: &Facts, t: &Thresholds) -> Finding {
         words::number(scan.activity.seq_scan as f64),
         words::number(kept as f64)
     );
-    let statements = if ids.len() == 1 { "Statement" } else { "Statements" };
+    let (statements, verb) =
+        if ids.len() == 1 { ("Statement", "looks") } else { ("Statements", "look") };
     let (remedy, ddl) = remedy(scan);
     let mut finding = Finding::new(
         SCAN,
@@ -358,7 +359,7 @@ fn finding(scan: &Scan<'_>, facts: &Facts, t: &Thresholds) -> Finding {
         "PostgreSQL manual, 11.1 and 14.1",
     );
     finding.cause = Some(format!(
-        "{statements} {} look rows up by {by}, for which no index serves.",
+        "{statements} {} {verb} rows up by {by}, for which no index serves.",
         ids.join(", ")
     ));
     finding.statement = ddl;

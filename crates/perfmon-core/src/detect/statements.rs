@@ -133,6 +133,8 @@ pub enum Cause {
     Spill,
     /// Reads many blocks for few rows.
     Scan,
+    /// Goes through a whole table, or a good part of it, to add it up.
+    Aggregate,
     /// Returns very many rows.
     Rows,
     /// Blocks come from disk.
@@ -177,7 +179,7 @@ pub fn cause(s: &Statement) -> Cause {
         return Cause::Spill;
     }
     if blocks >= MANY_BLOCKS && blocks / rows.max(1.0) >= BLOCKS_PER_ROW {
-        return Cause::Scan;
+        return if adds_up(s) { Cause::Aggregate } else { Cause::Scan };
     }
     if rows >= MANY_ROWS && !writes {
         return Cause::Rows;
@@ -193,6 +195,14 @@ pub fn cause(s: &Statement) -> Cause {
         return Cause::Lock;
     }
     Cause::Compute
+}
+
+/// Whether it aggregates rows that no equality narrows down, so that they must all be read.
+fn adds_up(s: &Statement) -> bool {
+    s.shape.as_ref().is_some_and(|shape| {
+        let narrow = |p: &crate::facts::Predicate| p.test.is_equality() && !p.join;
+        shape.aggregates && !shape.tables.iter().flat_map(|t| &t.predicates).any(narrow)
+    })
 }
 
 /// A slow statement.
@@ -291,7 +301,12 @@ fn saved_share(s: &Statement, cause: Cause) -> Option<f64> {
         Cause::Planning => part(s.plan_ms),
         Cause::Read => part(s.read_ms),
         // Found by the detector of scans, which knows the table.
-        Cause::Scan | Cause::Rows | Cause::Write | Cause::Lock | Cause::Compute => None,
+        Cause::Scan
+        | Cause::Aggregate
+        | Cause::Rows
+        | Cause::Write
+        | Cause::Lock
+        | Cause::Compute => None,
     }
 }
 
@@ -470,10 +485,20 @@ fn told(slow: &Slow<'_>) -> (String, String, Option<String>, Effort, &'static st
             "Each sort and hash of each session may use that much memory.",
         ),
         Cause::Scan => (
-            format!("It goes through {} blocks for {} rows per execution: most of what it reads is thrown away.", words::number(blocks), words::number(rows)),
+            format!("It goes through {} blocks for {} rows per execution: most of what it reads is thrown away.", words::number(blocks.round()), words::number(rows)),
             "Look for an index on what it filters and joins by: see the findings of kind seq_scan, and EXPLAIN (ANALYZE, BUFFERS).".to_owned(),
             None,
             Effort::Low,
+            "",
+        ),
+        Cause::Aggregate => (
+            format!(
+                "It goes through {} blocks per execution to aggregate them: analysis, which no index makes much quicker.",
+                words::number(blocks.round())
+            ),
+            "If its answer may be some minutes old, keep it in a materialized view or a summary table; else run it where it is in nobody's way.".to_owned(),
+            None,
+            Effort::Medium,
             "",
         ),
         Cause::Rows => (
@@ -498,7 +523,7 @@ fn told(slow: &Slow<'_>) -> (String, String, Option<String>, Effort, &'static st
             "",
         ),
         Cause::Lock => (
-            format!("It touches {} blocks and {} rows per execution, far too few for {}: it waits, most likely for rows that other transactions hold.", words::number(blocks), words::number(rows), words::milliseconds(slow.mean_ms)),
+            format!("It touches {} blocks and {} rows per execution, far too few for {}: it waits, most likely for rows that other transactions hold.", words::number(blocks.round()), words::number(rows), words::milliseconds(slow.mean_ms)),
             "Keep transactions that touch these rows short, touch the contended row last, or spread a counter over several rows.".to_owned(),
             None,
             Effort::High,

@@ -133,6 +133,8 @@ fn causes() {
         "quick all the same"
     );
     assert_eq!(of(&|s| s.blks_hit = 500_000), Cause::Scan);
+    let sums = || Some(Shape { aggregates: true, ..Shape::default() });
+    assert_eq!(of(&|s| (s.blks_hit, s.shape) = (500_000, sums())), Cause::Aggregate);
     assert_eq!(of(&|s| (s.blks_hit, s.rows) = (500_000, 5_000_000)), Cause::Rows);
     assert_eq!(
         of(&|s| (s.blks_read, s.read_ms, s.rows) = (5_000, Some(15_000.0), 2_000)),

@@ -114,6 +114,11 @@ pub(super) fn list(items: &[String], most: usize) -> String {
     }
 }
 
+/// A name within a sentence: on one line, whatever is in it.
+pub(super) fn name(quoted: &str) -> String {
+    quoted.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// A literal.
 pub(super) fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");

@@ -50,6 +50,7 @@ pub fn markdown(report: &Report, show: Show<'_>) -> String {
     if judged {
         advice::priorities(&mut out, &verdict);
     }
+    judgement::unjudged(&mut out, report);
     out
 }
 

@@ -114,7 +114,7 @@ pub(super) fn wrapped(out: &mut String, prefix: &str, text: &str) {
     };
     let mut line = prefix.to_owned();
     let mut empty = true;
-    for word in text.split(' ') {
+    for word in words(text) {
         if !empty && width(&line) + 1 + width(word) > WIDTH {
             end_line(out, &mut line, indent);
             empty = true;
@@ -143,6 +143,27 @@ pub(super) fn wrapped(out: &mut String, prefix: &str, text: &str) {
     }
     out.push_str(line.trim_end());
     out.push('\n');
+}
+
+/// Units that stay with their number.
+const UNITS: [&str; 11] = ["%", "ms", "s", "min", "h", "d", "B", "kB", "MB", "GB", "TB"];
+
+/// What a line may be broken between: words, numbers with their units.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        let mut end = all.find(' ').unwrap_or(all.len());
+        if all[..end].ends_with(|c: char| c.is_ascii_digit()) {
+            let next = all[end..].trim_start_matches(' ').split(' ').next().unwrap_or_default();
+            let unit = next.trim_end_matches(|c: char| ".,;:)*".contains(c));
+            if all[end..].starts_with(' ') && UNITS.contains(&unit) {
+                end += all[end..].find(next).unwrap_or(0) + next.len();
+            }
+        }
+        rest = all.get(end + 1..);
+        Some(&all[..end])
+    })
 }
 
 fn end_line(out: &mut String, line: &mut String, indent: usize) {
@@ -176,6 +197,8 @@ pub(super) fn sql_block(out: &mut String, sql: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -215,6 +238,14 @@ mod tests {
     }
 
     #[test]
+    fn a_number_keeps_its_unit() {
+        let all: Vec<&str> = words("up to 3.0 %), in 2 min of 3 things, 5 ms").collect();
+        assert_eq!(all, ["up", "to", "3.0 %),", "in", "2 min", "of", "3", "things,", "5 ms"]);
+        assert_eq!(words("a  b").collect::<Vec<_>>(), ["a", "", "b"]);
+        assert_eq!(words("").collect::<Vec<_>>(), [""]);
+    }
+
+    #[test]
     fn a_word_longer_than_a_line_is_broken() {
         let mut out = String::new();
         wrapped(&mut out, "- name: ", &"\\|".repeat(200));
@@ -227,5 +258,48 @@ mod tests {
         let mut out = String::new();
         sql_block(&mut out, "DROP INDEX \"a\n```\nb\";");
         assert_eq!(out, "````sql\nDROP INDEX \"a\n```\nb\";\n````\n\n");
+    }
+
+    /// Text with all that could break a line, often.
+    fn any_text() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            4 => "[ -~]{0,12}",
+            2 => "[|`\\\\*_#>\\[<~&\"\n\r\t -]{0,12}",
+            1 => "\\PC{0,12}",
+            1 => ".{0,12}",
+        ];
+        proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_text_lines_are_narrow_and_single(text in any_text()) {
+            for safe in [plain(&text), bare(&text), code(&text)] {
+                prop_assert!(!safe.contains(|c: char| c.is_control() || is_hidden(c)), "{safe:?}");
+            }
+            let mut out = String::new();
+            wrapped(&mut out, "- name: ", &plain(&text));
+            for (at, line) in out.lines().enumerate() {
+                prop_assert!(width(line) <= WIDTH, "{line:?}");
+                prop_assert!(line.starts_with(if at == 0 { "- name:" } else { "" }), "{line:?}");
+                let begins = line.trim_start();
+                prop_assert!(at == 0 || begins.is_empty() || !begins.starts_with("- "), "{line:?}");
+            }
+        }
+
+        #[test]
+        fn whatever_the_text_a_cell_is_one_cell(text in any_text(), columns in 4..60_usize) {
+            for safe in [plain(&text), code(&text)] {
+                let cell = cut(&safe, columns);
+                prop_assert!(width(&cell) <= columns, "{cell:?}");
+                // A bar ends a cell unless an odd number of backslashes stands before it.
+                let mut backslashes = 0;
+                for c in cell.chars() {
+                    prop_assert!(c != '|' || backslashes % 2 == 1, "{cell:?}");
+                    backslashes = if c == '\\' { backslashes + 1 } else { 0 };
+                }
+                prop_assert!(backslashes % 2 == 0, "{cell:?} escapes what follows");
+            }
+        }
     }
 }

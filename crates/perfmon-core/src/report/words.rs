@@ -66,7 +66,9 @@ pub(super) fn bytes(value: f64) -> String {
         (1_073_741_824.0, "GB"),
         (1_099_511_627_776.0, "TB"),
     ];
-    scaled(value, &STEPS)
+    // Nobody has parts of a byte.
+    let whole = value.abs() < 1024.0 && value.fract() == 0.0;
+    if whole { format!("{value:.0} B") } else { scaled(value, &STEPS) }
 }
 
 /// An amount per second.
@@ -130,6 +132,7 @@ mod tests {
         assert_eq!(milliseconds(Some(0.3141)), "0.31 ms");
         assert_eq!(milliseconds(Some(90_000.0)), "1.50 min");
         assert_eq!(size(Some(1_536)), "1.50 kB");
+        assert_eq!(size(Some(59)), "59 B");
         assert_eq!(count(Some(9_999)), "9999");
         assert_eq!(count(Some(12_345)), "12.3 k");
         assert_eq!(count(Some(i64::MIN)), "-9223372037 G");

@@ -162,3 +162,15 @@ fn findings_on_the_same_statement_point_to_each_other() {
     assert!(said.contains("- See also: 3, on the same statement\n"), "{said}");
     assert!(said.contains("- See also: 1, on the same statement\n"), "{said}");
 }
+
+#[test]
+fn what_was_not_judged_is_named_but_does_not_drown_the_verdict() {
+    let mut report = shop::sick_shop();
+    assert!(text(&report).contains("Not judged, because what it needs is not known: wal_volume,"));
+    report.unjudged = (0..30).map(|n| format!("kind_{n}")).collect();
+    let said = text(&report);
+    let (verdict, rest) = said.split_once("## Top bottlenecks").unwrap();
+    assert!(verdict.contains("30 kinds of findings could not be judged"), "{said}");
+    assert!(!verdict.contains("kind_0"), "{said}");
+    assert!(rest.contains("kind_0, kind_1,") && rest.contains("kind_29."), "{said}");
+}

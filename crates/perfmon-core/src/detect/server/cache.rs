@@ -167,25 +167,10 @@ fn report(
         count(reads.read)
     );
     let top = readers(facts);
-    let ids: Vec<String> = top.iter().map(|s| s.statement_id.to_string()).collect();
-    let less = match ids.as_slice() {
-        [] => "make the statements that read most read less (an index, fewer columns or rows)"
-            .to_owned(),
-        ids => format!("make statements {} read less (an index, fewer rows)", list(ids, 3)),
-    };
     let value = better_size(facts);
-    let remedy = match value {
-        Some(value) => format!(
-            "Raise shared_buffers to {}, which takes a restart, and {less}.",
-            setting_size(value)
-        ),
-        None => {
-            format!("{}{}, or give the server more memory.", less[..1].to_uppercase(), &less[1..])
-        }
-    };
     let object = format!("database {}", facts.database.name);
-    let mut finding =
-        Finding::new(HIT_RATIO, severity, object, title, remedy, "pg_perfmon manual, thresholds");
+    let remedy = remedy(&top, value);
+    let mut finding = Finding::new(HIT_RATIO, severity, object, title, remedy, "requirements");
     finding.statement = value
         .map(|value| set(&facts.server, "shared_buffers", &format!("'{}'", setting_size(value))));
     finding.cause = Some(cause(facts));
@@ -214,6 +199,23 @@ fn report(
         finding.risk = "A restart ends all connections, and the cache starts empty.".to_owned();
     }
     finding
+}
+
+fn remedy(readers: &[&Statement], value: Option<f64>) -> String {
+    let ids: Vec<String> = readers.iter().map(|s| s.statement_id.to_string()).collect();
+    let who = match ids.as_slice() {
+        [] => "the statements that read most".to_owned(),
+        [one] => format!("statement {one}"),
+        many => format!("statements {}", list(many, 3)),
+    };
+    let less = format!("ake {who} read less (an index, fewer rows)");
+    match value {
+        Some(value) => format!(
+            "Raise shared_buffers to {}, which takes a restart, and m{less}.",
+            setting_size(value)
+        ),
+        None => format!("M{less}, or give the server more memory."),
+    }
 }
 
 fn cause(facts: &Facts) -> String {

@@ -32,8 +32,9 @@ fn failed(facts: &Facts, failures: u64) -> Finding {
             "{} of a page's checksum: data on disk is damaged",
             counted(failures as f64, "failure")
         ),
-        "Take a backup of what can still be read, find the pages named in the server's log, restore them \
-         from a backup or a standby, and have the storage checked. Do not go on as if nothing were.",
+        "Take a backup of what can still be read, find the pages named in the server's log, \
+         restore them from a backup or a standby, and have the storage checked. Do not go on as \
+         if nothing were.",
         MANUAL,
     );
     finding.cause = Some(
@@ -53,8 +54,8 @@ fn off() -> Finding {
         Severity::Info,
         "server",
         "Data checksums are off: damage by storage would go unnoticed",
-        "Stop the server cleanly and run pg_checksums --enable on its data directory; on a pair, the \
-         standby first.",
+        "Stop the server cleanly and run pg_checksums --enable on its data directory; on a pair, \
+         the standby first.",
         MANUAL,
     );
     finding.cause = Some("The cluster was made without checksums.".to_owned());

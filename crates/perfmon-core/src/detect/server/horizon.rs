@@ -125,13 +125,13 @@ fn held(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
     let remedy = match holder.kind {
         HolderKind::Slot => "Have its consumer catch up, or drop the slot if it is gone for good.",
         HolderKind::Standby => {
-            "Run long queries of the standby elsewhere, or set hot_standby_feedback off there; its queries \
-             may then be cancelled."
+            "Run long queries of the standby elsewhere, or set hot_standby_feedback off there; \
+             its queries may then be cancelled."
         }
         HolderKind::Prepared => "Have the transaction manager commit it or roll it back.",
         HolderKind::Active | HolderKind::Idle => {
-            "Let it end, or end it (pg_terminate_backend); split work that takes so long, or run it on a \
-             standby."
+            "Let it end, or end it (pg_terminate_backend); split work that takes so long, or run \
+             it on a standby."
         }
     };
     let mut finding = Finding::new(
@@ -170,13 +170,13 @@ fn prepared(facts: &Facts, thresholds: &Thresholds, seconds: Option<f64>) -> Opt
         Severity::Warning,
         "server",
         format!("The prepared transaction{named} has waited for its end for {}", span(age)),
-        "Ask the transaction manager, then commit it (COMMIT PREPARED) or take it back, in the database \
-         where it was prepared.",
+        "Ask the transaction manager, then commit it (COMMIT PREPARED) or take it back, in the \
+         database where it was prepared.",
         "PostgreSQL manual, PREPARE TRANSACTION",
     );
     finding.cause = Some(
-        "It was prepared and forgotten: it keeps its locks, keeps rows from being removed, and survives \
-         restarts."
+        "It was prepared and forgotten: it keeps its locks, keeps rows from being removed, and \
+         survives restarts."
             .to_owned(),
     );
     finding.evidence.push(Evidence::new("transaction_age_s", age, "s").over(over));
@@ -203,8 +203,8 @@ fn retains(facts: &Facts, thresholds: &Thresholds, slot: &Slot) -> Option<Findin
             size(kept),
             slot.name
         ),
-        "Bring its consumer back, or drop the slot if the consumer is gone for good; limit what a slot may \
-         keep (max_slot_wal_keep_size).",
+        "Bring its consumer back, or drop the slot if the consumer is gone for good; limit what a \
+         slot may keep (max_slot_wal_keep_size).",
         "PostgreSQL manual, Replication Slots",
     );
     finding.cause = Some(

@@ -73,11 +73,11 @@ fn report(
     let available = facts.server.available_extensions.iter().any(|name| name == "pg_prewarm")
         || facts.server.extensions.iter().any(|(name, _)| name == "pg_prewarm");
     let remedy = if available {
-        "Preload pg_prewarm: it notes what is in cache and loads it again after a restart. It works from \
-         the restart after next on."
+        "Preload pg_prewarm: it notes what is in cache and loads it again after a restart. It \
+         works from the restart after next on."
     } else {
-        "Install pg_prewarm (part of PostgreSQL's contrib modules) and preload it: it notes what is in \
-         cache and loads it again after a restart."
+        "Install pg_prewarm (part of PostgreSQL's contrib modules) and preload it: it notes what \
+         is in cache and loads it again after a restart."
     };
     let mut finding = Finding::new(
         COLD_CACHE,

@@ -174,9 +174,9 @@ fn advise(facts: &Facts, spill: &Spill<'_>, finding: &mut Finding) {
     let statement = spill.statement;
     let saved = statement.temp_ms.zip(facts.window.hours()).map(|(ms, hours)| ms / hours);
     if !spill.fits() {
-        finding.remedy = "Have it sort or hash less: fewer rows or columns before the sort, an index \
-                          that gives the order, or a summary kept in a table. Memory for it would be \
-                          missing elsewhere."
+        finding.remedy = "Have it sort or hash less: fewer rows or columns before the sort, an \
+            index that gives the order, or a summary kept in a table. Memory for it would be \
+            missing elsewhere."
             .to_owned();
         finding.effort = Effort::High;
         return;
@@ -184,8 +184,8 @@ fn advise(facts: &Facts, spill: &Spill<'_>, finding: &mut Finding) {
     let value = setting_size(spill.need);
     finding.remedy = match &statement.user_name {
         Some(user) => format!(
-            "Give role {user} a work_mem of {value} in this database, or set it by SET LOCAL work_mem \
-             just before the statement; new sessions have it."
+            "Give role {user} a work_mem of {value} in this database, or set it by SET LOCAL \
+             work_mem just before the statement; new sessions have it."
         ),
         None => format!("SET LOCAL work_mem = '{value}' before the statement, in its transaction."),
     };
@@ -208,8 +208,8 @@ fn advise(facts: &Facts, spill: &Spill<'_>, finding: &mut Finding) {
         None => "No temporary files.".to_owned(),
     });
     finding.risk = format!(
-        "Every sort and hash of every statement of that role may take {value}; the estimate is that of \
-         an average execution, {} observed.",
+        "Every sort and hash of every statement of that role may take {value}; the estimate is \
+         that of an average execution, {} observed.",
         count(statement.calls as f64)
     );
 }
@@ -221,8 +221,8 @@ fn by_somebody(facts: &Facts, per_hour: f64, over: f64) -> Finding {
         Severity::Warning,
         format!("database {}", facts.database.name),
         format!("Statements write {} per hour to temporary files", size(per_hour)),
-        "Have the server log who writes temporary files over 10 MB, then give those statements more \
-         work_mem, or less to sort.",
+        "Have the server log who writes temporary files over 10 MB, then give those statements \
+         more work_mem, or less to sort.",
         MANUAL,
     );
     finding.cause = Some(

@@ -109,8 +109,9 @@ fn dead(facts: &Facts, thresholds: &Thresholds, deadlocks: f64, all: f64) -> Opt
         Severity::Warning,
         format!("database {}", facts.database.name),
         title,
-        "Have transactions lock rows and tables in the same order, keep them short, and repeat those that \
-         end with SQLSTATE 40P01. The server's log names the statements of each deadlock.",
+        "Have transactions lock rows and tables in the same order, keep them short, and repeat \
+         those that end with SQLSTATE 40P01. The server's log names the statements of each \
+         deadlock.",
         "requirements; PostgreSQL manual, Deadlocks",
     );
     finding.cause = Some("Transactions take the same locks in different order.".to_owned());
@@ -140,8 +141,8 @@ fn taken_back(facts: &Facts, thresholds: &Thresholds, rollbacks: f64, all: f64) 
             count(rollbacks),
             count(all)
         ),
-        "Look for errors in the server's log. If there are few, a driver or pool ends transactions that only \
-         read by ROLLBACK, which does no harm.",
+        "Look for errors in the server's log. If there are few, a driver or pool ends \
+         transactions that only read by ROLLBACK, which does no harm.",
         "postgres_exporter's rules",
     );
     finding.cause =
@@ -163,7 +164,7 @@ fn limit(facts: &Facts, finding: &mut Finding) {
         finding.statement = Some(set(&facts.server, name, "'10min'"));
         finding.risk =
             "Sessions that idle longer in a transaction are ended, and what they did not commit \
-                        is lost; see that no program relies on it."
+             is lost; see that no program relies on it."
                 .to_owned();
     }
     finding.effort = Effort::Medium;
@@ -192,12 +193,13 @@ fn many_idle(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
         Severity::Warning,
         format!("database {}", database.name),
         title,
-        "Have programs finish their transactions before they wait for anything else, and set a limit: a \
-         reload of the configuration is enough.",
+        "Have programs finish their transactions before they wait for anything else, and set a \
+         limit: a reload of the configuration is enough.",
         "PostgreSQL manual, idle_in_transaction_session_timeout",
     );
     finding.cause = Some(
-        "Programs open a transaction and do other work, or wait for a user or a service, before they end it."
+        "Programs open a transaction and do other work, or wait for a user or a service, before \
+         they end it."
             .to_owned(),
     );
     finding.evidence.push(
@@ -229,8 +231,8 @@ fn one_idles(facts: &Facts, thresholds: &Thresholds, holder: &Holder) -> Finding
         "server",
         title,
         format!(
-            "Find out what process {} waits for and end its transaction (pg_terminate_backend), then have \
-             the program end its transactions in time.",
+            "Find out what process {} waits for and end its transaction (pg_terminate_backend), \
+             then have the program end its transactions in time.",
             holder.name
         ),
         "PostgreSQL manual, idle_in_transaction_session_timeout",

@@ -134,21 +134,22 @@ fn too_frequent(facts: &Facts, pace: &Pace, over: f64) -> Finding {
         "server",
         title,
         format!(
-            "Raise max_wal_size to {value}, so that checkpoints come by checkpoint_timeout. A reload \
-             of the configuration is enough."
+            "Raise max_wal_size to {value}, so that checkpoints come by checkpoint_timeout. A \
+             reload of the configuration is enough."
         ),
         MANUAL,
     );
     finding.cause = Some(
-        "max_wal_size is too small for the WAL written between two checkpoints; after each, the first \
-         change of every page is written whole."
+        "max_wal_size is too small for the WAL written between two checkpoints; after each, the \
+         first change of every page is written whole."
             .to_owned(),
     );
     pace_evidence(facts, pace, over, &mut finding);
     finding.statement = Some(set(&facts.server, "max_wal_size", &format!("'{value}'")));
     finding.gain = Some("Fewer writes of the same pages, and less WAL.".to_owned());
     finding.risk = format!(
-        "pg_wal may grow to {value}, and recovery after a crash takes longer; see that the disk has room."
+        "pg_wal may grow to {value}, and recovery after a crash takes longer; see that the disk \
+         has room."
     );
     finding
 }
@@ -202,8 +203,8 @@ fn volume(facts: &Facts, thresholds: &Thresholds, bytes: f64, hours: f64) -> Opt
         "Compress full-page images, and let checkpoints come less often (max_wal_size, \
          checkpoint_timeout). A reload of the configuration is enough."
     } else {
-        "See whether the statements that write most have to: fewer indexes on the tables that they \
-         change, changes of whole batches, no updates that change nothing."
+        "See whether the statements that write most have to: fewer indexes on the tables that \
+         they change, changes of whole batches, no updates that change nothing."
     };
     let mut finding = Finding::new(VOLUME, severity, "server", title, remedy, MANUAL);
     finding.evidence.push(

@@ -79,12 +79,13 @@ fn evicted(
     let value = value.min(most);
     let remedy = if fits {
         format!(
-            "Raise pg_stat_statements.max to {value:.0}, which takes a restart, and have applications \
-             send parameters instead of values and lists of varying length."
+            "Raise pg_stat_statements.max to {value:.0}, which takes a restart, and have \
+             applications send parameters instead of values and lists of varying length."
         )
     } else {
-        "Have applications send parameters instead of values, = ANY of an array instead of IN lists of \
-         varying length, and the same names for temporary tables: more entries would not help."
+        "Have applications send parameters instead of values, = ANY of an array instead of IN \
+         lists of varying length, and the same names for temporary tables: more entries would not \
+         help."
             .to_owned()
     };
     let mut finding = Finding::new(EVICTION, severity, "server", title, remedy, MANUAL);
@@ -119,7 +120,8 @@ fn missing(facts: &Facts) -> Option<Finding> {
         let libraries = word("shared_preload_libraries");
         (
             "the library pg_stat_statements is not preloaded",
-            "Preload pg_stat_statements, restart the server, and create the extension in this database.",
+            "Preload pg_stat_statements, restart the server, and create the extension in this \
+             database.",
             libraries.map(|list| {
                 let value = with_library(list, "pg_stat_statements");
                 alter_system("shared_preload_libraries", &value, true)
@@ -136,7 +138,8 @@ fn missing(facts: &Facts) -> Option<Finding> {
     } else if word("compute_query_id") == Some("off") {
         (
             "compute_query_id is off",
-            "Let the server compute identifiers of statements. A reload of the configuration is enough.",
+            "Let the server compute identifiers of statements. A reload of the configuration is \
+             enough.",
             Some(set(server, "compute_query_id", "auto")),
             Effort::Low,
         )

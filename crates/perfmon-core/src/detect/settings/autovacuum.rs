@@ -51,8 +51,8 @@ fn slow(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
             count(limit)
         ),
         format!(
-            "Set autovacuum_vacuum_cost_limit to {better:.0}; all workers share it. A reload of the \
-             configuration is enough."
+            "Set autovacuum_vacuum_cost_limit to {better:.0}; all workers share it. A reload of \
+             the configuration is enough."
         ),
         "PostgreSQL manual, Automatic Vacuuming, Cost-based Vacuum Delay",
     );

@@ -14,7 +14,8 @@ pub(super) const WAL_BUFFERS: &str = "setting_wal_buffers";
 pub(super) const REQUESTED_RATIO: Threshold = Threshold::ratio(
     "max_wal_size_by_volume_ratio",
     0.2,
-    "share of checkpoints that the volume of WAL asked for, from which max_wal_size is nearly outgrown",
+    "share of checkpoints that the volume of WAL asked for, from which max_wal_size is nearly \
+     outgrown",
     "pg_perfmon",
 );
 /// Per second.
@@ -71,7 +72,8 @@ fn outgrown(facts: &Facts, pace: &Pace, over: f64) -> Finding {
     finding.statement = Some(set(&facts.server, "max_wal_size", &format!("'{value}'")));
     finding.gain = Some("Fewer writes of the same pages, and less WAL.".to_owned());
     finding.risk = format!(
-        "pg_wal may grow to {value}, and recovery after a crash takes longer; see that the disk has room."
+        "pg_wal may grow to {value}, and recovery after a crash takes longer; see that the disk \
+         has room."
     );
     finding
 }
@@ -92,7 +94,8 @@ fn buffers(facts: &Facts, thresholds: &Thresholds, per_s: f64) -> Option<Finding
         "PostgreSQL manual, Write Ahead Log",
     );
     finding.cause = Some(
-        "Sessions write WAL themselves when its buffers are full, and wait for each other meanwhile."
+        "Sessions write WAL themselves when its buffers are full, and wait for each other \
+         meanwhile."
             .to_owned(),
     );
     finding.evidence.push(

@@ -46,7 +46,7 @@ const MB: f64 = 1_048_576.0;
 const GB: f64 = 1_073_741_824.0;
 
 pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
-    let memory = facts.server.memory_bytes.map(|bytes| bytes as f64);
+    let memory = facts.server.memory_bytes.filter(|bytes| *bytes > 0).map(|bytes| bytes as f64);
     match (memory, facts.server.bytes("shared_buffers")) {
         (Some(memory), Some(now)) if now > memory * thresholds.of(&MOST_OF_MEMORY) => {
             judgement.add(too_large(facts, thresholds, memory, now));
@@ -188,9 +188,11 @@ fn cache_size(
     );
     finding.cause = Some(
         if now < memory {
-            "The planner takes index scans for dearer than they are, since it thinks that little is cached."
+            "The planner takes index scans for dearer than they are, since it thinks that little \
+             is cached."
         } else {
-            "The planner takes index scans for cheaper than they are, since it thinks that all is cached."
+            "The planner takes index scans for cheaper than they are, since it thinks that all is \
+             cached."
         }
         .to_owned(),
     );
@@ -251,9 +253,7 @@ const DEAD_ROW_BYTES: f64 = 6.0;
 /// dead rows.
 fn maintenance(facts: &Facts) -> Option<Finding> {
     let server = &facts.server;
-    let own = server
-        .bytes("autovacuum_work_mem")
-        .filter(|_| server.number("autovacuum_work_mem") != Some(-1.0));
+    let own = server.bytes("autovacuum_work_mem").filter(|bytes| *bytes > 0.0);
     let name = if own.is_some() { "autovacuum_work_mem" } else { "maintenance_work_mem" };
     let now = own.or_else(|| server.bytes("maintenance_work_mem"))?;
     let memory = server.memory_bytes.map(|bytes| bytes as f64)?;

@@ -16,7 +16,8 @@ pub(super) const JIT: &str = "setting_jit";
 pub(super) const CACHED_RATIO: Threshold = Threshold::ratio(
     "random_page_cost_cached_ratio",
     0.99,
-    "share of blocks found in cache from which a page read at random costs no more than the next one",
+    "share of blocks found in cache from which a page read at random costs no more than the next \
+     one",
     "PostgreSQL manual, Planner Cost Constants",
 );
 /// No disk that turns is as quick.
@@ -138,15 +139,15 @@ fn random_page_cost(facts: &Facts, thresholds: &Thresholds, reads: &Reads) -> Op
         "setting random_page_cost",
         format!("random_page_cost is {}, for disks with moving parts, though {why}", times(now)),
         format!(
-            "Set random_page_cost to {}, so that the planner uses indexes where they are quicker. A \
-             reload of the configuration is enough.",
+            "Set random_page_cost to {}, so that the planner uses indexes where they are quicker. \
+             A reload of the configuration is enough.",
             times(better)
         ),
         "PostgreSQL manual, Planner Cost Constants",
     );
     finding.cause = Some(format!(
-        "The planner takes pages read through an index for {} times as dear as those of a scan; {} with \
-         indexes and many rows {} read whole, {first} among them.",
+        "The planner takes pages read through an index for {} times as dear as those of a scan; \
+         {} with indexes and many rows {} read whole, {first} among them.",
         times(now / next),
         counted(scanned.len() as f64, "table"),
         if scanned.len() == 1 { "is" } else { "are" }
@@ -178,8 +179,8 @@ fn io_concurrency(facts: &Facts, thresholds: &Thresholds, reads: &Reads) -> Opti
             "effective_io_concurrency is {now:.0} on quick storage, and reads take {} of the time",
             percent(share)
         ),
-        "Set effective_io_concurrency to 200, so that bitmap scans ask for pages ahead. A reload of the \
-         configuration is enough.",
+        "Set effective_io_concurrency to 200, so that bitmap scans ask for pages ahead. A reload \
+         of the configuration is enough.",
         "PostgreSQL manual, Asynchronous Behavior",
     );
     finding.cause =
@@ -197,6 +198,11 @@ fn io_concurrency(facts: &Facts, thresholds: &Thresholds, reads: &Reads) -> Opti
     Some(finding)
 }
 
+/// Share of a statement's time that went into compilation.
+fn jit_share(statement: &Statement) -> f64 {
+    statement.jit_ms.unwrap_or(0.0) / statement.exec_ms.max(f64::MIN_POSITIVE)
+}
+
 fn jit(
     facts: &Facts,
     thresholds: &Thresholds,
@@ -207,78 +213,72 @@ fn jit(
         return None;
     }
     let top = || statements.iter().filter(|s| s.toplevel && s.exec_ms > 0.0);
-    let share = |s: &Statement| s.jit_ms.unwrap_or(0.0) / s.exec_ms;
-    let mean = |s: &Statement| s.mean_ms().unwrap_or(0.0);
-    let suffers = |s: &&Statement| {
-        s.calls as f64 >= thresholds.of(&JIT_MIN_CALLS)
-            && share(s) >= thresholds.of(&JIT_RATIO)
-            && mean(s) < thresholds.of(&JIT_MEAN_MS)
-    };
-    let victims: Vec<&Statement> = top().filter(suffers).collect();
+    let is_long = |s: &Statement| s.mean_ms() >= Some(thresholds.of(&JIT_MEAN_MS));
+    let is_much = |s: &Statement| jit_share(s) >= thresholds.of(&JIT_RATIO);
+    let often = |s: &Statement| s.calls as f64 >= thresholds.of(&JIT_MIN_CALLS);
+    let mut victims: Vec<&Statement> =
+        top().filter(|s| often(s) && is_much(s) && !is_long(s)).collect();
+    victims.sort_by(|a, b| b.jit_ms.unwrap_or(0.0).total_cmp(&a.jit_ms.unwrap_or(0.0)));
     let spent: f64 = victims.iter().filter_map(|s| s.jit_ms).sum();
     let all = facts.database.exec_ms.unwrap_or_else(|| top().map(|s| s.exec_ms).sum());
     let of_all = spent / all.max(1.0);
-    let worst = victims
-        .iter()
-        .max_by(|a, b| a.jit_ms.unwrap_or(0.0).total_cmp(&b.jit_ms.unwrap_or(0.0)))?;
-    if of_all < thresholds.of(&JIT_SHARE) {
+    if victims.is_empty() || of_all < thresholds.of(&JIT_SHARE) {
         return None;
     }
     // Long statements for which compilation is a small part may owe their speed to it.
-    let profits = top().any(|s| {
-        s.jit_ms.is_some_and(|ms| ms > 0.0)
-            && mean(s) >= thresholds.of(&JIT_MEAN_MS)
-            && share(s) < thresholds.of(&JIT_RATIO)
-    });
-    let cost = facts.server.number("jit_above_cost").unwrap_or(100_000.0);
-    let (name, value) = if profits && cost > 0.0 {
-        ("jit_above_cost", format!("{:.0}", cost * 10.0))
-    } else {
-        ("jit", "off".to_owned())
+    let profits = top().any(|s| s.jit_ms > Some(0.0) && is_long(s) && !is_much(s));
+    let cost = facts.server.number("jit_above_cost").filter(|cost| profits && *cost > 0.0);
+    let (name, value) = match cost {
+        Some(cost) => ("jit_above_cost", format!("{:.0}", cost * 10.0)),
+        None => ("jit", "off".to_owned()),
     };
-    let title = format!(
-        "Just-in-time compilation takes {} of all execution time for {} too short for it",
-        percent(of_all),
-        counted(victims.len() as f64, "statement")
-    );
-    let remedy = format!(
-        "Set {name} to {value}. A reload of the configuration is enough, and new plans follow it."
-    );
-    let mut finding = Finding::new(
-        JIT,
-        Severity::Info,
-        format!("setting {name}"),
-        title,
-        remedy,
-        "PostgreSQL manual, Just-in-Time Compilation, When to JIT",
-    );
-    finding.cause = Some(format!(
-        "The planner overrates what the statements cost, so that they are compiled: statement {} spends {} \
-         of its {} on it.",
-        worst.statement_id,
-        percent(share(worst)),
-        milliseconds(mean(worst))
-    ));
+    let mut finding = compiled(&victims, of_all.min(1.0), (name, &value));
     finding.evidence.push(
         Evidence::new("jit_share_ratio", of_all, "ratio")
             .over(thresholds.of(&JIT_SHARE))
             .out_of(victims.iter().map(|s| s.calls as i64).sum()),
     );
     finding.evidence.push(Evidence::new("jit_ms_per_hour", spent / hours, "ms"));
-    finding
-        .evidence
-        .push(Evidence::new("jit_ratio", share(worst), "ratio").over(thresholds.of(&JIT_RATIO)));
+    let worst = Evidence::new("jit_ratio", jit_share(victims[0]), "ratio");
+    finding.evidence.push(worst.over(thresholds.of(&JIT_RATIO)));
     finding.impact.saved_ms_per_hour = Some(spent / hours);
-    finding.share_ratio = Some(of_all.min(1.0));
-    finding.helped = victims
-        .iter()
-        .map(|s| Helped {
-            statement_id: s.statement_id,
-            saved_ms_per_hour: s.jit_ms.unwrap_or(0.0) / hours,
-        })
-        .collect();
+    let helped = |s: &&Statement| Helped {
+        statement_id: s.statement_id,
+        saved_ms_per_hour: s.jit_ms.unwrap_or(0.0) / hours,
+    };
+    finding.helped = victims.iter().map(helped).collect();
     finding.statement = Some(set(&facts.server, name, &value));
     finding.gain = Some(format!("{} of execution time per hour.", milliseconds(spent / hours)));
-    finding.risk = "Long reports may take longer without compilation.".to_owned();
     Some(finding)
+}
+
+fn compiled(victims: &[&Statement], of_all: f64, (name, value): (&str, &str)) -> Finding {
+    let title = format!(
+        "Just-in-time compilation takes {} of all execution time for {} too short for it",
+        percent(of_all),
+        counted(victims.len() as f64, "statement")
+    );
+    let mut finding = Finding::new(
+        JIT,
+        Severity::Info,
+        format!("setting {name}"),
+        title,
+        format!(
+            "Set {name} to {value}. A reload of the configuration is enough, and new plans follow \
+             it."
+        ),
+        "PostgreSQL manual, Just-in-Time Compilation, When to JIT",
+    );
+    finding.cause = victims.first().map(|worst| {
+        format!(
+            "The planner overrates what the statements cost, so that they are compiled: statement \
+             {} spends {} of its {} on it.",
+            worst.statement_id,
+            percent(jit_share(worst)),
+            milliseconds(worst.mean_ms().unwrap_or(0.0))
+        )
+    });
+    finding.share_ratio = Some(of_all);
+    finding.risk = "Long reports may take longer without compilation.".to_owned();
+    finding
 }

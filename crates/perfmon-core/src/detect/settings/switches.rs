@@ -38,8 +38,8 @@ static SWITCHES: &[Switch] = &[
         title: "fsync is off: a crash of the machine destroys the database",
         cause: "The server does not wait until the disk has what was committed.",
         gain: "Committed data survives a crash.",
-        risk: "Commits wait for the disk. What was written so far is safe only after a sync of the file \
-               system, or a clean stop and start.",
+        risk: "Commits wait for the disk. What was written so far is safe only after a sync of \
+            the file system, or a clean stop and start.",
     },
     Switch {
         kind: FULL_PAGE_WRITES,
@@ -47,11 +47,11 @@ static SWITCHES: &[Switch] = &[
         right: true,
         severity: Severity::Critical,
         title: "full_page_writes is off: a crash can leave pages half written, beyond repair",
-        cause: "After a checkpoint the first change of a page is logged without the page, so that a torn \
-                page cannot be restored.",
+        cause: "After a checkpoint the first change of a page is logged without the page, so that \
+            a torn page cannot be restored.",
         gain: "Torn pages are repaired by recovery.",
-        risk: "More WAL. It may stay off only on storage that never tears a page, such as ZFS with records \
-               of a page's size.",
+        risk: "More WAL. It may stay off only on storage that never tears a page, such as ZFS \
+            with records of a page's size.",
     },
     Switch {
         kind: ZERO_DAMAGED_PAGES,
@@ -81,14 +81,16 @@ static SWITCHES: &[Switch] = &[
         title: "autovacuum is off: dead rows stay, statistics age, and nothing is frozen in time",
         cause: "Only the vacuum that is forced just before wraparound still runs.",
         gain: "Tables keep their size, plans fit the data.",
-        risk: "The first runs have much to do; they are slowed down by autovacuum_vacuum_cost_delay.",
+        risk: "The first runs have much to do; they are slowed down by \
+            autovacuum_vacuum_cost_delay.",
     },
     Switch {
         kind: TRACK_COUNTS,
         name: "track_counts",
         right: true,
         severity: Severity::Warning,
-        title: "track_counts is off: autovacuum does not know what changed, and nothing can be watched",
+        title: "track_counts is off: autovacuum does not know what changed, and nothing can be \
+            watched",
         cause: "The server counts neither accesses nor changes of tables.",
         gain: "Autovacuum works, and tables and indexes can be judged.",
         risk: "",
@@ -99,7 +101,8 @@ static SWITCHES: &[Switch] = &[
         right: true,
         severity: Severity::Warning,
         title: "track_activities is off: nobody can see what sessions do",
-        cause: "Sessions do not report their statements, so that neither blockers nor long statements show.",
+        cause: "Sessions do not report their statements, so that neither blockers nor long \
+            statements show.",
         gain: "pg_stat_activity tells what runs.",
         risk: "",
     },
@@ -110,10 +113,10 @@ static SWITCHES: &[Switch] = &[
         severity: Severity::Info,
         title: "track_io_timing is off: nobody knows how much time goes into reading",
         cause: "It is off by default.",
-        gain: "Time of reads is known by statement, so that slow storage and lack of memory can be told \
-               from slow plans.",
-        risk: "Each read takes two looks at the clock; pg_test_timing tells what a look costs on this \
-               machine (below 100 ns is nothing).",
+        gain: "Time of reads is known by statement, so that slow storage and lack of memory can \
+            be told from slow plans.",
+        risk: "Each read takes two looks at the clock; pg_test_timing tells what a look costs on \
+            this machine (below 100 ns is nothing).",
     },
 ];
 
@@ -178,8 +181,9 @@ fn methods(facts: &Facts) -> Option<Finding> {
             counted(names.len() as f64, "method"),
             list(&names, 5)
         ),
-        "Let the planner choose, and find out why the plan that this was to prevent was chosen: stale \
-         statistics, random_page_cost, a missing index. A reload of the configuration is enough.",
+        "Let the planner choose, and find out why the plan that this was to prevent was chosen: \
+         stale statistics, random_page_cost, a missing index. A reload of the configuration is \
+         enough.",
         "PostgreSQL manual, Planner Method Configuration",
     );
     finding.cause =
@@ -218,8 +222,8 @@ fn pending(facts: &Facts) -> Option<Finding> {
             counted(names.len() as f64, "changed setting"),
             list(&names, 5)
         ),
-        "Restart the server when it suits, or take the change back: the next restart, planned or not, \
-         brings it.",
+        "Restart the server when it suits, or take the change back: the next restart, planned or \
+         not, brings it.",
         "PostgreSQL manual, pg_settings",
     );
     finding.cause =

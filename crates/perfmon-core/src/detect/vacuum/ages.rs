@@ -35,8 +35,8 @@ pub(super) const FREEZE_RATIO: Threshold = Threshold::new(
 pub(super) const DUE_RATIO: Threshold = Threshold::new(
     "wraparound_due_factor",
     1.1,
-    "age over the one at which autovacuum is forced to freeze, below which the share of ids used only \
-     matters when critical",
+    "age over the one at which autovacuum is forced to freeze, below which the share of ids used \
+     only matters when critical",
     "pg_perfmon: the freeze has just begun",
 );
 /// Till the server refuses to write.
@@ -167,7 +167,7 @@ fn report(
             describe(holder)
         ),
         None => "Vacuum the oldest tables now, and find out why autovacuum does not get through \
-                 them: locks taken over and over, or its cost limit."
+            them: locks taken over and over, or its cost limit."
             .to_owned(),
     };
     let object = format!("database {}", ids.database);

@@ -172,10 +172,11 @@ fn report(
     finding.effort = if rewrite { Effort::High } else { Effort::Low };
     finding.gain = Some("INSERTs go on.".to_owned());
     if rewrite {
-        finding.risk = "Changing the type rewrites the table and its indexes while nobody may read \
-                        or write it. Large tables: fill a new bigint column step by step instead. \
-                        Columns that refer to it, and programs that hold it in 32 bits, have to follow."
-            .to_owned();
+        finding.risk =
+            "Changing the type rewrites the table and its indexes while nobody may read or write \
+             it. Large tables: fill a new bigint column step by step instead. Columns that refer \
+             to it, and programs that hold it in 32 bits, have to follow."
+                .to_owned();
     }
     finding
 }
@@ -196,8 +197,8 @@ fn remedy(sequence: &Sequence, end: End) -> (String, Option<String>, bool) {
         ),
         (_, of_column) if end.limit != i64::MAX && end.limit != i64::MIN => {
             let unsure = if of_column.is_none() {
-                " It feeds no column that the server knows of: see that whatever takes its values can \
-                 hold larger ones."
+                " It feeds no column that the server knows of: see that whatever takes its values \
+                 can hold larger ones."
             } else {
                 ""
             };

@@ -174,7 +174,7 @@ impl Case<'_> {
                 )
             }
             (None, 0) => "Autovacuum has not finished a run on it in the window: it is slowed \
-                          down by its cost limit, busy with other tables, or gives way to locks."
+                down by its cost limit, busy with other tables, or gives way to locks."
                 .to_owned(),
             (None, n) => format!(
                 "{} in the window did not catch up with the rows that die.",
@@ -187,7 +187,8 @@ impl Case<'_> {
         finding.evidence.push(Evidence::new("vacuum_runs", runs, ""));
         if held.is_none() {
             finding.statement = Some(format!(
-                "VACUUM (ANALYZE) {name};\nALTER TABLE {name} SET (autovacuum_vacuum_cost_limit = 2000);"
+                "VACUUM (ANALYZE) {name};\nALTER TABLE {name} SET (autovacuum_vacuum_cost_limit = \
+                 2000);"
             ));
         } else {
             finding.effort = Effort::Medium;
@@ -262,7 +263,7 @@ impl Case<'_> {
             count(self.trigger)
         );
         let remedy = "Let autovacuum start at a smaller share of this large table, so that each \
-                      run is short."
+            run is short."
             .to_owned();
         let mut finding = self.finding(DEAD, Severity::Info, title, remedy);
         finding.cause = Some(

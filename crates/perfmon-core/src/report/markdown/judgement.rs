@@ -9,6 +9,8 @@ use super::super::words::{milliseconds, number, percent, plural, sentence};
 
 /// How many of the top statements are added up to say how the time is spread.
 const TOP: usize = 3;
+/// So many kinds that were not judged are named in the verdict; more are counted there.
+const FEW: usize = 6;
 
 pub(super) fn verdict(out: &mut String, report: &Report, verdict: &Verdict<'_>) {
     out.push_str("## Verdict\n\n");
@@ -48,11 +50,30 @@ pub(super) fn verdict(out: &mut String, report: &Report, verdict: &Verdict<'_>) 
     if let Some(rating) = &verdict.rating {
         paragraph(out, &formula(rating, verdict));
     }
-    if !report.unjudged.is_empty() {
-        let kinds: Vec<String> = report.unjudged.iter().map(|kind| plain(kind)).collect();
-        let kinds = kinds.join(", ");
-        paragraph(out, &format!("Not judged, because what it takes is not known: {kinds}."));
+    match report.unjudged.len() {
+        0 => {}
+        n if n <= FEW => not_judged(out, report),
+        n => paragraph(
+            out,
+            &format!(
+                "{n} kinds of findings could not be judged, because what they need is not known; \
+                 they are named at the end."
+            ),
+        ),
     }
+}
+
+/// Names at the end what the verdict only counted.
+pub(super) fn unjudged(out: &mut String, report: &Report) {
+    if report.unjudged.len() > FEW {
+        not_judged(out, report);
+    }
+}
+
+fn not_judged(out: &mut String, report: &Report) {
+    let kinds: Vec<String> = report.unjudged.iter().map(|kind| plain(kind)).collect();
+    let kinds = kinds.join(", ");
+    paragraph(out, &format!("Not judged, because what it needs is not known: {kinds}."));
 }
 
 fn paragraph(out: &mut String, text: &str) {

@@ -1,0 +1,138 @@
+//! The server as it stands: version, settings, machine, extensions, and what it must keep for whom. What
+//! the caller may not see, and what was counted over time, stays unknown.
+//!
+//! Values are those that a new session of this database gets. Nothing here waits for a lock of a user.
+
+use perfmon_core::facts::{Horizon, Server, Setting};
+use pgrx::pg_sys;
+
+use super::ProbeError;
+use crate::pg::{catalog, reading, session, txn};
+
+mod holders;
+mod machine;
+
+#[cfg(any(test, feature = "pg_test"))]
+mod checks;
+
+/// Reads all of it, with the rights of the caller.
+pub(crate) fn environment() -> Result<Server, ProbeError> {
+    let settings = settings()?;
+    let mut server = Server {
+        in_recovery: session::in_recovery(),
+        started_us: catalog::server_started(),
+        block_bytes: i64::from(pg_sys::BLCKSZ),
+        memory_bytes: machine::memory(std::path::Path::new("/")),
+        cpus: machine::processors(),
+        extensions: extensions()?,
+        available_extensions: available(),
+        horizon: horizon()?,
+        settings,
+        ..Server::default()
+    };
+    server.version = server.setting("server_version").map(|s| s.shown.clone()).unwrap_or_default();
+    server.major = server.number("server_version_num").map_or(0, |number| number as u32 / 10_000);
+    server.checksums = server.is_on("data_checksums");
+    holders::add(&mut server)?;
+    Ok(server)
+}
+
+/// Reads rows of a SELECT.
+fn read(query: &str, row: impl FnMut(&reading::Row<'_>)) -> Result<(), ProbeError> {
+    reading::each(query, &[], row).map_err(|error| ProbeError::unexpected(error.to_string()))
+}
+
+/// `reset_val` is what a session begins with, whatever it set since. What was set for this role or this
+/// connection alone says nothing about others. The server leaves out by itself what is for superusers.
+const SETTINGS: &str = "
+SELECT s.name, s.reset_val, s.unit, s.vartype OPERATOR(pg_catalog.=) ANY ('{integer,real}'),
+    s.context OPERATOR(pg_catalog.=) 'postmaster', s.pending_restart,
+    s.boot_val,
+    CASE WHEN s.setting OPERATOR(pg_catalog.=) s.reset_val
+        THEN pg_catalog.current_setting(s.name, true) END
+FROM pg_catalog.pg_show_all_settings() s
+WHERE s.source OPERATOR(pg_catalog.<>) ALL ('{user,database user,client}')
+ORDER BY s.name";
+
+fn settings() -> Result<Vec<Setting>, ProbeError> {
+    let mut found = Vec::new();
+    read(SETTINGS, |row| {
+        let (Some(name), Some(value)) = (row.text(0), row.text(1)) else { return };
+        let unit = row.text(2);
+        let number = if row.is(3) { value.parse().ok() } else { None };
+        found.push(Setting {
+            is_set: row.text(6).as_deref() != Some(value.as_str()),
+            shown: row.text(7).unwrap_or_else(|| shown(&value, unit.as_deref())),
+            needs_restart: row.is(4),
+            pending_restart: row.is(5),
+            name,
+            number,
+            unit,
+        });
+    })?;
+    Ok(found)
+}
+
+/// A value with its unit, of which the server keeps some in multiples: `16` of `8kB` are `128kB`.
+fn shown(value: &str, unit: Option<&str>) -> String {
+    let unit = unit.unwrap_or_default();
+    let digits = unit.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
+    let multiple = unit[..digits].parse::<i64>().unwrap_or(1);
+    match value.parse::<i64>() {
+        Ok(number) if number >= 0 => {
+            format!("{}{}", number.saturating_mul(multiple), &unit[digits..])
+        }
+        _ => value.to_owned(),
+    }
+}
+
+fn extensions() -> Result<Vec<(String, String)>, ProbeError> {
+    let mut found = Vec::new();
+    read(
+        "SELECT e.extname, e.extversion FROM pg_catalog.pg_extension e ORDER BY e.extname",
+        |row| found.extend(row.name(0).zip(row.text(1))),
+    )?;
+    Ok(found)
+}
+
+/// The server reads the control files of all extensions for it, and fails as a whole when one of them is
+/// broken: then none is known to be available.
+fn available() -> Vec<String> {
+    let mut found = Vec::new();
+    let query = "SELECT a.name FROM pg_catalog.pg_available_extensions() a ORDER BY a.name";
+    match txn::part(|| read(query, |row| found.extend(row.name(0)))) {
+        Err(caught) if caught.is_cancel() => caught.rethrow(),
+        _ => found,
+    }
+}
+
+/// The oldest ids over all databases. Their pace is for history to say.
+fn horizon() -> Result<Option<Horizon>, ProbeError> {
+    let mut found: Option<Horizon> = None;
+    read(
+        "SELECT pg_catalog.quote_ident(d.datname), pg_catalog.age(d.datfrozenxid),
+             pg_catalog.mxid_age(d.datminmxid)
+         FROM pg_catalog.pg_database d ORDER BY d.datname",
+        |row| {
+            let (Some(name), Some(xids), Some(mxids)) = (row.text(0), row.int4(1), row.int4(2))
+            else {
+                return;
+            };
+            let (xids, mxids) = (i64::from(xids), i64::from(mxids));
+            let oldest = found.get_or_insert_with(|| Horizon {
+                database: name.clone(),
+                mxid_database: name.clone(),
+                xid_age: xids,
+                mxid_age: mxids,
+                xids_per_s: None,
+            });
+            if xids > oldest.xid_age {
+                (oldest.database, oldest.xid_age) = (name.clone(), xids);
+            }
+            if mxids > oldest.mxid_age {
+                (oldest.mxid_database, oldest.mxid_age) = (name, mxids);
+            }
+        },
+    )?;
+    Ok(found)
+}
