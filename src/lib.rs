@@ -10,7 +10,6 @@ compile_error!("errors pass through Rust frames by unwinding: build with panic =
 use pgrx::prelude::*;
 
 // Its only callers yet are tests.
-#[cfg_attr(not(any(test, feature = "pg_test")), allow(dead_code, unused_imports))]
 mod advise;
 mod api;
 mod error;

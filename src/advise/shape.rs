@@ -15,6 +15,7 @@ use super::repair::repair;
 use super::scope::{Scopes, Use};
 use super::{clause, order};
 use crate::pg::fmgr::Quiet;
+use crate::pg::guess::Guess;
 use crate::pg::{analyze, catalog, fmgr, parse, role, session, txn};
 use crate::settings;
 
@@ -24,6 +25,15 @@ const LONGEST: usize = 64 * 1024;
 const MOST_TEXT: usize = 1024 * 1024;
 /// Where names are sought when nothing is set.
 const BUILT_IN_PATH: &CStr = c"\"$user\", public";
+
+/// How the analyser complains of a parameter whose type it had to make up.
+const MISSED_TYPES: [PgSqlErrorCode; 5] = [
+    PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION,
+    PgSqlErrorCode::ERRCODE_AMBIGUOUS_FUNCTION,
+    PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+    PgSqlErrorCode::ERRCODE_INDETERMINATE_DATATYPE,
+    PgSqlErrorCode::ERRCODE_CANNOT_COERCE,
+];
 
 /// A statement's text.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +58,7 @@ pub(crate) fn shapes(statements: &[Text<'_>]) -> Vec<Option<Shape>> {
 /// As whom, and where, a statement's names are looked up.
 struct Origin {
     role: Option<Oid>,
-    search_path: String,
+    search_path: CString,
 }
 
 #[derive(Default)]
@@ -72,10 +82,10 @@ impl<'a> Batch<'a> {
         let query = CString::new(text.query).ok()?;
         let began = Instant::now();
         let found =
-            self.origin(text.user_name).and_then(|origin| match self.attempt(&query, &origin) {
+            self.origin(text.user_name).and_then(|origin| match self.attempts(&query, &origin) {
                 Err(error) if code(&error) == Some(PgSqlErrorCode::ERRCODE_SYNTAX_ERROR) => {
                     let repaired = repair(text.query).and_then(|text| CString::new(text).ok());
-                    repaired.map_or(Ok(None), |text| self.attempt(&text, &origin))
+                    repaired.map_or(Ok(None), |text| self.attempts(&text, &origin))
                 }
                 result => result,
             });
@@ -91,15 +101,32 @@ impl<'a> Batch<'a> {
         Ok(origin)
     }
 
-    fn attempt(&mut self, query: &CStr, origin: &Origin) -> Result<Option<Shape>, CaughtError> {
-        let families = &self.families;
+    /// As it stands, then with types for its parameters, if it is these that are missed.
+    fn attempts(&self, query: &CStr, origin: &Origin) -> Result<Option<Shape>, CaughtError> {
+        let mut result = self.attempt(query, origin, None);
+        for guess in [Guess::Integer, Guess::Interval] {
+            let is_missed = |error| code(error).is_some_and(|code| MISSED_TYPES.contains(&code));
+            if !result.as_ref().is_err_and(is_missed) {
+                break;
+            }
+            result = self.attempt(query, origin, Some(guess));
+        }
+        result
+    }
+
+    fn attempt(
+        &self,
+        query: &CStr,
+        origin: &Origin,
+        guess: Option<Guess>,
+    ) -> Result<Option<Shape>, CaughtError> {
         txn::trial(|| {
-            session::set_for_now("search_path", &origin.search_path);
+            session::set_for_now(c"search_path", &origin.search_path);
             if let Some(role) = origin.role {
                 session::become_for_now(role);
             }
             // SAFETY: the subtransaction is rolled back when the shape, which is ours, is known.
-            unsafe { shape_of(query, families) }
+            unsafe { shape_of(query, guess, &self.families) }
         })
     }
 
@@ -127,19 +154,17 @@ fn code(error: &CaughtError) -> Option<PgSqlErrorCode> {
 fn origin(user_name: Option<&str>) -> Origin {
     let role = user_name.and_then(role::oid_of);
     let path = role::starting_value(c"search_path", role);
-    let path = fmgr::utf8(path.as_deref().unwrap_or(BUILT_IN_PATH).to_bytes());
+    let path = path.as_deref().unwrap_or(BUILT_IN_PATH).to_bytes().trim_ascii();
     // Tables of that name in this session's own temporary schema are not what the statement meant.
-    let search_path = match path.trim() {
-        "" => "pg_temp".to_owned(),
-        path => format!("{path}, pg_temp"),
-    };
+    let separator: &[u8] = if path.is_empty() { b"" } else { b", " };
+    let search_path = CString::new([path, separator, b"pg_temp"].concat()).unwrap_or_default();
     Origin { role, search_path }
 }
 
-unsafe fn shape_of(text: &CStr, families: &Families) -> Option<Shape> {
+unsafe fn shape_of(text: &CStr, guess: Option<Guess>, families: &Families) -> Option<Shape> {
     // SAFETY: by the caller's word, the trees are alive until the end of this function.
     unsafe {
-        let query = analyze::analyze(text)?;
+        let query = analyze::analyze(text, guess)?;
         let mut scopes = Scopes::of(query)?;
         clause::judge(&mut scopes, families);
         order::note(&mut scopes, families);

@@ -36,7 +36,7 @@ CREATE FUNCTION perfmon.index_hygiene(
     risk text,
     saved_bytes bigint,
     evidence jsonb
-) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
 fn index_hygiene(source: Option<i64>, fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {

@@ -46,7 +46,7 @@ CREATE FUNCTION perfmon.slow_statements(
     wal_bytes bigint,
     cause text,
     remedy text
-) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
 fn slow_statements(
@@ -139,7 +139,7 @@ CREATE FUNCTION perfmon.seq_scans(
     table_bytes bigint,
     remedy text,
     statement text
-) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
 fn seq_scans(

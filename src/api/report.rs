@@ -32,7 +32,7 @@ CREATE FUNCTION perfmon.report(
     until timestamptz DEFAULT now(),
     format text DEFAULT 'markdown',
     source bigint DEFAULT NULL
-) RETURNS text LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
 fn report(

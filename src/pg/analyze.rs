@@ -10,6 +10,7 @@ use std::ffi::{CStr, c_int};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Node, NodeTag, Oid, Query};
 
+use super::guess::{self, Guess};
 use super::{list, tree};
 
 /// A text whose parameters have higher numbers is refused: the analyser makes room for all below.
@@ -18,19 +19,19 @@ const MOST_PARAMETERS: c_int = 100_000;
 const DEEPEST: usize = 4;
 
 /// Analyses one statement in the database's encoding; of EXPLAIN, PREPARE, DECLARE, CREATE TABLE AS and
-/// COPY, the query inside. `None` for anything else. What is wrong with the text, and a table that somebody
+/// COPY, the query inside, with types guessed for its parameters or not. `None` for anything else. What is wrong with the text, and a table that somebody
 /// has locked, are errors.
 ///
 /// # Safety
 /// To be called in a subtransaction that is rolled back after the last use of the result, which lies in
 /// the current memory context.
-pub(crate) unsafe fn analyze(text: &CStr) -> Option<*mut Query> {
+pub(crate) unsafe fn analyze(text: &CStr, guess: Option<Guess>) -> Option<*mut Query> {
     // SAFETY: a NUL-terminated text; the trees are walked by the tags that the parser put.
     unsafe {
         let trees = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         let [raw] = list::nodes(trees)[..] else { return None };
         let statement = query_in((*raw.cast::<pg_sys::RawStmt>()).stmt)?;
-        if !disarm(statement) {
+        if !disarm(statement) || guess.is_some_and(|guess| !guess::apply(statement, guess)) {
             return None;
         }
         lock(statement);

@@ -9,6 +9,7 @@ pub(crate) mod compat;
 pub(crate) mod dbstat;
 pub(crate) mod describe;
 pub(crate) mod fmgr;
+pub(crate) mod guess;
 pub(crate) mod list;
 pub(crate) mod parse;
 pub(crate) mod reading;

@@ -1,6 +1,6 @@
 //! Who this session acts as, and the settings it works under.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
@@ -45,7 +45,8 @@ pub(crate) fn with_settings<R>(settings: &[(&str, &str)], body: impl FnOnce() ->
     // SAFETY: opens a nest level, which the matching call below (or an abort) closes.
     let level = unsafe { pg_sys::NewGUCNestLevel() };
     for (name, value) in settings {
-        set_for_now(name, value);
+        let (Ok(name), Ok(value)) = (CString::new(*name), CString::new(*value)) else { continue };
+        set_for_now(&name, &value);
     }
     let result = body();
     // SAFETY: closes the level opened above.
@@ -54,8 +55,7 @@ pub(crate) fn with_settings<R>(settings: &[(&str, &str)], body: impl FnOnce() ->
 }
 
 /// Sets a configuration parameter until the subtransaction that is open is rolled back.
-pub(crate) fn set_for_now(name: &str, value: &str) {
-    let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) else { return };
+pub(crate) fn set_for_now(name: &CStr, value: &CStr) {
     // SAFETY: two C strings that outlive the call; errors are raised as usual.
     unsafe {
         pg_sys::set_config_option(
@@ -92,7 +92,7 @@ pub(crate) fn get(name: &str) -> Option<String> {
         return None;
     }
     // SAFETY: a C string of the server's, copied at once.
-    Some(unsafe { std::ffi::CStr::from_ptr(value) }.to_string_lossy().into_owned())
+    Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
 }
 
 /// Who this session acts as.

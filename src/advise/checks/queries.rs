@@ -305,4 +305,86 @@ mod tests {
             ("", "nothing"),
         ]);
     }
+
+    /// Run, normalised by the server, and read back: the grammar does not take all that comes out.
+    #[pg_test]
+    fn texts_as_the_server_keeps_them() {
+        shop();
+        run("CREATE EXTENSION pg_stat_statements");
+        run("SET pg_stat_statements.track = 'all'");
+        let cases = [
+            (
+                "SELECT 1 FROM orders WHERE created_at > now() - interval '7 days'",
+                "orders(created_at <>)",
+            ),
+            (
+                "SELECT 2.5 FROM orders WHERE placed_on >= date '2020-01-01' - INTERVAL '1' DAY",
+                "orders(placed_on <>)",
+            ),
+            (
+                "SELECT 'x' FROM orders WHERE placed_on = timestamp without time zone '2020-01-01 10:00'",
+                "orders(placed_on =)",
+            ),
+            (
+                "SELECT sum(total) FROM orders WHERE EXTRACT(year FROM placed_on) = 2020",
+                "orders(date_part($1, placed_on) ?) | bounded | aggregates",
+            ),
+            (
+                "SELECT id, status FROM orders WHERE id IN (1, 2, 3) ORDER BY 2 LIMIT 7",
+                "orders(id in) by status first | bounded",
+            ),
+            (
+                "SELECT jsonb '{}' FROM orders WHERE data @> '{\"a\": 1}'::jsonb",
+                "orders(data contains)",
+            ),
+            ("SELECT * FROM customers WHERE name LIKE 'a%' ESCAPE '!'", "customers(name like)"),
+            (
+                "SELECT substring(name FROM 1 FOR 2) FROM customers WHERE region BETWEEN -1 AND 1",
+                "customers(region between)",
+            ),
+            (
+                "SELECT CASE WHEN active THEN 'a' ELSE 'b' END FROM customers WHERE born < CURRENT_DATE - 30",
+                "customers(born <>)",
+            ),
+            ("SELECT 1 FROM customers WHERE born - 3 < current_date", "customers((born - $2) ?)"),
+            ("SELECT 1 FROM customers WHERE region = 3 + 4 * 5", "customers(region =)"),
+            ("SELECT 1 FROM orders JOIN generate_series(1, 10) n ON n = id", "orders(id = join)"),
+        ];
+        let mut texts = Vec::new();
+        for (query, _) in &cases {
+            run("SELECT pg_stat_statements_reset()");
+            run(query);
+            let kept = "SELECT query FROM pg_stat_statements WHERE query ~* 'FROM (orders|customers)' AND query !~ 'pg_stat'";
+            texts.push(one::<String>(kept).expect(query));
+        }
+        let mut wrong = Vec::new();
+        for (text, (query, expected)) in texts.iter().zip(&cases) {
+            assert!(text.contains("$1"), "{text}");
+            let found = said(shape(text));
+            if found != *expected {
+                wrong.push(format!("{query}\n  {text}\n  {found}\n  {expected}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// Types that a driver told the server, and that the text does not have.
+    #[pg_test]
+    fn parameters_of_types_that_are_not_known() {
+        shop();
+        all_say(&[
+            ("SELECT 1 FROM orders WHERE created_at > now() - $1", "orders(created_at <>)"),
+            (
+                "SELECT 1 FROM orders WHERE created_at > CURRENT_TIMESTAMP - $1 AND placed_on::date > CURRENT_DATE - $2 - $3",
+                "orders(created_at <>, (placed_on)::date <>)",
+            ),
+            ("SELECT 1 FROM orders WHERE created_at - $1 < now()", "orders((created_at - $1) ?)"),
+            (
+                "SELECT 1 FROM orders WHERE placed_on < date_trunc($1, now()::timestamp) - $2",
+                "orders(placed_on <>)",
+            ),
+            ("SELECT $1 + $2 FROM orders WHERE id > $3 * $4", "orders(id <>)"),
+            ("SELECT 1 FROM orders WHERE now() - $1 = $2 AND missing", "nothing"),
+        ]);
+    }
 }

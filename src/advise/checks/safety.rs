@@ -70,7 +70,7 @@ mod tests {
             ("SELECT * FROM missing WHERE id = $1", "nothing"),
             ("SELECT missing FROM orders", "nothing"),
             ("SELECT missing(id) FROM orders", "nothing"),
-            ("SELECT $1 + $2 FROM orders", "nothing"),
+            ("SELECT $1 + status FROM orders", "nothing"),
             ("SELECT 'x'::missing", "nothing"),
             ("SELECT $100000001 FROM orders", "nothing"),
             ("INSERT INTO items VALUES ($1, $2, $3, $4, $5)", "nothing"),

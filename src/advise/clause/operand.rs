@@ -193,7 +193,7 @@ impl Judge<'_> {
         if !analyze::lock_at_once(table) {
             return None;
         }
-        session::set_for_now("search_path", "pg_catalog, pg_temp");
+        session::set_for_now(c"search_path", c"pg_catalog, pg_temp");
         // SAFETY: an expression over the first and only table of its context; the text is copied at once.
         unsafe {
             let context = pg_sys::deparse_context_for(c"t".as_ptr(), table);

@@ -230,6 +230,11 @@ impl Adviser<'_> {
     fn idea(&self) -> Option<IndexIdea> {
         let constant: Vec<_> = self.one.predicates.iter().filter(|p| !p.join).collect();
         let own = self.key(&constant, true);
+        // The order alone finds rows that match a rare pattern by reading all of them.
+        let order_alone = own.equal == 0 && own.ordered;
+        if order_alone && let Some(idea) = self.special(&constant) {
+            return Some(idea);
+        }
         if self.helps(&own) {
             // What narrows the statement at its beginning; where it is there, joins come next.
             if !self.is_served(&own, &constant) {

@@ -66,7 +66,7 @@ static THRESHOLDS: &[Threshold] = &[
     unused::DAYS,
     unused::BYTES,
     unused::USES,
-    unused::NEW_MINUTES,
+    unused::SEEN_RATIO,
     alike::SIZE_RATIO,
     bloat::BYTES,
     bloat::WARNING_BYTES,

@@ -20,16 +20,17 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    /// Adds them up, without those of the minutes after a restart. `scan_bytes` is the least that an
-    /// execution must read to pass for a scan of much.
+    /// Adds them up, without those that filled an empty cache after a restart. `scan_bytes` is the least
+    /// that an execution must read to pass for a scan of much.
     pub(super) fn of(facts: &Facts, scan_bytes: f64) -> Option<Self> {
         let database = &facts.database;
-        let (cold_read, cold_hit) = database.after_restart.unwrap_or_default();
-        let hit = database.blks_hit?.saturating_sub(cold_hit) as f64;
-        let read = database.blks_read?.saturating_sub(cold_read) as f64;
         let block = (facts.server.block_bytes as f64).max(1.0);
-        let quarter = facts.server.bytes("shared_buffers").unwrap_or(0.0) / 4.0;
-        let large = quarter.max(scan_bytes) / block;
+        let cache = facts.server.bytes("shared_buffers").unwrap_or(0.0);
+        let cold = database.after_restart.map_or(0.0, |(read, _)| read as f64);
+        let hit = database.blks_hit? as f64;
+        let read = database.blks_read? as f64;
+        let read = (read - cold.min(cache / block)).max(0.0);
+        let large = (cache / 4.0).max(scan_bytes) / block;
         let top = || facts.statements.iter().flatten().filter(|s| s.toplevel);
         let by_scans = top()
             .filter(|s| s.per_call(s.blks_read).is_some_and(|blocks| blocks >= large))
@@ -90,10 +91,12 @@ mod tests {
         facts.statements = Some(vec![scan.clone()]);
         facts.database.exec_ms = Some(3_600.0);
         let reads = Reads::of(&facts, 1e6).unwrap();
-        assert_eq!((reads.hit, reads.read, reads.by_scans), (9_900.0, 10_000.0, 9_000.0));
-        assert_eq!(reads.hit_ratio(), Some(9_900.0 / 10_900.0));
+        assert_eq!((reads.hit, reads.read, reads.by_scans), (10_000.0, 10_000.0, 9_000.0));
+        assert_eq!(reads.hit_ratio(), Some(10_000.0 / 11_000.0));
         assert_eq!(reads.time_ratio(), Some(0.25));
         assert_eq!(reads.latency_ms(), Some(0.09));
+        facts.database.after_restart = Some((9_000, 100));
+        assert_eq!(Reads::of(&facts, 1e6).unwrap().read, 9_976.0, "a cache is filled once");
         samples::set(&mut facts, "shared_buffers", 18_004.0);
         let reads = Reads::of(&facts, 1e6).unwrap();
         assert_eq!(reads.by_scans, 0.0, "4,500 blocks are no quarter of the cache");

@@ -288,6 +288,11 @@ fn check(detector: &Detector, finding: &Finding) {
     }
 }
 
+/// Those whose facts `healthy` has whole.
+fn detectors() -> [&'static Detector; 3] {
+    [&super::vacuum::DETECTOR, &super::server::DETECTOR, &super::settings::DETECTOR]
+}
+
 #[test]
 fn a_healthy_server_is_left_in_peace() {
     let facts = healthy();
@@ -308,7 +313,7 @@ proptest::proptest! {
         for (field, value) in picks {
             disturb(&mut facts, field, value);
         }
-        for detector in [&super::vacuum::DETECTOR, &super::server::DETECTOR, &super::settings::DETECTOR] {
+        for detector in detectors() {
             for finding in found(detector, &facts) {
                 check(detector, &finding);
             }

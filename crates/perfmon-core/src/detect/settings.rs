@@ -51,6 +51,7 @@ static THRESHOLDS: &[Threshold] = &[
     planner::CACHED_RATIO,
     planner::QUICK_READ_MS,
     planner::CONCURRENT_READ_MS,
+    planner::STORAGE_READ_MS,
     planner::HIGH_COST,
     planner::SCANNED_ROWS,
     planner::JIT_RATIO,

@@ -75,9 +75,13 @@ pub(super) fn times(value: f64) -> String {
     figures(value)
 }
 
-/// Milliseconds, as time: `12 ms`, `3.2 s`.
+/// Milliseconds, as time: `40 us`, `12 ms`, `3.2 s`.
 pub(super) fn milliseconds(value: f64) -> String {
-    if value.abs() < 1000.0 { scaled(value, &[(1.0, "ms")]) } else { span(value / 1000.0) }
+    if value.abs() >= 1000.0 {
+        return span(value / 1000.0);
+    }
+    let steps: &[_] = if value == 0.0 { &[(1.0, "ms")] } else { &[(0.001, "us"), (1.0, "ms")] };
+    scaled(value, steps)
 }
 
 /// A length of time: `40 s`, `12 min`, `3.2 h`, `17 days`.
@@ -198,6 +202,8 @@ mod tests {
         assert_eq!(span(90_000.0), "25 h");
         assert_eq!(span(864_000.0), "10 days");
         assert_eq!(milliseconds(12.34), "12.3 ms");
+        assert_eq!(milliseconds(0.0043), "4.3 us");
+        assert_eq!(milliseconds(0.0), "0 ms");
         assert_eq!(milliseconds(90_000.0), "1.5 min");
         assert_eq!(setting_size(64.0 * 1_048_576.0), "64MB");
         assert_eq!(setting_size(4.0 * 1_073_741_824.0), "4GB");

@@ -314,6 +314,17 @@ fn made(idea: &IndexIdea) -> Index {
     Index { method: idea.method.word().into(), key: parts.collect(), ..index(&[]) }
 }
 
+#[test]
+fn a_pattern_is_not_served_by_the_order_alone() {
+    let server = Server { available_extensions: vec!["pg_trgm".into()], ..Server::default() };
+    let search = first_of(vec![on(6, Test::Pattern)], vec![by(6, false)]);
+    let idea = search.candidate_index(&orders(), &[], &server, &Thresholds::default()).unwrap();
+    assert_eq!(idea.method, Method::Gin);
+    let list = first_of(Vec::new(), vec![by(4, true)]);
+    let idea = list.candidate_index(&orders(), &[], &server, &Thresholds::default()).unwrap();
+    assert_eq!((idea.method, idea.columns().as_str()), (Method::Btree, "created_at"));
+}
+
 proptest! {
     #[test]
     fn what_is_proposed_is_asked_for_and_proposed_once(

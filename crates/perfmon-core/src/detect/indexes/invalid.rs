@@ -41,7 +41,10 @@ fn replaced(scene: &Scene<'_>, index: &Index) -> bool {
 fn broken<'a>(scene: &Scene<'a>, index: &'a Index) -> Finding {
     let name = words::name(&index.name);
     let size = scene.bytes(index);
-    let weight = size.map_or(String::new(), |b| format!(", takes {}", words::size(b as f64)));
+    let weight = match size.filter(|bytes| *bytes > 0) {
+        Some(bytes) => format!(", takes {},", words::size(bytes as f64)),
+        None => String::new(),
+    };
     let (title, cause, remedy, statement) = mend(scene, index, &name);
     let mut finding = Finding::new(
         INVALID,

@@ -27,11 +27,11 @@ pub(super) const USES: Threshold = Threshold::new(
     "Scans of its table and rows written to it, over the history, below which nothing is said: a table that nobody works with tells nothing.",
     "pg_perfmon",
 );
-pub(super) const NEW_MINUTES: Threshold = Threshold::new(
-    "unused_index_new_minutes",
-    10.0,
-    "An index first seen so much later than the history began is new: it is judged when it is as old as unused_index_days.",
-    "pg_perfmon: an index that was there before is seen with the first intervals",
+pub(super) const SEEN_RATIO: Threshold = Threshold::ratio(
+    "unused_index_seen_ratio",
+    0.8,
+    "Share of the history that an index must have been there for; one that came later is judged when it is as old as unused_index_days.",
+    "pg_perfmon: tables are not read in each of the first intervals",
 );
 
 const DAY_US: f64 = 86_400e6;
@@ -156,12 +156,13 @@ fn judge<'a>(scene: &Scene<'a>, index: &'a Index, gone: &HashSet<u32>) -> Option
     Some((finding, surely))
 }
 
-/// Younger than the time after which it may be judged, and not older than the history.
+/// Younger than the time after which it may be judged, and than most of the history.
 fn is_new(scene: &Scene<'_>, used: &Use) -> bool {
     let Some(first) = used.first_seen_us else { return false };
-    let age_days = scene.facts.now_us.saturating_sub(first) as f64 / DAY_US;
-    let late_minutes = first.saturating_sub(scene.facts.history.since_us) as f64 / 60e6;
-    late_minutes > scene.limit(&NEW_MINUTES) && age_days < scene.limit(&DAYS)
+    let age_us = scene.facts.now_us.saturating_sub(first) as f64;
+    let seen_us = age_us.min(used.covered_us as f64);
+    let most = scene.facts.history.covered_us as f64 * scene.limit(&SEEN_RATIO);
+    age_us / DAY_US < scene.limit(&DAYS) && seen_us < most
 }
 
 /// Scanned in the last days, though not in what the history covers.

@@ -12,7 +12,7 @@ pub(super) const COLD_CACHE: &str = "cold_cache";
 pub(super) const HIT_RATIO: Threshold = Threshold::ratio(
     "cold_cache_hit_ratio",
     0.9,
-    "share of blocks found in the ten minutes after a start, below which the cache was cold",
+    "share of blocks found below which the cache was cold after a start, and above which it is warm",
     "requirements: the warning for cache hits",
 );
 /// Against later.
@@ -51,7 +51,8 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
         judgement.unknown(COLD_CACHE);
         return;
     };
-    let felt = cold_read >= thresholds.of(&MIN_READS) && then < thresholds.of(&HIT_RATIO);
+    let warm = thresholds.of(&HIT_RATIO);
+    let felt = cold_read >= thresholds.of(&MIN_READS) && then < warm && later >= warm;
     if felt && later - then >= thresholds.of(&DROP_RATIO) {
         judgement.add(report(facts, thresholds, (then, later), cold_read, libraries));
     }

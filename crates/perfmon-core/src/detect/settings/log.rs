@@ -2,6 +2,7 @@
 
 use crate::detect::Judgement;
 use crate::detect::server::wal::{self, Pace};
+use crate::detect::vacuum::tables::MIN_COVERED_MINUTES;
 use crate::detect::words::{count, set, setting_size, size};
 use crate::facts::Facts;
 use crate::finding::{Effort, Evidence, Finding, Severity};
@@ -21,9 +22,9 @@ pub(super) const REQUESTED_RATIO: Threshold = Threshold::ratio(
 /// Per second.
 pub(super) const BUFFERS_FULL: Threshold = Threshold::new(
     "wal_buffers_full_per_s",
-    1.0,
+    10.0,
     "times per second that sessions had to write WAL because its buffers were full",
-    "pg_perfmon",
+    "pg_perfmon: a single load of data averages less over an hour",
 );
 
 /// More was never seen to help.
@@ -43,7 +44,7 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
         }
     }
     match (facts.server.wal_buffers_full, facts.window.hours()) {
-        (Some(full), Some(hours)) => {
+        (Some(full), Some(hours)) if hours * 60.0 >= thresholds.of(&MIN_COVERED_MINUTES) => {
             let per_s = full as f64 / (hours * 3600.0);
             judgement.findings.extend(buffers(facts, thresholds, per_s));
         }

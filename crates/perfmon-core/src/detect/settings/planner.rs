@@ -34,6 +34,13 @@ pub(super) const CONCURRENT_READ_MS: Threshold = Threshold::new(
     "mean time of reading a block below which the storage answers many requests at once",
     "pg_perfmon: solid state, also over a network",
 );
+/// Quicker than any storage.
+pub(super) const STORAGE_READ_MS: Threshold = Threshold::new(
+    "storage_read_ms",
+    0.05,
+    "mean time of reading a block below which most come from the system's cache, not from storage",
+    "pg_perfmon: the quickest solid state takes 0.05 to 0.1 ms",
+);
 /// Against seq_page_cost.
 pub(super) const HIGH_COST: Threshold = Threshold::new(
     "random_page_cost_factor",
@@ -165,7 +172,7 @@ fn random_page_cost(facts: &Facts, thresholds: &Thresholds, reads: &Reads) -> Op
 fn io_concurrency(facts: &Facts, thresholds: &Thresholds, reads: &Reads) -> Option<Finding> {
     let now = facts.server.number("effective_io_concurrency")?;
     let ms = latency(facts, thresholds, reads)?;
-    let quick = ms < thresholds.of(&CONCURRENT_READ_MS);
+    let quick = ms < thresholds.of(&CONCURRENT_READ_MS) && ms >= thresholds.of(&STORAGE_READ_MS);
     let costs = cache::reads_cost(reads, thresholds) == Some(true);
     if now > 1.0 || !quick || !costs {
         return None;

@@ -198,7 +198,7 @@ fn random_page_cost() {
     (reads.database.blks_hit, reads.database.blks_read) = (Some(8_000_000), Some(2_000_000));
     reads.database.read_ms = Some(400_000.0);
     let finding = the(&DETECTOR, &reads, RANDOM_PAGE_COST);
-    assert!(finding.title.ends_with("a block is read in 0.2 ms"), "{}", finding.title);
+    assert!(finding.title.ends_with("a block is read in 200 us"), "{}", finding.title);
     reads.database.read_ms = Some(10_000_000.0);
     silent(&DETECTOR, &reads, RANDOM_PAGE_COST);
     reads.database.read_ms = None;
@@ -228,8 +228,11 @@ fn effective_io_concurrency() {
     slow.database.read_ms = Some(9_000_000.0);
     silent(&DETECTOR, &slow, IO_CONCURRENCY);
     let mut cheap = facts.clone();
-    cheap.database.read_ms = Some(20_000.0);
+    cheap.database.exec_ms = Some(90_000_000.0);
     silent(&DETECTOR, &cheap, IO_CONCURRENCY);
+    let mut cached = facts.clone();
+    (cached.database.read_ms, cached.database.exec_ms) = (Some(20_000.0), Some(100_000.0));
+    silent(&DETECTOR, &cached, IO_CONCURRENCY);
     let mut unknown = facts.clone();
     (unknown.database.read_ms, unknown.statements) = (None, Some(Vec::new()));
     silent(&DETECTOR, &unknown, IO_CONCURRENCY);
@@ -308,7 +311,10 @@ fn max_wal_size_and_wal_buffers() {
     facts.server.wal_buffers_full = Some(40_000);
     let finding = the(&DETECTOR, &facts, WAL_BUFFERS);
     assert_eq!(finding.statement.as_deref(), Some("ALTER SYSTEM SET wal_buffers = '64MB';"));
-    facts.server.wal_buffers_full = Some(900);
+    let mut load = facts.clone();
+    load.window.covered_us = 300_000_000;
+    silent(&DETECTOR, &load, WAL_BUFFERS);
+    facts.server.wal_buffers_full = Some(30_000);
     silent(&DETECTOR, &facts, WAL_BUFFERS);
     facts.server.wal_buffers_full = Some(40_000);
     set(&mut facts, "wal_buffers", 8_192.0);

@@ -35,10 +35,10 @@ pub(super) const DISABLED_MIN_DEAD_ROWS: Threshold = Threshold::new(
     "pg_perfmon: nothing will ever remove them",
 );
 /// Time without which nothing can be said to last.
-pub(super) const MIN_COVERED_MINUTES: Threshold = Threshold::new(
+pub(in crate::detect) const MIN_COVERED_MINUTES: Threshold = Threshold::new(
     "upkeep_covered_min_minutes",
     10.0,
-    "recorded time below which no table is said to be neglected",
+    "recorded minutes below which nothing is said to last",
     "ten rounds of autovacuum at its default naptime",
 );
 /// For large tables that autovacuum need not look at yet.

@@ -44,9 +44,20 @@ fn standbys_are_spoken_of() {
     }
 }
 
+/// A history of so many minutes, and an index that was there for some of them.
+fn young(history: i64, index: i64) -> Facts {
+    with(|f| {
+        f.history.covered_us = history * 60_000_000;
+        f.history.since_us = NOW - f.history.covered_us;
+        let i = &mut f.indexes.as_mut().unwrap()[1];
+        i.history_covered_us = index * 60_000_000;
+        i.first_seen_us = Some(NOW - i.history_covered_us);
+    })
+}
+
 #[test]
 fn a_short_history_only_notes_it() {
-    let found = only(UNUSED, &this(|i| i.history_covered_us = 3 * 60_000_000));
+    let found = only(UNUSED, &young(3, 3));
     assert_eq!(found.severity, Severity::Info);
     assert!(found.title.contains("3 min"), "{}", found.title);
     assert!(found.remedy.starts_with("Wait until 7 days"), "{}", found.remedy);
@@ -116,14 +127,16 @@ fn near_twins_stay() {
 fn scans_before_the_history_are_told() {
     let found = only(UNUSED, &this(|i| i.total_scans = Some(12)));
     assert!(found.cause.unwrap().contains("scanned 12 times"));
-    // An index as old as the history is not new, however short that is.
-    let since = NOW - DAY_US;
-    let found = with(|f| {
-        f.history.since_us = since;
-        let index = &mut f.indexes.as_mut().unwrap()[1];
-        (index.first_seen_us, index.history_covered_us) = (Some(since + 60_000_000), DAY_US);
-    });
-    assert_eq!(only(UNUSED, &found).severity, Severity::Info);
+}
+
+#[test]
+fn an_index_that_was_just_made_is_new() {
+    assert_eq!(of(UNUSED, &young(10, 2)), []);
+    // One that was there before is seen with the first readings, not always with the very first.
+    assert_eq!(only(UNUSED, &young(10, 9)).severity, Severity::Info);
+    assert_eq!(of(UNUSED, &young(60 * 24 * 30, 60 * 24 * 6)), []);
+    let old = only(UNUSED, &young(60 * 24 * 30, 60 * 24 * 8));
+    assert_eq!(old.severity, Severity::Warning);
 }
 
 #[test]
