@@ -1,17 +1,20 @@
-# What a busy server pays: the same cluster, restarted with and without the extension, in turns, so that drift of the
-# machine falls on both. The extension takes a snapshot every 5 s here, twelve times as often as by default.
+# What a busy server pays: the same cluster, restarted with and without the extension, in turns A B B A, and vacuumed
+# before each, so that drift of the machine and of the tables falls on both. The extension takes a snapshot every 5 s
+# here, twelve times as often as by default.
 
 overhead_round() {
     stop
     setting "shared_preload_libraries = '$1'"
     start
+    sql postgres -c 'VACUUM' -c 'CHECKPOINT'
     "$bin/pgbench" -h "$sockets" -U postgres -n -S -M prepared -c 2 -j 1 -T 2 postgres >/dev/null 2>&1
     "$bin/pgbench" -h "$sockets" -U postgres -n $2 -M prepared -c 2 -j 1 -T "${BENCH_SECONDS:-15}" postgres 2>/dev/null |
         sed -nE 's/^tps = ([0-9.]+).*/\1/p'
 }
 
 bench_overhead() {
-    local rounds=${BENCH_ROUNDS:-5} round script without with
+    local rounds=${BENCH_ROUNDS:-6} round script without with order way
+    local -A libraries=([without]='pg_stat_statements' [with]='pg_stat_statements,pg_perfmon')
     say "overhead: pgbench at full speed, 2 clients, $rounds rounds of ${BENCH_SECONDS:-15} s each way"
     install_release
     make_server overhead
@@ -24,8 +27,8 @@ bench_overhead() {
         : >"$work/with"
         : >"$work/without"
         for ((round = 1; round <= rounds; round++)); do
-            overhead_round 'pg_stat_statements' "$script" >>"$work/without"
-            overhead_round 'pg_stat_statements,pg_perfmon' "$script" >>"$work/with"
+            if ((round % 2)); then order='without with'; else order='with without'; fi
+            for way in $order; do overhead_round "${libraries[$way]}" "$script" >>"$work/$way"; done
             note "pgbench $script round $round: $(tail -1 "$work/without") tps without, $(tail -1 "$work/with") with"
         done
         without=$(median <"$work/without")

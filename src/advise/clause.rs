@@ -287,7 +287,9 @@ impl Judge<'_> {
                 }
                 (BoolExprType::OR_EXPR, all) => {
                     let arms = all.iter().map(|&one| self.conditions(one, context, false));
-                    either(arms.collect())
+                    let found = either(arms.collect());
+                    // What no index finds still takes rows away.
+                    if found.is_empty() { self.other(context, expression.cast()) } else { found }
                 }
                 (_, &[one]) => {
                     let one = plain(one);

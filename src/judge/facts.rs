@@ -1,5 +1,7 @@
 //! Everything that is known about this database and a window, put together for the detectors.
 
+use std::collections::HashMap;
+
 use perfmon_core::facts::{Facts, Index, Sequence, Server, Table};
 use pgrx::pg_sys;
 
@@ -21,26 +23,49 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
         history: counters::window(&whole),
         ..Facts::default()
     };
-    facts.server = apart(probe::environment::environment).unwrap_or_else(|| Server {
+    // The server and the catalog at hand say nothing about another database.
+    let own = scope.is_own();
+    let known = if own { apart(probe::environment::environment) } else { None };
+    facts.server = known.unwrap_or_else(|| Server {
         started_us: catalog::server_started(),
         block_bytes: i64::from(pg_sys::BLCKSZ),
         ..Server::default()
     });
-    facts.server.trigram_opclass = apart(|| Ok(crate::advise::trigram_opclass())).flatten();
     counters::server(&scope, &mut facts.server)?;
     facts.database = counters::database(&scope, facts.server.started_us)?;
     if facts.database.exec_ms.is_some() {
-        facts.statements = Some(statements::statements(&scope, scope.is_own())?);
+        facts.statements = Some(statements::statements(&scope, own)?);
     }
-    // The catalog at hand says nothing about another database.
-    if !scope.is_own() {
+    if !own {
         return Ok(facts);
     }
+    facts.server.trigram_opclass = apart(|| Ok(crate::advise::trigram_opclass())).flatten();
     if let Some(catalog) = apart(probe::catalog::catalog) {
         relations(&scope, &whole, catalog, &mut facts)?;
     }
     facts.sequences = sequences();
+    pace(&mut facts);
     Ok(facts)
+}
+
+/// A sequence that feeds a column gives out a value for each row that is inserted, whether it stays or not.
+#[allow(clippy::cast_precision_loss)]
+fn pace(facts: &mut Facts) {
+    const ENOUGH_US: i64 = 3_600_000_000;
+    let covered_us = facts.history.covered_us;
+    if covered_us < ENOUGH_US {
+        return;
+    }
+    let inserted: HashMap<&str, u64> = facts
+        .tables
+        .iter()
+        .flatten()
+        .filter_map(|table| Some((table.name.as_str(), table.history?.n_tup_ins)))
+        .collect();
+    for sequence in facts.sequences.iter_mut().flatten() {
+        let rows = sequence.owner().and_then(|(table, _)| inserted.get(table));
+        sequence.per_day = rows.map(|rows| *rows as f64 * 86_400e6 / covered_us as f64);
+    }
 }
 
 /// One read of the catalog, whose failure is only its own.

@@ -106,7 +106,30 @@ fn available() -> Vec<String> {
     }
 }
 
-/// The oldest ids over all databases. Their pace is for history to say.
+/// Transaction ids taken per second since the last checkpoint, if that is a while ago. No counter of them is
+/// kept anywhere, but the control file tells where they stood.
+const XID_PACE: &str = "
+SELECT (x.next OPERATOR(pg_catalog.-)
+        ((pg_catalog.split_part(c.next_xid, ':', 1)::pg_catalog.int8 OPERATOR(pg_catalog.*) 4294967296)
+            OPERATOR(pg_catalog.+) pg_catalog.split_part(c.next_xid, ':', 2)::pg_catalog.int8)
+    )::pg_catalog.float8 OPERATOR(pg_catalog./) x.seconds
+FROM pg_catalog.pg_control_checkpoint() c,
+    LATERAL (SELECT
+        pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8 AS next,
+        EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) c.checkpoint_time)::pg_catalog.float8
+            AS seconds) x
+WHERE x.seconds OPERATOR(pg_catalog.>=) 60::pg_catalog.float8";
+
+fn xid_pace() -> Option<f64> {
+    let mut found = None;
+    let take = |row: &reading::Row<'_>| found = row.float8(0).filter(|pace| *pace >= 0.0);
+    match txn::part(|| read(XID_PACE, take)) {
+        Err(caught) if caught.is_cancel() => caught.rethrow(),
+        _ => found,
+    }
+}
+
+/// The oldest ids over all databases, and how fast they are taken.
 fn horizon() -> Result<Option<Horizon>, ProbeError> {
     let mut found: Option<Horizon> = None;
     read(
@@ -134,5 +157,8 @@ fn horizon() -> Result<Option<Horizon>, ProbeError> {
             }
         },
     )?;
+    if let Some(oldest) = &mut found {
+        oldest.xids_per_s = xid_pace();
+    }
     Ok(found)
 }

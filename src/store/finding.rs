@@ -20,6 +20,7 @@ struct Known {
     last_seen: i64,
     resolved: bool,
     severity: String,
+    statement: Option<String>,
 }
 
 /// Makes this transaction the only one that writes findings, if nobody else is.
@@ -43,7 +44,9 @@ pub(crate) fn reconcile(source: i64, now: i64, judgement: &Judgement) {
             Some(old) => {
                 let stale = now.saturating_sub(old.last_seen) >= REFRESH_US || old.last_seen > now;
                 let worse = old.severity != finding.severity.word();
-                if old.resolved || stale || worse {
+                // Numbers move all the time; a statement that is no longer the right one must not be run.
+                let other = old.statement != finding.statement;
+                if old.resolved || stale || worse || other {
                     write(source, id, old.opened_at, now, finding);
                 }
             }
@@ -54,7 +57,8 @@ pub(crate) fn reconcile(source: i64, now: i64, judgement: &Judgement) {
 
 fn known(source: i64, now: i64) -> HashMap<i64, Known> {
     sql::read(
-        "SELECT f.finding_id, f.opened_at, f.last_seen, f.resolved_at IS NOT NULL, f.severity
+        "SELECT f.finding_id, f.opened_at, f.last_seen, f.resolved_at IS NOT NULL, f.severity,
+             f.statement
          FROM perfmon.finding f
          WHERE f.source OPERATOR(pg_catalog.=) $1
              AND (f.resolved_at IS NULL OR f.resolved_at OPERATOR(pg_catalog.>) $2)
@@ -66,6 +70,7 @@ fn known(source: i64, now: i64) -> HashMap<i64, Known> {
                 last_seen: row.time(3)?,
                 resolved: row.get(4)?,
                 severity: row.text(5)?,
+                statement: row.text(6),
             };
             Some((row.get::<i64>(1)?, known))
         },

@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 
 use super::{ask, visit};
 use crate::error::Error;
-use crate::pg::{catalog, clock, session};
+use crate::pg::{catalog, clock, session, txn};
 use crate::{settings, store};
 
 /// Sets a mark on this database's trends and returns its time.
@@ -43,6 +43,9 @@ fn source(now: i64) -> i64 {
     store::source::own().unwrap_or_else(|| {
         store::prior::lock(true);
         let system = catalog::system_identifier();
-        store::source::ensure_own(now, &catalog::database_name(), system)
+        // Whoever held the lock may have drawn it meanwhile.
+        txn::with_latest_snapshot(|| {
+            store::source::ensure_own(now, &catalog::database_name(), system)
+        })
     })
 }

@@ -71,7 +71,14 @@ pub(crate) fn mismatch(installed: &str) -> String {
 /// Takes a snapshot of this database.
 pub(crate) fn snapshot(request: &Request, patience: Patience) -> Result<Stored, Error> {
     let owner = owner()?;
-    let mut visit = session::as_user(owner, || Visit::begin(request, patience));
+    session::as_user(owner, || store::prior::lock(patience == Patience::LockTimeout));
+    // What the holder of the lock before stored must be seen, else it would be counted again.
+    txn::with_latest_snapshot(|| snapshot_alone(request, owner))
+}
+
+/// The same, while no other session writes history.
+fn snapshot_alone(request: &Request, owner: pg_sys::Oid) -> Result<Stored, Error> {
+    let mut visit = session::as_user(owner, || Visit::begin(request));
     session::as_user(pg_monitor(), || visit.read());
     session::as_user(owner, || visit.store());
     if let Some(wanted) = session::as_user(owner, || visit.wanted_texts()) {
@@ -189,10 +196,9 @@ struct Visit {
 }
 
 impl Visit {
-    /// Takes the lock that lets one snapshot at a time through, and loads what is known.
-    fn begin(request: &Request, patience: Patience) -> Self {
+    /// Loads what is known. The caller holds the lock that lets one snapshot at a time through.
+    fn begin(request: &Request) -> Self {
         let began = clock::monotonic_us();
-        store::prior::lock(patience == Patience::LockTimeout);
         let now = clock::wall_us();
         let system = catalog::system_identifier();
         let source = store::source::ensure_own(now, &catalog::database_name(), system);

@@ -115,8 +115,19 @@ pub fn judge_with(
             }
         }
     }
+    all.findings.iter_mut().for_each(in_lines);
     all.findings.sort_by_cached_key(Finding::rank);
     all
+}
+
+/// Names may hold line breaks; what is said stays on the line that it begins.
+fn in_lines(finding: &mut Finding) {
+    let said = [&mut finding.title, &mut finding.remedy, &mut finding.risk];
+    for text in said.into_iter().chain(&mut finding.cause).chain(&mut finding.gain) {
+        if text.contains(char::is_control) {
+            *text = words::name(text);
+        }
+    }
 }
 
 /// An amount over the window as an amount per hour.

@@ -40,7 +40,7 @@ impl Epoch {
 
     /// The timeline: identities begin with `system/timeline`.
     pub fn timeline(&self) -> Option<&str> {
-        self.identity.split('/').nth(1)
+        self.identity.split('/').nth(1)?.split(' ').next()
     }
 }
 
@@ -103,4 +103,20 @@ pub struct Span {
     pub quality: Quality,
     /// Bits: 1 the length is wall time, 2 the clock had stepped back, 4 the snapshot was late.
     pub flags: i16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeline_is_told_from_what_follows_it() {
+        let of = |identity: &str| {
+            let epoch = Epoch { identity: identity.into(), began: None };
+            epoch.timeline().map(str::to_owned)
+        };
+        assert_eq!(of("7123/1").as_deref(), Some("1"));
+        assert_eq!(of("7123/1 reset=5 version=1.10"), of("7123/1 reset=6 version=1.10"));
+        assert_ne!(of("7123/1 reset=5"), of("7123/2 reset=5"));
+    }
 }

@@ -19,7 +19,7 @@ mod tests {
             ("SELECT * FROM orders WHERE $1 < total", "orders(total <>)"),
             ("SELECT * FROM orders WHERE total >= $1 AND total < $2", "orders(total between)"),
             ("SELECT * FROM orders WHERE total BETWEEN $1 AND $2", "orders(total between)"),
-            ("SELECT * FROM orders WHERE total NOT BETWEEN $1 AND $2", "orders"),
+            ("SELECT * FROM orders WHERE total NOT BETWEEN $1 AND $2", "orders(total ?)"),
             ("SELECT * FROM orders WHERE id IN ($1, $2, $3)", "orders(id in)"),
             ("SELECT * FROM orders WHERE id = ANY($1)", "orders(id in)"),
             ("SELECT * FROM orders WHERE id = ANY($1::bigint[])", "orders(id in)"),
@@ -148,9 +148,12 @@ mod tests {
         all_say(&[
             ("SELECT * FROM orders WHERE id = $1 OR id = $2", "orders(id in)"),
             ("SELECT * FROM orders WHERE id = $1 OR id IN ($2, $3) OR $4 = id", "orders(id in)"),
-            ("SELECT * FROM orders WHERE id = $1 OR customer_id = $2", "orders"),
-            ("SELECT * FROM orders WHERE id = $1 OR id > $2", "orders"),
-            ("SELECT * FROM orders WHERE ($1 IS NULL OR id = $2)", "orders"),
+            (
+                "SELECT * FROM orders WHERE id = $1 OR customer_id = $2",
+                "orders(id ?, customer_id ?)",
+            ),
+            ("SELECT * FROM orders WHERE id = $1 OR id > $2", "orders(id ?)"),
+            ("SELECT * FROM orders WHERE ($1 IS NULL OR id = $2)", "orders(id ?)"),
             ("SELECT * FROM customers WHERE name LIKE $1 OR name LIKE $2", "customers(name like)"),
             (
                 "SELECT * FROM customers WHERE lower(email) = $1 OR lower(email) LIKE $2",
@@ -158,13 +161,16 @@ mod tests {
             ),
             (
                 "SELECT * FROM orders WHERE (id = $1 OR status = $2) AND customer_id = $3",
-                "orders(customer_id =)",
+                "orders(id ?, status ?, customer_id =)",
             ),
             (
                 "SELECT * FROM orders WHERE (id = $1 AND status = $2) OR (status = $3 AND id = $4)",
                 "orders(id in, status in)",
             ),
-            ("SELECT * FROM orders WHERE (id = $1 AND status = $2) OR id = $3", "orders"),
+            (
+                "SELECT * FROM orders WHERE (id = $1 AND status = $2) OR id = $3",
+                "orders(id ?, status ?)",
+            ),
         ]);
     }
     #[pg_test]

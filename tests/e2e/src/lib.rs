@@ -11,12 +11,15 @@
 
 mod asking;
 mod db;
+mod findings;
 mod programs;
 mod random;
+pub mod schemas;
 mod server;
 
 pub use asking::{Change, Gap, Interval, Statement, WINDOW, named_history};
 pub use db::{Db, code_of, message_of};
+pub use findings::Found;
 pub use programs::{Output, Programs};
 pub use random::Random;
 pub use server::{Builder, Server, Stop};

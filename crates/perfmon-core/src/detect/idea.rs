@@ -193,13 +193,48 @@ impl Shape {
         server: &Server,
         thresholds: &Thresholds,
     ) -> Option<IndexIdea> {
+        self.idea(table, indexes, server, thresholds, None)
+    }
+
+    /// The same for a statement that was seen to keep a share of the table's rows: the planner's number of
+    /// values takes each for as frequent as the others, and so knows nothing of rare ones, such as a few
+    /// orders that are open among many that are closed. Only where nothing but conditions that a btree
+    /// can use, all of which it was asked for, can be why so few were kept.
+    pub fn index_for_few(
+        &self,
+        table: &Table,
+        indexes: &[Index],
+        server: &Server,
+        thresholds: &Thresholds,
+        seen: f64,
+    ) -> Option<IndexIdea> {
+        let [one] = self.tables.as_slice() else { return None };
+        let tells = |p: &Predicate| {
+            use Test::{Between, Equal, In, Null, Range};
+            !p.join && matches!(p.test, Equal | In | Null | Range | Between)
+        };
+        let narrowed = one.predicates.iter().all(tells) && !one.repeated && !one.first_rows;
+        if self.bounded || self.aggregates || !narrowed || seen > thresholds.of(&ROWS_RATIO) {
+            return None;
+        }
+        self.idea(table, indexes, server, thresholds, Some(seen))
+    }
+
+    fn idea(
+        &self,
+        table: &Table,
+        indexes: &[Index],
+        server: &Server,
+        thresholds: &Thresholds,
+        seen: Option<f64>,
+    ) -> Option<IndexIdea> {
         let uses = self.tables.iter().enumerate();
         uses.filter(|(_, one)| one.oid == table.oid && one.read).find_map(|(place, one)| {
             let driven = one.repeated
                 || self.tables.iter().enumerate().any(|(i, u)| {
                     i != place && u.predicates.iter().any(|p| !p.join && p.test != Test::Other)
                 });
-            let adviser = Adviser { table, indexes, server, thresholds, one, driven };
+            let adviser = Adviser { table, indexes, server, thresholds, one, driven, seen };
             adviser.idea()
         })
     }
@@ -213,6 +248,8 @@ struct Adviser<'a> {
     one: &'a TableUse,
     /// Something picks the rows that this table is joined to.
     driven: bool,
+    /// Share of the rows that its conditions were seen to leave.
+    seen: Option<f64>,
 }
 
 /// A btree key and what it comes to.
@@ -247,7 +284,8 @@ impl Adviser<'_> {
     }
 
     fn helps(&self, key: &Key) -> bool {
-        let few = key.ratio <= self.thresholds.of(&ROWS_RATIO);
+        let ratio = self.seen.map_or(key.ratio, |seen| seen.min(key.ratio));
+        let few = ratio <= self.thresholds.of(&ROWS_RATIO);
         !key.parts.is_empty() && (few || (key.ordered && self.one.first_rows))
     }
 
@@ -294,8 +332,11 @@ impl Adviser<'_> {
         let mut key = Key { parts: Vec::new(), equal: 0, ratio: 1.0, known: true, ordered: false };
         let mut single = true;
         for &(predicate, estimate) in &equals {
-            // A column in which nearly all rows are alike tells them apart for nobody.
-            let tells = estimate.ratio <= 0.5 || predicate.join;
+            // A column in which nearly all rows are alike tells them apart for nobody, unless few were
+            // seen to be kept, or the first rows in an order are wanted: the order alone would be
+            // searched for those that have the value.
+            let first = with_order && self.one.first_rows && !self.one.order_by.is_empty();
+            let tells = estimate.ratio <= 0.5 || predicate.join || self.seen.is_some() || first;
             if key.parts.len() < most && tells && !self.is_enough(key.ratio) {
                 key.parts.push(Part::of(predicate));
                 key.add(estimate);

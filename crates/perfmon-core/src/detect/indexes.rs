@@ -98,7 +98,10 @@ fn detect(facts: &Facts, limits: &Thresholds, judgement: &mut Judgement) {
     alike::redundant(&scene, &mut dropped, &surely, judgement);
     // Whoever is to stand in for another index will be used.
     let needed: HashSet<u32> = dropped.iter().flat_map(|(gone, kept)| [*gone, *kept]).collect();
-    let unused = unused.into_iter().filter(|u| u.surely || !needed.contains(&u.index));
+    let alone = |u: &unused::Unused| {
+        !needed.contains(&u.index) || u.surely && !dropped.contains_key(&u.index)
+    };
+    let unused = unused.into_iter().filter(alone);
     unused.for_each(|u| judgement.add(u.finding));
     // What is to go need not be mended.
     let going = |index: &Index| dropped.contains_key(&index.oid) || surely.contains(&index.oid);
@@ -131,7 +134,21 @@ fn runnable(sql: String) -> Option<String> {
 fn way_back(index: &Index) -> String {
     match index.definition.as_str() {
         "" => String::new(),
-        definition => format!(" To have it back: {}.", words::name(definition)),
+        definition => format!(" To have it back: {}.", words::name(&with_partitions(definition))),
+    }
+}
+
+/// The definition of an index so that it is made on the partitions too: the server writes ON ONLY for
+/// one of a partitioned table, which makes an invalid index without parts.
+fn with_partitions(definition: &str) -> String {
+    const ONLY: &str = " ON ONLY ";
+    let unquoted = |place: &usize| definition[..*place].matches('"').count().is_multiple_of(2);
+    match definition.match_indices(ONLY).map(|(place, _)| place).find(unquoted) {
+        Some(place) => {
+            let (head, tail) = (&definition[..place], &definition[place + ONLY.len()..]);
+            format!("{head} ON {tail}")
+        }
+        None => definition.to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Reads {
     pub(super) read: f64,
     /// Of these, by statements that read so much at once that no cache is meant to hold it: the
     /// server itself passes scans of tables over a quarter of shared_buffers through a small ring.
-    pub(super) by_scans: f64,
+    pub(in crate::detect) by_scans: f64,
     /// Time of reading, ms; unknown while track_io_timing is off.
     pub(super) read_ms: Option<f64>,
     /// Time of execution, ms.

@@ -5,7 +5,7 @@ use crate::facts::relation::Activity;
 use crate::facts::{
     Checkpoints, Database, Facts, Horizon, Sequence, Server, Setting, Statement, Table, Window,
 };
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::threshold::Thresholds;
 
 use super::{Detector, judge_with};
@@ -291,6 +291,22 @@ fn check(detector: &Detector, finding: &Finding) {
 /// Those whose facts `healthy` has whole.
 fn detectors() -> [&'static Detector; 3] {
     [&super::vacuum::DETECTOR, &super::server::DETECTOR, &super::settings::DETECTOR]
+}
+
+#[test]
+fn what_is_said_of_a_name_with_line_breaks_stays_on_its_line() {
+    fn look(_: &Facts, _: &Thresholds, judgement: &mut super::Judgement) {
+        let name = "\"two\nlines\"";
+        let mut finding = Finding::new("x", Severity::Info, name, name, name, "");
+        (finding.cause, finding.statement) = (Some(name.into()), Some(format!("DROP {name};\n")));
+        judgement.add(finding);
+    }
+    static ODD: Detector = Detector { name: "odd", kinds: &["x"], thresholds: &[], detect: look };
+    let found = judge_with(&[&ODD], &healthy(), &Thresholds::default()).findings.remove(0);
+    assert_eq!((found.title.as_str(), found.remedy.as_str()), ("\"two lines\"", "\"two lines\""));
+    assert_eq!(found.cause.as_deref(), Some("\"two lines\""));
+    assert_eq!(found.object, "\"two\nlines\"", "names are as they are");
+    assert_eq!(found.statement.as_deref(), Some("DROP \"two\nlines\";\n"));
 }
 
 #[test]

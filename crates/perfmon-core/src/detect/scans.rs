@@ -264,8 +264,10 @@ fn reader<'a>(
     }
     let indexes = facts.indexes.as_deref().unwrap_or_default();
     let own: Vec<Index> = indexes.iter().filter(|i| i.table == table.oid).cloned().collect();
-    let idea = shape.candidate_index(table, &own, &facts.server, t)?;
     let kept = s.rows as f64 / calls;
+    let idea = shape
+        .candidate_index(table, &own, &facts.server, t)
+        .or_else(|| shape.index_for_few(table, &own, &facts.server, t, kept / rows))?;
     // An aggregate hides how many rows it went through: only statistics say that they are few.
     let few = if shape.aggregates {
         idea.rows_ratio.is_some_and(|ratio| ratio <= t.of(&RETURNED))
@@ -282,7 +284,10 @@ fn reader<'a>(
 
 fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {
     let known = facts.tables.is_some() && facts.statements.is_some();
-    if !known || facts.window.covered_us == 0 {
+    let mut statements = facts.statements.iter().flatten().peekable();
+    // Readers without the right to see texts: nobody knows what a statement looks for.
+    let unread = statements.peek().is_some() && statements.all(|s| s.shape.is_none());
+    if !known || unread || facts.window.covered_us == 0 {
         judgement.unknown(SCAN);
         return;
     }

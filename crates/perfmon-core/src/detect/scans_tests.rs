@@ -205,4 +205,8 @@ fn nothing_is_said_where_nothing_is_known() {
     let mut judgement = Judgement::default();
     detect(&Facts::default(), &Thresholds::default(), &mut judgement);
     assert_eq!((judgement.findings.len(), judgement.unjudged), (0, vec![SCAN]));
+    let unread = facts(table(), Statement { shape: None, ..reader(by(Test::Equal)) });
+    let mut judgement = Judgement::default();
+    detect(&unread, &Thresholds::default(), &mut judgement);
+    assert_eq!(judgement.unjudged, vec![SCAN], "texts that may not be read");
 }

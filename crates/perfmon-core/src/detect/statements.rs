@@ -250,16 +250,18 @@ fn is_slow<'a>(s: &'a Statement, facts: &Facts, t: &Thresholds) -> Option<Slow<'
         return None;
     }
     let per_hour_ms = per_hour(facts, s.exec_ms)?;
+    let cause = cause(s);
     let hurts = mean_ms >= t.of(&CRITICAL)
         && share >= t.of(&CRITICAL_SHARE)
         && per_hour_ms >= t.of(&LOSS)
+        // Analysis is long by its nature, and nobody waits for it with a page half drawn.
+        && cause != Cause::Aggregate
         && !is_analysis(s, facts);
     let severity = match (hurts, is_analysis(s, facts)) {
         (true, _) => Severity::Critical,
         (false, true) => Severity::Info,
         (false, false) => Severity::Warning,
     };
-    let cause = cause(s);
     let saved = saved_share(s, cause).map(|share| per_hour_ms * share);
     Some(Slow {
         statement: s,

@@ -95,6 +95,15 @@ fn critical_needs_a_real_loss() {
 }
 
 #[test]
+fn analysis_is_never_critical() {
+    let mut cube = statement(10_000, 700.0);
+    cube.blks_hit = cube.calls * 5_000;
+    assert_eq!(severity(cube.clone()), Some(Severity::Critical));
+    cube.shape = Some(Shape { aggregates: true, ..Shape::default() });
+    assert_eq!(severity(cube), Some(Severity::Warning));
+}
+
+#[test]
 fn nothing_is_said_where_nothing_is_known() {
     let mut judgement = Judgement::default();
     detect(&Facts::default(), &Thresholds::default(), &mut judgement);

@@ -271,3 +271,24 @@ pub struct Sequence {
     /// Values given out per day, from history, where known.
     pub per_day: Option<f64>,
 }
+
+impl Sequence {
+    /// Table and column that it feeds, as the server quotes them.
+    pub fn owner(&self) -> Option<(&str, &str)> {
+        split(self.owned_by.as_deref()?)
+    }
+}
+
+/// `public.orders.id` as table and column; dots within quotes do not part them.
+fn split(owned_by: &str) -> Option<(&str, &str)> {
+    let mut quoted = false;
+    let mut last = None;
+    for (position, byte) in owned_by.bytes().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'.' if !quoted => last = Some(position),
+            _ => {}
+        }
+    }
+    last.map(|position| (&owned_by[..position], &owned_by[position + 1..]))
+}

@@ -218,6 +218,8 @@ pub(crate) fn no_statements() -> Report {
 pub(crate) fn one_day() -> Report {
     let mut report = sick_shop();
     report.head = Head { gaps: 1, intervals: 1380, covered_us: 23 * HOUR, ..head("shop", DAY) };
+    report.load.total_exec_ms =
+        report.load.active_ratio.map(|running| running * report.head.covered_us as f64 / 1000.0);
     report.trend = Some(trend(DAY, 3_600_000, |i| match i {
         3 => None,
         i if i < 15 => Some(0.2 + 0.03 * (i % 6) as f64),
@@ -246,6 +248,8 @@ pub(crate) fn one_day() -> Report {
 pub(crate) fn thirty_days() -> Report {
     let mut report = one_day();
     report.head = Head { intervals: 43_000, covered_us: 29 * DAY, ..head("shop", 30 * DAY) };
+    report.load.total_exec_ms =
+        report.load.active_ratio.map(|running| running * report.head.covered_us as f64 / 1000.0);
     let mut trend = trend(30 * DAY, 3_600_000, |i| match i {
         11..=15 => None,
         i => Some(30.0 + 3.0 * i as f64),

@@ -148,6 +148,39 @@ fn the_order_of_the_first_rows() {
 }
 
 #[test]
+fn a_value_stands_before_the_order_of_the_first_rows() {
+    // All rows have one value by the statistics, as in a queue before its first new entry: the order
+    // alone would be searched for those that have another.
+    let mut queue = orders();
+    queue.columns[2].distinct = Some(1.0);
+    let next = first_of(vec![on(3, Test::Equal)], vec![by(4, false)]);
+    let idea = next.candidate_index(&queue, &[], &Server::default(), &Thresholds::default());
+    assert_eq!(idea.unwrap().columns(), "status, created_at");
+}
+
+#[test]
+fn a_rare_value_that_the_number_of_values_hides() {
+    let few = |shape: &Shape, indexes: &[Index], seen: f64| {
+        let (server, thresholds) = (Server::default(), Thresholds::default());
+        shape.index_for_few(&orders(), indexes, &server, &thresholds, seen).map(|i| i.columns())
+    };
+    let open = shape(vec![on(3, Test::Equal)]);
+    assert_eq!(ask(&open, &[]), None, "a quarter of the table");
+    assert_eq!(few(&open, &[], 0.001).as_deref(), Some("status"));
+    assert_eq!(few(&open, &[], 0.3), None, "not few");
+    assert_eq!(few(&open, &[index(&[(3, false)])], 0.001), None, "there already");
+    let newest = shape(vec![on(4, Test::Range)]);
+    assert_eq!(few(&newest, &[], 0.001).as_deref(), Some("created_at"));
+    // Something else may be why few are kept.
+    let like = shape(vec![on(3, Test::Equal), on(6, Test::Pattern)]);
+    assert_eq!(few(&like, &[], 0.001), None);
+    let differs = shape(vec![on(3, Test::Equal), on(6, Test::Other)]);
+    assert_eq!(few(&differs, &[], 0.001), None);
+    assert_eq!(few(&Shape { bounded: true, ..open.clone() }, &[], 0.001), None);
+    assert_eq!(few(&Shape { aggregates: true, ..open }, &[], 0.001), None);
+}
+
+#[test]
 fn indexes_that_serve() {
     let two = shape(vec![on(3, Test::Equal), on(2, Test::Equal)]);
     assert!(ask(&two, &[index(&[(2, false)])]).is_some());

@@ -158,8 +158,9 @@ fn both_enforce<'a>(scene: &Scene<'a>, index: &'a Index, keeper: &'a Index) -> F
     finding
 }
 
-/// Reports indexes that are the beginning of another one, and adds them to what is to be dropped. One
-/// that is itself to go, as a duplicate or as unused, stands in for nobody.
+/// Reports indexes that are the beginning of another one, and adds them to what is to be dropped, used or
+/// not: that another one does their work holds whatever the history is. One that is itself to go, as a
+/// duplicate or as unused, stands in for nobody.
 pub(super) fn redundant(
     scene: &Scene<'_>,
     dropped: &mut Dropped,
@@ -175,7 +176,7 @@ pub(super) fn redundant(
         });
         for &index in &of_table {
             let gone = |i: &Index| dropped.contains_key(&i.oid) || unused.contains(&i.oid);
-            if gone(index) || index.bound() || index.enforces() {
+            if dropped.contains_key(&index.oid) || index.bound() || index.enforces() {
                 continue;
             }
             let cover = of_table.iter().rev().find(|c| !gone(c) && covers(c, index));

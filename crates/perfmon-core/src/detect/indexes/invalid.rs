@@ -55,6 +55,7 @@ fn broken<'a>(scene: &Scene<'a>, index: &'a Index) -> Finding {
         "PostgreSQL manual, CREATE INDEX (building indexes concurrently), REINDEX",
     );
     finding.cause = Some(cause);
+    finding.risk = risk(index, statement.as_deref()).to_owned();
     finding.statement = statement;
     finding.evidence = vec![
         Evidence::new("is_valid", index.valid.to_string(), ""),
@@ -64,7 +65,6 @@ fn broken<'a>(scene: &Scene<'a>, index: &'a Index) -> Finding {
         finding.evidence.push(Evidence::new("index_bytes", bytes, "bytes"));
     }
     finding.effort = Effort::Low;
-    finding.risk = risk(index).to_owned();
     finding
 }
 
@@ -102,6 +102,17 @@ fn mend(
     } else {
         "A CREATE INDEX CONCURRENTLY that failed, was cancelled, or ran into a deadlock."
     };
+    if index.unique && !index.bound() {
+        // Building it again would fail as before, and leave one more behind.
+        let again = match index.definition.as_str() {
+            "" => "create it again".to_owned(),
+            definition => {
+                format!("create it again: {}", words::name(&super::with_partitions(definition)))
+            }
+        };
+        let remedy = format!("Drop {name}. Once no rows with equal keys are left, {again}.");
+        return (title, cause.to_owned(), remedy, drop_statement(index));
+    }
     let how = if index.exclusion { "" } else { "CONCURRENTLY " };
     let first = if index.unique { "Remove the rows with equal keys, then build" } else { "Build" };
     let remedy = format!("{first} {name} again, or drop it if nobody waits for it.");
@@ -109,8 +120,11 @@ fn mend(
     (title, cause.to_owned(), remedy, statement)
 }
 
-fn risk(index: &Index) -> &'static str {
-    if !index.live || leftover(index).is_some() {
+fn risk(index: &Index, statement: Option<&str>) -> &'static str {
+    let drops = statement.is_none_or(|sql| sql.starts_with("DROP"));
+    if drops && index.unique && index.ready && index.live && leftover(index).is_none() {
+        "Equal keys, which it may have turned away, can come in until it is made again."
+    } else if drops {
         "None: nobody uses it."
     } else if index.exclusion {
         "Writers wait while an exclusion constraint's index is built; it cannot be done concurrently."

@@ -161,10 +161,12 @@ fn report(
         Some(share) => format!("; reads take {} of the execution time", percent(share)),
         None => String::new(),
     };
+    // The share leaves large scans out, so the count does.
+    let only = if reads.by_scans > 0.0 { "Large scans left out, only" } else { "Only" };
     let title = format!(
-        "Only {} of the blocks asked for were in shared buffers, {} were read{cost}",
+        "{only} {} of the blocks asked for were in shared buffers, {} were read{cost}",
         percent(ratio),
-        count(reads.read)
+        count(reads.read - reads.by_scans)
     );
     let top = readers(facts);
     let value = better_size(facts);

@@ -118,7 +118,7 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
     match (spills(facts, thresholds), facts.database.temp_bytes) {
         (Some(spills), _) => {
             for spill in spills.iter().take(MOST) {
-                judgement.add(report(facts, thresholds, spill));
+                judgement.add(report(facts, thresholds, spill, for_role(&spills, spill)));
             }
         }
         (None, Some(bytes)) => {
@@ -131,7 +131,15 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
     }
 }
 
-fn report(facts: &Facts, thresholds: &Thresholds, spill: &Spill<'_>) -> Finding {
+/// What the role of a statement needs for all that it runs: a smaller value for the next statement would take
+/// back the larger one.
+fn for_role(spills: &[Spill<'_>], one: &Spill<'_>) -> f64 {
+    let role = &one.statement.user_name;
+    let fitting = spills.iter().filter(|s| s.fits() && s.statement.user_name == *role);
+    fitting.map(|s| s.need.min(one.most)).fold(one.need, f64::max)
+}
+
+fn report(facts: &Facts, thresholds: &Thresholds, spill: &Spill<'_>, value: f64) -> Finding {
     let statement = spill.statement;
     let counts = statement.share_ratio.is_none_or(|share| share >= thresholds.of(&MIN_SHARE));
     let much = spill.per_hour >= thresholds.of(&WARNING_BYTES);
@@ -166,11 +174,11 @@ fn report(facts: &Facts, thresholds: &Thresholds, spill: &Spill<'_>) -> Finding 
         finding.evidence.push(Evidence::new("temp_ms", temp_ms, "ms"));
     }
     finding.share_ratio = statement.share_ratio;
-    advise(facts, spill, &mut finding);
+    advise(facts, spill, value, &mut finding);
     finding
 }
 
-fn advise(facts: &Facts, spill: &Spill<'_>, finding: &mut Finding) {
+fn advise(facts: &Facts, spill: &Spill<'_>, value: f64, finding: &mut Finding) {
     let statement = spill.statement;
     let saved = statement.temp_ms.zip(facts.window.hours()).map(|(ms, hours)| ms / hours);
     if !spill.fits() {
@@ -181,7 +189,7 @@ fn advise(facts: &Facts, spill: &Spill<'_>, finding: &mut Finding) {
         finding.effort = Effort::High;
         return;
     }
-    let value = setting_size(spill.need);
+    let value = setting_size(value);
     finding.remedy = match &statement.user_name {
         Some(user) => format!(
             "Give role {user} a work_mem of {value} in this database, or set it by SET LOCAL \

@@ -131,6 +131,22 @@ fn temp_files() {
 }
 
 #[test]
+fn one_value_does_for_all_statements_of_a_role() {
+    let mut facts = spilling(1_000, 20);
+    let mut small = facts.statements.as_ref().unwrap()[0].clone();
+    (small.statement_id, small.temp_blks_written) = (18, small.temp_blks_written / 4);
+    let mut other = small.clone();
+    (other.statement_id, other.user_name) = (19, Some("clerk".into()));
+    facts.statements.as_mut().unwrap().extend([small, other]);
+    let found = found(&DETECTOR, &facts);
+    let set: Vec<&str> = found.iter().filter_map(|f| f.statement.as_deref()).collect();
+    let of_shop = "ALTER ROLE shop IN DATABASE shop SET work_mem = '64MB';";
+    let of_clerk = "ALTER ROLE clerk IN DATABASE shop SET work_mem = '16MB';";
+    assert_eq!(set.iter().filter(|s| **s == of_shop).count(), 2, "{set:?}");
+    assert_eq!(set.iter().filter(|s| **s == of_clerk).count(), 1, "{set:?}");
+}
+
+#[test]
 fn temp_files_of_nobody_knows_whom() {
     let mut facts = samples::healthy();
     facts.statements = None;
@@ -185,6 +201,10 @@ fn wal_volume() {
         finding.statement.as_ref().unwrap().starts_with("ALTER SYSTEM SET wal_compression = on;")
     );
     assert!(finding.cause.unwrap().contains("Statement 2 write"));
+    let hour = facts.window.covered_us;
+    (facts.window.covered_us, facts.server.wal_bytes) = (hour / 3600, Some(1 << 30));
+    silent(&DETECTOR, &facts, VOLUME);
+    facts.window.covered_us = hour;
     facts.server.wal_bytes = Some(6 << 30);
     facts.server.wal_fpi = Some(500_000);
     assert_eq!(the(&DETECTOR, &facts, VOLUME).severity, Severity::Info);

@@ -52,6 +52,14 @@ pub(super) const WARNING_IMAGES_RATIO: Threshold = Threshold::ratio(
     "pg_perfmon",
 );
 
+/// Evidence.
+pub(super) const VOLUME_MINUTES: Threshold = Threshold::new(
+    "wal_volume_min_minutes",
+    10.0,
+    "recorded time below which nothing is said about WAL per hour",
+    "pg_perfmon: a checkpoint or a load of data is no rate",
+);
+
 /// Room for hours busier than the average.
 const MARGIN: f64 = 1.25;
 const MANUAL: &str = "PostgreSQL manual, WAL Configuration";
@@ -112,7 +120,7 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
         }
     }
     match (facts.server.wal_bytes, facts.window.hours()) {
-        (Some(bytes), Some(hours)) => {
+        (Some(bytes), Some(hours)) if hours * 60.0 >= thresholds.of(&VOLUME_MINUTES) => {
             judgement.findings.extend(volume(facts, thresholds, bytes as f64, hours));
         }
         _ => judgement.unknown(VOLUME),

@@ -96,8 +96,9 @@ fn too_small(facts: &Facts, thresholds: &Thresholds, memory: f64, now: f64) -> O
     let (severity, over) = cache::severity(facts, thresholds, &reads)?;
     let better = cache::better_size(facts)?;
     let ratio = reads.hit_ratio()?;
+    let apart = if reads.by_scans > 0.0 { ", large scans left out" } else { "" };
     let title = format!(
-        "shared_buffers are {} of {} memory, and {} of the blocks asked for were not in them",
+        "shared_buffers are {} of {} memory, and {} of the blocks asked for were not in them{apart}",
         size(now),
         size(memory),
         percent(1.0 - ratio)

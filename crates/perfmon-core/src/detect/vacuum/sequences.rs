@@ -187,7 +187,7 @@ const INTEGER: i64 = 2_147_483_647;
 /// What to do, the commands, and whether they rewrite a table.
 fn remedy(sequence: &Sequence, end: End) -> (String, Option<String>, bool) {
     let name = &sequence.name;
-    let column = sequence.owned_by.as_deref().and_then(split);
+    let column = sequence.owner();
     let widen = format!("ALTER SEQUENCE {name} AS bigint;");
     match (column, sequence.column_max) {
         (Some((table, column)), Some(SMALLINT | INTEGER)) => (
@@ -225,28 +225,19 @@ fn remedy(sequence: &Sequence, end: End) -> (String, Option<String>, bool) {
     }
 }
 
-/// `public.orders.id` as table and column; dots within quotes do not part them.
-fn split(owned_by: &str) -> Option<(&str, &str)> {
-    let mut quoted = false;
-    let mut last = None;
-    for (position, byte) in owned_by.bytes().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'.' if !quoted => last = Some(position),
-            _ => {}
-        }
-    }
-    last.map(|position| (&owned_by[..position], &owned_by[position + 1..]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn owner(owned_by: &str) -> Option<(String, String)> {
+        let sequence = Sequence { owned_by: Some(owned_by.to_owned()), ..Sequence::default() };
+        sequence.owner().map(|(table, column)| (table.to_owned(), column.to_owned()))
+    }
+
     #[test]
     fn columns_are_parted_from_tables() {
-        assert_eq!(split("public.orders.id"), Some(("public.orders", "id")));
-        assert_eq!(split(r#"s."a.b"."c.""d""#), Some((r#"s."a.b""#, r#""c.""d""#)));
-        assert_eq!(split("id"), None);
+        assert_eq!(owner("public.orders.id"), Some(("public.orders".into(), "id".into())));
+        assert_eq!(owner(r#"s."a.b"."c.""d""#), Some((r#"s."a.b""#.into(), r#""c.""d""#.into())));
+        assert_eq!(owner("id"), None);
     }
 }

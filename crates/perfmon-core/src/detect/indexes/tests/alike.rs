@@ -114,12 +114,15 @@ fn a_partitioned_index_is_dropped_as_a_whole() {
     let mut all = vec![index(1, &[2]), index(2, &[2]), index(11, &[2]), index(12, &[2])];
     for i in &mut all[..2] {
         (i.partitioned, i.bytes, i.history_scans) = (true, None, None);
+        i.definition = r#"CREATE INDEX "a ON ONLY b" ON ONLY public.orders USING btree (b)"#.into();
     }
     for (i, of) in all[2..].iter_mut().zip([1, 2]) {
         (i.parent, i.table) = (Some(of), 200);
     }
     let found = only(DUPLICATE, &facts(vec![parent, child], all));
     assert_eq!(found.statement.as_deref(), Some("DROP INDEX public.orders_2;"));
+    let back = r#"To have it back: CREATE INDEX "a ON ONLY b" ON public.orders USING btree (b)."#;
+    assert!(found.risk.ends_with(back), "{}", found.risk);
     assert_eq!(found.impact.saved_bytes, Some(10 * MB));
 }
 
@@ -199,6 +202,16 @@ fn what_another_index_cannot_do_is_not_redundant() {
     for (what, change) in twins {
         assert_eq!(of(REDUNDANT, &wider(change)), [], "{what}");
     }
+}
+
+#[test]
+fn what_begins_another_index_is_redundant_whether_used_or_not() {
+    let unused: fn(&mut Index, &mut Index) = |n, _| {
+        (n.window_scans, n.history_scans, n.total_scans) = (Some(0), Some(0), Some(0));
+    };
+    let judgement = judge(&wider(unused));
+    let kinds: Vec<&str> = judgement.findings.iter().map(|f| f.kind.as_str()).collect();
+    assert_eq!(kinds, [REDUNDANT]);
 }
 
 #[test]

@@ -28,8 +28,20 @@ fn each_kind_of_wreck_has_its_remedy() {
     let made_again = statement(&with(|i| i.key = index(1, &[2]).key));
     assert_eq!(made_again, "DROP INDEX CONCURRENTLY public.orders_2;");
     let unique = only(INVALID, &with(|i| (i.unique, i.key) = (true, index(1, &[2]).key)));
-    assert!(unique.statement.unwrap().starts_with("REINDEX"), "the other one is not unique");
-    assert!(unique.remedy.starts_with("Remove the rows with equal keys"));
+    // Another build of a unique index meets the same equal keys, and leaves a second wreck.
+    assert_eq!(unique.statement.unwrap(), "DROP INDEX CONCURRENTLY public.orders_2;");
+    assert!(
+        unique.remedy.contains("Once no rows with equal keys are left, create it again: CREATE")
+    );
+    assert!(unique.risk.starts_with("Equal keys"));
+    assert_eq!(
+        only(INVALID, &with(|i| (i.unique, i.ready) = (true, false))).risk,
+        "None: nobody uses it."
+    );
+    let bound = only(INVALID, &with(|i| (i.unique, i.replica_identity) = (true, true)));
+    assert!(bound.statement.unwrap().starts_with("REINDEX"), "it is needed");
+    assert!(bound.remedy.starts_with("Remove the rows with equal keys"));
+    assert!(only(INVALID, &with(|i| i.bytes = Some(0))).title.contains("invalid and costs"));
     let excludes = statement(&with(|i| i.exclusion = true));
     assert_eq!(excludes, "REINDEX INDEX public.orders_2;");
 }

@@ -1,0 +1,117 @@
+//! A thousand tables and five thousand indexes: judged and reported in under a second.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::time::{Duration, Instant};
+
+use perfmon_e2e::schemas::limits;
+use perfmon_e2e::{Db, Server, secs};
+
+const TABLES: i32 = 1000;
+
+/// Every table has five indexes. Of ten tables one has the same index twice, one a foreign key without index, one
+/// dead rows; and all indexes but the primary keys are unused, so that there is much to say.
+fn tables(db: &mut Db) {
+    for batch in 0..10 {
+        let (first, last) = (batch * TABLES / 10 + 1, (batch + 1) * TABLES / 10);
+        db.run(&format!(
+            "DO $$ BEGIN
+               FOR n IN {first}..{last} LOOP
+                 EXECUTE format('CREATE TABLE %I (id int PRIMARY KEY, a int, b text, c int, parent int)', 'Table ' || n);
+                 EXECUTE format('INSERT INTO %I SELECT k, k, k, k, 1 FROM generate_series(1, 20) k', 'Table ' || n);
+                 EXECUTE format('CREATE INDEX ON %I (a)', 'Table ' || n);
+                 EXECUTE format('CREATE INDEX ON %I (b, c)', 'Table ' || n);
+                 EXECUTE format('CREATE INDEX ON %I (c DESC, id)', 'Table ' || n);
+                 IF n % 10 = 1 THEN
+                   EXECUTE format('CREATE INDEX ON %I (a)', 'Table ' || n);
+                 ELSE
+                   EXECUTE format('CREATE INDEX ON %I (lower(b)) WHERE a > 3', 'Table ' || n);
+                 END IF;
+                 IF n % 10 = 2 THEN
+                   EXECUTE format('ALTER TABLE %I ADD FOREIGN KEY (parent) REFERENCES %I', 'Table ' || n, 'Table ' || n);
+                 END IF;
+                 IF n % 10 = 3 THEN
+                   EXECUTE format('UPDATE %I SET c = c + 1', 'Table ' || n);
+                 END IF;
+               END LOOP;
+             END $$"
+        ));
+    }
+    let made: Vec<i64> = db.list(
+        "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace
+            AND relkind IN ('r', 'i') AND relname LIKE 'Table%' GROUP BY relkind ORDER BY 1",
+    );
+    assert_eq!(made, [i64::from(TABLES), i64::from(TABLES) * 5]);
+}
+
+/// The quickest of some: others work on this machine too.
+fn quickest(times: usize, mut work: impl FnMut()) -> Duration {
+    (0..times)
+        .map(|_| {
+            let began = Instant::now();
+            work();
+            began.elapsed()
+        })
+        .min()
+        .unwrap()
+}
+
+/// A debug build of the extension, as `PERFMON_PROFILE=dev` installs, takes several times as long.
+fn limit() -> Duration {
+    match std::env::var("PERFMON_PROFILE").as_deref() {
+        Ok("dev") => secs(8),
+        _ => secs(1),
+    }
+}
+
+#[test]
+fn a_thousand_tables_are_judged_in_a_second() {
+    let server = Server::manual()
+        .conf("max_locks_per_transaction = 256")
+        .conf("shared_buffers = '256MB'")
+        .start();
+    let mut db = server.new_db("many");
+    tables(&mut db);
+    db.set_thresholds(limits::SHORT_HISTORY);
+    db.set_thresholds(limits::SMALL_TABLES);
+    // So that there is something to say about most of them.
+    db.set_thresholds(&[("unused_index_bytes", 0.0), ("unused_index_min_table_uses", 1.0)]);
+    db.set_thresholds(&[("foreign_key_index_min_rows", 10.0), ("foreign_key_index_min_uses", 0.0)]);
+    db.snapshot();
+    // All tables are in the window, and more statements than are analysed.
+    db.run(&format!(
+        "DO $$ BEGIN FOR n IN 1..{TABLES} LOOP
+           EXECUTE format('UPDATE %I SET c = c WHERE id = 7', 'Table ' || n);
+         END LOOP; END $$"
+    ));
+    for n in 1..=250 {
+        db.run(&format!("SELECT t.id FROM \"Table {n}\" t WHERE t.c = 7 ORDER BY t.parent"));
+    }
+    db.flush();
+    db.snapshot_with_texts(secs(20));
+    let first = quickest(1, || db.run("SELECT perfmon.evaluate()"));
+    let evaluated = quickest(4, || db.run("SELECT perfmon.evaluate()"));
+    let kinds: Vec<String> = db.list(
+        "SELECT format('%s %s', count(*), kind) FROM perfmon.findings GROUP BY kind ORDER BY kind",
+    );
+    let hygiene = quickest(3, || db.run("SELECT * FROM perfmon.index_hygiene()"));
+    let report = quickest(3, || db.run("SELECT perfmon.report()"));
+    let json = quickest(2, || db.run("SELECT perfmon.report(format => 'json')"));
+    println!(
+        "evaluate {first:?} and writing it, {evaluated:?} again, index_hygiene {hygiene:?}, report {report:?} {json:?}: {kinds:?}"
+    );
+    let duplicates: i64 =
+        db.val("SELECT count(*) FROM perfmon.findings WHERE kind = 'duplicate_index'");
+    assert_eq!(duplicates, i64::from(TABLES) / 10, "{kinds:?}");
+    let all: i64 = db.val("SELECT count(*) FROM perfmon.findings");
+    assert!(all > 2000, "{kinds:?}");
+    // Once, and with thousands of rows to be written: no race with whoever else works on this machine.
+    assert!(first < limit() * 3, "the first evaluation takes {first:?}");
+    for (what, took) in [
+        ("evaluate", evaluated),
+        ("index_hygiene", hygiene),
+        ("report", report),
+        ("report in JSON", json),
+    ] {
+        assert!(took < limit(), "{what} takes {took:?}");
+    }
+}
