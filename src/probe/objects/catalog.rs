@@ -24,6 +24,9 @@ pub(super) const CATALOGS: [pg_sys::Oid; 6] = [
     INHERITS,
 ];
 
+/// Up to so many tables their columns are looked up; all columns are read at once for more.
+const FEW_TABLES: usize = 500;
+
 /// Schemas whose tables are nobody's own.
 const LEFT_OUT: [&[u8]; 4] = [b"pg_catalog", b"pg_toast", b"information_schema", b"perfmon"];
 const LEFT_OUT_PREFIXES: [&[u8]; 2] = [b"pg_temp_", b"pg_toast_temp_"];
@@ -67,7 +70,9 @@ impl Hash {
 
 struct Schema {
     name: Name,
-    /// The system's own, or this extension's.
+    /// The system's own, or this extension's: nothing in it is looked at.
+    own: bool,
+    /// That, or an extension's.
     left_out: bool,
 }
 
@@ -107,6 +112,8 @@ struct Extension {
 pub(super) struct Catalog {
     schemas: HashMap<u32, Schema>,
     pub(super) relations: HashMap<u32, Relation>,
+    /// Relations in schemas that are not looked at.
+    unwatched: HashSet<u32>,
     extensions: HashMap<u32, Extension>,
     /// Tables that a table is a partition or child of, the first one first.
     parents: HashMap<u32, Vec<u32>>,
@@ -117,9 +124,12 @@ pub(super) struct Catalog {
 impl Catalog {
     pub(super) fn read(at: &Moment) -> Self {
         let members = members(at);
+        let schemas = schemas(at, &members);
+        let (relations, unwatched) = relations(at, &schemas);
         let mut catalog = Self {
-            schemas: schemas(at, &members),
-            relations: relations(at),
+            schemas,
+            relations,
+            unwatched,
             extensions: extensions(at),
             parents: parents(at),
             members,
@@ -167,9 +177,22 @@ impl Catalog {
         });
     }
 
-    /// What the columns of tables are, in whatever order they are found.
+    /// What the columns of tables are, in whatever order they are found. Our own partitions have most of all
+    /// columns in a small database, so those of a few tables are looked up.
     fn add_columns(&mut self, at: &Moment) {
-        scan::rows(pg_sys::AttributeRelationId, None, at, |row| {
+        let tables = self.relations.iter().filter(|(_, relation)| !relation.is_index());
+        let tables: Vec<u32> = tables.map(|(oid, _)| *oid).collect();
+        if tables.len() > FEW_TABLES {
+            self.add_columns_of(None, at);
+            return;
+        }
+        for table in tables {
+            self.add_columns_of(Some(columns_of(table)), at);
+        }
+    }
+
+    fn add_columns_of(&mut self, only: Option<Only>, at: &Moment) {
+        scan::rows(pg_sys::AttributeRelationId, only, at, |row| {
             // SAFETY: the fixed part of a row of pg_attribute.
             let column = unsafe { row.form::<pg_sys::FormData_pg_attribute>() };
             if column.attnum <= 0 || column.attisdropped {
@@ -210,7 +233,9 @@ impl Catalog {
     pub(super) fn has(&self, (kind, oid): Key) -> bool {
         match kind {
             Kind::Extension => self.extensions.contains_key(&oid),
-            Kind::Table | Kind::Index => self.relations.contains_key(&oid),
+            Kind::Table | Kind::Index => {
+                self.relations.contains_key(&oid) || self.unwatched.contains(&oid)
+            }
         }
     }
 
@@ -342,6 +367,15 @@ fn object(kind: Kind, oid: u32, mark: u64, shape: u64) -> Object {
     }
 }
 
+/// The rows of pg_attribute of one table.
+pub(super) fn columns_of(table: u32) -> Only {
+    Only {
+        index: pg_sys::AttributeRelidNumIndexId,
+        column: pg_sys::Anum_pg_attribute_attrelid,
+        value: table.into(),
+    }
+}
+
 /// The target of a column's statistics, where it has one of its own.
 pub(super) fn statistics_target(row: &Row<'_>) -> Option<i16> {
     row.int(pg_sys::Anum_pg_attribute_attstattarget).filter(|target| *target >= 0)
@@ -354,16 +388,20 @@ fn schemas(at: &Moment, members: &HashSet<u32>) -> HashMap<u32, Schema> {
         let schema = unsafe { row.form::<pg_sys::FormData_pg_namespace>() };
         let (oid, name) = (schema.oid.to_u32(), describe::name(&schema.nspname));
         let bytes = name.to_bytes();
-        let left_out = LEFT_OUT.contains(&bytes)
-            || LEFT_OUT_PREFIXES.iter().any(|prefix| bytes.starts_with(prefix))
-            || members.contains(&oid);
-        found.insert(oid, Schema { name, left_out });
+        let own = LEFT_OUT.contains(&bytes)
+            || LEFT_OUT_PREFIXES.iter().any(|prefix| bytes.starts_with(prefix));
+        let left_out = own || members.contains(&oid);
+        found.insert(oid, Schema { name, own, left_out });
     });
     found
 }
 
-/// Relations that last, with the part of what they are that stands in pg_class.
-fn relations(at: &Moment) -> HashMap<u32, Relation> {
+/// Relations that last, with the part of what they are that stands in pg_class; and those that are not
+/// looked at.
+fn relations(
+    at: &Moment,
+    schemas: &HashMap<u32, Schema>,
+) -> (HashMap<u32, Relation>, HashSet<u32>) {
     let kinds = [
         pg_sys::RELKIND_RELATION,
         pg_sys::RELKIND_PARTITIONED_TABLE,
@@ -371,13 +409,17 @@ fn relations(at: &Moment) -> HashMap<u32, Relation> {
         pg_sys::RELKIND_INDEX,
         pg_sys::RELKIND_PARTITIONED_INDEX,
     ];
-    let mut found = HashMap::new();
+    let (mut found, mut unwatched) = (HashMap::new(), HashSet::new());
     scan::rows(pg_sys::RelationRelationId, None, at, |row| {
         // SAFETY: the fixed part of a row of pg_class.
         let class = unsafe { row.form::<pg_sys::FormData_pg_class>() };
         let (oid, kind) = (class.oid.to_u32(), class.relkind as u8);
         let temporary = class.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP;
         if temporary || !kinds.contains(&kind) || oid < pg_sys::FirstNormalObjectId {
+            return;
+        }
+        if schemas.get(&class.relnamespace.to_u32()).is_some_and(|schema| schema.own) {
+            unwatched.insert(oid);
             return;
         }
         let mut shape = Hash::new();
@@ -400,7 +442,7 @@ fn relations(at: &Moment) -> HashMap<u32, Relation> {
         };
         found.insert(oid, relation);
     });
-    found
+    (found, unwatched)
 }
 
 fn extensions(at: &Moment) -> HashMap<u32, Extension> {

@@ -94,11 +94,7 @@ fn table_words(catalog: &Catalog, oid: u32, row: &Row<'_>, at: &Moment) -> Optio
 }
 
 fn columns(table: u32, at: &Moment) -> String {
-    let only = Only {
-        index: pg_sys::AttributeRelidNumIndexId,
-        column: pg_sys::Anum_pg_attribute_attrelid,
-        value: table.into(),
-    };
+    let only = super::catalog::columns_of(table);
     let mut columns: Vec<(i16, String)> = Vec::new();
     scan::rows(pg_sys::AttributeRelationId, Some(only), at, |row| {
         // SAFETY: the fixed part of a row of pg_attribute.
