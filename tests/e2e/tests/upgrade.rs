@@ -1,4 +1,4 @@
-//! Released SQL is frozen: the oldest release, updated, must equal a fresh installation.
+//! Released SQL is frozen: each release, updated, must equal a fresh installation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::path::PathBuf;
@@ -27,52 +27,57 @@ fn catalog(db: &mut Db) -> Vec<String> {
     )
 }
 
-#[test]
-fn the_oldest_release_updated_equals_a_fresh_installation() {
+/// Releases with their scripts, oldest first.
+fn released() -> Vec<(String, PathBuf)> {
     let archive = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../sql/archive");
     let mut released: Vec<(Vec<u32>, PathBuf)> = std::fs::read_dir(&archive)
-        .map(|entries| entries.filter_map(|e| Some(e.ok()?.path())).collect::<Vec<_>>())
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|path| {
-            let name = path
-                .file_name()?
-                .to_str()?
-                .strip_prefix("pg_perfmon--")?
-                .strip_suffix(".sql")?
-                .to_owned();
-            let version = name.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>().ok()?;
-            Some((version, path))
+        .unwrap()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let name = path.file_name()?.to_str()?;
+            let version = name.strip_prefix("pg_perfmon--")?.strip_suffix(".sql")?;
+            let parts = version.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>().ok()?;
+            Some((parts, path))
         })
         .collect();
     released.sort();
-    let Some((version, script)) = released.first() else {
-        println!("SKIPPED: nothing is released yet, sql/archive holds no pg_perfmon--VERSION.sql");
-        return;
-    };
-    let version = version.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
+    let dotted = |parts: Vec<u32>| parts.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
+    released.into_iter().map(|(parts, path)| (dotted(parts), path)).collect()
+}
+
+#[test]
+fn each_release_updated_equals_a_fresh_installation() {
     let server = Server::unloaded().start();
     let mut fresh = server.new_db("fresh");
     let current: String =
         fresh.val("SELECT extversion FROM pg_extension WHERE extname = 'pg_perfmon'");
-    // The newest release has nothing to be updated to: under a name of its own, the frozen script must make just
-    // what the sources make today. Whoever changes the SQL then needs a new version and an update script.
-    let (name, update) = if version == current {
-        (format!("{version}.archived"), "")
-    } else {
-        (version, "; ALTER EXTENSION pg_perfmon UPDATE")
-    };
-    let installed = server.programs.extension_dir().join(format!("pg_perfmon--{name}.sql"));
-    std::fs::copy(script, &installed).unwrap();
-    server.db("postgres").run("CREATE DATABASE updated");
-    let mut updated = server.db("updated");
-    updated.run(&format!(
-        "CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pg_perfmon VERSION '{name}'{update}"
-    ));
-    std::fs::remove_file(&installed).unwrap();
-    let (fresh, updated) = (catalog(&mut fresh), catalog(&mut updated));
+    let fresh = catalog(&mut fresh);
     assert!(fresh.len() > 20);
-    let missing: Vec<_> = fresh.iter().filter(|l| !updated.contains(l)).collect();
-    let extra: Vec<_> = updated.iter().filter(|l| !fresh.contains(l)).collect();
-    assert!(missing.is_empty() && extra.is_empty(), "missing: {missing:#?}\nextra: {extra:#?}");
+    let released = released();
+    assert!(!released.is_empty());
+    for (i, (version, script)) in released.iter().enumerate() {
+        // The newest release may have nothing to be updated to: under a name of its own, the frozen script must
+        // make just what the sources make today. Whoever changes the SQL then needs a new version and an
+        // update script.
+        let (name, update) = if *version == current {
+            (format!("{version}.archived"), "")
+        } else {
+            (version.clone(), "; ALTER EXTENSION pg_perfmon UPDATE")
+        };
+        let installed = server.programs.extension_dir().join(format!("pg_perfmon--{name}.sql"));
+        std::fs::copy(script, &installed).unwrap();
+        server.db("postgres").run(&format!("CREATE DATABASE updated{i}"));
+        let mut updated = server.db(&format!("updated{i}"));
+        updated.run(&format!(
+            "CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pg_perfmon VERSION '{name}'{update}"
+        ));
+        std::fs::remove_file(&installed).unwrap();
+        let updated = catalog(&mut updated);
+        let missing: Vec<_> = fresh.iter().filter(|l| !updated.contains(l)).collect();
+        let extra: Vec<_> = updated.iter().filter(|l| !fresh.contains(l)).collect();
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "from {version}: missing: {missing:#?}\nextra: {extra:#?}"
+        );
+    }
 }
