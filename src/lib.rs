@@ -19,6 +19,7 @@ mod probe;
 mod recall;
 mod settings;
 mod store;
+mod watch;
 mod worker;
 
 pgrx::pg_module_magic!(name, version);
@@ -48,6 +49,7 @@ extension_sql_file!(
         commands,
         database_history,
         databases,
+        errors_since_start,
         evaluate,
         finding_history,
         gaps,
@@ -56,6 +58,7 @@ extension_sql_file!(
         index_hygiene,
         intervals,
         io_history,
+        latency_since_start,
         load_series,
         mark_change,
         relation_history,
@@ -82,6 +85,7 @@ extension_sql_file!("../sql/schema/90_access.sql", name = "access", finalize);
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     worker::init();
+    watch::init();
 }
 
 /// Set-up of the server that `cargo pgrx test` starts.

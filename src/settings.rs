@@ -15,8 +15,53 @@ static EVALUATION_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(15 * 60);
 static LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(100);
 static STATEMENT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
+/// Which executions the hooks count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, pgrx::PostgresGucEnum)]
+pub(crate) enum Capture {
+    /// None, and no errors.
+    #[name = c"off"]
+    Off,
+    /// What clients send.
+    #[name = c"top"]
+    Top,
+    /// What functions, triggers and commands run too.
+    #[name = c"all"]
+    All,
+}
+
+static CAPTURE: GucSetting<Capture> = GucSetting::<Capture>::new(Capture::Top);
+static MAX_STATEMENTS: GucSetting<i32> = GucSetting::<i32>::new(5000);
+
+/// Settings of the hooks.
+fn define_capture() {
+    GucRegistry::define_enum_guc(
+        c"pg_perfmon.capture",
+        c"Which executions are counted in histograms of their times.",
+        c"off: none, and no errors. top: those that clients send. all: those of functions and triggers too. \
+          Can be set for roles and databases.",
+        &CAPTURE,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    // SAFETY: a variable of the server that is set before libraries are loaded.
+    if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+        // The server refuses to define such a setting later, and without preloading nothing uses it.
+        GucRegistry::define_int_guc(
+            c"pg_perfmon.max_statements",
+            c"Most statements whose execution times are counted apart.",
+            c"Each takes 2 kB of shared memory. When they are used up, the coldest are counted with the rest of their database.",
+            &MAX_STATEMENTS,
+            100,
+            1_000_000,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+    }
+}
+
 /// Registers the settings and reserves their prefix.
 pub(crate) fn define() {
+    define_capture();
     GucRegistry::define_bool_guc(
         c"pg_perfmon.enabled",
         c"Take snapshots on schedule.",
@@ -171,4 +216,20 @@ pub(crate) fn lock_timeout_ms() -> i32 {
 /// Statement timeout of collectors, milliseconds.
 pub(crate) fn statement_timeout_ms() -> i32 {
     STATEMENT_TIMEOUT.get()
+}
+
+/// Which executions the hooks count. Read in hooks: a plain look at the variable.
+#[inline]
+pub(crate) fn capture() -> Capture {
+    // SAFETY: a variable of this process, which has one thread.
+    match unsafe { *CAPTURE.as_ptr() } {
+        0 => Capture::Off,
+        1 => Capture::Top,
+        _ => Capture::All,
+    }
+}
+
+/// Statements that are counted apart.
+pub(crate) fn max_statements() -> usize {
+    usize::try_from(MAX_STATEMENTS.get()).unwrap_or(0)
 }

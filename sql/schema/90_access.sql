@@ -30,6 +30,8 @@ GRANT EXECUTE ON FUNCTION
     perfmon.seq_scans(timestamptz, timestamptz, bigint),
     perfmon.mark_change(text, text),
     perfmon.status(),
+    perfmon.latency_since_start(),
+    perfmon.errors_since_start(),
     perfmon.report(timestamptz, timestamptz, text, bigint),
     perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),
     perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),

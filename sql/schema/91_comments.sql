@@ -87,6 +87,13 @@ COMMENT ON FUNCTION perfmon.grant_reader(text) IS
 COMMENT ON FUNCTION perfmon.revoke_reader(text) IS
 'Takes back what perfmon.grant_reader(role) gave. For the owner of the extension (else 42501); unknown role: 22023.';
 
+-- What the hooks counted --------------------------------------------------------------------------
+
+COMMENT ON FUNCTION perfmon.latency_since_start() IS
+'Execution times of this database''s statements since the server started, from a histogram of every execution (in the executor, as pg_stat_statements counts; commands as a whole). One row per user, queryid and toplevel, longest total first; rest is true for the row of all that has no row of its own any more. Executions that read blocks from outside the server''s cache are apart (read_) from those that found all in it (cached_). Milliseconds. Percentiles and total_ms are at most error_ratio off, times below a microsecond and from an hour on excepted. queryid is NULL for other users'' statements unless the caller has pg_read_all_stats. 55000 without preloading. What is counted: pg_perfmon.capture; how many rows: pg_perfmon.max_statements.';
+COMMENT ON FUNCTION perfmon.errors_since_start() IS
+'Errors that the server logged for clients of this database since it started, most frequent first, by user, statement (queryid; that which the client sent) and SQLSTATE. class tells errors of applications (error, deadlock) from cancelled, statement_timeout, lock_timeout, idle_in_transaction_timeout, idle_session_timeout, transaction_timeout, terminated and refused (connections; without a database). lost_ms: time of the failed statements since their message arrived. rest is true for what has no row of its own any more. queryid is NULL where it is unknown (syntax errors; compute_query_id or track_activities off), and for other users'' statements unless the caller has pg_read_all_stats. 55000 without preloading. Errors that log_min_messages keeps from the log are not counted.';
+
 -- Reading ------------------------------------------------------------------------------------------
 
 COMMENT ON FUNCTION perfmon.report(timestamptz, timestamptz, text, bigint) IS

@@ -5,12 +5,14 @@ mod access;
 mod args;
 #[cfg(feature = "bench")]
 mod bench;
+mod captured;
 mod checks;
 mod commands;
 mod findings;
 mod history;
 mod hygiene;
 mod judged;
+mod latency;
 mod marks;
 mod objects;
 mod report;

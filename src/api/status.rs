@@ -45,7 +45,7 @@ enum State {
 }
 
 /// One line of the status.
-struct Item {
+pub(super) struct Item {
     item: &'static str,
     value: String,
     state: State,
@@ -53,15 +53,23 @@ struct Item {
 }
 
 impl Item {
-    fn ok(item: &'static str, value: impl Into<String>) -> Self {
+    pub(super) fn ok(item: &'static str, value: impl Into<String>) -> Self {
         Self { item, value: value.into(), state: State::Ok, hint: None }
     }
 
-    fn warning(item: &'static str, value: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn warning(
+        item: &'static str,
+        value: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self { item, value: value.into(), state: State::Warning, hint: Some(hint.into()) }
     }
 
-    fn error(item: &'static str, value: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn error(
+        item: &'static str,
+        value: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self { item, value: value.into(), state: State::Error, hint: Some(hint.into()) }
     }
 
@@ -105,6 +113,7 @@ fn items() -> Result<Vec<Item>, Error> {
     items.extend([worker::collector(&board), worker::housekeeping(&board)].into_iter().flatten());
     items.extend(worker::places(&board));
     items.push(statements()?);
+    items.extend(super::captured::items());
     items.push(last_snapshot(&board, &scope)?);
     items.push(gaps(&scope)?);
     items.push(day.completeness());

@@ -2,16 +2,21 @@
 //! version differences. It must never know what the extension is about.
 
 pub(crate) mod analyze;
+pub(crate) mod area;
 pub(crate) mod catalog;
 pub(crate) mod classes;
 pub(crate) mod clock;
 pub(crate) mod compat;
 pub(crate) mod dbstat;
 pub(crate) mod describe;
+pub(crate) mod execution;
 pub(crate) mod fmgr;
 pub(crate) mod guess;
+pub(crate) mod hooks;
+mod level;
 pub(crate) mod list;
 pub(crate) mod parse;
+mod raw;
 pub(crate) mod reading;
 pub(crate) mod role;
 pub(crate) mod scan;

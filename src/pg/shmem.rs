@@ -88,7 +88,7 @@ impl<T: Zeroed> Segment<T> {
 }
 
 /// Position of AddinShmemInitLock in the main array, the same in 15 to 18.
-const ADDIN_SHMEM_INIT_LOCK: usize = 21;
+pub(super) const ADDIN_SHMEM_INIT_LOCK: usize = 21;
 
 /// The held lock. Nothing that can raise may run while it lives.
 pub(crate) struct Guard<T> {

@@ -92,9 +92,10 @@ fn late(slot: &board::Slot) -> Error {
 }
 
 /// What holds while we work in a session of somebody's.
-pub(super) const OWN_SETTINGS: [(&str, &str); 6] = [
+pub(super) const OWN_SETTINGS: [(&str, &str); 7] = [
     ("search_path", "pg_catalog, pg_temp"),
     ("pg_stat_statements.track", "none"),
+    ("pg_perfmon.capture", "off"),
     ("row_security", "off"),
     ("jit", "off"),
     ("default_tablespace", ""),

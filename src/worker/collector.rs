@@ -155,6 +155,7 @@ fn prepare(keep_house: bool) {
     // autovacuum sees what it deleted.
     session::set("track_counts", if keep_house { "on" } else { "off" });
     session::set("pg_stat_statements.track", "none");
+    session::set("pg_perfmon.capture", "off");
     session::set("compute_query_id", "off");
     session::set("pg_stat_statements.track_utility", "off");
 }

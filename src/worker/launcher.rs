@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 use super::board::{self, Slot, State};
 use crate::pg::{catalog, clock, dbstat, signal, txn};
 use crate::settings;
+use crate::watch::live::Keeper;
 
 /// Most time between two looks at the list of databases, whatever the interval.
 const RESCAN_US: i64 = 60_000_000;
@@ -16,6 +17,8 @@ const LOST_US: i64 = 60_000_000;
 const LOCKED_US: i64 = 1_000_000;
 /// A database in which only autovacuum or background workers moved is visited this often.
 const SLOW_US: i64 = 3_600_000_000;
+/// Least time between two passes over the statements that are counted.
+const KEEP_US: i64 = 1_000_000;
 /// First pause after a failure, doubled with each further one up to `SLOW_US`.
 const FIRST_PAUSE_US: i64 = 5_000_000;
 
@@ -72,6 +75,9 @@ struct Launcher {
     /// Databases whose turn came with the current tick, in order.
     queue: Vec<u32>,
     starved_until: i64,
+    /// Keeps entries free in which statements are counted; when the next pass may be.
+    keeper: Keeper,
+    keep_at: i64,
 }
 
 /// Entry point of the process.
@@ -101,6 +107,8 @@ pub extern "C-unwind" fn pg_perfmon_launcher_main(_argument: pg_sys::Datum) {
         next_tick: now,
         queue: Vec::new(),
         starved_until: 0,
+        keeper: Keeper::default(),
+        keep_at: 0,
     };
     loop {
         signal::reload_if_asked();
@@ -127,6 +135,12 @@ impl Launcher {
         let next_retry = self.enqueue_urgent(steady);
         self.start(steady);
         let mut pause = self.next_tick - now;
+        if steady >= self.keep_at {
+            self.keep_at = steady + KEEP_US;
+            if self.keeper.pass() {
+                pause = pause.min(KEEP_US);
+            }
+        }
         let rescan = if self.scan_failed {
             self.scan_retry_at - steady
         } else {

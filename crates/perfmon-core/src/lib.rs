@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod ask;
+pub mod capture;
 pub mod change;
 pub mod delta;
 pub mod detect;
@@ -13,6 +14,7 @@ pub mod facts;
 pub mod family;
 pub mod finding;
 pub mod frame;
+pub mod histogram;
 pub mod pace;
 pub mod pack;
 pub mod report;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::{Db, Output, Programs, secs, wait_for, wait_until};
@@ -350,17 +351,31 @@ impl Server {
         }
     }
 
+    /// Connects as the superuser and keeps what the server says beside results.
+    #[track_caller]
+    pub fn noticing(&self, database: &str) -> (Db, Arc<Mutex<Vec<String>>>) {
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&notices);
+        let mut config = self.config("postgres", database);
+        config.notice_callback(move |notice| keep.lock().unwrap().push(format!("{notice:?}")));
+        (Db(config.connect(postgres::NoTls).unwrap()), notices)
+    }
+
     /// Connects, if the server lets us.
     pub fn try_connect(&self, role: &str, database: &str) -> Result<Db, postgres::Error> {
-        postgres::Config::new()
+        self.config(role, database).connect(postgres::NoTls).map(Db)
+    }
+
+    fn config(&self, role: &str, database: &str) -> postgres::Config {
+        let mut config = postgres::Config::new();
+        config
             .host_path(&self.dir)
             .port(5432)
             .user(role)
             .dbname(database)
             .application_name("e2e")
-            .connect_timeout(secs(20))
-            .connect(postgres::NoTls)
-            .map(Db)
+            .connect_timeout(secs(20));
+        config
     }
 
     /// Waits until the server takes connections again, as after a crash.

@@ -1,0 +1,177 @@
+# What the hooks add to one statement: instructions, which no noise touches, and the ratio of transactions a second.
+# The instructions of an execution are those of our own library, and of what it calls, the rest of the hook chain
+# excepted; two runs of different length are subtracted, so that what is done once falls out.
+
+capture_limit=350
+capture_ratio=0.98
+
+# Runs pgbench -S with $1 transactions on a server under callgrind; prints instructions in our hooks, and of the whole
+# process.
+capture_count() {
+    local folder=$work/callgrind main tries
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    private_folder "$folder"
+    as_server_user valgrind --quiet --tool=callgrind --callgrind-out-file="$folder/out.%p" \
+        "$bin/postgres" -D "$data" >>"$work/valgrind.log" 2>&1 &
+    main=$!
+    for ((tries = 0; ; tries++)); do
+        if sql postgres -c 'SELECT 1' >/dev/null 2>&1; then break; fi
+        [ $tries -lt 600 ] || die "the server did not start under valgrind" "see $work/valgrind.log"
+        sleep 0.2
+    done
+    "$bin/pgbench" -h "$sockets" -U postgres -n -S -M prepared -c 1 -t "$1" postgres >/dev/null 2>&1
+    as_server_user "$bin/pg_ctl" -D "$data" -m fast -w -t 120 stop >/dev/null
+    wait "$main" || true
+    # The busiest process is the one behind pgbench.
+    capture_sum "$(ls -S "$folder"/out.* | while read -r file; do
+        echo "$(sed -n 's/^\(summary\|totals\): *\([0-9]*\).*/\2/p' "$file" | head -1) $file"
+    done | sort -rn | head -1 | cut -d' ' -f2)"
+}
+
+# Adds up a profile: own instructions of pg_perfmon.so, and those of the functions that it calls elsewhere, but for
+# the next hook (in another library, or the server's standard_ function).
+capture_sum() {
+    awk '
+        function name(text,    id) {
+            match(text, /^\([0-9]+\)/)
+            id = kind substr(text, 1, RLENGTH)
+            if (length(text) > RLENGTH) names[id] = substr(text, RLENGTH + 2)
+            return names[id]
+        }
+        /^ob=/ { kind = "o"; object = name(substr($0, 4)); own = object ~ /pg_perfmon\.so$/; next }
+        /^cob=/ { kind = "o"; callee = name(substr($0, 5)); elsewhere = callee !~ /pg_perfmon\.so$/; next }
+        /^cfn=/ { kind = "f"; called = name(substr($0, 5)); next }
+        /^fn=/ { kind = "f"; name(substr($0, 4)); next }
+        /^calls=/ { inside = 1; next }
+        /^(summary|totals):/ { if (!total) total = $2; next }
+        /^[0-9+*-]/ {
+            if (inside) {
+                chained = callee ~ /(pg_stat_statements|auto_explain)\.so$/ || called ~ /^standard_/
+                if (own && elsewhere && !chained) sum += $2
+                inside = 0; callee = ""; elsewhere = 0
+            } else if (own) sum += $2
+        }
+        END { printf "%.0f %.0f\n", sum, total }
+    ' "$1"
+}
+
+capture_instructions() {
+    local short long
+    command -v valgrind >/dev/null || die "valgrind is not installed" "apt-get install valgrind"
+    setting "shared_preload_libraries = '$1'"
+    read -r -a short < <(capture_count 1000)
+    read -r -a long < <(capture_count 5000)
+    awk -v a="${short[0]}" -v b="${long[0]}" -v c="${short[1]}" -v d="${long[1]}" \
+        'BEGIN { printf "%.0f %.0f\n", (b - a) / 4000, (d - c) / 4000 }'
+}
+
+# Lower end of the 95 % interval of the median, the median, and the upper end, of numbers on standard input.
+capture_interval() {
+    sort -g | awk '{ v[NR] = $1 } END {
+        k = int((NR - 1.96 * sqrt(NR)) / 2); if (k < 1) k = 1
+        printf "%.4f %.4f %.4f\n", v[k], (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2, v[NR + 1 - k]
+    }'
+}
+
+# Two clusters that differ in the libraries only: $1 is with or without.
+capture_use() {
+    data=$work/$1
+    sockets=$work/run.$1
+}
+
+# Transactions a second of one short burst.
+capture_burst() {
+    capture_use "$1"
+    shift
+    "$bin/pgbench" -h "$sockets" -U postgres -n -M prepared "$@" postgres 2>/dev/null | sed -nE 's/^tps = ([0-9.]+).*/\1/p'
+}
+
+# Ratios of bursts with and without the extension: rounds, then pgbench's arguments. Bursts are short and alternate,
+# so that what else runs on the machine falls on both; both servers are started anew for each round, as the place of
+# things in memory alone is worth some per cent.
+capture_pairs() {
+    local rounds=$1 round burst way ratio order_now
+    local -A tps
+    shift
+    : >"$work/ratios"
+    for ((round = 1; round <= rounds; round++)); do
+        : >"$work/bursts"
+        for way in with without; do
+            capture_use $way
+            stop
+            start
+            capture_burst $way "$@" >/dev/null
+        done
+        for ((burst = 0; burst < ${BENCH_BURSTS:-16}; burst++)); do
+            # A B B A: which of the two comes first alternates.
+            if ((burst % 2)); then order_now=(with without); else order_now=(without with); fi
+            for way in "${order_now[@]}"; do tps[$way]=$(capture_burst $way "$@"); done
+            awk -v a="${tps[with]}" -v b="${tps[without]}" 'BEGIN { printf "%.4f\n", a / b }' >>"$work/bursts"
+        done
+        ratio=$(median <"$work/bursts")
+        echo "$ratio" >>"$work/ratios"
+        note "round $round: ratio $ratio (last burst: ${tps[without]} tps without, ${tps[with]} with)"
+    done
+    for way in with without; do capture_use $way && stop; done
+    local low middle high
+    read -r low middle high < <(capture_interval <"$work/ratios")
+    note "transactions a second, with / without: median $middle, 95 % interval $low to $high"
+    capture_low=$low
+}
+
+# 100 scripts of 50 statements each, all different: what is selected is a choice of two columns at 13 places.
+capture_scripts() {
+    mkdir -p "$work/scripts"
+    awk -v folder="$work/scripts" 'BEGIN {
+        for (file = 0; file < 100; file++) {
+            out = folder "/" file ".sql"
+            print "\\set aid random(1, 100000)" >out
+            for (i = 0; i < 50; i++) {
+                n = file * 50 + i
+                list = "aid"
+                for (bit = 0; bit < 13; bit++) { list = list (n % 2 ? ", aid" : ", bid"); n = int(n / 2) }
+                print "SELECT " list " FROM pgbench_accounts WHERE aid = :aid;" >out
+            }
+            close(out)
+        }
+    }'
+}
+
+bench_capture() {
+    local rounds=${BENCH_ROUNDS:-20} order
+    local -a figures
+    say "capture: instructions of the hooks in one prepared SELECT by primary key"
+    install_release
+    make_server capture
+    setting "autovacuum = off" "pg_perfmon.enabled = off" "shared_preload_libraries = 'pg_stat_statements,pg_perfmon'"
+    start
+    sql postgres -c 'CREATE EXTENSION pg_stat_statements' -c 'CREATE EXTENSION pg_perfmon'
+    "$bin/pgbench" -h "$sockets" -U postgres -i -q -s 1 postgres >/dev/null 2>&1
+    stop
+    for order in pg_stat_statements,pg_perfmon pg_perfmon,pg_stat_statements pg_perfmon; do
+        read -r -a figures < <(capture_instructions "$order")
+        note "$order: ${figures[0]} instructions of ${figures[1]} in the whole transaction"
+        if [ "$order" = pg_stat_statements,pg_perfmon ] && [ "${figures[0]}" -gt $capture_limit ]; then
+            note "over the limit of $capture_limit"
+            status=1
+        fi
+    done
+    for order in with without; do
+        cp -a "$data" "$work/$order"
+        private_folder "$work/run.$order"
+    done
+    capture_use without && setting "shared_preload_libraries = 'pg_stat_statements'" \
+        "unix_socket_directories = '$sockets'"
+    capture_use with && setting "shared_preload_libraries = 'pg_stat_statements,pg_perfmon'" \
+        "unix_socket_directories = '$sockets'"
+    say "capture: pgbench -S, one client, $rounds rounds"
+    capture_pairs "$rounds" -S -c 1 -t 8000
+    note "limit of the low end: $capture_ratio"
+    awk -v low="$capture_low" -v limit=$capture_ratio 'BEGIN { exit low < limit }' || status=1
+    say "capture: 64 clients, one statement"
+    capture_pairs $(((rounds + 3) / 4)) -S -c 64 -j 2 -t 300
+    say "capture: 64 clients, 5,000 statements"
+    capture_scripts
+    BENCH_BURSTS=4 capture_pairs $(((rounds + 3) / 4)) $(printf -- '-f %s ' "$work"/scripts/*.sql) -c 64 -j 2 -t 60
+}

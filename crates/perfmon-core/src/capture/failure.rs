@@ -1,0 +1,220 @@
+//! What is counted of errors: how often, by SQLSTATE and class, and how much time they cost.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use super::table::{Key, Payload, Table};
+
+/// What kind of failure it was. An error of the application, and what is not: its rate leaves the others out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Class {
+    /// The statement failed.
+    Error = 0,
+    /// Cancelled on request.
+    Cancelled = 1,
+    /// Ended by statement_timeout.
+    StatementTimeout = 2,
+    /// Ended by lock_timeout.
+    LockTimeout = 3,
+    /// The session was ended by idle_in_transaction_session_timeout.
+    IdleInTransactionTimeout = 4,
+    /// The session was ended by idle_session_timeout.
+    IdleSessionTimeout = 5,
+    /// The session was ended by transaction_timeout.
+    TransactionTimeout = 6,
+    /// Ended to resolve a deadlock.
+    Deadlock = 7,
+    /// A connection was refused: too many, or the server takes none.
+    Refused = 8,
+    /// The session was ended by an administrator or a shutdown.
+    Terminated = 9,
+}
+
+impl Class {
+    /// All classes; `ALL[c as usize] == c`.
+    pub const ALL: [Self; 10] = [
+        Self::Error,
+        Self::Cancelled,
+        Self::StatementTimeout,
+        Self::LockTimeout,
+        Self::IdleInTransactionTimeout,
+        Self::IdleSessionTimeout,
+        Self::TransactionTimeout,
+        Self::Deadlock,
+        Self::Refused,
+        Self::Terminated,
+    ];
+
+    /// The class's name in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+            Self::StatementTimeout => "statement_timeout",
+            Self::LockTimeout => "lock_timeout",
+            Self::IdleInTransactionTimeout => "idle_in_transaction_timeout",
+            Self::IdleSessionTimeout => "idle_session_timeout",
+            Self::TransactionTimeout => "transaction_timeout",
+            Self::Deadlock => "deadlock",
+            Self::Refused => "refused",
+            Self::Terminated => "terminated",
+        }
+    }
+
+    /// The class of an error. Some share a SQLSTATE and differ in their message only: `message` is the
+    /// untranslated one.
+    pub fn of(state: State, message: &[u8]) -> Self {
+        match &state.text() {
+            b"57014" if message == b"canceling statement due to statement timeout" => {
+                Self::StatementTimeout
+            }
+            b"57014" => Self::Cancelled,
+            b"55P03" if message == b"canceling statement due to lock timeout" => Self::LockTimeout,
+            b"25P03" => Self::IdleInTransactionTimeout,
+            b"57P05" => Self::IdleSessionTimeout,
+            b"25P04" => Self::TransactionTimeout,
+            b"40P01" => Self::Deadlock,
+            b"53300" | b"57P03" => Self::Refused,
+            b"57P01" | b"57P02" | b"57P04" => Self::Terminated,
+            _ => Self::Error,
+        }
+    }
+
+    /// Whether it ends a session that may be idle: the statement before is not to blame.
+    pub fn hits_sessions(self) -> bool {
+        matches!(self, Self::IdleInTransactionTimeout | Self::IdleSessionTimeout | Self::Terminated)
+    }
+}
+
+/// A SQLSTATE as the server keeps it: five characters of six bits, the first lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct State(pub u32);
+
+impl State {
+    /// The five characters.
+    pub fn text(self) -> [u8; 5] {
+        std::array::from_fn(|i| (self.0 >> (6 * i) & 0x3f) as u8 + b'0')
+    }
+}
+
+/// The kind of a key in the table of failures.
+pub fn kind(class: Class, state: State) -> u64 {
+    u64::from(class as u8) << 32 | u64::from(state.0)
+}
+
+/// Class and SQLSTATE of a kind.
+pub fn of_kind(kind: u64) -> (Class, State) {
+    let class = usize::try_from(kind >> 32).ok().and_then(|class| Class::ALL.get(class));
+    (class.copied().unwrap_or(Class::Error), State(kind as u32))
+}
+
+/// The counters of one kind of failure of one statement. They wrap.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Failures {
+    count: AtomicU64,
+    lost_us: AtomicU64,
+    last_at: AtomicI64,
+}
+
+impl Failures {
+    /// Counts a failure at a time (microseconds, any epoch) that cost so much time.
+    pub fn record(&self, at: i64, lost_us: u64) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.lost_us.fetch_add(lost_us, Ordering::Relaxed);
+        self.last_at.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// How often it happened.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Time of the failed statements, from the arrival of their message on, microseconds.
+    pub fn lost_us(&self) -> u64 {
+        self.lost_us.load(Ordering::Relaxed)
+    }
+
+    /// When it happened last; 0 is never.
+    pub fn last_at(&self) -> i64 {
+        self.last_at.load(Ordering::Relaxed)
+    }
+}
+
+impl Payload for Failures {
+    const ROOTS: u32 = Class::ALL.len() as u32;
+
+    fn root(kind: u64) -> u32 {
+        (kind >> 32) as u32
+    }
+
+    fn activity(&self) -> u32 {
+        self.count() as u32
+    }
+
+    fn move_to(&self, other: &Self) {
+        other.count.fetch_add(self.count.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        other.lost_us.fetch_add(self.lost_us.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        other.last_at.fetch_max(self.last_at.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+/// One kind of failure as it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Tells one use of an entry from the next.
+    pub born: u32,
+    /// Whose failures these are; the kind holds class and SQLSTATE, of the roots the class alone.
+    pub key: Key,
+    /// How often it happened since the server started.
+    pub count: u64,
+    /// Time of the failed statements, microseconds.
+    pub lost_us: u64,
+    /// When it happened last.
+    pub last_at: i64,
+}
+
+/// Reads the failures of one database, or of all, in the order of the entries' births. What has no database
+/// (refused connections, the roots) is in the second only.
+pub fn read(table: &Table<'_, Failures>, database: Option<u32>) -> Vec<Counted> {
+    let ours = |key: &Key| database.is_none_or(|database| key.database() == database);
+    let mut all: Vec<Counted> = table
+        .all()
+        .filter(|found| ours(&found.key))
+        .map(|found| Counted {
+            born: found.born,
+            key: if found.born < Failures::ROOTS {
+                Key { kind: u64::from(found.born) << 32, ..Key::default() }
+            } else {
+                found.key
+            },
+            count: found.payload.count(),
+            lost_us: found.payload.lost_us(),
+            last_at: found.payload.last_at(),
+        })
+        .filter(|counted| counted.count > 0)
+        .collect();
+    all.sort_unstable_by_key(|counted| counted.born);
+    all
+}
+
+/// How often and for how many microseconds each kind happened between two readings of the same life of the
+/// server; what was folded in between counts with the rest of its database, once.
+pub fn difference(before: &[Counted], now: &[Counted]) -> BTreeMap<Key, (u64, u64)> {
+    let mut moved: BTreeMap<Key, (u64, u64)> = BTreeMap::new();
+    let mut change = |key: Key, counted: &Counted, how: fn(u64, u64) -> u64| {
+        let sum = moved.entry(key).or_default();
+        *sum = (how(sum.0, counted.count), how(sum.1, counted.lost_us));
+    };
+    now.iter().for_each(|counted| change(counted.key, counted, u64::wrapping_add));
+    for prior in before {
+        let at = now.binary_search_by_key(&prior.born, |counted| counted.born);
+        let lives = at.is_ok_and(|at| now[at].key == prior.key);
+        let key = if lives { prior.key } else { prior.key.coarse() };
+        change(key, prior, u64::wrapping_sub);
+    }
+    // What went back is a mistake, no movement.
+    moved.retain(|_, sum| sum.0 > 0 && sum.0 <= u64::MAX / 2 && sum.1 <= u64::MAX / 2);
+    moved
+}

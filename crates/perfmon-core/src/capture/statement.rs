@@ -1,0 +1,98 @@
+//! What is counted of a statement: a histogram of its execution times, those that found every block in the
+//! server's cache apart from those that had to read.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::table::Payload;
+use crate::histogram::{BUCKETS, bucket};
+
+/// Kind of a key: statements that a client sent, and those that a function, trigger or command ran.
+pub const NESTED: u64 = 0;
+/// See [`NESTED`].
+pub const TOPLEVEL: u64 = 1;
+
+/// One histogram. The counters wrap.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Half {
+    counts: [AtomicU32; BUCKETS],
+    max_ns: AtomicU64,
+}
+
+impl Default for Half {
+    fn default() -> Self {
+        Self { counts: [const { AtomicU32::new(0) }; BUCKETS], max_ns: AtomicU64::new(0) }
+    }
+}
+
+impl Half {
+    #[inline]
+    fn record(&self, ns: u64) {
+        self.counts[bucket(ns)].fetch_add(1, Ordering::Relaxed);
+        // Almost never written, so the line stays with all who read it.
+        if ns > self.max_ns.load(Ordering::Relaxed) {
+            self.max_ns.fetch_max(ns, Ordering::Relaxed);
+        }
+    }
+
+    fn total(&self) -> u32 {
+        self.counts.iter().fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
+    }
+
+    fn move_to(&self, other: &Self) {
+        for (mine, theirs) in self.counts.iter().zip(&other.counts) {
+            // Most are zero, and a plain look is cheaper than an exchange.
+            if mine.load(Ordering::Relaxed) > 0 {
+                theirs.fetch_add(mine.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        other.max_ns.fetch_max(self.max_ns.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The buckets that are not zero, ascending.
+    pub fn pairs(&self) -> Vec<(u8, u32)> {
+        let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        (0..).zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// The longest time, nanoseconds.
+    pub fn max_ns(&self) -> u64 {
+        self.max_ns.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of one statement.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Times {
+    /// Executions that read no block.
+    pub cached: Half,
+    /// Executions that read blocks from outside the server's cache.
+    pub read: Half,
+}
+
+impl Times {
+    /// Counts an execution.
+    #[inline]
+    pub fn record(&self, ns: u64, read: bool) {
+        let half = if read { &self.read } else { &self.cached };
+        half.record(ns);
+    }
+}
+
+impl Payload for Times {
+    const ROOTS: u32 = 2;
+
+    fn root(kind: u64) -> u32 {
+        u32::from(kind == TOPLEVEL)
+    }
+
+    fn activity(&self) -> u32 {
+        self.cached.total().wrapping_add(self.read.total())
+    }
+
+    fn move_to(&self, other: &Self) {
+        self.cached.move_to(&other.cached);
+        self.read.move_to(&other.read);
+    }
+}

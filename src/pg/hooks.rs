@@ -1,0 +1,284 @@
+//! The hooks in every backend: an observer hears of executions, commands and errors, and nobody else notices.
+//!
+//! Four rules keep an application's errors what they are, to the last field, and the cost low:
+//! 1. A hook is a plain `extern "C-unwind"` function that holds nothing to drop, so that the server may jump over it.
+//! 2. Our own work stands in closures that catch panics and end before the next hook in the chain is called.
+//! 3. In these closures nothing of the server is called that can raise: fields are read, and functions that only read
+//!    variables.
+//! 4. What must be allocated is allocated outside of them.
+//!
+//! Each hook calls the next one, or the server's own function, exactly once on every path, watching or not. They
+//! are put in place when shared memory is set up: every preloaded library has its hooks by then, whatever the order,
+//! and ours come first.
+
+use std::ffi::{c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pgrx::pg_sys;
+
+use super::execution::{Command, Execution, Report};
+use super::{level, raw};
+
+/// What is done on each occasion. Nothing here may call the server; a panic is caught and told to `panicked`.
+pub(crate) trait Observer {
+    /// Whether an execution or a command is of interest, nested in another or not.
+    fn wants(nested: bool) -> bool;
+    /// A statement was executed to its end, or its portal was closed.
+    fn executed(execution: Execution, nested: bool);
+    /// A command ended; it took so long, and blocks were read for it or not.
+    fn commanded(query_id: u64, ns: u64, read: bool, nested: bool);
+    /// An error is being logged.
+    fn failed(report: &Report);
+    /// One of these functions panicked.
+    fn panicked();
+}
+
+#[derive(Clone, Copy)]
+struct Previous {
+    start: pg_sys::ExecutorStart_hook_type,
+    run: pg_sys::ExecutorRun_hook_type,
+    finish: pg_sys::ExecutorFinish_hook_type,
+    end: pg_sys::ExecutorEnd_hook_type,
+    utility: pg_sys::ProcessUtility_hook_type,
+    log: pg_sys::emit_log_hook_type,
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    planner: pg_sys::planner_hook_type,
+}
+
+static mut PREVIOUS: Previous = Previous {
+    start: None,
+    run: None,
+    finish: None,
+    end: None,
+    utility: None,
+    log: None,
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    planner: None,
+};
+
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// Puts the hooks in place, once in the postmaster's life: start-up is repeated after a crash.
+pub(crate) fn install<W: Observer>() {
+    if INSTALLED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    // SAFETY: set at start-up by one thread; what was there before is called by ours.
+    unsafe {
+        PREVIOUS = Previous {
+            start: pg_sys::ExecutorStart_hook,
+            run: pg_sys::ExecutorRun_hook,
+            finish: pg_sys::ExecutorFinish_hook,
+            end: pg_sys::ExecutorEnd_hook,
+            utility: pg_sys::ProcessUtility_hook,
+            log: pg_sys::emit_log_hook,
+            #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+            planner: pg_sys::planner_hook,
+        };
+        pg_sys::ExecutorStart_hook = Some(start::<W>);
+        pg_sys::ExecutorRun_hook = Some(run);
+        pg_sys::ExecutorFinish_hook = Some(finish);
+        pg_sys::ExecutorEnd_hook = Some(end::<W>);
+        pg_sys::ProcessUtility_hook = Some(utility::<W>);
+        pg_sys::emit_log_hook = Some(log::<W>);
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        {
+            pg_sys::planner_hook = Some(plan);
+        }
+    }
+    level::follow_subtransactions();
+}
+
+#[inline]
+fn previous() -> Previous {
+    // SAFETY: written once, before there were children.
+    unsafe { PREVIOUS }
+}
+
+/// Does our own work, and keeps what goes wrong in it from the application.
+#[inline]
+pub(crate) fn quiet<W: Observer, R>(work: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => Some(result),
+        Err(_) => {
+            W::panicked();
+            None
+        }
+    }
+}
+
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, flags: c_int) {
+    level::refresh();
+    // SAFETY: the chain is called with what we were called with; the query is the server's own.
+    unsafe {
+        match previous().start {
+            Some(previous) => previous(query, flags),
+            None => raw::standard_ExecutorStart(query, flags),
+        }
+        if (*query).totaltime.is_null()
+            && quiet::<W, bool>(|| {
+                Execution::of(query).query_id() != 0 && W::wants(level::now() > 0)
+            }) == Some(true)
+        {
+            Execution::of(query).measure();
+        }
+    }
+}
+
+#[cfg(not(feature = "pg18"))]
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe extern "C-unwind" fn run(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    count: u64,
+    once: bool,
+) {
+    level::refresh();
+    let level = level::now();
+    level::set(level + 1);
+    // SAFETY: the chain is called with what we were called with.
+    unsafe {
+        match previous().run {
+            Some(previous) => previous(query, direction, count, once),
+            None => raw::standard_ExecutorRun(query, direction, count, once),
+        }
+    }
+    level::set(level);
+}
+
+#[cfg(feature = "pg18")]
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe extern "C-unwind" fn run(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    count: u64,
+) {
+    level::refresh();
+    let level = level::now();
+    level::set(level + 1);
+    // SAFETY: the chain is called with what we were called with.
+    unsafe {
+        match previous().run {
+            Some(previous) => previous(query, direction, count),
+            None => raw::standard_ExecutorRun(query, direction, count),
+        }
+    }
+    level::set(level);
+}
+
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe extern "C-unwind" fn finish(query: *mut pg_sys::QueryDesc) {
+    level::refresh();
+    let level = level::now();
+    level::set(level + 1);
+    // SAFETY: the chain is called with what we were called with.
+    unsafe {
+        match previous().finish {
+            Some(previous) => previous(query),
+            None => raw::standard_ExecutorFinish(query),
+        }
+    }
+    level::set(level);
+}
+
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe extern "C-unwind" fn end<W: Observer>(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: the query is the server's own; the chain is called with what we were called with.
+    unsafe {
+        quiet::<W, ()>(|| W::executed(Execution::of(query), level::now() > 0));
+        match previous().end {
+            Some(previous) => previous(query),
+            None => raw::standard_ExecutorEnd(query),
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the server's signature")]
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe extern "C-unwind" fn utility<W: Observer>(
+    statement: *mut pg_sys::PlannedStmt,
+    text: *const c_char,
+    read_only: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    params: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    dest: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    level::refresh();
+    let level = level::now();
+    // The statement may be gone when the command ends. And the chain gets a copy of it, since pg_stat_statements
+    // takes the identifier off: of a prepared command it would be gone for every later execution.
+    // SAFETY: it is there now; the copy lives as long as the call, and what it points to as before.
+    let (command, mut copy) = unsafe { (Command::of(statement), *statement) };
+    let statement = &raw mut copy;
+    let watched = command.counted && quiet::<W, bool>(|| W::wants(level > 0)) == Some(true);
+    let before = if watched { Command::clocks() } else { Command::NO_CLOCKS };
+    level::set(level + u32::from(command.contains));
+    // SAFETY: the chain is called with what we were called with.
+    unsafe {
+        match previous().utility {
+            Some(previous) => {
+                previous(statement, text, read_only, context, params, environment, dest, completion)
+            }
+            None => raw::standard_ProcessUtility(
+                statement,
+                text,
+                read_only,
+                context,
+                params,
+                environment,
+                dest,
+                completion,
+            ),
+        }
+    }
+    level::set(level);
+    if watched {
+        let (ns, read) = Command::since(before);
+        quiet::<W, ()>(|| W::commanded(command.query_id, ns, read, level > 0));
+    }
+}
+
+/// Functions that the planner evaluates run nested statements. pg_stat_statements sees it so from 17 on, and the
+/// counts of the two are to be the same.
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe extern "C-unwind" fn plan(
+    query: *mut pg_sys::Query,
+    text: *const c_char,
+    options: c_int,
+    params: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    level::refresh();
+    let level = level::now();
+    level::set(level + 1);
+    // SAFETY: the chain is called with what we were called with.
+    let plan = unsafe {
+        match previous().planner {
+            Some(previous) => previous(query, text, options, params),
+            None => raw::standard_planner(query, text, options, params),
+        }
+    };
+    level::set(level);
+    plan
+}
+
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe extern "C-unwind" fn log<W: Observer>(error: *mut pg_sys::ErrorData) {
+    // SAFETY: the record is the server's own; the chain is called with what we were called with.
+    unsafe {
+        if (*error).elevel >= pgrx::PgLogLevel::ERROR as c_int {
+            quiet::<W, ()>(|| {
+                if let Some(report) = Report::of(error) {
+                    W::failed(&report);
+                }
+            });
+        }
+        if let Some(previous) = previous().log {
+            previous(error);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! How deep the statement being executed lies: 0 for what the client sent, more for what functions, triggers and
+//! commands run. Kept without sigsetjmp, which would cost more than all else that hooks do here.
+//!
+//! An error jumps over the hooks' frames, so that nobody counts back. Three things put the level right:
+//! * a frame that ends normally restores the level that it found;
+//! * a new message of the client starts at 0: no frame of an earlier one can be left;
+//! * the end of a failed subtransaction restores the level at which it began, which is all that code which
+//!   catches errors needs.
+
+use pgrx::pg_sys;
+
+use super::raw;
+
+/// Runs of subtransactions that began at the same level. Levels rise with the depth of subtransactions, so that
+/// there are no more runs than levels; beyond this many only the lower ones are known, which is deep enough.
+const RUNS: usize = 64;
+
+struct State {
+    level: u32,
+    /// Start of the client's message, by which one is told from the next.
+    message: pg_sys::TimestampTz,
+    /// Depth of the first subtransaction of each run, and its level.
+    runs: [(i32, u32); RUNS],
+    used: usize,
+}
+
+static mut STATE: State = State { level: 0, message: 0, runs: [(0, 0); RUNS], used: 0 };
+
+fn state() -> *mut State {
+    &raw mut STATE
+}
+
+/// The level now.
+#[inline]
+pub(super) fn now() -> u32 {
+    // SAFETY: a variable of this process, which has one thread.
+    unsafe { (*state()).level }
+}
+
+/// Sets the level.
+#[inline]
+pub(super) fn set(level: u32) {
+    // SAFETY: as above.
+    unsafe { (*state()).level = level }
+}
+
+/// Starts at 0 with each message of the client. Every frame that raises the level does this first: a portal may be
+/// started by one message and run by the next.
+#[inline]
+pub(super) fn refresh() {
+    // SAFETY: the server's function only reads a variable; the state is this process's.
+    unsafe {
+        let message = raw::GetCurrentStatementStartTimestamp();
+        let state = state();
+        if message != (*state).message {
+            (*state).message = message;
+            (*state).level = 0;
+        }
+    }
+}
+
+/// Follows subtransactions; once in the postmaster's life, for all its children.
+pub(super) fn follow_subtransactions() {
+    // SAFETY: a callback that lives as long as the library, registered by one thread at start-up.
+    unsafe { pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut()) };
+}
+
+unsafe extern "C-unwind" fn on_subtransaction(
+    event: pg_sys::SubXactEvent::Type,
+    _own: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _argument: *mut std::ffi::c_void,
+) {
+    let begins = event == pg_sys::SubXactEvent::SUBXACT_EVENT_START_SUB;
+    if !begins && event != pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        return;
+    }
+    // SAFETY: the server's function only reads a variable; the state is this process's.
+    unsafe {
+        let depth = raw::GetCurrentTransactionNestLevel();
+        let state = &mut *state();
+        if begins {
+            state.begins(depth);
+        } else {
+            state.fails(depth);
+        }
+    }
+}
+
+impl State {
+    fn begins(&mut self, depth: i32) {
+        while self.used > 0 && self.runs[self.used - 1].0 >= depth {
+            self.used -= 1;
+        }
+        let known = self.used > 0 && self.runs[self.used - 1].1 == self.level;
+        if !known && self.used < RUNS {
+            self.runs[self.used] = (depth, self.level);
+            self.used += 1;
+        }
+    }
+
+    fn fails(&mut self, depth: i32) {
+        while self.used > 0 && self.runs[self.used - 1].0 > depth {
+            self.used -= 1;
+        }
+        if self.used > 0 {
+            self.level = self.runs[self.used - 1].1;
+        }
+    }
+}

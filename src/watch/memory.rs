@@ -1,0 +1,128 @@
+//! The tables in shared memory, as this process sees them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use perfmon_core::capture::failure::Failures;
+use perfmon_core::capture::statement::Times;
+use perfmon_core::capture::table::{Entry, Header, Payload, Shape, Table};
+
+use crate::pg::area::{Area, Held};
+use crate::settings;
+
+/// Kinds of failure, by statement and SQLSTATE, that are counted apart.
+const MAX_FAILURES: usize = 4096;
+
+static AREA: Area = Area::new(c"pg_perfmon_capture");
+
+/// Panics in hooks, of all processes.
+#[repr(C, align(64))]
+struct Common {
+    panics: AtomicU64,
+}
+
+/// All of it. The pointers behind it are the same in every process, and are set anew when a crash made the
+/// server set up its memory again.
+#[derive(Clone, Copy)]
+pub(super) struct Tables {
+    common: &'static Common,
+    pub(super) statements: Table<'static, Times>,
+    pub(super) failures: Table<'static, Failures>,
+}
+
+static mut TABLES: Option<Tables> = None;
+
+/// The tables; `None` without preloading.
+#[inline]
+pub(super) fn tables() -> Option<&'static Tables> {
+    // SAFETY: written at the server's start-up only, before this process existed.
+    unsafe { (&raw const TABLES).as_ref() }?.as_ref()
+}
+
+impl Tables {
+    /// Counts a panic in a hook.
+    pub(super) fn count_panic(&self) {
+        self.common.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Panics in hooks since the server started.
+    pub(super) fn panics(&self) -> u64 {
+        self.common.panics.load(Ordering::Relaxed)
+    }
+}
+
+/// Keeps the worker that folds entries, or those who read, apart from each other.
+pub(super) fn lock(alone: bool) -> Option<Held> {
+    AREA.lock(alone)
+}
+
+/// Takes one part after the other of a piece of memory.
+struct Cutter {
+    at: *mut u8,
+    used: usize,
+}
+
+impl Cutter {
+    /// Room for `n` values; a start beyond zero is a multiple of 64 bytes, as all parts are.
+    fn part<T>(&mut self, n: usize) -> *mut T {
+        // Nothing is there yet when only the size is asked for.
+        let part = self.at.wrapping_add(self.used).cast::<T>();
+        self.used += (n * size_of::<T>()).next_multiple_of(64);
+        part
+    }
+
+    fn table<P: Payload>(&mut self, keys: usize) -> (Shape, [*mut u8; 3]) {
+        let shape = Shape::of::<P>(keys);
+        let parts = [
+            self.part::<Header>(1).cast(),
+            self.part::<AtomicU64>(shape.index).cast(),
+            self.part::<Entry<P>>(shape.entries).cast(),
+        ];
+        (shape, parts)
+    }
+}
+
+/// What [`Cutter`] makes of the whole.
+fn layout(at: *mut u8) -> (usize, *mut Common, [(Shape, [*mut u8; 3]); 2]) {
+    let mut cutter = Cutter { at, used: 0 };
+    let common = cutter.part::<Common>(1);
+    let statements = cutter.table::<Times>(settings::max_statements());
+    let failures = cutter.table::<Failures>(MAX_FAILURES);
+    (cutter.used, common, [statements, failures])
+}
+
+/// Asks for the memory; one more line, as the server's areas start at multiples of fewer bytes.
+pub(super) fn request() {
+    AREA.request(layout(std::ptr::null_mut()).0 + 64);
+}
+
+/// Finds the memory.
+pub(super) fn start() {
+    let bytes = layout(std::ptr::null_mut()).0 + 64;
+    let data = AREA.startup(bytes);
+    let data = data.wrapping_add(data.align_offset(64));
+    let (_, common, [statements, failures]) = layout(data);
+    // SAFETY: the parts lie within the memory that was made for them, apart from each other and aligned; they
+    // consist of atomics, for which zeroes are valid, and live as long as the server. One thread, at start-up.
+    unsafe {
+        TABLES = Some(Tables {
+            common: &*common,
+            statements: table(statements),
+            failures: table(failures),
+        });
+    }
+}
+
+/// # Safety
+/// The parts must be those of a table of this payload, zeroed or used as such before.
+unsafe fn table<P: Payload>(
+    (shape, [header, index, entries]): (Shape, [*mut u8; 3]),
+) -> Table<'static, P> {
+    // SAFETY: by the caller's word.
+    unsafe {
+        Table::new(
+            &*header.cast::<Header>(),
+            std::slice::from_raw_parts(index.cast::<AtomicU64>(), shape.index),
+            std::slice::from_raw_parts(entries.cast::<Entry<P>>(), shape.entries),
+        )
+    }
+}
