@@ -155,9 +155,7 @@ pub(crate) fn is_parallel_worker() -> bool {
 /// After the process got a place among the sessions, or none.
 unsafe fn is_known() -> bool {
     // SAFETY: the place is in shared memory, and written by its own process.
-    unsafe {
-        !pg_sys::MyBEEntry.is_null() && (*pg_sys::MyBEEntry).st_procpid == pg_sys::MyProcPid
-    }
+    unsafe { !pg_sys::MyBEEntry.is_null() && (*pg_sys::MyBEEntry).st_procpid == pg_sys::MyProcPid }
 }
 
 /// An error of a client's session on its way to the log.
