@@ -71,7 +71,7 @@ bench_store() {
     restart
     say "store: asking"
     client ask --dbname bench
-    for question in 0 1 2 3 4; do
+    for question in 0 1 2 3 4 5; do
         restart
         client cold --dbname bench --question $question
     done

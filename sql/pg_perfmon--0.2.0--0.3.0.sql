@@ -1,6 +1,498 @@
 -- From 0.2.0 to 0.3.0. Once 0.3.0 is released this file is frozen; a test holds what it makes against a fresh
 -- installation.
 
+DROP FUNCTION perfmon.load_series(timestamptz, timestamptz, interval, bigint);
+
+DROP FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint);
+
+DROP FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint);
+
+DROP FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint);
+
+-- Execution times as the hooks counted them, by the ids of the statements' dictionary. "histograms" holds one packed
+-- histogram after the other, of as many bytes as "lengths" says, so that one is fetched without the others;
+-- "overall" is the sum of all that clients sent.
+CREATE TABLE perfmon.latency_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    total_calls pg_catalog.int8,
+    nested_calls pg_catalog.int8,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    lengths pg_catalog.bytea,
+    histograms pg_catalog.bytea,
+    overall pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- Failures by (user, statement or table, class and SQLSTATE), counted by the hooks.
+CREATE TABLE perfmon.failure_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    executions pg_catalog.int8,
+    errors pg_catalog.int8,
+    cancelled pg_catalog.int8,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    failures pg_catalog.bytea,
+    lost_us pg_catalog.bytea,
+    last_s pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- Statements and transactions by (application, user, route) and bucket of their time, counted by the hooks.
+CREATE TABLE perfmon.route_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    statements pg_catalog.bytea,
+    transactions pg_catalog.bytea,
+    errors pg_catalog.bytea,
+    cancelled pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- What clients of all databases executed, by bucket of its time, counted by the hooks; in the home database only.
+CREATE TABLE perfmon.cluster_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    cached pg_catalog.bytea,
+    read pg_catalog.bytea,
+    executions pg_catalog.bytea,
+    errors pg_catalog.bytea,
+    cancelled pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- Packed bytes do not compress further: EXTERNAL keeps the server from trying. Hours and days are
+-- like minutes.
+DO $$
+DECLARE
+    family pg_catalog.text;
+    level pg_catalog.text;
+    packed pg_catalog.name;
+BEGIN
+    FOREACH family IN ARRAY ARRAY['latency', 'failure', 'route', 'cluster'] LOOP
+        FOR packed IN
+            SELECT a.attname
+            FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid OPERATOR(pg_catalog.=)
+                    pg_catalog.format('perfmon.%I', pg_catalog.concat(family, '_minute'))::pg_catalog.regclass
+                AND a.atttypid OPERATOR(pg_catalog.=) 'pg_catalog.bytea'::pg_catalog.regtype
+            ORDER BY a.attnum
+        LOOP
+            EXECUTE pg_catalog.format('ALTER TABLE perfmon.%I ALTER COLUMN %I SET STORAGE EXTERNAL',
+                pg_catalog.concat(family, '_minute'), packed);
+        END LOOP;
+        FOREACH level IN ARRAY ARRAY['_hour', '_day'] LOOP
+            EXECUTE pg_catalog.format(
+                'CREATE TABLE perfmon.%I (LIKE perfmon.%I INCLUDING ALL) PARTITION BY LIST (source)',
+                pg_catalog.concat(family, level), pg_catalog.concat(family, '_minute'));
+        END LOOP;
+        FOREACH level IN ARRAY ARRAY['_minute', '_hour', '_day'] LOOP
+            PERFORM pg_catalog.pg_extension_config_dump(
+                pg_catalog.format('perfmon.%I', pg_catalog.concat(family, level))::pg_catalog.regclass, '');
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+-- What was promised, and which stretches of time are looked at as one. Both hold what people declared: they
+-- are part of a dump, and an update of the extension leaves them as they are.
+
+-- Objectives of this database's executions, or of the whole server's. A target that is NULL was not promised.
+CREATE TABLE perfmon.slo (
+    name pg_catalog.text PRIMARY KEY,
+    -- Under which source it was declared: statement_id is an id of that one.
+    source pg_catalog.int8 NOT NULL,
+    cluster pg_catalog.bool NOT NULL,
+    user_name pg_catalog.text,
+    application_name pg_catalog.text,
+    statement_id pg_catalog.int4,
+    p95_ms pg_catalog.float8,
+    p99_ms pg_catalog.float8,
+    percentile pg_catalog.float8,
+    percentile_ms pg_catalog.float8,
+    error_ratio pg_catalog.float8,
+    throughput_per_second pg_catalog.float8,
+    availability_ratio pg_catalog.float8,
+    min_executions pg_catalog.int8 NOT NULL,
+    period pg_catalog.interval NOT NULL,
+    note pg_catalog.text,
+    created_at pg_catalog.timestamptz NOT NULL
+);
+
+SELECT pg_catalog.pg_extension_config_dump('perfmon.slo'::pg_catalog.regclass, '');
+
+-- Test runs and deployments: the stretches between two snapshots that were asked for. A name may be used again
+-- once its run has ended; the latest is meant then.
+CREATE TABLE perfmon.run (
+    source pg_catalog.int8 NOT NULL,
+    name pg_catalog.text NOT NULL,
+    begun_at pg_catalog.timestamptz NOT NULL,
+    ended_at pg_catalog.timestamptz,
+    note pg_catalog.text,
+    PRIMARY KEY (source, name, begun_at)
+);
+
+SELECT pg_catalog.pg_extension_config_dump('perfmon.run'::pg_catalog.regclass, '');
+
+CREATE UNIQUE INDEX run_open ON perfmon.run (source, name) WHERE ended_at IS NULL;
+
+CREATE FUNCTION perfmon.load_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    timed_calls bigint,
+    active_ratio float8,
+    nested_exec_ms float8,
+    rows bigint,
+    rows_per_s float8,
+    shared_blks_read bigint,
+    wal_bytes bigint,
+    wal_bytes_per_s float8,
+    quality text,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'load_series_wrapper';
+
+CREATE FUNCTION perfmon.routes(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    application text,
+    user_name text,
+    route text,
+    calls bigint,
+    calls_per_s float8,
+    total_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    errors bigint,
+    cancelled bigint,
+    error_ratio float8,
+    transactions bigint,
+    statements_per_transaction float8,
+    transaction_p50_ms float8,
+    transaction_p95_ms float8,
+    transaction_p99_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
+
+CREATE FUNCTION perfmon.slo_status(
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
+
+CREATE FUNCTION perfmon.route_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    route_id int,
+    application text,
+    user_name text,
+    route text,
+    quality text,
+    statements bigint,
+    transactions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
+
+CREATE FUNCTION perfmon.failure_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    failure_id int,
+    user_name text,
+    object text,
+    kind text,
+    quality text,
+    failures bigint,
+    lost_ms float8,
+    last_s bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
+
+CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
+
+CREATE FUNCTION perfmon.error_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    executions bigint,
+    errors bigint,
+    error_ratio float8,
+    errors_per_s float8,
+    lost_ms float8,
+    cancellations bigint,
+    statement_timeouts bigint,
+    lock_timeouts bigint,
+    transaction_timeouts bigint,
+    idle_in_transaction_timeouts bigint,
+    idle_session_timeouts bigint,
+    deadlocks bigint,
+    refused bigint,
+    terminated bigint,
+    autovacuum_cancelled bigint,
+    rollbacks bigint,
+    rollbacks_per_s float8,
+    rollback_ratio float8,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
+
+CREATE FUNCTION perfmon.top_statements(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    order_by text DEFAULT 'total_time',
+    max_rows int DEFAULT 20,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    user_name text,
+    query text,
+    command text,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    stddev_exec_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    timed_calls bigint,
+    cached_calls bigint,
+    cached_p95_ms float8,
+    read_calls bigint,
+    read_p95_ms float8,
+    percentile_error_ratio float8,
+    rows bigint,
+    rows_per_call float8,
+    share_ratio float8,
+    toplevel bool,
+    total_plan_ms float8,
+    shared_blks_hit bigint,
+    shared_blks_read bigint,
+    shared_blks_dirtied bigint,
+    shared_blks_written bigint,
+    cache_hit_ratio float8,
+    blk_read_ms float8,
+    blk_write_ms float8,
+    temp_blks_read bigint,
+    temp_blks_written bigint,
+    wal_bytes bigint,
+    quality text,
+    queryid bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'top_statements_wrapper';
+
+CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
+
+CREATE FUNCTION perfmon.slow_statements(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    user_name text,
+    query text,
+    command text,
+    calls bigint,
+    mean_exec_ms float8,
+    p95_ms float8,
+    timed_calls bigint,
+    threshold_ms float8,
+    stddev_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    read_ms float8,
+    write_ms float8,
+    temp_ms float8,
+    jit_ms float8,
+    other_ms float8,
+    plan_ms float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    temp_bytes bigint,
+    wal_bytes bigint,
+    cause text,
+    remedy text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
+
+CREATE FUNCTION perfmon.create_slo(
+    name text,
+    p95_ms float8 DEFAULT NULL,
+    p99_ms float8 DEFAULT NULL,
+    error_ratio float8 DEFAULT NULL,
+    throughput_per_second float8 DEFAULT NULL,
+    availability_ratio float8 DEFAULT NULL,
+    percentile float8 DEFAULT NULL,
+    percentile_ms float8 DEFAULT NULL,
+    database text DEFAULT NULL,
+    username text DEFAULT NULL,
+    application text DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    cluster bool DEFAULT false,
+    min_executions bigint DEFAULT 100,
+    period interval DEFAULT '1 hour',
+    note text DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
+
+CREATE FUNCTION perfmon.errors(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    class text,
+    sqlstate text,
+    condition text,
+    user_name text,
+    statement_id int,
+    query text,
+    table_name text,
+    errors bigint,
+    per_hour float8,
+    lost_ms float8,
+    share_ratio float8,
+    last_seen timestamptz,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
+
+CREATE FUNCTION perfmon.statement_series(
+    statement_id int,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    stddev_exec_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    timed_calls bigint,
+    cached_calls bigint,
+    cached_p95_ms float8,
+    read_calls bigint,
+    read_p95_ms float8,
+    active_ratio float8,
+    rows bigint,
+    total_plan_ms float8,
+    shared_blks_hit bigint,
+    shared_blks_read bigint,
+    cache_hit_ratio float8,
+    blk_read_ms float8,
+    blk_write_ms float8,
+    temp_blks_written bigint,
+    wal_bytes bigint,
+    quality text,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
+
+CREATE FUNCTION perfmon.latency_histogram(
+    statement_id int DEFAULT NULL,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    low_ms float8,
+    high_ms float8,
+    calls bigint,
+    cached_calls bigint,
+    read_calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
+
+CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
 
 CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
     user_name text,
@@ -23,6 +515,80 @@ CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
     error_ratio float8
 ) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
 
+CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
+    what text,
+    subject text,
+    metric text,
+    unit text,
+    before_value float8,
+    after_value float8,
+    change_ratio float8,
+    verdict text,
+    query text
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
+
+CREATE FUNCTION perfmon.assert_slo(
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
+
+CREATE FUNCTION perfmon.latency_heatmap(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    low_ms float8,
+    high_ms float8,
+    calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
+
+CREATE FUNCTION perfmon.run_report(
+    name text,
+    format text DEFAULT 'markdown',
+    baseline text DEFAULT NULL
+) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
+
+CREATE FUNCTION perfmon.cluster_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    quality text,
+    cached bigint,
+    read bigint,
+    executions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
+
 CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
     database_name text,
     user_name text,
@@ -35,18 +601,202 @@ CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
     last_at timestamptz
 ) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
 
-REVOKE ALL ON FUNCTION
-    perfmon.latency_since_start(),
-    perfmon.errors_since_start()
+REVOKE ALL ON TABLE
+    perfmon.latency_minute,
+    perfmon.failure_minute,
+    perfmon.route_minute,
+    perfmon.cluster_minute,
+    perfmon.slo,
+    perfmon.run
 FROM PUBLIC;
 
-GRANT EXECUTE ON FUNCTION
+REVOKE ALL ON FUNCTION
+    perfmon.routes(timestamptz, timestamptz, bigint),
+    perfmon.slo_status(timestamptz, timestamptz, bigint),
+    perfmon.route_history(timestamptz, timestamptz, bigint),
+    perfmon.failure_history(timestamptz, timestamptz, bigint),
+    perfmon.end_run(text),
+    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.begin_run(text, text),
+    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
+    perfmon.errors(timestamptz, timestamptz, bigint),
+    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
+    perfmon.drop_slo(text),
     perfmon.latency_since_start(),
-    perfmon.errors_since_start()
+    perfmon.compare_runs(text, text),
+    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
+    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
+    perfmon.run_report(text, text, text),
+    perfmon.cluster_history(timestamptz, timestamptz, bigint),
+    perfmon.errors_since_start(),
+    perfmon.load_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),
+    perfmon.slow_statements(timestamptz, timestamptz, bigint),
+    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint)
+FROM PUBLIC;
+
+GRANT SELECT ON TABLE
+    perfmon.latency_minute,
+    perfmon.latency_hour,
+    perfmon.latency_day,
+    perfmon.failure_minute,
+    perfmon.failure_hour,
+    perfmon.failure_day,
+    perfmon.route_minute,
+    perfmon.route_hour,
+    perfmon.route_day,
+    perfmon.cluster_minute,
+    perfmon.cluster_hour,
+    perfmon.cluster_day,
+    perfmon.slo,
+    perfmon.run
 TO pg_monitor;
+
+GRANT EXECUTE ON FUNCTION
+    perfmon.slow_statements(timestamptz, timestamptz, bigint),
+    perfmon.create_slo( text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
+    perfmon.drop_slo(text),
+    perfmon.slo_status(timestamptz, timestamptz, bigint),
+    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
+    perfmon.begin_run(text, text),
+    perfmon.end_run(text),
+    perfmon.run_report(text, text, text),
+    perfmon.compare_runs(text, text),
+    perfmon.latency_since_start(),
+    perfmon.errors_since_start(),
+    perfmon.errors(timestamptz, timestamptz, bigint),
+    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.routes(timestamptz, timestamptz, bigint),
+    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),
+    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
+    perfmon.load_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
+    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
+    perfmon.failure_history(timestamptz, timestamptz, bigint),
+    perfmon.route_history(timestamptz, timestamptz, bigint),
+    perfmon.cluster_history(timestamptz, timestamptz, bigint)
+TO pg_monitor;
+
+COMMENT ON TABLE perfmon.latency_minute IS
+'Execution times that the hooks counted, one row per interval, one packed histogram per statement (by the ids of perfmon.statement). Read it through perfmon.top_statements(), statement_series(), latency_histogram() and latency_heatmap().';
+
+COMMENT ON TABLE perfmon.latency_hour IS 'perfmon.latency_minute, rolled up to UTC hours: sums of buckets; what makes less than 0.1 % is summed under id 0.';
+
+COMMENT ON TABLE perfmon.latency_day IS 'perfmon.latency_minute, rolled up to UTC days: sums of buckets; what makes less than 0.1 % is summed under id 0.';
+
+COMMENT ON TABLE perfmon.failure_minute IS
+'Failures that reached clients, one row per interval, packed by (user, statement or table, class and SQLSTATE); read perfmon.errors() and perfmon.error_series().';
+
+COMMENT ON TABLE perfmon.failure_hour IS 'perfmon.failure_minute, rolled up to UTC hours.';
+
+COMMENT ON TABLE perfmon.failure_day IS 'perfmon.failure_minute, rolled up to UTC days.';
+
+COMMENT ON TABLE perfmon.route_minute IS
+'Statements and transactions by (application, user, route) and bucket of their time, one row per interval, packed; read perfmon.routes().';
+
+COMMENT ON TABLE perfmon.route_hour IS 'perfmon.route_minute, rolled up to UTC hours.';
+
+COMMENT ON TABLE perfmon.route_day IS 'perfmon.route_minute, rolled up to UTC days.';
+
+COMMENT ON TABLE perfmon.cluster_minute IS
+'Per interval what clients of all databases executed, by bucket of its time; in the home database only. Read perfmon.cluster_history().';
+
+COMMENT ON TABLE perfmon.cluster_hour IS 'perfmon.cluster_minute, rolled up to UTC hours.';
+
+COMMENT ON TABLE perfmon.cluster_day IS 'perfmon.cluster_minute, rolled up to UTC days.';
 
 COMMENT ON FUNCTION perfmon.latency_since_start() IS
 'Execution times of this database''s statements since the server started, from a histogram of every execution (in the executor, as pg_stat_statements counts; commands as a whole). One row per user, queryid and toplevel, longest total first; rest is true for the row of all that has no row of its own any more. Executions that read blocks from outside the server''s cache are apart (read_) from those that found all in it (cached_). Milliseconds. Percentiles and total_ms are at most error_ratio off, times below a microsecond and from an hour on excepted. queryid is NULL for other users'' statements unless the caller has pg_read_all_stats. 55000 without preloading. What is counted: pg_perfmon.capture; how many rows: pg_perfmon.max_statements.';
 
 COMMENT ON FUNCTION perfmon.errors_since_start() IS
 'Errors that the server logged for clients of this database since it started, most frequent first, by user, statement (queryid; that which the client sent) and SQLSTATE. class tells errors of applications (error, deadlock) from cancelled, statement_timeout, lock_timeout, idle_in_transaction_timeout, idle_session_timeout, transaction_timeout, terminated and refused (connections; without a database). lost_ms: time of the failed statements since their message arrived. rest is true for what has no row of its own any more. queryid is NULL where it is unknown (syntax errors; compute_query_id or track_activities off), and for other users'' statements unless the caller has pg_read_all_stats. 55000 without preloading. Errors that log_min_messages keeps from the log are not counted.';
+
+COMMENT ON FUNCTION perfmon.errors(timestamptz, timestamptz, bigint) IS
+'What failed in a time window, most frequent first: one row for each class, SQLSTATE, user and statement. Arguments: since and until (default: the last hour), source. class: error, statement_timeout, lock_timeout, transaction_timeout and deadlock count as errors of statements; cancelled (on request), idle_in_transaction_timeout, idle_session_timeout, refused (too many connections, or the server takes none) and terminated do not, nor does autovacuum_cancelled (autovacuum gave way to a lock; table_name is its table). condition: the standard name of the SQLSTATE, NULL for those of applications. statement_id and query: the statement that the client sent, where known; texts are shown as in top_statements(). user_name NULL and statement_id NULL: what found no place of its own, or has neither. What belongs to no database, such as refused connections, is in the home database. errors: how often it reached a client; what a function or block caught does not count. per_hour: over the time that intervals cover. lost_ms: from the arrival of the message to the error, all of it. share_ratio: of all rows. last_seen: within a second. quality: lower bound where the server was restarted in between.
+No rows and a notice without preloading. Errors: 22023 for bad arguments. Source: emit_log_hook.';
+
+COMMENT ON FUNCTION perfmon.error_series(timestamptz, timestamptz, interval, bigint) IS
+'Errors over time, one row per step, for graphs. Arguments and steps as in statement_series(). executions: top-level statements that were executed to their end, but for BEGIN, COMMIT, ROLLBACK, SAVEPOINT and the like, SET and DISCARD. errors: statements that failed, timeouts and deadlocks included, cancellations not. error_ratio: errors over executions, errors and cancellations together. lost_ms: time of all failures. The classes apart as in errors(). rollbacks, rollbacks_per_s and rollback_ratio (of all transactions) come from pg_stat_database and say nothing about errors. NULL where nothing is known: without preloading (a notice says so), or while log_min_messages hides errors.
+Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.routes(timestamptz, timestamptz, bigint) IS
+'Statements and transactions by application (application_name), user and route, most time first. Arguments: since and until (default: the last hour), source. route: what a comment in the form of sqlcommenter at the end or the start of a statement says: its key route, else controller#action; NULL without one. "(all other routes)": what found no place within pg_perfmon.max_routes. calls: top-level statements executed to their end, but for those that begin and end transactions or set something. Percentiles are of execution times (in the executor; commands as a whole), from a histogram with a relative error of at most 5 %; max_ms is the upper end of its bucket. errors, cancelled and error_ratio as in error_series(). transactions: those in which at least one statement was counted, under the route of the last; statements_per_transaction counts failed ones too. transaction_*_ms: from the arrival of the first message to the end; of a SELECT outside of a transaction block, the time of its execution.
+No rows and a notice without preloading. Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint) IS
+'Statements that did most in a time window, largest first. Arguments: since and until (default: the last hour; NULL is the default), order_by one of total_time, mean_time, calls, rows, plan_time, io_time, shared_blks_hit, shared_blks_read, temp_blks_written, wal_bytes, p95, p99; max_rows (NULL: all); source (NULL: this database and those it continues).
+Whole intervals that end in (since, until] are taken, nothing is pro-rated. Times in milliseconds, blocks in server blocks (8 kB), wal in bytes. calls_per_s: calls over the time that the intervals cover. stddev_exec_ms: from the sums of times and squared times; NULL where rounding leaves nothing; from the histogram of execution times where pg_stat_statements has none.
+p50_ms to p99_ms: the time within which that share of executions ended, max_ms the longest, from histograms that the hooks fill at the end of each execution, added up over the window; at most percentile_error_ratio off between a microsecond and an hour. timed_calls: the executions in them. cached_calls and cached_p95_ms: those that found all blocks in the server''s cache; read_calls and read_p95_ms: those that read some. All NULL where nothing was counted (without preloading, with pg_perfmon.capture off); a notice names the line that turns it on. share_ratio: of the execution time of all top-level statements; NULL for nested ones. cache_hit_ratio: hits over hits and reads of shared buffers. quality: exact; lower bound (something may be missing); doubtful (the entry may have been evicted and come back). statement_id 0: all statements too small to be kept apart in hours and days.
+Without pg_stat_statements the list is that of the histograms, and what only pg_stat_statements counts is NULL. Unknown is NULL. Errors: 22023 for arguments that cannot be right. Source: pg_stat_statements; hooks.';
+
+COMMENT ON FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint) IS
+'One statement over time, one row per step, for graphs. Arguments: statement_id as in top_statements(); since and until (default: the last hour); step (NULL: one that gives at most 400 points; days and months begin in the session''s time zone, other steps are aligned to 1970-01-01 UTC); source.
+time is the start of the step. An interval counts in the step in which it ends. NULL where nothing is known (a gap), 0 where the statement did not run. Rates divide by the time covered, covered_ratio is its share of the step. active_ratio: execution time over time, that is how many were running on average. Percentiles as in top_statements(), from the buckets of the step. changes: how many changes were noticed in the step, and the first of them by name (marks, settings, extensions, tables, indexes; perfmon.changes() has them all); NULL where none was.
+Errors: 22023 for an unknown statement, a step that is not positive or makes more than 100,000 points.';
+
+COMMENT ON FUNCTION perfmon.load_series(timestamptz, timestamptz, interval, bigint) IS
+'All top-level statements together over time, one row per step, for graphs; reads row totals only, so it is quick over months. Arguments and steps as in statement_series(). active_ratio: execution time over time, that is how many were running on average. nested_exec_ms: time of statements inside others, contained in theirs and never added. p50_ms, p95_ms, p99_ms: of the timed_calls executions that the hooks counted (see top_statements()); NULL where they counted none. changes: as in statement_series(). NULL in gaps. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.latency_histogram(int, timestamptz, timestamptz, bigint) IS
+'How many executions took how long in a time window, one row per range of times in which there were any, shortest first. Arguments: statement_id as in top_statements() (NULL, the default: all that clients sent); since and until (default: the last hour); source. An execution took low_ms or longer and less than high_ms (NULL: no end; from an hour on). Ranges are the same always and everywhere, so that rows of any two calls can be added. cached_calls found all blocks in the server''s cache, read_calls read some. No rows where nothing was counted. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint) IS
+'How many executions took how long over time, for a heat map: one row per step and range of times in which there were any; a step in which nothing ran has one row of 0 calls without a range, one of which nothing is known has none. Arguments: since and until (default: the last hour), step as in statement_series(), statement_id (NULL, the default: all that clients sent), source. Ranges as in latency_histogram(). Errors: 22023.';
+
+COMMENT ON TABLE perfmon.slo IS
+'Objectives of this database, as create_slo() declared them. A target that is NULL is not promised. Judged by slo_status().';
+
+COMMENT ON COLUMN perfmon.slo.source IS 'The source under which it was declared: statement_id is one of its ids.';
+
+COMMENT ON COLUMN perfmon.slo.period IS 'The time over which it is judged when nobody names another.';
+
+COMMENT ON TABLE perfmon.run IS
+'Test runs and deployments: begun_at and ended_at are the ends of snapshots, so that a run is whole intervals. ended_at is NULL while it goes on. Read by run_report().';
+
+COMMENT ON FUNCTION perfmon.create_slo(
+    text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint,
+    interval, text) IS
+'Declares an objective: what is promised of the executions of this database, of one user, one application name, one statement, or (in the home database) of the whole server. Arguments: name (1 to 200 characters, unique); targets: p95_ms and p99_ms, another percentile (a share such as 0.999) with percentile_ms, error_ratio (a share such as 0.005), throughput_per_second (at least), availability_ratio (at least, such as 0.999); without any, p95 200 ms, p99 500 ms and errors 0.5 %. Scope: at most one of username, application, statement_id and cluster; database may only name this one. min_executions (default 100): with fewer, nothing is judged. period (default 1 hour): the time over which it is judged when nobody names another. For pg_monitor and the owner. Errors: 22023 for what cannot be meant, 42710 for a name that is taken, 55000 for another database and for cluster outside of the home database, 25006 on a standby and in read-only transactions.';
+
+COMMENT ON FUNCTION perfmon.drop_slo(text) IS
+'Takes an objective back. For pg_monitor and the owner. Errors: 42704 when there is none of that name, 25006 on a standby and in read-only transactions.';
+
+COMMENT ON FUNCTION perfmon.slo_status(timestamptz, timestamptz, bigint) IS
+'Whether the objectives were kept: one row for each promise. Arguments: since (default NULL: each objective over its own period before until), until (default now), source. target, actual: in unit (ms, ratio, per_s); actual_low, actual_high: between them it surely lies (the error of a histogram bucket, at most 5 %; what is not known of an availability). status: met, missed, no_data (nothing, or less than 80 % of the time of an availability, is known, or nothing was executed), too_few (fewer executions than min_executions); no_data and too_few do not pass. Percentiles are of summed buckets; one of rank ceil(q n). errors: those that reached clients over all that clients tried. availability: share of the known time in which the server was up and no more than the promised share of answers came late (the objective''s own percentiles, else p95 200 ms; a single late answer among others does not make an interval bad); only time without a server and late answers count against it, quiet time counts as available. budget_left_ratio: share of the error budget (1 - percentile, error_ratio, 1 - availability_ratio) that is left, negative when overspent. burn_rate_short, burn_rate_long: how fast the budget was spent in the last 5 minutes and the last hour before until, 1 being as fast as allowed. bad_minutes: time of intervals in which it was not kept. Windows over 25 hours are read by the hour. Errors: 22023. Source of burn rates and windows: Site Reliability Workbook, chapter 5.';
+
+COMMENT ON FUNCTION perfmon.assert_slo(text, timestamptz, timestamptz, bigint) IS
+'The same rows as slo_status() if all promises were kept, else an error that ends a script: P0004 (assert_failure), whose detail is the table of target, actual and status, whose hint says where to look. Promises about which nothing can be said are not kept. Arguments: name (default NULL: all objectives), since and until as of slo_status(), source. In CI: psql -v ON_ERROR_STOP=1 -c "SELECT perfmon.snapshot()" -c "SELECT * FROM perfmon.assert_slo()". Errors: P0004; 42704 for an unknown name, 55000 when no objective is declared, 22023.';
+
+COMMENT ON FUNCTION perfmon.begin_run(text, text) IS
+'Begins a test run or a deployment: takes a snapshot, so that the run is whole intervals, and returns its time. Arguments: name (1 to 200 characters; it may be used again once its run has ended), note. For pg_monitor and the owner. Errors: 22023 for a name that is missing or too long, 55000 when a run of that name has not ended, those of snapshot().';
+
+COMMENT ON FUNCTION perfmon.end_run(text) IS
+'Ends the run of that name: takes a snapshot and returns its time. For pg_monitor and the owner. Errors: 22023, 55000 when no run of that name is going on, those of snapshot().';
+
+COMMENT ON FUNCTION perfmon.run_report(text, text, text) IS
+'The report of the latest run of that name: outcome, objectives, latency, statements over slow_statement_p95_ms with their likely cause, reads and writes apart, errors, and what was changed meanwhile. A run that has not ended is reported up to the last snapshot, and said to be unfinished; other runs during the same time are named. Arguments: name, format (markdown or json: schema pg_perfmon.run/1), baseline (name of another run to compare with, or NULL). Errors: 42704 for an unknown run, 22023.';
+
+COMMENT ON FUNCTION perfmon.compare_runs(text, text) IS
+'Two runs number by number: objectives, then the p95 of statements, most slowed down first. what: objective or statement; subject: its name or id; verdict: better, worse, same (less than 10 % apart), new, gone, or NULL where it cannot be told. Arguments: baseline and name of the runs. Errors: 42704 for an unknown run.';
+
+COMMENT ON FUNCTION perfmon.failure_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval and kind of failure, as the hooks counted them. Arguments: since and until (default: the last hour), source. object: the id of the statement, of autovacuum_cancelled the table; kind: class and SQLSTATE (00000 where only the class is known). Times in milliseconds; last_s: when it happened last, seconds since 1970-01-01 UTC. NULL is unknown. Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.route_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval, route and bucket of the histogram, as the hooks counted them. Arguments: since and until (default: the last hour), source. route_id 0: all routes that were not counted apart. bucket 0: under 1 microsecond; bucket b from 1 on: up to about 1.104 to the power of b microseconds; 255: errors and cancellations, which have no time. Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.cluster_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: what clients of all databases of the server executed, one row per interval and bucket of the histogram, as the hooks counted them (home database only: status() names it). Arguments: since and until (default: the last hour), source. cached, read: executions that found every block in the server''s cache, and those that read some; nested ones are in neither. bucket 0: under 1 microsecond; bucket b from 1 on: up to about 1.104 to the power of b microseconds; 255: executions, errors and cancelled, which have no time and stand as in error_series(): executed to their end but for what only begins or ends transactions or sets something, failed, and cancelled; NULL where the server''s settings hide errors. Errors: 22023 for bad arguments.';
+
+COMMENT ON COLUMN perfmon.findings.statement IS 'What to run; NULL where there is no such statement, or another finding has it, which the remedy names. Nothing here runs it.';
+
+COMMENT ON COLUMN perfmon.findings.last_seen IS 'Last time it was written; while nothing changes, at most hourly, unless perfmon.evaluate() is called.';
+
+COMMENT ON FUNCTION perfmon.evaluate() IS
+'Judges the last hour now, opens, refreshes and resolves findings, and returns the number of open ones; every finding has the numbers of now afterwards. The collector does the same by itself, but writes hourly what stands as it stood. Errors: 55000 when there is no history yet or library and SQL objects differ, 55P03 while another session evaluates, 25006 in a read-only transaction.';
+
+COMMENT ON FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint) IS
+'Statements whose mean execution time is over the thresholds, worst first, with what the time went into and the likely cause. read_ms, write_ms, temp_ms and jit_ms are parts of total_exec_ms, other_ms the rest; plan_ms comes on top. NULL where the server does not measure (track_io_timing, pg_stat_statements.track_planning). Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint) IS
+'Large tables that are read by sequential scans for a few of their rows, and the statements that most likely do it (those whose text looks rows of the table up and that touch at least half of its blocks per execution). trend_ratio is rows read in the second half of the window over the first. wasted_ms is the execution time spent on rows thrown away, an estimate. statement is the index that serves most of that time of the table, or, for a statement that it does not serve, the one that this lacks. Errors: 22023 for bad arguments.';

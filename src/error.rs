@@ -46,6 +46,21 @@ impl Error {
         Self::new(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, message)
     }
 
+    /// There is one of that name already (42710).
+    pub(crate) fn duplicate(message: impl Into<String>) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT, message)
+    }
+
+    /// There is none of that name (42704).
+    pub(crate) fn undefined(message: impl Into<String>) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, message)
+    }
+
+    /// What was asserted does not hold (P0004, as of ASSERT in PL/pgSQL).
+    pub(crate) fn assertion(message: impl Into<String>) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_ASSERT_FAILURE, message)
+    }
+
     /// A failure of our own (XX000).
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, message)

@@ -39,17 +39,32 @@ extension_sql_file!(
     name = "seen_object",
     requires = ["finding"]
 );
-extension_sql_file!("../sql/schema/50_views.sql", name = "views", requires = ["seen_object"]);
+extension_sql_file!(
+    "../sql/schema/48_objective.sql",
+    name = "objective",
+    requires = ["seen_object"]
+);
+extension_sql_file!("../sql/schema/50_views.sql", name = "views", requires = ["objective"]);
 extension_sql_file!(
     "../sql/schema/91_comments.sql",
     name = "comments",
     requires = [
         "views",
+        assert_slo,
+        begin_run,
         changes,
         commands,
+        compare_runs,
+        create_slo,
         database_history,
         databases,
+        drop_slo,
+        end_run,
+        error_series,
+        errors,
         errors_since_start,
+        cluster_history,
+        failure_history,
         evaluate,
         finding_history,
         gaps,
@@ -58,15 +73,21 @@ extension_sql_file!(
         index_hygiene,
         intervals,
         io_history,
+        latency_heatmap,
+        latency_histogram,
         latency_since_start,
         load_series,
         mark_change,
         relation_history,
         report,
         revoke_reader,
+        route_history,
+        routes,
+        run_report,
         seq_scans,
         server_history,
         set_threshold,
+        slo_status,
         slow_statements,
         snapshot,
         statement_history,

@@ -1,5 +1,7 @@
 //! Every setting of the extension, defined once and read through typed getters.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static SNAPSHOT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
@@ -30,7 +32,10 @@ pub(crate) enum Capture {
 }
 
 static CAPTURE: GucSetting<Capture> = GucSetting::<Capture>::new(Capture::Top);
+/// The library was loaded by the postmaster; its children inherit that.
+static PRELOADED: AtomicBool = AtomicBool::new(false);
 static MAX_STATEMENTS: GucSetting<i32> = GucSetting::<i32>::new(5000);
+static MAX_ROUTES: GucSetting<i32> = GucSetting::<i32>::new(500);
 
 /// Settings of the hooks.
 fn define_capture() {
@@ -45,6 +50,7 @@ fn define_capture() {
     );
     // SAFETY: a variable of the server that is set before libraries are loaded.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+        PRELOADED.store(true, Ordering::Relaxed);
         // The server refuses to define such a setting later, and without preloading nothing uses it.
         GucRegistry::define_int_guc(
             c"pg_perfmon.max_statements",
@@ -53,6 +59,16 @@ fn define_capture() {
             &MAX_STATEMENTS,
             100,
             1_000_000,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+        GucRegistry::define_int_guc(
+            c"pg_perfmon.max_routes",
+            c"Most routes of applications that are counted apart.",
+            c"A route is a user, an application name, and what a comment of the statement names. Each takes 2 kB of shared memory. When they are used up, the coldest are counted with the rest of their database.",
+            &MAX_ROUTES,
+            20,
+            100_000,
             GucContext::Postmaster,
             GucFlags::default(),
         );
@@ -227,6 +243,37 @@ pub(crate) fn capture() -> Capture {
         1 => Capture::Top,
         _ => Capture::All,
     }
+}
+
+/// Whether the hooks may be there: a library that was not preloaded has none.
+pub(crate) fn preloaded() -> bool {
+    PRELOADED.load(Ordering::Relaxed)
+}
+
+/// Why execution times of this database are not counted, and the line that turns them on.
+pub(crate) fn not_counted() -> Option<&'static str> {
+    if !preloaded() {
+        return Some(
+            "not counted: in postgresql.conf add pg_perfmon to shared_preload_libraries, then restart the server",
+        );
+    }
+    capture_is_off().then_some(
+        "not counted: ALTER SYSTEM SET pg_perfmon.capture = 'top'; SELECT pg_reload_conf();",
+    )
+}
+
+/// Whether sessions of this database count nothing unless told otherwise, whatever this one does itself.
+pub(crate) fn capture_is_off() -> bool {
+    // SAFETY: a setting that this library defines; a C string of the server's, looked at at once.
+    unsafe {
+        let value = pgrx::pg_sys::GetConfigOptionResetString(c"pg_perfmon.capture".as_ptr());
+        !value.is_null() && std::ffi::CStr::from_ptr(value) == c"off"
+    }
+}
+
+/// Routes that are counted apart.
+pub(crate) fn max_routes() -> usize {
+    usize::try_from(MAX_ROUTES.get()).unwrap_or(0)
 }
 
 /// Statements that are counted apart.

@@ -68,6 +68,9 @@ make_databases() {
 
 drive() {
     local bench
+    # What is promised of the shop; it stays promised in the data of the run before.
+    sql shop -o /dev/null -c "SELECT perfmon.create_slo('shop', p95_ms => 200, p99_ms => 500, error_ratio => 0.005,
+        availability_ratio => 0.999) WHERE NOT EXISTS (SELECT 1 FROM perfmon.slo WHERE name = 'shop')"
     # The report is about the traffic: what went before ends with this snapshot.
     snapshots
     since=$(sql postgres -At -c 'SELECT now()')
@@ -94,6 +97,9 @@ tell() {
         say "SELECT perfmon.report('$since') in database $database"
         sql "$database" -At -c "SELECT perfmon.report('$since')"
     done
+    say "SELECT * FROM perfmon.slo_status('$since') in database shop"
+    sql shop -P border=1 -P pager=off -c "SELECT slo_name, objective, target, actual, unit, status, executions,
+        budget_left_ratio, burn_rate_long, detail FROM perfmon.slo_status('$since')"
     say "SELECT * FROM perfmon.status() in database shop"
     sql shop -P border=1 -P pager=off -c 'SELECT * FROM perfmon.status()'
 }

@@ -66,6 +66,29 @@ CREATE TABLE perfmon.statement_minute (
     more pg_catalog.bytea
 ) PARTITION BY LIST (source);
 
+-- Execution times as the hooks counted them, by the ids of the statements' dictionary. "histograms" holds one packed
+-- histogram after the other, of as many bytes as "lengths" says, so that one is fetched without the others;
+-- "overall" is the sum of all that clients sent.
+CREATE TABLE perfmon.latency_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    total_calls pg_catalog.int8,
+    nested_calls pg_catalog.int8,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    lengths pg_catalog.bytea,
+    histograms pg_catalog.bytea,
+    overall pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
 -- Tables and materialized views, their TOAST tables folded in.
 CREATE TABLE perfmon.relation_minute (
     source pg_catalog.int8 NOT NULL,
@@ -211,6 +234,69 @@ CREATE TABLE perfmon.io_minute (
     more pg_catalog.bytea
 ) PARTITION BY LIST (source);
 
+-- Failures by (user, statement or table, class and SQLSTATE), counted by the hooks.
+CREATE TABLE perfmon.failure_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    executions pg_catalog.int8,
+    errors pg_catalog.int8,
+    cancelled pg_catalog.int8,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    failures pg_catalog.bytea,
+    lost_us pg_catalog.bytea,
+    last_s pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- Statements and transactions by (application, user, route) and bucket of their time, counted by the hooks.
+CREATE TABLE perfmon.route_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    statements pg_catalog.bytea,
+    transactions pg_catalog.bytea,
+    errors pg_catalog.bytea,
+    cancelled pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- What clients of all databases executed, by bucket of its time, counted by the hooks; in the home database only.
+CREATE TABLE perfmon.cluster_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    cached pg_catalog.bytea,
+    read pg_catalog.bytea,
+    executions pg_catalog.bytea,
+    errors pg_catalog.bytea,
+    cancelled pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
 -- Cluster totals and what pg_perfmon itself cost; one row per snapshot, so the list of intervals.
 CREATE TABLE perfmon.server_minute (
     source pg_catalog.int8 NOT NULL,
@@ -269,7 +355,9 @@ DECLARE
     level pg_catalog.text;
     packed pg_catalog.name;
 BEGIN
-    FOREACH family IN ARRAY ARRAY['statement', 'relation', 'index', 'database', 'io', 'server'] LOOP
+    FOREACH family IN ARRAY ARRAY[
+        'statement', 'latency', 'relation', 'index', 'database', 'io', 'failure', 'route',
+        'cluster', 'server'] LOOP
         FOR packed IN
             SELECT a.attname
             FROM pg_catalog.pg_attribute a

@@ -26,7 +26,8 @@ CREATE TABLE perfmon.statement_text (
 SELECT pg_catalog.pg_extension_config_dump('perfmon.statement_text'::pg_catalog.regclass, '');
 
 -- relation: schema, table, kind of table; index: schema, index, table; database: '', name, '';
--- io: backend type, object, context.
+-- io: backend type, object, context; failure: user, statement_id (of autovacuum the table), class and SQLSTATE;
+-- route: application, user, route.
 CREATE TABLE perfmon.object (
     source pg_catalog.int8 NOT NULL,
     family pg_catalog.text NOT NULL,

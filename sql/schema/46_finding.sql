@@ -1,6 +1,6 @@
 -- What is wrong, since when, and what was wrong. A row is one stretch of time in which a problem stood;
 -- it stays open until an evaluation no longer finds it. Written only when something changes, and at most
--- hourly for last_seen. Granted to nobody: the views mask the statement to run, which may hold what only
+-- hourly for last_seen, unless somebody asks for an evaluation. Granted to nobody: the views mask the statement to run, which may hold what only
 -- readers of statement texts may see.
 CREATE TABLE perfmon.finding (
     source pg_catalog.int8 NOT NULL,

@@ -2,8 +2,10 @@
 //! Most multiply history that the collector recorded, through the store's own writer and its own
 //! roll-up, so that a month of it need not be waited for. They must never invent a row from nothing.
 
-use perfmon_core::family::{FAMILIES, Family, Merge};
+use perfmon_core::family::{FAMILIES, Family, LATENCY, Merge};
 use perfmon_core::frame::{Frame, Span};
+use perfmon_core::histogram::{Latency, Sparse};
+use perfmon_core::latency::{self as histograms, Row};
 use perfmon_core::rollup;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -12,7 +14,7 @@ use crate::pg::clock;
 use crate::probe;
 use crate::store::chore::{self, Step};
 use crate::store::period::{DAY_US, Level, floor};
-use crate::store::{history, read, source};
+use crate::store::{history, latency, read, source};
 
 /// Different minutes to draw from, before each is jittered.
 const POOL: usize = 24;
@@ -136,7 +138,8 @@ fn bench_fill(before: TimestampWithTimeZone, day: i32, days: i32, parts: i32) ->
     let first = before - i64::from(days - day + 1) * DAY_US;
     let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ (day as u64) << 32);
     let mut written = 0;
-    for family in FAMILIES {
+    fill_latency(own, before, first, parts, &mut random);
+    for family in FAMILIES.into_iter().filter(|family| family.name != LATENCY.name) {
         let rows = minutes(&recorded(family, own, before), parts, &mut random);
         for minute in (0..DAY_US / MINUTE_US).filter(|_| !rows.is_empty()) {
             pgrx::check_for_interrupts!();
@@ -149,6 +152,41 @@ fn bench_fill(before: TimestampWithTimeZone, day: i32, days: i32, parts: i32) ->
         }
     }
     written
+}
+
+/// The same of execution times: each minute is the sum of recorded rows, with every count of a bucket jittered.
+fn fill_latency(own: i64, before: i64, first: i64, parts: i32, random: &mut Random) {
+    let mut recorded: Vec<(Span, Row)> = Vec::new();
+    let segment = (Level::Minute, before, i64::MAX / 2);
+    latency::whole(own, segment, &mut |span, row| recorded.push((span, row)));
+    if recorded.is_empty() {
+        return;
+    }
+    let one = |random: &mut Random| (random.next() % recorded.len() as u64) as usize;
+    let sum = |random: &mut Random| {
+        let chosen: Vec<_> = (0..parts.max(1)).map(|_| recorded[one(random)].clone()).collect();
+        histograms::merge(&chosen, before, None)
+    };
+    let pool: Vec<(Span, Row)> = (0..POOL).filter_map(|_| sum(random)).collect();
+    for minute in 0..DAY_US / MINUTE_US {
+        pgrx::check_for_interrupts!();
+        let (span, row) = &pool[(random.next() % pool.len() as u64) as usize];
+        let until = first + (minute + 1) * MINUTE_US;
+        let since = until - MINUTE_US;
+        let span = Span { since, until, length_us: MINUTE_US, quiet_us: 0, flags: 0, ..*span };
+        let mut jittered = Row { nested: row.nested, ..Row::default() };
+        for (id, latency) in &row.statements {
+            let half = |half: &Sparse, random: &mut Random| {
+                Sparse::new(half.pairs().iter().map(|(bucket, n)| (*bucket, random.jitter(*n))))
+            };
+            let (cached, read) = (half(&latency.cached, random), half(&latency.read, random));
+            let latency = Latency { cached, read, peak: latency.peak };
+            if !latency.is_empty() {
+                jittered.add(*id, true, &latency);
+            }
+        }
+        latency::append(Level::Minute, own, &span, &jittered);
+    }
 }
 
 /// Does up to `most` steps of the store's own roll-up as if it were `at`; returns how many were done.

@@ -15,7 +15,7 @@ pub(super) fn items() -> Vec<Item> {
             "See preloaded.",
         )];
     };
-    vec![counting(&state), room(&state), errors()]
+    vec![counting(&state), room(&state), routes(&state), errors()]
 }
 
 fn counting(state: &State) -> Item {
@@ -66,6 +66,23 @@ fn room(state: &State) -> Item {
     Item::ok(name, value)
 }
 
+fn routes(state: &State) -> Item {
+    let routes = state.routes;
+    let value = format!("{} of {} routes", routes.used, routes.capacity);
+    let name = "routes";
+    if routes.refused + routes.folded == 0 {
+        return Item::ok(name, value);
+    }
+    Item::warning(
+        name,
+        format!(
+            "{value}; {} of the coldest went into the rest of their database, {} times a new one found no place",
+            routes.folded, routes.refused
+        ),
+        "Have applications name few routes (patterns, not addresses), or raise pg_perfmon.max_routes (2 kB each) and restart the server.",
+    )
+}
+
 /// The server calls the hook for what it logs only, and knows the statement only if it tracks it.
 fn errors() -> Item {
     let name = "capture of errors";
@@ -75,6 +92,13 @@ fn errors() -> Item {
             name,
             format!("log_min_messages = {least} hides errors: they are not counted"),
             "ALTER SYSTEM SET log_min_messages = 'error'; SELECT pg_reload_conf();",
+        );
+    }
+    if session::get("compute_query_id").as_deref() == Some("off") {
+        return Item::warning(
+            name,
+            "compute_query_id is off: errors are counted without their statement, executions not at all",
+            "ALTER SYSTEM SET compute_query_id = 'auto'; SELECT pg_reload_conf();",
         );
     }
     if session::get("track_activities").as_deref() == Some("off") {

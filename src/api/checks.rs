@@ -10,7 +10,7 @@ mod tests {
     use perfmon_core::frame::{Frame, Quality, Span};
 
     use crate::store::period::Level;
-    use crate::store::{dictionary, history, source};
+    use crate::store::{change, dictionary, history, source};
 
     const MINUTE_US: i64 = 60_000_000;
     /// 2026-11-21 12:00 UTC, and the window of four minutes after it.
@@ -251,6 +251,31 @@ mod tests {
     }
 
     #[pg_test]
+    fn changes_stand_in_the_step_in_which_they_were_noticed() {
+        let source = made();
+        let change = |kind: &str, name: &str, old: Option<&str>| perfmon_core::change::Change {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            old: old.map(str::to_owned),
+            new: Some("new".to_owned()),
+        };
+        let both = [change("index", "public.a", None), change("setting", "work_mem", Some("4MB"))];
+        change::record(source, NOON + MINUTE_US, &both);
+        // In the gap too, and what comes after the window not at all.
+        change::record(source, NOON + 2 * MINUTE_US + 1, &[change("mark", "release", None)]);
+        change::record(source, NOON + 4 * MINUTE_US + 1, &[change("mark", "later", None)]);
+        for series in ["statement_series(1, ", "load_series("] {
+            let all = text(&format!(
+                "SELECT string_agg(coalesce(changes, '-'), ' | ' ORDER BY time)
+                 FROM perfmon.{series}{WINDOW}, '1 minute')"
+            ));
+            let said = "2 changes: setting work_mem set; index public.a created | - \
+                        | 1 change: mark release | -";
+            assert_eq!(all.unwrap(), said, "{series}");
+        }
+    }
+
+    #[pg_test]
     fn quiet_time_before_a_later_row_is_a_zero() {
         let source = made();
         let quiet = Span {
@@ -307,7 +332,8 @@ mod tests {
             let row = frame(family, &[1, 7], &[], &[]);
             history::append(Level::Minute, source, &span(1, 0), &row);
         }
-        for family in FAMILIES {
+        // Histograms have a function of their own.
+        for family in FAMILIES.into_iter().filter(|family| family.raw.is_empty()) {
             let rows = number(&format!(
                 "SELECT count(*) FROM perfmon.{}_history({WINDOW}) h WHERE h.quality = 'exact'",
                 family.name

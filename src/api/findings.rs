@@ -25,7 +25,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 fn evaluate() -> Result<i64, ErrorReport> {
     worker::ask::must_be_writable("findings are", "an evaluation");
     worker::ask::must_match()?;
-    let outcome = worker::ask::shielded(judge::evaluate)?;
+    let outcome = worker::ask::shielded(|| judge::evaluate(judge::By::Request))?;
     match outcome {
         Evaluated::Open(open) => Ok(open),
         Evaluated::Busy => Err(Error::busy("findings are being evaluated by another session")

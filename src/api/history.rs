@@ -17,13 +17,13 @@ use perfmon_core::window::Level;
 
 /// Which of an object's three names are shown; the id comes first where there is one.
 #[derive(Debug, Clone, Copy)]
-struct Naming {
-    id: bool,
-    names: &'static [usize],
+pub(super) struct Naming {
+    pub(super) id: bool,
+    pub(super) names: &'static [usize],
 }
 
 /// Puts all rows of a family in the window into the result of the call.
-fn put_history(
+pub(super) fn put_history(
     family: &Family,
     naming: Naming,
     window: (Stamp, Stamp, Option<i64>),
@@ -51,10 +51,11 @@ fn put_history(
             let length = ms(u64::try_from(span.length_us).ok());
             let mut cells: Vec<Cell> = Vec::with_capacity(columns.len() + 8);
             cells.extend([Cell::Time(span.since), Cell::Time(span.until), length.into()]);
+            let object = family.object_of(*id);
             if naming.id {
-                cells.push((*id).into());
+                cells.push(object.into());
             }
-            let names = named.get(&(row.head.source, *id));
+            let names = named.get(&(row.head.source, object));
             for name in naming.names {
                 cells.push(names.map_or(Cell::Null, |names| names[*name].clone()));
             }
@@ -62,6 +63,9 @@ fn put_history(
                 let zero = row.head.is_known(index).then_some(0);
                 let value = row.column(index).map_or(zero, |v| v.get(place).copied());
                 cells.push(plain(column.name, value));
+            }
+            if [family::ROUTE.name, family::CLUSTER.name].contains(&family.name) {
+                cells.push((*id & 255).into());
             }
             cells.push(row.head.source.into());
             result = sink.put_all(cells);
@@ -344,6 +348,74 @@ fn io_history(
 ) -> Result<(), ErrorReport> {
     let naming = Naming { id: true, names: &[0, 1, 2] };
     Ok(put_history(&family::IO, naming, (since, until, source), fcinfo)?)
+}
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.failure_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    failure_id int,
+    user_name text,
+    object text,
+    kind text,
+    quality text,
+    failures bigint,
+    lost_ms float8,
+    last_s bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn failure_history(
+    since: Stamp,
+    until: Stamp,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let naming = Naming { id: true, names: &[0, 1, 2] };
+    Ok(put_history(&family::FAILURE, naming, (since, until, source), fcinfo)?)
+}
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.route_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    route_id int,
+    application text,
+    user_name text,
+    route text,
+    quality text,
+    statements bigint,
+    transactions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn route_history(
+    since: Stamp,
+    until: Stamp,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let naming = Naming { id: true, names: &[0, 1, 2] };
+    Ok(put_history(&family::ROUTE, naming, (since, until, source), fcinfo)?)
 }
 
 #[pg_extern(

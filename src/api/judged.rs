@@ -30,6 +30,8 @@ CREATE FUNCTION perfmon.slow_statements(
     command text,
     calls bigint,
     mean_exec_ms float8,
+    p95_ms float8,
+    timed_calls bigint,
     threshold_ms float8,
     stddev_exec_ms float8,
     total_exec_ms float8,
@@ -81,6 +83,8 @@ fn slow_statements(
             who.map_or(Cell::Null, |who| who.command.clone()),
             s.calls.into(),
             one.mean_ms.into(),
+            s.p95_ms.into(),
+            Some(s.timed_calls).filter(|calls| *calls > 0).into(),
             one.threshold_ms.into(),
             s.stddev_ms.into(),
             s.exec_ms.into(),
@@ -159,8 +163,8 @@ fn seq_scans(
     let ids = scans.iter().flat_map(|scan| &scan.readers).map(|r| r.statement.statement_id);
     let names = named(&scope, ids)?;
     for scan in &scans {
-        let (remedy, ddl) = scans::remedy(scan);
         for reader in &scan.readers {
+            let (remedy, ddl) = scans::remedy_of(scan, reader);
             let id = reader.statement.statement_id;
             let activity = &scan.activity;
             sink.put([

@@ -1,197 +1,234 @@
-//! `latency_since_start` and `errors_since_start`: what the hooks counted of this database so far.
+//! Percentiles as columns of other functions, `latency_histogram` and `latency_heatmap`.
 
-use std::collections::{BTreeSet, HashMap};
-
-use perfmon_core::capture::failure;
-use perfmon_core::capture::reading;
-use perfmon_core::capture::statement::TOPLEVEL;
-use perfmon_core::capture::table::Key;
-use perfmon_core::histogram::{ERROR, Latency, Sum};
+use perfmon_core::family::LATENCY;
+use perfmon_core::histogram::{BUCKETS, Sum, bounds};
+use perfmon_core::series::Series;
+use perfmon_core::tally::Who;
+use perfmon_core::window::Level;
+use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::rows::{Cell, Sink, to_unix};
+use super::args::{Scope, Stamp};
+use super::rows::{Cell, Sink};
+use super::series;
 use crate::error::Error;
-use crate::pg::execution;
-use crate::recall::query;
-use crate::recall::words::Raw;
-use crate::watch::live;
-
-#[pg_extern(
-    schema = "perfmon",
-    sql = r#"
-CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
-    executions bigint,
-    read_executions bigint,
-    total_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    cached_p50_ms float8,
-    cached_p95_ms float8,
-    read_p50_ms float8,
-    read_p95_ms float8,
-    error_ratio float8
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-"#
-)]
-fn latency_since_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
-    let mut sink = Sink::open(fcinfo);
-    let counted = live::statements(execution::database()).ok_or_else(not_preloaded)?;
-    let sums = reading::difference(&[], &counted);
-    let users = Users::of(sums.keys())?;
-    let mut lines: Vec<(Key, Latency, f64)> = sums
-        .into_iter()
-        .map(|(key, latency)| {
-            let total_ns = sum_of(&latency).total_ns();
-            (key, latency, total_ns)
-        })
-        .collect();
-    lines.sort_by(|a, b| b.2.total_cmp(&a.2));
-    for (key, latency, total_ns) in &lines {
-        sink.put(row(*key, latency, *total_ns, &users))?;
-    }
-    Ok(())
-}
-
-fn sum_of(latency: &Latency) -> Sum {
-    let mut sum = Sum::default();
-    sum.add(latency);
-    sum
-}
+use crate::recall::latency::{Times, Whose, rows};
+use crate::recall::plan::{Kept, coarsest_for};
+use crate::{settings, watch};
 
 const NS_PER_MS: f64 = 1e6;
 
-fn row(key: Key, latency: &Latency, total_ns: f64, users: &Users) -> [Cell; 18] {
-    let all = sum_of(latency);
-    let (mut cached, mut read) = (Sum::default(), Sum::default());
-    cached.add_half(&latency.cached);
-    read.add_half(&latency.read);
-    let at = |sum: &Sum, q: f64| Cell::from(sum.quantile(q).map(|found| found.ns / NS_PER_MS));
+/// The time within which a share of all executions ended, milliseconds.
+pub(in crate::api) fn at(sum: &Sum, q: f64) -> Option<f64> {
+    sum.quantile(q).map(|found| found.ns / NS_PER_MS)
+}
+
+/// p50, p75, p90, p95, p99, the longest, executions, and executions and p95 of those that found all in cache and of
+/// those that read. All of it is NULL where nothing was counted.
+pub(super) fn cells(times: Option<&Times>) -> [Cell; 11] {
+    let Some(times) = times else { return [const { Cell::Null }; 11] };
+    let (all, cached, read) = (&times.all(), &times.cached(), &times.read());
     [
-        users.name(key),
-        users.queryid(key),
-        (key.kind == TOPLEVEL).into(),
-        (key.what == 0).into(),
-        all.executions().into(),
-        read.executions().into(),
-        (total_ns / NS_PER_MS).into(),
-        at(&all, 0.5),
-        at(&all, 0.75),
-        at(&all, 0.9),
-        at(&all, 0.95),
-        at(&all, 0.99),
+        at(all, 0.5).into(),
+        at(all, 0.75).into(),
+        at(all, 0.9).into(),
+        at(all, 0.95).into(),
+        at(all, 0.99).into(),
         all.max().map(|found| found.ns / NS_PER_MS).into(),
-        at(&cached, 0.5),
-        at(&cached, 0.95),
-        at(&read, 0.5),
-        at(&read, 0.95),
-        ERROR.into(),
+        all.executions().into(),
+        cached.executions().into(),
+        at(cached, 0.95).into(),
+        read.executions().into(),
+        at(read, 0.95).into(),
     ]
+}
+
+/// Tells a caller why percentiles are NULL, with the line that turns them on.
+pub(super) fn say_not_counted(scope: &Scope) {
+    let Some((problem, fix)) = not_counted().filter(|_| scope.is_own()) else { return };
+    ereport!(
+        NOTICE,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        "no execution times were counted in this window, so percentiles are NULL",
+        format!("{problem}: {fix}")
+    );
+}
+
+/// Why execution times are not counted now, and what to do about it.
+pub(super) fn not_counted() -> Option<(&'static str, &'static str)> {
+    if watch::live::began().is_none() {
+        return Some((
+            "pg_perfmon is not in shared_preload_libraries",
+            "Add pg_perfmon to shared_preload_libraries in postgresql.conf and restart the server.",
+        ));
+    }
+    settings::capture_is_off().then_some((
+        "pg_perfmon.capture is off",
+        "ALTER SYSTEM SET pg_perfmon.capture = 'top'; SELECT pg_reload_conf()",
+    ))
+}
+
+/// Execution times between edges.
+pub(super) struct Timed {
+    /// Of one column: executions, known where counting covered the time, if only with silence.
+    series: Series,
+    times: Vec<Option<Times>>,
+}
+
+impl Timed {
+    /// Adds them up, quietly: who asks for them has said where the window was widened.
+    pub(super) fn of(whose: Whose<'_>, scope: &Scope, edges: &[i64]) -> Result<Self, Error> {
+        let quiet = scope.quietly(scope.since, scope.until);
+        let segments = Kept::of(&LATENCY, &quiet).segments(&quiet, coarsest_for(edges));
+        let mut series = Series::new(edges.to_vec(), 1);
+        let mut times: Vec<Option<Times>> = vec![None; series.len()];
+        rows(whose, &quiet, &segments, &mut |head, latency| {
+            let span = head.span;
+            series.cover(span.since, span.until, span.length_us, span.quiet_us);
+            series.add(0, span.until, Some(0));
+            if let Some(slot) = series.bucket_of(span.until).and_then(|at| times.get_mut(at)) {
+                slot.get_or_insert_default().add(&latency);
+            }
+        })?;
+        // What was quiet is known without a row of its own.
+        for (bucket, slot) in times.iter_mut().enumerate() {
+            if slot.is_none() && series.sum(0, bucket).is_some() {
+                *slot = Some(Times::default());
+            }
+        }
+        Ok(Self { series, times })
+    }
+
+    /// What is known of one bucket.
+    pub(super) fn times(&self, bucket: usize) -> Option<&Times> {
+        self.times.get(bucket)?.as_ref()
+    }
+
+    /// Whether nothing is known at all.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.times.iter().all(Option::is_none)
+    }
+}
+
+/// The ends of a bucket in milliseconds; the last has no upper one.
+#[allow(clippy::cast_precision_loss)]
+fn ends(bucket: usize) -> [Cell; 2] {
+    let (low, high) = bounds(bucket);
+    let ms = |ns: u64| ns as f64 / NS_PER_MS;
+    [ms(low).into(), high.map(ms).into()]
 }
 
 #[pg_extern(
     schema = "perfmon",
     sql = r#"
-CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
-    database_name text,
-    user_name text,
-    queryid bigint,
-    rest bool,
-    class text,
-    sqlstate text,
-    errors bigint,
-    lost_ms float8,
-    last_at timestamptz
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+CREATE FUNCTION perfmon.latency_histogram(
+    statement_id int DEFAULT NULL,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    low_ms float8,
+    high_ms float8,
+    calls bigint,
+    cached_calls bigint,
+    read_calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
-fn errors_since_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+fn latency_histogram(
+    statement_id: Option<i32>,
+    since: Stamp,
+    until: Stamp,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
-    let here = execution::database();
-    let mut counted = live::failures(None).ok_or_else(not_preloaded)?;
-    // Connections that were refused belong to no database yet.
-    counted.retain(|c| c.key.database() == here || c.key.database() == 0);
-    let users = Users::of(counted.iter().map(|c| &c.key))?;
-    let database = query::value("SELECT pg_catalog.current_database()::pg_catalog.text", &[])?;
-    counted.sort_by_key(|c| std::cmp::Reverse(c.count));
-    for c in &counted {
-        sink.put(failure_row(c, &users, &database))?;
+    let objects = asked(&scope, statement_id)?;
+    if !scope.has_history_or_notice()? {
+        return Ok(());
+    }
+    let whose = objects.as_deref().map_or(Whose::Database, Whose::Statements);
+    let segments = Kept::of(&LATENCY, &scope).segments(&scope, Level::Day);
+    let mut sum: Option<Times> = None;
+    rows(whose, &scope, &segments, &mut |_, latency| {
+        sum.get_or_insert_default().add(&latency);
+    })?;
+    let Some(sum) = sum else {
+        say_not_counted(&scope);
+        return Ok(());
+    };
+    let sums = [sum.all(), sum.cached(), sum.read()];
+    for bucket in 0..BUCKETS {
+        let counts = sums.each_ref().map(|sum| sum.counts()[bucket]);
+        if counts[0] > 0 {
+            let [low, high] = ends(bucket);
+            let counts = counts.map(Cell::from);
+            sink.put_all([low, high].into_iter().chain(counts))?;
+        }
     }
     Ok(())
 }
 
-#[allow(clippy::cast_precision_loss)]
-fn failure_row(c: &failure::Counted, users: &Users, database: &Cell) -> [Cell; 9] {
-    let (class, state) = failure::of_kind(c.key.kind);
-    let state = String::from_utf8_lossy(&state.text()).into_owned();
-    [
-        if c.key.database() == 0 { Cell::Null } else { database.clone() },
-        users.name(c.key),
-        users.queryid(c.key),
-        // What came from nobody in particular has neither user nor statement.
-        (c.key.what == 0 && c.key.user() == 0).into(),
-        class.name().into(),
-        // Of what found no entry only the class is known.
-        Some(state.as_str()).filter(|state| *state != "00000").into(),
-        c.count.into(),
-        (c.lost_us as f64 / 1000.0).into(),
-        Cell::Time(to_unix(c.last_at)),
-    ]
-}
-
-fn not_preloaded() -> Error {
-    Error::prerequisite("execution times and errors are not counted")
-        .detail("pg_perfmon is not in shared_preload_libraries.")
-        .hint("Add it to shared_preload_libraries in postgresql.conf, then restart the server.")
-}
-
-/// Users by oid: their names, and whether the caller may know what they executed.
-struct Users(HashMap<u32, (Cell, bool)>);
-
-impl Users {
-    fn of<'a>(keys: impl Iterator<Item = &'a Key>) -> Result<Self, Error> {
-        let oids: BTreeSet<i64> = keys.map(|key| i64::from(key.user())).collect();
-        let oids: Vec<i64> = oids.into_iter().collect();
-        let rows = query::rows(
-            "SELECT u.oid::pg_catalog.int8, r.rolname::pg_catalog.text,
-                 pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE')
-                     OR coalesce(r.rolname OPERATOR(pg_catalog.=) CURRENT_USER, false)
-             FROM pg_catalog.unnest($1) AS u (oid)
-             LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) u.oid::pg_catalog.oid",
-            &[oids.into()],
-        )?;
-        let user = |row: Vec<Cell>| {
-            let oid = row.first().and_then(Cell::int).and_then(|oid| u32::try_from(oid).ok())?;
-            let visible = matches!(row.get(2), Some(Cell::Bool(true)));
-            Some((oid, (row.get(1).cloned().unwrap_or(Cell::Null), visible)))
-        };
-        Ok(Self(rows.into_iter().filter_map(user).collect()))
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.latency_heatmap(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    low_ms float8,
+    high_ms float8,
+    calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn latency_heatmap(
+    since: Stamp,
+    until: Stamp,
+    step: Option<Interval>,
+    statement_id: Option<i32>,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let scope = Scope::check(since, until, source)?;
+    let mut sink = Sink::open(fcinfo);
+    let objects = asked(&scope, statement_id)?;
+    if !scope.has_history_or_notice()? {
+        return Ok(());
     }
-
-    /// The name; that of a user who is gone is the oid, as of nobody is none.
-    fn name(&self, key: Key) -> Cell {
-        match self.0.get(&key.user()) {
-            Some((Cell::Null, _)) | None if key.user() != 0 => {
-                Cell::Text(Raw::from(key.user().to_string().as_str()))
-            }
-            Some((name, _)) => name.clone(),
-            None => Cell::Null,
+    let whose = objects.as_deref().map_or(Whose::Database, Whose::Statements);
+    let edges = series::edges(&scope, step, &Kept::of(&LATENCY, &scope))?;
+    let timed = Timed::of(whose, &scope, &edges)?;
+    if timed.is_unknown() {
+        say_not_counted(&scope);
+    }
+    for (bucket, times) in timed.times.iter().enumerate() {
+        let Some(times) = times else { continue };
+        let time = Cell::Time(timed.series.time(bucket));
+        let mut counted = false;
+        for (range, count) in
+            times.all().counts().iter().enumerate().filter(|(_, count)| **count > 0)
+        {
+            let [low, high] = ends(range);
+            sink.put([time.clone(), low, high, (*count).into()])?;
+            counted = true;
+        }
+        if !counted {
+            // Known to be silent, unlike a step that is missing.
+            sink.put([time, Cell::Null, Cell::Null, 0.into()])?;
         }
     }
+    Ok(())
+}
 
-    /// The statement's identifier, by the rule of pg_stat_statements.
-    #[allow(clippy::cast_possible_wrap)]
-    fn queryid(&self, key: Key) -> Cell {
-        let visible = self.0.get(&key.user()).is_some_and(|(_, visible)| *visible);
-        Some(key.what as i64).filter(|what| *what != 0 && visible).into()
-    }
+/// The statement that is asked for, under every source; `None` for all that clients sent.
+fn asked(scope: &Scope, statement_id: Option<i32>) -> Result<Option<Vec<Who>>, Error> {
+    statement_id.map(|id| series::known_statement(scope, Some(id))).transpose()
 }

@@ -4,25 +4,25 @@ use perfmon_core::ask;
 use perfmon_core::family::{SERVER, STATEMENT};
 use perfmon_core::finding::Finding;
 use perfmon_core::frame::Quality;
-use perfmon_core::report::{self, Head, Report};
+use perfmon_core::report::{self, Head, Promise, Report};
 use perfmon_core::tally::add_known;
 use perfmon_core::window::Level;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp, now, show_time};
-use super::{series, status};
+use super::{latency, objectives, series, status};
 use crate::error::Error;
 use crate::judge;
 use crate::recall::cell::Cell;
 use crate::recall::plan::Kept;
 use crate::recall::query;
-use crate::recall::statements::ratio;
+use crate::recall::statements::{ms, ratio};
 use crate::recall::times::{change_rows, distinct_gaps, gap_rows, total};
 use crate::recall::words::Raw;
 use crate::store::read;
 
-mod lists;
+pub(super) mod lists;
 
 #[pg_extern(
     schema = "perfmon",
@@ -60,8 +60,13 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
     let mut facts = Report { head: head(scope, distinct_gaps(&gaps))?, ..Report::default() };
     let own = name_server(scope, &mut facts.head)?;
     if own {
+        facts.objectives = Some(promises(objectives::judged_in(None, true, scope)?));
         findings(scope, &mut facts)?;
         facts.missing = status::statements_missing()?;
+        facts.uncounted = latency::not_counted().map(|(problem, fix)| report::Missing {
+            problem: format!("Execution times are not counted: {problem}"),
+            fix: fix.to_owned(),
+        });
     }
     if facts.head.intervals > 0 {
         // The window was widened aloud once.
@@ -72,6 +77,8 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
             facts.commands = lists::commands(scope)?;
             facts.statements = Some(lists::statements(scope)?);
         }
+        facts.latency = lists::latency(scope)?;
+        facts.errors = lists::errors(scope)?;
         facts.tables = lists::tables(scope)?;
     }
     facts.gaps = gaps.iter().map(|row| lists::gap(row)).collect();
@@ -85,6 +92,21 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
     Ok(facts)
 }
 
+/// Judged objectives, promise by promise.
+pub(super) fn promises(judged: Vec<objectives::Judged>) -> Vec<Promise> {
+    let of = |one: objectives::Judged| {
+        let promise = move |verdict| Promise {
+            name: one.objective.name.clone(),
+            scope: one.objective.scope.clone(),
+            since_us: one.since,
+            until_us: one.until,
+            verdict,
+        };
+        one.verdicts.into_iter().map(promise)
+    };
+    judged.into_iter().flat_map(of).collect()
+}
+
 /// Lets the detectors look at the window. Only this database's own history can be judged: they compare it
 /// with the catalog.
 fn findings(scope: &Scope, facts: &mut Report) -> Result<(), Error> {
@@ -95,6 +117,7 @@ fn findings(scope: &Scope, facts: &mut Report) -> Result<(), Error> {
     facts.unjudged = judgement.unjudged.iter().map(|kind| (*kind).to_owned()).collect();
     let mut found = judgement.findings;
     if !judge::may_read_texts()? {
+        facts.hidden = found.iter().any(|finding| finding.statement.is_some());
         found.iter_mut().for_each(|finding: &mut Finding| finding.statement = None);
     }
     facts.findings = Some(found);
@@ -130,6 +153,7 @@ fn head(scope: &Scope, gaps: usize) -> Result<Head, Error> {
     head.quality = worst.map(|quality| quality as i16);
     let unsigned = |v: Option<i64>| v.and_then(|v| u64::try_from(v).ok());
     head.completeness_ratio = ratio(unsigned(covered), unsigned(active));
+    head.active_ms = ms(unsigned(active));
     head.history_begins_us = first.filter(|at| *at > scope.since);
     Ok(head)
 }

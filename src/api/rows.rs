@@ -49,7 +49,7 @@ impl Sink {
         let mut width = 0;
         for cell in row {
             let Some(kind) = self.types.get(width).copied() else {
-                return Err(Error::internal("a result has more columns than were declared"));
+                return Err(other_version());
             };
             let datum = datum_of(cell, kind)?;
             self.nulls[width] = datum.is_none();
@@ -57,10 +57,7 @@ impl Sink {
             width += 1;
         }
         if width != self.types.len() {
-            return Err(Error::internal(format!(
-                "a result has {width} columns where {} were declared",
-                self.types.len()
-            )));
+            return Err(other_version());
         }
         // SAFETY: store and shape are those that the server prepared for this call; both vectors have
         // the shape's width, and the values are of its types. The tuple is copied into the store.
@@ -80,6 +77,13 @@ impl Sink {
         }
         Ok(())
     }
+}
+
+/// The function was declared with other columns than this library fills.
+fn other_version() -> Error {
+    Error::prerequisite("the library and the SQL objects of pg_perfmon are of different versions")
+        .detail("The function was declared with other columns than the library returns.")
+        .hint("Run ALTER EXTENSION pg_perfmon UPDATE, or restart the server if the library is the older.")
 }
 
 /// Type of a column of the declared result.
@@ -118,7 +122,7 @@ fn datum_of(cell: Cell, kind: pg_sys::Oid) -> Result<Option<pg_sys::Datum>, Erro
         (Cell::Time(v), pg_sys::TIMESTAMPTZOID) => to_server(v).into_datum(),
         (cell, kind) => {
             let what = format!("{cell:?} does not fit a column of type {}", kind.to_u32());
-            return Err(Error::internal("a result has a column of another type").detail(what));
+            return Err(other_version().detail(what));
         }
     };
     Ok(datum)

@@ -1,7 +1,11 @@
 //! `statement_series` and `load_series`: the same over time, in steps, for graphs.
 
+use std::collections::HashMap;
+
 use perfmon_core::ask;
+use perfmon_core::change::{self, Noticed};
 use perfmon_core::family::STATEMENT;
+use perfmon_core::histogram::Sum;
 use perfmon_core::report::{self, Point, Trend};
 use perfmon_core::series::{self, Series};
 use perfmon_core::tally::Who;
@@ -12,19 +16,21 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::latency::{self, Timed};
 use super::rows::{Cell, Sink};
 use crate::error::Error;
+use crate::recall::latency::{Times, Whose};
 use crate::recall::names;
 use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::query;
-use crate::recall::statements::{ms, part, per_s, positions, quality, ratio};
-use crate::recall::times::total;
+use crate::recall::statements::{deviation_ms, ms, part, per_s, positions, quality, ratio};
+use crate::recall::times::{noticed, total};
 use crate::settings;
 use crate::store::read;
 
 /// Edges of the buckets: aligned to the UTC epoch, or, for steps of days and months, to the session's
 /// time zone.
-fn edges(scope: &Scope, step: Option<Interval>, kept: &Kept) -> Result<Vec<i64>, Error> {
+pub(super) fn edges(scope: &Scope, step: Option<Interval>, kept: &Kept) -> Result<Vec<i64>, Error> {
     let step = match step {
         Some(step) => {
             let given =
@@ -137,9 +143,31 @@ impl Worst {
     }
 }
 
+/// What changed in each bucket.
+struct Changes(HashMap<usize, Vec<Noticed>>);
+
+impl Changes {
+    /// Those that were noticed in the window. A change stands where it was noticed, whether the bucket is a
+    /// gap or not.
+    fn of(scope: &Scope, series: &Series) -> Result<Self, Error> {
+        let mut of_bucket: HashMap<usize, Vec<Noticed>> = HashMap::new();
+        for (at, change) in noticed(scope)? {
+            if let Some(bucket) = series.bucket_of(at) {
+                of_bucket.entry(bucket).or_default().push(change);
+            }
+        }
+        Ok(Self(of_bucket))
+    }
+
+    fn cell(&self, bucket: usize) -> Cell {
+        let here: Vec<&Noticed> = self.0.get(&bucket).into_iter().flatten().collect();
+        change::brief(&here).as_deref().into()
+    }
+}
+
 /// Columns of a statement's series, in the order in which they are summed. Each is fetched from every
 /// row of the window, so only what graphs show is here; statement_history() has them all.
-const SHOWN: [&str; 11] = [
+const SHOWN: [&str; 12] = [
     "calls",
     "exec_us",
     "rows",
@@ -150,6 +178,7 @@ const SHOWN: [&str; 11] = [
     "shared_blk_write_us",
     "temp_blks_written",
     "wal_bytes",
+    "exec_sq",
     "quality",
 ];
 
@@ -168,6 +197,18 @@ CREATE FUNCTION perfmon.statement_series(
     calls_per_s float8,
     total_exec_ms float8,
     mean_exec_ms float8,
+    stddev_exec_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    timed_calls bigint,
+    cached_calls bigint,
+    cached_p95_ms float8,
+    read_calls bigint,
+    read_p95_ms float8,
     active_ratio float8,
     rows bigint,
     total_plan_ms float8,
@@ -179,7 +220,8 @@ CREATE FUNCTION perfmon.statement_series(
     temp_blks_written bigint,
     wal_bytes bigint,
     quality text,
-    covered_ratio float8
+    covered_ratio float8,
+    changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
@@ -200,6 +242,7 @@ fn statement_series(
     let kept = Kept::of(&STATEMENT, &scope);
     let edges = edges(&scope, step, &kept)?;
     let segments = kept.segments(&scope, coarsest_for(&edges));
+    let timed = Timed::of(Whose::Statements(&objects), &scope, &edges)?;
     let columns = positions(&SHOWN);
     let mut series = Series::new(edges, SHOWN.len() - 1);
     let mut worst = Worst(vec![None; series.len()]);
@@ -212,23 +255,39 @@ fn statement_series(
         worst.note(&series, span.until, point.values.last().copied().flatten());
     });
     cover_end(&scope, &mut series)?;
+    let changes = Changes::of(&scope, &series)?;
     for bucket in 0..series.len() {
-        sink.put(statement_point(&series, &worst, bucket))?;
+        sink.put_all(statement_point(&series, &worst, &timed, &changes, bucket))?;
+    }
+    if timed.is_unknown() {
+        latency::say_not_counted(&scope);
     }
     Ok(())
 }
 
-fn statement_point(series: &Series, worst: &Worst, bucket: usize) -> [Cell; 17] {
+fn statement_point(
+    series: &Series,
+    worst: &Worst,
+    timed: &Timed,
+    changes: &Changes,
+    bucket: usize,
+) -> impl Iterator<Item = Cell> {
     let v = |name: &str| {
         SHOWN.iter().position(|shown| *shown == name).and_then(|i| series.sum(i, bucket))
     };
     let covered = series.covered_us(bucket);
-    [
+    let times = timed.times(bucket);
+    let counted = || times.and_then(|times| times.all().deviation_ns()).map(|ns| ns / 1e6);
+    let deviation = deviation_ms(v("calls"), v("exec_us"), v("exec_sq")).or_else(counted);
+    let before = [
         Cell::Time(series.time(bucket)),
         v("calls").into(),
         per_s(v("calls"), covered).into(),
         ms(v("exec_us")).into(),
         ratio(v("exec_us"), v("calls")).map(|us| us / 1000.0).into(),
+        deviation.into(),
+    ];
+    let after = [
         per_s(v("exec_us"), covered).map(|us| us / 1e6).into(),
         v("rows").into(),
         ms(v("plan_us")).into(),
@@ -241,11 +300,13 @@ fn statement_point(series: &Series, worst: &Worst, bucket: usize) -> [Cell; 17] 
         v("wal_bytes").into(),
         worst.cell(series, bucket),
         series.covered_ratio(bucket).into(),
-    ]
+        changes.cell(bucket),
+    ];
+    before.into_iter().chain(latency::cells(times)).chain(after)
 }
 
 /// The statement under every source in the scope.
-fn known_statement(scope: &Scope, statement_id: Option<i32>) -> Result<Vec<Who>, Error> {
+pub(super) fn known_statement(scope: &Scope, statement_id: Option<i32>) -> Result<Vec<Who>, Error> {
     let unknown = |id: String| {
         Error::argument("unknown statement")
             .detail(format!("There is no statement {id} in this history."))
@@ -296,6 +357,10 @@ CREATE FUNCTION perfmon.load_series(
     calls_per_s float8,
     total_exec_ms float8,
     mean_exec_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    timed_calls bigint,
     active_ratio float8,
     nested_exec_ms float8,
     rows bigint,
@@ -304,7 +369,8 @@ CREATE FUNCTION perfmon.load_series(
     wal_bytes bigint,
     wal_bytes_per_s float8,
     quality text,
-    covered_ratio float8
+    covered_ratio float8,
+    changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
@@ -321,9 +387,15 @@ fn load_series(
         return Ok(());
     }
     let kept = Kept::of(&STATEMENT, &scope);
-    let (series, worst) = load(&scope, edges(&scope, step, &kept)?, &kept)?;
+    let edges = edges(&scope, step, &kept)?;
+    let timed = Timed::of(Whose::Database, &scope, &edges)?;
+    let (series, worst) = load(&scope, edges, &kept)?;
+    let changes = Changes::of(&scope, &series)?;
     for bucket in 0..series.len() {
-        sink.put(load_point(&series, &worst, bucket))?;
+        sink.put(load_point(&series, &worst, &timed, &changes, bucket))?;
+    }
+    if timed.is_unknown() {
+        latency::say_not_counted(&scope);
     }
     Ok(())
 }
@@ -387,16 +459,29 @@ fn trend_point(scope: &Scope, series: &Series, bucket: usize) -> Point {
     }
 }
 
-fn load_point(series: &Series, worst: &Worst, bucket: usize) -> [Cell; 14] {
+fn load_point(
+    series: &Series,
+    worst: &Worst,
+    timed: &Timed,
+    changes: &Changes,
+    bucket: usize,
+) -> [Cell; 19] {
     let covered = series.covered_us(bucket);
     let [calls, exec_us, rows, blks_read, wal_bytes, nested_us] =
         std::array::from_fn(|column| series.sum(column, bucket));
+    let times = timed.times(bucket);
+    let all = times.map(Times::all);
+    let at = |q| all.as_ref().and_then(|all| latency::at(all, q)).into();
     [
         Cell::Time(series.time(bucket)),
         calls.into(),
         per_s(calls, covered).into(),
         ms(exec_us).into(),
         ratio(exec_us, calls).map(|us| us / 1000.0).into(),
+        at(0.5),
+        at(0.95),
+        at(0.99),
+        all.as_ref().map(Sum::executions).into(),
         per_s(exec_us, covered).map(|us| us / 1e6).into(),
         ms(nested_us).into(),
         rows.into(),
@@ -406,5 +491,6 @@ fn load_point(series: &Series, worst: &Worst, bucket: usize) -> [Cell; 14] {
         per_s(wal_bytes, covered).into(),
         worst.cell(series, bucket),
         series.covered_ratio(bucket).into(),
+        changes.cell(bucket),
     ]
 }

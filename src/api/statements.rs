@@ -1,11 +1,13 @@
 //! `top_statements`: what the time went into.
 
 use perfmon_core::ask;
+use perfmon_core::histogram::ERROR;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::latency;
 use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::recall::statements::{Line, ORDERS, ms, part, per_s, quality, ratio, top};
@@ -30,6 +32,18 @@ CREATE FUNCTION perfmon.top_statements(
     total_exec_ms float8,
     mean_exec_ms float8,
     stddev_exec_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    timed_calls bigint,
+    cached_calls bigint,
+    cached_p95_ms float8,
+    read_calls bigint,
+    read_p95_ms float8,
+    percentile_error_ratio float8,
     rows bigint,
     rows_per_call float8,
     share_ratio float8,
@@ -72,17 +86,20 @@ fn top_statements(
     if lines.is_empty() {
         say_nothing_recorded();
     }
+    if lines.iter().all(|line| line.times.is_none()) {
+        latency::say_not_counted(&scope);
+    }
     for line in &lines {
-        sink.put(row(line))?;
+        sink.put_all(row(line))?;
     }
     Ok(())
 }
 
 /// The row of `top_statements`.
-fn row(line: &Line) -> [Cell; 27] {
+fn row(line: &Line) -> impl Iterator<Item = Cell> {
     let v = |name: &str| line.value(name);
     let hit = part(v("shared_blks_hit"), v("shared_blks_read"));
-    [
+    let before = [
         Cell::from(line.who.1),
         line.statement.user_name.clone(),
         line.statement.query.clone(),
@@ -92,6 +109,8 @@ fn row(line: &Line) -> [Cell; 27] {
         ms(v("exec_us")).into(),
         line.mean_ms().into(),
         line.deviation_ms().into(),
+    ];
+    let after = [
         v("rows").into(),
         ratio(v("rows"), v("calls")).into(),
         line.share_ratio.into(),
@@ -110,7 +129,10 @@ fn row(line: &Line) -> [Cell; 27] {
         quality(v("quality")),
         line.statement.queryid.clone(),
         line.who.0.into(),
-    ]
+    ];
+    let times = latency::cells(line.times.as_ref());
+    let error = line.times.as_ref().map(|_| ERROR).into();
+    before.into_iter().chain(times).chain([error]).chain(after)
 }
 
 /// Tells a caller why there is nothing to see.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use perfmon_core::facts::failure::{Failure, Failures, Interval};
 use perfmon_core::facts::relation::Activity;
 use perfmon_core::facts::{Checkpoints, Database, Server, Window};
 use perfmon_core::family::{DATABASE, INDEX, RELATION, SERVER, STATEMENT};
@@ -10,6 +11,7 @@ use perfmon_core::window::Level;
 
 use crate::error::Error;
 use crate::recall::cell::Cell;
+use crate::recall::failures;
 use crate::recall::objects::{Object, Objects};
 use crate::recall::plan::Kept;
 use crate::recall::query;
@@ -206,4 +208,31 @@ pub(super) fn server(scope: &Scope, server: &mut Server) -> Result<(), Error> {
             }
         });
     Ok(())
+}
+
+/// What failed; `None` where nobody counted it.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn failures(scope: &Scope) -> Result<Option<Failures>, Error> {
+    let known = failures::Failures::of(scope)?;
+    let interval = |one: &failures::Interval| {
+        Some(Interval {
+            until_us: one.until,
+            length_us: one.length_us,
+            executions: one.executions?,
+            errors: one.errors?,
+            cancelled: one.cancelled?,
+        })
+    };
+    let failure = |one: &failures::Failure| Failure {
+        class: one.kind.class,
+        state: one.kind.state.clone(),
+        statement_id: one.kind.statement.map(|(_, id)| i64::from(id)),
+        table: one.kind.table.text(),
+        count: one.count,
+        lost_ms: one.lost_us as f64 / 1000.0,
+    };
+    Ok(known.errors.is_some().then(|| Failures {
+        intervals: known.intervals.iter().filter_map(interval).collect(),
+        all: known.all.iter().map(failure).collect(),
+    }))
 }

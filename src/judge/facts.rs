@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use perfmon_core::facts::{Facts, Index, Sequence, Server, Table};
+use perfmon_core::objective::Observed;
 use pgrx::pg_sys;
 
 use super::counters::{self, Name};
@@ -11,6 +12,7 @@ use crate::error::Error;
 use crate::pg::{catalog, clock, session, txn};
 use crate::probe;
 use crate::probe::catalog::{Catalog, Listed};
+use crate::recall::objective::{Observer, declared};
 use crate::recall::scope::Scope;
 
 /// What is known, as far as the current user may know it. What cannot be read is left unknown.
@@ -36,6 +38,7 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
     if facts.database.exec_ms.is_some() {
         facts.statements = Some(statements::statements(&scope, own)?);
     }
+    facts.failures = counters::failures(&scope)?;
     if !own {
         return Ok(facts);
     }
@@ -44,8 +47,17 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
         relations(&scope, &whole, catalog, &mut facts)?;
     }
     facts.sequences = sequences();
+    facts.objectives = Some(objectives(&scope)?);
     pace(&mut facts);
     Ok(facts)
+}
+
+/// What was promised, with what is known of it over the window. Objectives of the whole server are judged
+/// where that is asked for.
+fn objectives(scope: &Scope) -> Result<Vec<Observed>, Error> {
+    let mut observer = Observer::new(scope);
+    let all = declared(None, scope.until)?;
+    all.iter().map(|one| observer.observe(one, scope.since)).collect()
 }
 
 /// A sequence that feeds a column gives out a value for each row that is inserted, whether it stays or not.

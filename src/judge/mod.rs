@@ -69,8 +69,17 @@ pub(crate) enum Evaluated {
     NoHistory,
 }
 
+/// Who wants an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// It was time for one: what did not change is not written.
+    Schedule,
+    /// Somebody who asked: all numbers are written as they are now.
+    Request,
+}
+
 /// Judges the last hour and writes what changed. The caller's transaction must be one that may write.
-pub(crate) fn evaluate() -> Result<Evaluated, Error> {
+pub(crate) fn evaluate(by: By) -> Result<Evaluated, Error> {
     let Some(owner) = catalog::extension(EXTENSION).and_then(catalog::extension_owner) else {
         return Ok(Evaluated::NoHistory);
     };
@@ -91,7 +100,7 @@ pub(crate) fn evaluate() -> Result<Evaluated, Error> {
     });
     let Some((_, judgement)) = judged? else { return Ok(Evaluated::NoHistory) };
     session::as_user(owner, || {
-        store::finding::reconcile(source, now, &judgement);
+        store::finding::reconcile(source, now, by == By::Request, &judgement);
         Ok(Evaluated::Open(store::finding::open(source)))
     })
 }

@@ -10,12 +10,12 @@ use crate::error::Error;
 use crate::pg::catalog;
 use crate::recall::cell::Cell;
 use crate::recall::scope::Scope;
-use crate::recall::statements::{Line, ORDERS, ms, top_with};
+use crate::recall::statements::{Line, ORDERS, add_times, ms, top_with};
 
 /// How many are looked at, by order: those that take most time, and those that are slowest, spill most
 /// and return most, which a list by time may miss.
-const LOOKED_AT: [(&str, usize); 4] =
-    [("total_time", 200), ("mean_time", 50), ("temp_blks_written", 30), ("rows", 30)];
+const LOOKED_AT: [(&str, usize); 5] =
+    [("total_time", 200), ("mean_time", 50), ("p95", 50), ("temp_blks_written", 30), ("rows", 30)];
 
 /// How many texts the server is asked about.
 const ANALYSED: usize = 200;
@@ -62,20 +62,23 @@ struct Told {
 /// Whether anything can be said about statements, and what.
 pub(super) fn statements(scope: &Scope, analyse: bool) -> Result<Vec<Statement>, Error> {
     let mut seen = HashSet::new();
-    let mut told = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     for (word, most) in LOOKED_AT {
         let order = ORDERS.iter().position(|(name, _)| *name == word).unwrap_or(0);
         for line in top_with(scope, order, Some(most), &COLUMNS)? {
             // The rest of them all is no statement.
             if line.who.1 != 0 && !is_own(&line) && seen.insert(line.who) {
-                told.push(Told {
-                    fact: tell(&line),
-                    query: text(&line),
-                    user_name: line.statement.user_name.text(),
-                });
+                lines.push(line);
             }
         }
     }
+    add_times(scope, &mut lines);
+    let told = lines.iter().map(|line| Told {
+        fact: tell(line),
+        query: text(line),
+        user_name: line.statement.user_name.text(),
+    });
+    let mut told: Vec<Told> = told.collect();
     told.sort_by(|a, b| b.fact.exec_ms.total_cmp(&a.fact.exec_ms));
     Ok(if analyse { analysed(told) } else { told.into_iter().map(|told| told.fact).collect() })
 }
@@ -131,6 +134,12 @@ fn tell(line: &Line) -> Statement {
         calls: n("calls"),
         exec_ms: ms(v("exec_us")).unwrap_or(0.0),
         stddev_ms: line.deviation_ms(),
+        timed_calls: line.times.as_ref().map_or(0, |times| times.all().executions()),
+        p95_ms: line
+            .times
+            .as_ref()
+            .and_then(|times| times.all().quantile(0.95))
+            .map(|p| p.ns / 1e6),
         share_ratio: line.share_ratio,
         rows: n("rows"),
         plan_ms: ms(v("plan_us").filter(|_| n("plans") > 0)),

@@ -174,6 +174,21 @@ pub(crate) fn last_checkpoint() -> Option<i64> {
     seconds.checked_mul(1_000_000)
 }
 
+/// Name of a table with its schema, as it must stand in a statement; `None` if it is gone.
+pub(crate) fn relation_name(relation: pg_sys::Oid) -> Option<String> {
+    // SAFETY: catalog look-ups that give NULL for what is gone; the results are C strings in the current memory
+    // context.
+    let (schema, name) = unsafe {
+        let name = pg_sys::get_rel_name(relation);
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
+        if name.is_null() || schema.is_null() {
+            return None;
+        }
+        (CStr::from_ptr(schema).to_bytes(), CStr::from_ptr(name).to_bytes())
+    };
+    Some(format!("{}.{}", quoted(&super::fmgr::utf8(schema)), quoted(&super::fmgr::utf8(name))))
+}
+
 /// A name as it must stand in a statement.
 pub(crate) fn quoted(name: &str) -> String {
     let Ok(name) = std::ffi::CString::new(name) else { return String::new() };

@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 
+use perfmon_core::capture::failure::AUTOVACUUM_GIVES_WAY;
 use pgrx::pg_sys;
 
 use super::raw;
@@ -34,6 +35,47 @@ impl Execution {
         let total = unsafe { (*self.0).totaltime.as_ref() }?;
         let usage = &total.bufusage;
         Some((nanoseconds(total), usage.shared_blks_read | usage.local_blks_read != 0))
+    }
+
+    /// The text of the client's whole message; `None` if it is known to hold no comment at its start or its end.
+    /// Where the statement ends is known if a semicolon follows it: then nobody has to count the bytes.
+    #[inline]
+    pub(crate) fn text_with_comment<'a>(self) -> Option<&'a [u8]> {
+        // SAFETY: the text lives as long as the query, which outlives what hooks do with it; a statement's place
+        // and length are those in its text, or negative and zero where they are not known.
+        unsafe {
+            let (text, plan) = ((*self.0).sourceText, (*self.0).plannedstmt);
+            if text.is_null() {
+                return None;
+            }
+            let length = (*plan).stmt_len;
+            if length > 1 && (*plan).stmt_location >= 0 {
+                let end = text.offset((*plan).stmt_location as isize + length as isize);
+                let last = *end.sub(1) as u8;
+                let plain = *text as u8 != b'/'
+                    && *end as u8 == b';'
+                    && *end.add(1) == 0
+                    && last != b'/'
+                    && !last.is_ascii_whitespace();
+                if plain {
+                    return None;
+                }
+            }
+            let text = text_of(text);
+            let commented = text.first() == Some(&b'/')
+                || text
+                    .last()
+                    .is_some_and(|last| matches!(last, b'/' | b';') || last.is_ascii_whitespace());
+            commented.then_some(text)
+        }
+    }
+
+    /// Whether it is a SELECT that the client sent outside of a transaction block, which is a transaction of
+    /// its own.
+    #[inline]
+    pub(crate) fn is_lone_select(self) -> bool {
+        // SAFETY: a field is read, and a function called that only reads a variable.
+        unsafe { (*self.0).operation == pg_sys::CmdType::CMD_SELECT && !raw::IsTransactionBlock() }
     }
 
     /// Whether the plan was only to be shown.
@@ -83,6 +125,26 @@ fn nanoseconds(total: &pg_sys::Instrumentation) -> u64 {
     if total.total == 0.0 { rest } else { rest.saturating_add((total.total * 1e9) as u64) }
 }
 
+/// # Safety
+/// A C string that lives long enough, or null.
+#[inline]
+unsafe fn text_of<'a>(text: *const std::ffi::c_char) -> &'a [u8] {
+    // SAFETY: by the caller's word.
+    if text.is_null() { &[] } else { unsafe { CStr::from_ptr(text) }.to_bytes() }
+}
+
+/// A command that ended.
+pub(crate) struct Ended<'a> {
+    pub(crate) query_id: u64,
+    /// How long it took, and whether blocks were read for it.
+    pub(crate) ns: u64,
+    pub(crate) read: bool,
+    /// It only begins or ends transactions or sets something for the session.
+    pub(crate) control: bool,
+    /// The text of the client's whole message.
+    pub(crate) text: &'a [u8],
+}
+
 /// A command that the executor does not run.
 #[derive(Clone, Copy)]
 pub(super) struct Command {
@@ -91,6 +153,8 @@ pub(super) struct Command {
     pub(super) counted: bool,
     /// What runs within it is nested.
     pub(super) contains: bool,
+    /// See [`Ended`].
+    control: bool,
 }
 
 impl Command {
@@ -106,7 +170,29 @@ impl Command {
         // pg_stat_statements counts DEALLOCATE from 17 on.
         let uncounted = cfg!(any(feature = "pg15", feature = "pg16"))
             && tag == pg_sys::NodeTag::T_DeallocateStmt;
-        Self { query_id, counted: query_id != 0 && !prepared && !uncounted, contains: !prepared }
+        let control = matches!(
+            tag,
+            pg_sys::NodeTag::T_TransactionStmt
+                | pg_sys::NodeTag::T_VariableSetStmt
+                | pg_sys::NodeTag::T_DiscardStmt
+        );
+        let counted = query_id != 0 && !prepared && !uncounted;
+        Self { query_id, counted, contains: !prepared, control }
+    }
+
+    /// What it was, now that it is over.
+    ///
+    /// # Safety
+    /// The text is the one that the command was called with.
+    pub(super) unsafe fn ended<'a>(
+        self,
+        before: (u64, i64),
+        text: *const std::ffi::c_char,
+    ) -> Ended<'a> {
+        let (ns, read) = Self::since(before);
+        // SAFETY: by the caller's word.
+        let text = unsafe { text_of(text) };
+        Ended { query_id: self.query_id, ns, read, control: self.control, text }
     }
 
     /// Time and blocks read so far.
@@ -142,6 +228,23 @@ pub(crate) fn database() -> u32 {
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
 
+/// The name of the application, as a place in memory that changes with it.
+#[inline]
+pub(crate) fn application() -> *const std::ffi::c_char {
+    // SAFETY: a variable of this process.
+    unsafe { pg_sys::application_name }
+}
+
+/// The name there, at most as long as the server allows.
+///
+/// # Safety
+/// The place is one that [`application`] just gave.
+pub(crate) unsafe fn application_at<'a>(place: *const std::ffi::c_char) -> &'a [u8] {
+    // SAFETY: a C string of the server's, or null.
+    let name = unsafe { text_of(place) };
+    &name[..name.len().min(pg_sys::NAMEDATALEN as usize - 1)]
+}
+
 /// Whether this process helps another with its statement, who counts it.
 #[inline]
 pub(crate) fn is_parallel_worker() -> bool {
@@ -167,6 +270,8 @@ pub(crate) struct Report<'a> {
     /// The statement that the client had sent, 0 if none or unknown, and whether one was running.
     pub(crate) query_id: u64,
     pub(crate) in_statement: bool,
+    /// The text of the client's message; empty outside of one.
+    pub(crate) text: &'a [u8],
     pub(crate) database: u32,
     /// The user of the session, or the role it had set; that of no function.
     pub(crate) user: u32,
@@ -177,7 +282,7 @@ pub(crate) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// `None` for processes without a client.
+    /// `None` for processes without a client, but for an autovacuum that gives way: its statement is the table.
     ///
     /// # Safety
     /// The record must be one being logged. It need not be after this process has a PGPROC.
@@ -185,18 +290,27 @@ impl Report<'_> {
         // SAFETY: fields and variables of this process are read, by functions that do only that; all of
         // them are valid from the start of the process.
         unsafe {
-            if pg_sys::MyBackendType != pg_sys::BackendType::B_BACKEND {
-                return None;
-            }
-            let message = (*error).message_id;
-            let message = if message.is_null() { c"" } else { CStr::from_ptr(message) };
+            let message = text_of((*error).message_id);
+            let (query_id, user) = match pg_sys::MyBackendType {
+                pg_sys::BackendType::B_BACKEND => {
+                    let id = if is_known() { raw::pgstat_get_my_query_id() } else { 0 };
+                    (id, raw::GetOuterUserId().to_u32())
+                }
+                pg_sys::BackendType::B_AUTOVAC_WORKER if message == AUTOVACUUM_GIVES_WAY => {
+                    // Its progress is reported until the transaction is aborted, after the record.
+                    let entry = pg_sys::MyBEEntry.as_ref();
+                    (entry.map_or(0, |e| u64::from(e.st_progress_command_target.to_u32())), 0)
+                }
+                _ => return None,
+            };
             Some(Self {
                 state: (*error).sqlerrcode as u32,
-                message: message.to_bytes(),
-                query_id: if is_known() { raw::pgstat_get_my_query_id() } else { 0 },
+                message,
+                query_id,
                 in_statement: !pg_sys::debug_query_string.is_null(),
+                text: text_of(pg_sys::debug_query_string),
                 database: database(),
-                user: raw::GetOuterUserId().to_u32(),
+                user,
                 now: raw::GetCurrentTimestamp(),
                 since: raw::GetCurrentStatementStartTimestamp(),
             })

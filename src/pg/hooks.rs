@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_sys;
 
-use super::execution::{Command, Execution, Report};
-use super::{level, raw};
+use super::execution::{Command, Ended, Execution, Report};
+use super::{level, raw, transaction};
 
 /// What is done on each occasion. Nothing here may call the server; a panic is caught and told to `panicked`.
 pub(crate) trait Observer {
@@ -26,10 +26,15 @@ pub(crate) trait Observer {
     fn wants(nested: bool) -> bool;
     /// A statement was executed to its end, or its portal was closed.
     fn executed(execution: Execution, nested: bool);
-    /// A command ended; it took so long, and blocks were read for it or not.
-    fn commanded(query_id: u64, ns: u64, read: bool, nested: bool);
+    /// A command ended.
+    fn commanded(command: &Ended, nested: bool);
     /// An error is being logged.
     fn failed(report: &Report);
+    /// The transaction is over, with everything that was executed in it. Says whether that is of interest; must
+    /// not panic.
+    fn transaction_ends() -> bool;
+    /// It was: what is to be done then.
+    fn transaction_ended();
     /// One of these functions panicked.
     fn panicked();
 }
@@ -88,6 +93,7 @@ pub(crate) fn install<W: Observer>() {
         }
     }
     level::follow_subtransactions();
+    transaction::follow::<W>();
 }
 
 #[inline]
@@ -237,8 +243,9 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
     }
     level::set(level);
     if watched {
-        let (ns, read) = Command::since(before);
-        quiet::<W, ()>(|| W::commanded(command.query_id, ns, read, level > 0));
+        // SAFETY: the text of a command outlives it.
+        let ended = unsafe { command.ended(before, text) };
+        quiet::<W, ()>(|| W::commanded(&ended, level > 0));
     }
 }
 

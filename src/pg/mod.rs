@@ -28,5 +28,6 @@ pub(crate) mod signal;
 
 pub(crate) mod statistic;
 pub(crate) mod toast;
+pub(crate) mod transaction;
 pub(crate) mod tree;
 pub(crate) mod txn;

@@ -55,5 +55,9 @@ unsafe extern "C" {
     pub(super) fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
     pub(super) fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
     pub(super) fn GetCurrentTransactionNestLevel() -> c_int;
+    pub(super) fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
+    /// Looks at the clock if nobody did at the end of the transaction.
+    pub(super) fn GetCurrentTransactionStopTimestamp() -> pg_sys::TimestampTz;
+    pub(super) fn IsTransactionBlock() -> bool;
     pub(super) fn pgstat_get_my_query_id() -> u64;
 }

@@ -95,6 +95,17 @@ pub(crate) fn get(name: &str) -> Option<String> {
     Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
 }
 
+/// A configuration parameter as it is when nobody sets it within the session. It must be there.
+pub(crate) fn configured(name: &CStr) -> Option<String> {
+    // SAFETY: the name of a parameter that everybody may read.
+    let value = unsafe { pg_sys::GetConfigOptionResetString(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: a C string of the server's, copied at once.
+    Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
+}
+
 /// Who this session acts as.
 pub(crate) fn user() -> pg_sys::Oid {
     // SAFETY: reads a variable of this process.

@@ -10,6 +10,8 @@ use pgrx::pg_sys;
 const CHUNK: usize = 1996;
 /// The walk passes over what lies between the wanted values: at most so many for each of them.
 const SPREAD: usize = 16;
+/// Conditions of a walk: two on the value, two on the piece.
+const KEYS: i32 = 4;
 
 /// Where a value lies.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +99,54 @@ impl Reader {
                 .all(|((pointer, enough), out)| out.len() >= pointer.len.min(*enough))
     }
 
+    /// Appends a part of one value to `out`; false when that did not work out, in whatever way.
+    pub(crate) fn part(
+        &mut self,
+        of: &Pointer,
+        part: std::ops::Range<usize>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if part.is_empty() || part.end > of.len {
+            return part.is_empty();
+        }
+        // SAFETY: asks whether there is a snapshot.
+        if !unsafe { pg_sys::ActiveSnapshotSet() } {
+            return false;
+        }
+        let (first, last) = (part.start / CHUNK, (part.end - 1) / CHUNK);
+        let start = out.len();
+        let memory = self.memory;
+        // SAFETY: the context outlives this reader by the promise of `new`.
+        let whole = unsafe {
+            PgMemoryContexts::For(memory).switch_to(|_| {
+                let Some(open) = self.open(of.table) else { return false };
+                let mut next = first;
+                open.walk([of.value; 2], Some([first, last]), |_, piece, fetch| {
+                    let expected = piece == next && fetch(out);
+                    next += 1;
+                    expected
+                })
+            })
+        };
+        // Cut what the pieces hold before and behind.
+        let got = start..start + (part.end - first * CHUNK);
+        if !whole || out.len() < got.end {
+            out.truncate(start);
+            return false;
+        }
+        out.truncate(got.end);
+        out.drain(start..start + part.start - first * CHUNK);
+        true
+    }
+
+    fn open(&mut self, table: pg_sys::Oid) -> Option<&Open> {
+        if self.open.as_ref().is_none_or(|open| open.oid != table) {
+            self.open = None;
+            self.open = Open::of(table);
+        }
+        self.open.as_ref()
+    }
+
     fn collect(
         &mut self,
         wanted: &[(Pointer, usize)],
@@ -104,14 +154,12 @@ impl Reader {
         low: u32,
         high: u32,
     ) -> bool {
-        let table = wanted[0].0.table;
-        if self.open.as_ref().is_none_or(|open| open.oid != table) {
-            self.open = None;
-            self.open = Open::of(table);
+        if self.open(wanted[0].0.table).is_none() {
+            return false;
         }
         let Some(open) = &self.open else { return false };
         let places = &self.places;
-        open.walk(low, high, |value, piece, fetch| {
+        open.walk([low, high], None, |value, piece, fetch| {
             let place = usize::from(places[(value - low) as usize]);
             let Some((pointer, enough)) = place.checked_sub(1).map(|i| wanted[i]) else {
                 return true;
@@ -160,28 +208,45 @@ impl Open {
         }
     }
 
-    /// Goes through the pieces of the values from `low` to `high`, in order, until `each` says false.
+    /// Goes through the pieces of the values from `low` to `high`, all or those with a number in a range, in order,
+    /// until `each` says false.
     /// The function that it gets appends the piece to a buffer, or says that it cannot be seen.
     fn walk(
         &self,
-        low: u32,
-        high: u32,
+        [low, high]: [u32; 2],
+        pieces: Option<[usize; 2]>,
         mut each: impl FnMut(u32, usize, &dyn Fn(&mut Vec<u8>) -> bool) -> bool,
     ) -> bool {
-        let mut keys = [pg_sys::ScanKeyData::default(), pg_sys::ScanKeyData::default()];
+        let mut keys = [pg_sys::ScanKeyData::default(); KEYS as usize];
         let mut complete = true;
         // SAFETY: the index is on (chunk_id oid, chunk_seq int4), neither ever null, so that the two lie
         // behind the header of an index tuple, which stays valid until the scan goes on.
         unsafe {
+            // Of one value, the index leads straight to the first of its pieces.
+            let (from, to) = if low == high {
+                let equal = (pg_sys::BTEqualStrategyNumber, pg_sys::F_OIDEQ);
+                (equal, equal)
+            } else {
+                (
+                    (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_OIDGE),
+                    (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_OIDLE),
+                )
+            };
+            let [first, last] = pieces.unwrap_or([0, i32::MAX as usize]);
             let bounds = [
-                (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_OIDGE, low),
-                (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_OIDLE, high),
+                (1, from, pg_sys::Datum::from(pg_sys::Oid::from_u32(low))),
+                (1, to, pg_sys::Datum::from(pg_sys::Oid::from_u32(high))),
+                (
+                    2,
+                    (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT4GE),
+                    (first as i32).into(),
+                ),
+                (2, (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT4LE), (last as i32).into()),
             ];
-            for (key, (strategy, function, value)) in keys.iter_mut().zip(bounds) {
-                let value = pg_sys::Datum::from(pg_sys::Oid::from_u32(value));
-                pg_sys::ScanKeyInit(key, 1, strategy as u16, function.into(), value);
+            for (key, (column, (strategy, function), value)) in keys.iter_mut().zip(bounds) {
+                pg_sys::ScanKeyInit(key, column, strategy as u16, function.into(), value);
             }
-            pg_sys::index_rescan(self.scan, keys.as_mut_ptr(), 2, std::ptr::null_mut(), 0);
+            pg_sys::index_rescan(self.scan, keys.as_mut_ptr(), KEYS, std::ptr::null_mut(), 0);
             let forward = pg_sys::ScanDirection::ForwardScanDirection;
             while complete && !pg_sys::index_getnext_tid(self.scan, forward).is_null() {
                 let tuple = (*self.scan).xs_itup;
@@ -252,9 +317,9 @@ unsafe fn begin(
     // SAFETY: as the caller promises.
     unsafe {
         #[cfg(feature = "pg18")]
-        let scan = pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), 2, 0);
+        let scan = pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), KEYS, 0);
         #[cfg(not(feature = "pg18"))]
-        let scan = pg_sys::index_beginscan(table, index, snapshot, 2, 0);
+        let scan = pg_sys::index_beginscan(table, index, snapshot, KEYS, 0);
         scan
     }
 }

@@ -2,10 +2,16 @@
 //! what it reads, nor write.
 
 pub(crate) mod cell;
+pub(crate) mod failures;
+pub(crate) mod latency;
+mod latency_checks;
 pub(crate) mod names;
+pub(crate) mod objective;
 pub(crate) mod objects;
 pub(crate) mod plan;
 pub(crate) mod query;
+pub(crate) mod routes;
+pub(crate) mod run;
 pub(crate) mod scope;
 pub(crate) mod statements;
 pub(crate) mod times;

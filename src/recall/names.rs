@@ -32,7 +32,7 @@ fn split(wanted: &[Who]) -> (Vec<i64>, Vec<i32>) {
     wanted.iter().map(|(source, id)| (*source, i32::try_from(*id).unwrap_or(-1))).unzip()
 }
 
-fn who(row: &[Cell], at: usize) -> Option<Who> {
+pub(super) fn who(row: &[Cell], at: usize) -> Option<Who> {
     Some((row.get(at)?.int()?, u32::try_from(row.get(at + 1)?.int()?).ok()?))
 }
 

@@ -1,11 +1,13 @@
 //! Statements, added up over a window.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use perfmon_core::family::STATEMENT;
+use perfmon_core::histogram::Sum;
 use perfmon_core::tally::{Tally, Who, add_known, deviation};
 
 use super::cell::Cell;
+use super::latency::{self, Times};
 use super::names::{self, Statement};
 use super::plan::Kept;
 use super::scope::Scope;
@@ -13,8 +15,9 @@ use crate::error::Error;
 use crate::store::read::{self, Segment};
 use perfmon_core::window::Level;
 
-/// What statements can be ordered by, and the columns whose sum that is. The mean is a special case.
-pub(crate) const ORDERS: [(&str, &[&str]); 10] = [
+/// What statements can be ordered by, and the columns whose sum that is. The mean is a special case; percentiles
+/// are of execution times, which are no column.
+pub(crate) const ORDERS: [(&str, &[&str]); 12] = [
     ("total_time", &["exec_us"]),
     ("mean_time", &["exec_us", "calls"]),
     ("calls", &["calls"]),
@@ -25,7 +28,18 @@ pub(crate) const ORDERS: [(&str, &[&str]); 10] = [
     ("shared_blks_read", &["shared_blks_read"]),
     ("temp_blks_written", &["temp_blks_written"]),
     ("wal_bytes", &["wal_bytes"]),
+    ("p95", &[]),
+    ("p99", &[]),
 ];
+
+/// The share of executions that an order by a percentile is about.
+fn percentile(word: &str) -> Option<f64> {
+    match word {
+        "p95" => Some(0.95),
+        "p99" => Some(0.99),
+        _ => None,
+    }
+}
 
 /// Columns of each row of the result, in the order in which [`show`] takes them.
 const SHOWN: [&str; 15] = [
@@ -60,6 +74,10 @@ pub(crate) struct Line {
     pub(crate) values: Vec<Option<u64>>,
     pub(crate) share_ratio: Option<f64>,
     pub(crate) covered_us: i64,
+    /// What it was called under older sources.
+    also: Vec<Who>,
+    /// Its execution times, if [`add_times`] was asked for them and any were counted.
+    pub(crate) times: Option<Times>,
 }
 
 /// Milliseconds from microseconds.
@@ -104,11 +122,33 @@ impl Line {
         ratio(self.value("exec_us"), self.value("calls")).map(|us| us / 1000.0)
     }
 
-    #[allow(clippy::cast_precision_loss)]
+    /// From the sum of squares that pg_stat_statements gives, else from the buckets of execution times.
     pub(crate) fn deviation_ms(&self) -> Option<f64> {
-        let squares = self.value("exec_sq")? as f64 * 1000.0;
-        deviation(self.value("calls")?, self.value("exec_us")? as f64, squares)
-            .map(|us| us / 1000.0)
+        let counted = || self.times.as_ref()?.all().deviation_ns().map(|ns| ns / 1e6);
+        deviation_ms(self.value("calls"), self.value("exec_us"), self.value("exec_sq"))
+            .or_else(counted)
+    }
+}
+
+/// Standard deviation in milliseconds from sums of microseconds and of 1000 µs².
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn deviation_ms(
+    calls: Option<u64>,
+    exec_us: Option<u64>,
+    exec_sq: Option<u64>,
+) -> Option<f64> {
+    let squares = exec_sq? as f64 * 1000.0;
+    deviation(calls?, exec_us? as f64, squares).map(|us| us / 1000.0)
+}
+
+/// Adds their execution times to statements.
+pub(crate) fn add_times(scope: &Scope, lines: &mut [Line]) {
+    let all = |line: &Line| [&[line.who], line.also.as_slice()].concat();
+    let groups: Vec<Vec<Who>> = lines.iter().map(all).collect();
+    // The window was widened aloud once.
+    let sums = latency::sums(&scope.quietly(scope.since, scope.until), &groups);
+    for (line, times) in lines.iter_mut().zip(sums) {
+        line.times = times;
     }
 }
 
@@ -157,9 +197,11 @@ pub(crate) fn fold(scope: &Scope, tally: &mut Tally) -> Result<HashMap<Who, Vec<
     Ok(taken)
 }
 
-/// The first statements by an order, with the columns of `top_statements`.
+/// The first statements by an order, with the columns of `top_statements` and their execution times.
 pub(crate) fn top(scope: &Scope, order: usize, most: Option<usize>) -> Result<Vec<Line>, Error> {
-    top_with(scope, order, most, &SHOWN)
+    let mut lines = top_with(scope, order, most, &SHOWN)?;
+    add_times(scope, &mut lines);
+    Ok(lines)
 }
 
 /// The first statements by an order, with some columns, `quality` the first of them.
@@ -170,24 +212,27 @@ pub(crate) fn top_with(
     columns: &'static [&'static str],
 ) -> Result<Vec<Line>, Error> {
     let (word, rank_names) = ORDERS[order];
-    let mut sums = add_up(scope, &positions(rank_names));
-    let taken = fold(scope, &mut sums.tally)?;
-    let gone: std::collections::HashSet<Who> = taken.values().flatten().copied().collect();
-    let rank = |place: usize| -> Option<f64> {
-        let value = |i| sums.tally.get(place, i);
-        #[allow(clippy::cast_precision_loss)]
-        match word {
-            "mean_time" => ratio(value(0), value(1)),
-            _ => (0..rank_names.len()).map(value).map(|v| v.map(|v| v as f64)).sum(),
-        }
+    // Without a column, there would be no ids either.
+    let asked = if rank_names.is_empty() { &["calls"] } else { rank_names };
+    let mut sums = add_up(scope, &positions(asked));
+    let mut taken = fold(scope, &mut sums.tally)?;
+    // Where pg_stat_statements does not count, the hooks may.
+    let counted = if percentile(word).is_some() || sums.tally.is_empty() {
+        counted(scope, &mut taken)?
+    } else {
+        HashMap::new()
     };
-    let mut ranked: Vec<(Option<f64>, Who)> = sums
-        .tally
-        .who()
-        .iter()
-        .enumerate()
-        .filter(|(_, who)| !gone.contains(who))
-        .map(|(place, who)| (rank(place), *who))
+    let gone: HashSet<Who> = taken.values().flatten().copied().collect();
+    let places: HashMap<Who, usize> =
+        sums.tally.who().iter().enumerate().map(|(place, who)| (*who, place)).collect();
+    let rank = |who: &Who| match places.get(who) {
+        Some(place) if percentile(word).is_none() => rank_of(word, rank_names, &sums.tally, *place),
+        _ => counted.get(who).and_then(|times| rank_by_times(word, &times.all())),
+    };
+    let only_counted = counted.keys().filter(|who| !places.contains_key(who));
+    let mut ranked: Vec<(Option<f64>, Who)> = (sums.tally.who().iter().chain(only_counted))
+        .filter(|who| !gone.contains(who))
+        .map(|who| (rank(who), *who))
         .collect();
     ranked.sort_by(|a, b| {
         let (x, y) = (a.0.unwrap_or(-1.0), b.0.unwrap_or(-1.0));
@@ -196,6 +241,56 @@ pub(crate) fn top_with(
     ranked.truncate(most.unwrap_or(usize::MAX));
     let chosen: Vec<Who> = ranked.into_iter().map(|(_, who)| who).collect();
     lines(&chosen, &taken, &sums, columns)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn rank_of(word: &str, names: &[&str], tally: &Tally, place: usize) -> Option<f64> {
+    let value = |i| tally.get(place, i);
+    match word {
+        "mean_time" => ratio(value(0), value(1)),
+        _ => (0..names.len()).map(value).map(|v| v.map(|v| v as f64)).sum(),
+    }
+}
+
+/// The same from execution times, for what these tell.
+#[allow(clippy::cast_precision_loss)]
+fn rank_by_times(word: &str, sum: &Sum) -> Option<f64> {
+    if let Some(q) = percentile(word) {
+        return sum.quantile(q).map(|found| found.ns);
+    }
+    let calls = sum.executions() as f64;
+    match word {
+        "total_time" => Some(sum.total_ns()),
+        "mean_time" => (calls > 0.0).then(|| sum.total_ns() / calls),
+        "calls" => Some(calls),
+        _ => None,
+    }
+}
+
+/// Execution times of all statements, those of older sources folded into what they are called today, which is
+/// noted.
+fn counted(
+    scope: &Scope,
+    taken: &mut HashMap<Who, Vec<Who>>,
+) -> Result<HashMap<Who, Times>, Error> {
+    let mut sums = latency::all_sums(&scope.quietly(scope.since, scope.until));
+    let newest = scope.sources.first();
+    if sums.keys().all(|(source, _)| Some(source) == newest) {
+        return Ok(sums);
+    }
+    for (old, new) in names::successors(&scope.sources)? {
+        if !sums.contains_key(&new) {
+            continue;
+        }
+        if let (Some(from), Some(into)) = (sums.remove(&old), sums.get_mut(&new)) {
+            into.join(&from);
+            let others = taken.entry(new).or_default();
+            if !others.contains(&old) {
+                others.push(old);
+            }
+        }
+    }
+    Ok(sums)
 }
 
 /// Reads some columns of the chosen statements.
@@ -240,6 +335,8 @@ fn lines(
                 values,
                 share_ratio,
                 covered_us: sums.covered_us,
+                also: taken.get(who).cloned().unwrap_or_default(),
+                times: None,
             }
         })
         .collect())

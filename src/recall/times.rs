@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use perfmon_core::change::Noticed;
 use perfmon_core::family::Family;
 
 use super::cell::Cell;
@@ -51,6 +52,25 @@ pub(crate) fn change_rows(scope: &Scope) -> Result<Vec<Vec<Cell>>, Error> {
          ORDER BY c.at, c.kind, c.name",
         &[scope.sources.clone().into(), query::time(scope.since), query::time(scope.until)],
     )
+}
+
+/// Changes in the window in few words, each with its time: no definitions, which can be long.
+pub(crate) fn noticed(scope: &Scope) -> Result<Vec<(i64, Noticed)>, Error> {
+    let rows = query::rows(
+        "SELECT c.at, c.kind, c.name, c.old_value IS NOT NULL, c.new_value IS NOT NULL
+         FROM perfmon.change c
+         WHERE c.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND c.at OPERATOR(pg_catalog.>) $2 AND c.at OPERATOR(pg_catalog.<=) $3
+         ORDER BY c.at, c.kind, c.name",
+        &[scope.sources.clone().into(), query::time(scope.since), query::time(scope.until)],
+    )?;
+    let noticed = |row: &Vec<Cell>| {
+        let text = |i: usize| row.get(i).and_then(Cell::text);
+        let is = |i: usize| row.get(i) == Some(&Cell::Bool(true));
+        let at = row.first().and_then(Cell::int)?;
+        Some((at, Noticed { kind: text(1)?, name: text(2)?, was: is(3), is: is(4) }))
+    };
+    Ok(rows.iter().filter_map(noticed).collect())
 }
 
 /// A plain total of a row, by its name; unknown is `None`.

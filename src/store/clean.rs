@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 
+use perfmon_core::capture::interval::Kept;
 use perfmon_core::delta::Prior;
-use perfmon_core::family::{FAMILIES, Family};
+use perfmon_core::family::{FAMILIES, Family, LATENCY, STATEMENT};
 
 use super::chore::{self, Note};
 use super::period::{DAY_US, Level};
@@ -75,20 +76,27 @@ fn used_ids(family: &'static Family, source: i64, is_own: bool, highest: i32) ->
     let mut used = vec![false; usize::try_from(highest).ok()?.checked_add(1)?];
     let mut mark = |ids: &[u32]| {
         for id in ids {
-            if let Some(slot) = used.get_mut(*id as usize) {
+            if let Some(slot) = used.get_mut(family.object_of(*id) as usize) {
                 *slot = true;
             }
         }
     };
-    for level in Level::ALL {
-        if !read::ids_in_use(source, family, level, &mut mark) {
-            return None;
+    // Execution times are kept under the ids of statements.
+    let times = (family.name == STATEMENT.name).then_some(&LATENCY);
+    for family in [family].into_iter().chain(times) {
+        for level in Level::ALL {
+            if !read::ids_in_use(source, family, level, &mut mark) {
+                return None;
+            }
         }
     }
-    if is_own {
+    if is_own && family.prior_holds_ids() {
         for (subject, payload) in prior::load() {
             if subject == family.name {
                 mark(&Prior::decode(family, &payload).ok()?.ids);
+            }
+            if times.is_some_and(|times| subject == times.name) {
+                mark(&Kept::decode(&payload).ok()?.ids);
             }
         }
     }

@@ -63,16 +63,20 @@ pub(crate) fn resolve(family: &Family, source: i64, names: &[Names], now: i64) -
     ids
 }
 
+/// Statements that never run to their end have no text in pg_stat_statements: given up after a day.
+const TEXT_WAIT_US: i64 = 86_400_000_000;
+
 /// Queryids that have an entry but no text yet, newest first. A read.
-pub(crate) fn missing_texts(source: i64, most: i64) -> Vec<i64> {
+pub(crate) fn missing_texts(source: i64, most: i64, now: i64) -> Vec<i64> {
     sql::read(
         "SELECT e.queryid FROM perfmon.statement_entry e
-         WHERE e.source OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (
+         WHERE e.source OPERATOR(pg_catalog.=) $1
+             AND e.first_seen OPERATOR(pg_catalog.>) $3 AND NOT EXISTS (
              SELECT 1 FROM perfmon.statement_text t
              WHERE t.source OPERATOR(pg_catalog.=) $1
                  AND t.queryid OPERATOR(pg_catalog.=) e.queryid)
          GROUP BY e.queryid ORDER BY pg_catalog.max(e.statement_id) DESC LIMIT $2",
-        &[source.into(), most.into()],
+        &[source.into(), most.into(), sql::time(now.saturating_sub(TEXT_WAIT_US))],
         |row| row.get(1),
     )
     .into_iter()

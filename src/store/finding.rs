@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 
 use super::{history, sql};
 
-/// While nothing changes, an open finding is written at most this often.
+/// While nothing changes, scheduled evaluations write an open finding at most this often.
 const REFRESH_US: i64 = 3_600_000_000;
 /// A problem that comes back within this time never went away.
 const REOPEN_US: i64 = 3_600_000_000;
@@ -30,29 +30,45 @@ pub(crate) fn try_lock() -> bool {
 }
 
 /// Writes what changed since the last evaluation: opens, refreshes, resolves. Nothing that stands as it
-/// stood is written, so that most evaluations take no transaction id.
-pub(crate) fn reconcile(source: i64, now: i64, judgement: &Judgement) {
+/// stood is written, so that most evaluations take no transaction id; unless somebody `asked`, who wants
+/// all numbers as they are now.
+pub(crate) fn reconcile(source: i64, now: i64, asked: bool, judgement: &Judgement) {
     let known = known(source, now);
     let mut seen: HashSet<i64> = HashSet::new();
+    let mut rows: Vec<Row<'_>> = Vec::new();
     for finding in &judgement.findings {
         let id = finding.identity(source);
         if !seen.insert(id) {
             continue;
         }
         match known.get(&id) {
-            None => write(source, id, now, now, finding),
+            None => rows.push(Row { id, opened_at: now, finding }),
             Some(old) => {
                 let stale = now.saturating_sub(old.last_seen) >= REFRESH_US || old.last_seen > now;
                 let worse = old.severity != finding.severity.word();
                 // Numbers move all the time; a statement that is no longer the right one must not be run.
                 let other = old.statement != finding.statement;
-                if old.resolved || stale || worse || other {
-                    write(source, id, old.opened_at, now, finding);
+                if asked || old.resolved || stale || worse || other {
+                    rows.push(Row { id, opened_at: old.opened_at, finding });
                 }
             }
         }
     }
+    // Thousands at once would take thousands of statements, or one of many megabytes.
+    for some in rows.chunks(AT_ONCE) {
+        write(source, now, some);
+    }
     resolve(source, now, &seen, &judgement.unjudged);
+}
+
+/// Findings written by one statement.
+const AT_ONCE: usize = 500;
+
+/// One that is to be written.
+struct Row<'a> {
+    id: i64,
+    opened_at: i64,
+    finding: &'a Finding,
 }
 
 fn known(source: i64, now: i64) -> HashMap<i64, Known> {
@@ -82,64 +98,79 @@ fn known(source: i64, now: i64) -> HashMap<i64, Known> {
 
 /// As the text of a `jsonb`; its own words are ASCII, and a name that is not loses its odd letters
 /// rather than the row.
-fn json<'a>(value: &impl serde::Serialize) -> DatumWithOid<'a> {
+fn json(value: &impl serde::Serialize) -> String {
     let text = serde_json::to_string(value).unwrap_or_else(|_| "[]".to_owned());
-    sql::text(&if sql::holds_all_text() {
+    if sql::holds_all_text() {
         text
     } else {
         text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
-    })
+    }
 }
 
-fn float<'a>(value: Option<f64>) -> DatumWithOid<'a> {
-    value.filter(|v| v.is_finite()).into()
-}
-
-fn write(source: i64, id: i64, opened_at: i64, now: i64, finding: &Finding) {
-    let outage = finding
-        .impact
-        .outage_at_us
-        .map_or_else(|| DatumWithOid::null_oid(pg_sys::TIMESTAMPTZOID), sql::time);
+fn write(source: i64, now: i64, rows: &[Row<'_>]) {
+    let all = |part: fn(&Finding) -> Option<&str>| sql::texts(rows.iter().map(|r| part(r.finding)));
+    let floats = |part: fn(&Finding) -> Option<f64>| -> DatumWithOid<'_> {
+        let known = |r: &Row<'_>| part(r.finding).filter(|v| v.is_finite());
+        rows.iter().map(known).collect::<Vec<Option<f64>>>().into()
+    };
+    let times = |of: &dyn Fn(&Row<'_>) -> Option<i64>| sql::times(rows.iter().map(of));
+    let saved_bytes: Vec<Option<i64>> = rows.iter().map(|r| r.finding.impact.saved_bytes).collect();
+    let evidence: Vec<String> = rows.iter().map(|r| json(&r.finding.evidence)).collect();
+    let helped: Vec<String> = rows.iter().map(|r| json(&r.finding.helped)).collect();
+    let jsons = |texts: &[String]| sql::texts(texts.iter().map(|text| Some(text.as_str())));
     sql::write(
-        "INSERT INTO perfmon.finding AS f (source, finding_id, opened_at, last_seen, kind, severity,
-             object, subject, title, cause, evidence, saved_ms_per_hour, saved_bytes, outage_at,
-             share_ratio, remedy, statement, gain, effort, risk, reference, helped)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::pg_catalog.jsonb, $12, $13, $14, $15, $16, $17, $18, $19,
-             $20, $21, $22::pg_catalog.jsonb)
-         ON CONFLICT (source, finding_id, opened_at) DO UPDATE SET
-             last_seen = EXCLUDED.last_seen, resolved_at = NULL, severity = EXCLUDED.severity,
-             title = EXCLUDED.title, cause = EXCLUDED.cause, evidence = EXCLUDED.evidence,
-             saved_ms_per_hour = EXCLUDED.saved_ms_per_hour, saved_bytes = EXCLUDED.saved_bytes,
-             outage_at = EXCLUDED.outage_at, share_ratio = EXCLUDED.share_ratio,
-             remedy = EXCLUDED.remedy, statement = EXCLUDED.statement, gain = EXCLUDED.gain,
-             effort = EXCLUDED.effort, risk = EXCLUDED.risk, reference = EXCLUDED.reference,
-             helped = EXCLUDED.helped",
+        WRITE,
         &[
             source.into(),
-            id.into(),
-            sql::time(opened_at),
             sql::time(now),
-            sql::text(&finding.kind),
-            sql::text(finding.severity.word()),
-            sql::text(&finding.object),
-            sql::text(&finding.subject),
-            sql::text(&finding.title),
-            sql::optional_text(finding.cause.as_deref()),
-            json(&finding.evidence),
-            float(finding.impact.saved_ms_per_hour),
-            finding.impact.saved_bytes.into(),
-            outage,
-            float(finding.share_ratio),
-            sql::text(&finding.remedy),
-            sql::optional_text(finding.statement.as_deref()),
-            sql::optional_text(finding.gain.as_deref()),
-            sql::text(finding.effort.word()),
-            sql::text(&finding.risk),
-            sql::text(&finding.reference),
-            json(&finding.helped),
+            rows.iter().map(|r| r.id).collect::<Vec<i64>>().into(),
+            times(&|r| Some(r.opened_at)),
+            all(|f| Some(&f.kind)),
+            all(|f| Some(f.severity.word())),
+            all(|f| Some(&f.object)),
+            all(|f| Some(&f.subject)),
+            all(|f| Some(&f.title)),
+            all(|f| f.cause.as_deref()),
+            jsons(&evidence),
+            floats(|f| f.impact.saved_ms_per_hour),
+            saved_bytes.into(),
+            times(&|r| r.finding.impact.outage_at_us),
+            floats(|f| f.share_ratio),
+            all(|f| Some(&f.remedy)),
+            all(|f| f.statement.as_deref()),
+            all(|f| f.gain.as_deref()),
+            all(|f| Some(f.effort.word())),
+            all(|f| Some(&f.risk)),
+            all(|f| Some(&f.reference)),
+            jsons(&helped),
         ],
     );
 }
+
+const WRITE: &str =
+    "INSERT INTO perfmon.finding AS f (source, last_seen, finding_id, opened_at, kind, severity,
+         object, subject, title, cause, evidence, saved_ms_per_hour, saved_bytes, outage_at,
+         share_ratio, remedy, statement, gain, effort, risk, reference, helped)
+     SELECT $1, $2, w.id, w.opened_at, w.kind, w.severity, w.object, w.subject, w.title, w.cause,
+         w.evidence::pg_catalog.jsonb, w.saved_ms, w.saved_bytes, w.outage_at, w.share, w.remedy,
+         w.statement, w.gain, w.effort, w.risk, w.reference, w.helped::pg_catalog.jsonb
+     FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),
+         pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8),
+         pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11),
+         pg_catalog.unnest($12), pg_catalog.unnest($13), pg_catalog.unnest($14),
+         pg_catalog.unnest($15), pg_catalog.unnest($16), pg_catalog.unnest($17),
+         pg_catalog.unnest($18), pg_catalog.unnest($19), pg_catalog.unnest($20),
+         pg_catalog.unnest($21), pg_catalog.unnest($22))
+         AS w (id, opened_at, kind, severity, object, subject, title, cause, evidence, saved_ms,
+             saved_bytes, outage_at, share, remedy, statement, gain, effort, risk, reference, helped)
+     ON CONFLICT (source, finding_id, opened_at) DO UPDATE SET
+         last_seen = EXCLUDED.last_seen, resolved_at = NULL, severity = EXCLUDED.severity,
+         title = EXCLUDED.title, cause = EXCLUDED.cause, evidence = EXCLUDED.evidence,
+         saved_ms_per_hour = EXCLUDED.saved_ms_per_hour, saved_bytes = EXCLUDED.saved_bytes,
+         outage_at = EXCLUDED.outage_at, share_ratio = EXCLUDED.share_ratio,
+         remedy = EXCLUDED.remedy, statement = EXCLUDED.statement, gain = EXCLUDED.gain,
+         effort = EXCLUDED.effort, risk = EXCLUDED.risk, reference = EXCLUDED.reference,
+         helped = EXCLUDED.helped";
 
 /// Closes what is open and was not found, but for kinds about which nothing could be said.
 fn resolve(source: i64, now: i64, seen: &HashSet<i64>, unjudged: &[&'static str]) {

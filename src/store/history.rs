@@ -75,11 +75,27 @@ pub(super) fn prepare(family: &Family, level: Level, source: i64, at: i64, ahead
 /// Adds one row to a level; its tables are made when they are missing. `span.until` must lie after that
 /// of every earlier row of this source, family and level. Returns the bytes of its packed columns.
 pub(crate) fn append(level: Level, source: i64, span: &Span, frame: &Frame) -> i64 {
+    append_raw(level, source, span, frame, &[])
+}
+
+/// The same with the columns of the family that have a form of their own; those left out are NULL.
+pub(super) fn append_raw(
+    level: Level,
+    source: i64,
+    span: &Span,
+    frame: &Frame,
+    raw: &[Option<Vec<u8>>],
+) -> i64 {
     let family = frame.family;
     // Straight into the table that takes it: routing through the parents would load the bounds of
     // all their children, which in a session as short as a collector's costs more than the row.
     let leaf = ensure_leaf(family, level, source, Period::of(level, span.until));
-    let (row, bytes) = row_arguments(source, span, frame);
+    let (mut row, mut bytes) = row_arguments(source, span, frame);
+    for index in 0..family.raw.len() {
+        let value = raw.get(index).and_then(Option::as_deref);
+        bytes += i64::try_from(value.map_or(0, <[u8]>::len)).unwrap_or(i64::MAX);
+        row.push(sql::bytes(value));
+    }
     sql::write(&insert_statement(family, &leaf), &row);
     bytes
 }
@@ -95,7 +111,11 @@ fn insert_statement(family: &Family, leaf: &str) -> String {
         columns.push_str(", ");
         columns.push_str(column_name(column.name));
     }
-    let count = HEAD.split(',').count() + family.totals.len() + 1 + family.columns.len();
+    for column in family.raw {
+        columns.push_str(", ");
+        columns.push_str(column);
+    }
+    let count = columns.split(',').count();
     let values: Vec<String> = (1..=count).map(|i| format!("${i}")).collect();
     format!("INSERT INTO perfmon.{leaf} ({columns}) VALUES ({})", values.join(", "))
 }

@@ -158,13 +158,13 @@ pub(crate) fn series_of(
 }
 
 /// What is asked of one source: ids, ascending, and the place of each in the question.
-struct Wanted {
-    ids: Vec<u32>,
-    indexes: Vec<usize>,
+pub(super) struct Wanted {
+    pub(super) ids: Vec<u32>,
+    pub(super) indexes: Vec<usize>,
 }
 
 impl Wanted {
-    fn of(objects: &[(i64, u32)], source: i64) -> Self {
+    pub(super) fn of(objects: &[(i64, u32)], source: i64) -> Self {
         let mut pairs: Vec<(u32, usize)> = objects
             .iter()
             .enumerate()
@@ -298,7 +298,7 @@ fn first_time() -> i64 {
     Period::of(Level::Day, i64::MIN).start()
 }
 
-fn unpack_ids<'a>(
+pub(super) fn unpack_ids<'a>(
     raw: &Raw<'_>,
     head: &Head,
     first: usize,
@@ -313,16 +313,17 @@ fn unpack_ids<'a>(
     }
 }
 
-fn in_column(family: &Family, column: usize, error: Corrupt) -> (&'static str, Corrupt) {
-    (family.columns.get(column).map_or("?", |c| column_name(c.name)), error)
+pub(super) fn in_column(family: &Family, column: usize, error: Corrupt) -> (&'static str, Corrupt) {
+    (family.stored(column).map_or("?", column_name), error)
 }
 
 /// What a visitor of a row may complain about: a column, and what is wrong with it.
-type Visit<'v> = &'v mut dyn FnMut(&Raw<'_>, &Head, usize) -> Result<(), (&'static str, Corrupt)>;
+pub(super) type Visit<'v> =
+    &'v mut dyn FnMut(&Raw<'_>, &Head, usize) -> Result<(), (&'static str, Corrupt)>;
 
-/// Runs one query per segment. The visitor gets the position of `ids`, after which the columns come.
+/// Runs one query per segment, for columns by their place among the stored ones. The visitor gets the position of `ids`, after which the columns come.
 /// Columns past the end of the family ask for ids alone.
-fn rows(
+pub(super) fn rows(
     sources: &[i64],
     family: &Family,
     segments: &[Segment],
@@ -372,7 +373,7 @@ fn select_statement(family: &Family, parent: &str, columns: &[usize]) -> String 
     if !columns.is_empty() {
         list.push("ids");
     }
-    list.extend(columns.iter().filter_map(|c| family.columns.get(*c)).map(|c| column_name(c.name)));
+    list.extend(columns.iter().filter_map(|c| family.stored(*c)).map(column_name));
     let list: Vec<String> = list.iter().map(|column| format!("r.{column}")).collect();
     format!(
         "SELECT {} FROM perfmon.{parent} r

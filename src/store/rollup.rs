@@ -3,14 +3,15 @@
 
 use std::collections::HashMap;
 
-use perfmon_core::family::{FAMILIES, Family, SERVER};
+use perfmon_core::family::{FAMILIES, Family, LATENCY, SERVER};
 use perfmon_core::frame::{Frame, Span};
+use perfmon_core::latency::{self as histograms, Row};
 use perfmon_core::rollup;
 
 use super::chore::{self, Note};
 use super::period::{DAY_US, HOUR_US, Level, Period, ceiling, floor, level_name};
 use super::sql;
-use super::{history, read, source};
+use super::{history, latency, read, source};
 
 /// Share of the time and of the calls that the kept statements make; the rest becomes "other".
 const KEEP: f64 = 0.999;
@@ -111,6 +112,10 @@ fn roll_family(family: &'static Family, level: Level, source: i64, end: i64) {
     {
         return;
     }
+    if family.name == LATENCY.name {
+        roll_latency(level, source, end);
+        return;
+    }
     let mut parts: Vec<(Span, Frame)> = Vec::with_capacity(AT_ONCE);
     let segment = (finer(level), end - step_us(level), end);
     read::whole(source, family, segment, &mut |span, frame| {
@@ -126,5 +131,22 @@ fn roll_family(family: &'static Family, level: Level, source: i64, end: i64) {
     let keep = (family.name == "statement").then_some(KEEP);
     if let Some((span, frame)) = rollup::merge(family, &parts, end, keep) {
         history::append(level, source, &span, &frame);
+    }
+}
+
+fn roll_latency(level: Level, source: i64, end: i64) {
+    let mut parts: Vec<(Span, Row)> = Vec::with_capacity(2);
+    let segment = (finer(level), end - step_us(level), end);
+    latency::whole(source, segment, &mut |span, row| {
+        parts.push((span, row));
+        // One at a time: a row takes more memory than its bytes say.
+        if parts.len() == 2 {
+            let sum = histograms::merge(&parts, end, None);
+            parts.clear();
+            parts.extend(sum);
+        }
+    });
+    if let Some((span, row)) = histograms::merge(&parts, end, Some(KEEP)) {
+        latency::append(level, source, &span, &row);
     }
 }

@@ -22,6 +22,12 @@ pub(super) fn time<'a>(us: i64) -> Arg<'a> {
     unsafe { DatumWithOid::new(datum, pg_sys::TIMESTAMPTZOID) }
 }
 
+/// An `interval`.
+pub(super) fn interval<'a>(value: Interval) -> Arg<'a> {
+    // SAFETY: the oid is that of the value's type.
+    unsafe { DatumWithOid::new(value, pg_sys::INTERVALOID) }
+}
+
 /// A `text`, in the encoding of this database.
 pub(super) fn text<'a>(value: &str) -> Arg<'a> {
     // SAFETY: text and bytea have the same representation, and `in_server_encoding` gives valid bytes.
@@ -31,6 +37,12 @@ pub(super) fn text<'a>(value: &str) -> Arg<'a> {
 /// A `text` that may be NULL.
 pub(super) fn optional_text<'a>(value: Option<&str>) -> Arg<'a> {
     value.map_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTOID), text)
+}
+
+/// A `timestamptz[]`.
+pub(super) fn times<'a>(us: impl Iterator<Item = Option<i64>>) -> Arg<'a> {
+    let stamp = |us: i64| TimestampWithTimeZone::try_from(us.saturating_sub(PG_EPOCH_US)).ok();
+    us.map(|us| us.and_then(stamp)).collect::<Vec<Option<TimestampWithTimeZone>>>().into()
 }
 
 /// A `text[]`, in the encoding of this database.
@@ -251,6 +263,27 @@ impl Raw<'_> {
     pub(super) fn pointer(&self, column: usize) -> Option<toast::Pointer> {
         // SAFETY: a non-null bytea.
         unsafe { toast::pointer(self.datum(column)?) }
+    }
+
+    /// Lends a part of a `bytea`, which may be shorter than asked for; of what lies out of line, only that part is
+    /// fetched.
+    pub(super) fn with_slice<T>(
+        &self,
+        column: usize,
+        part: std::ops::Range<usize>,
+        f: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        let stored = self.datum(column)?.cast_mut_ptr::<pg_sys::varlena>();
+        let start = i32::try_from(part.start).unwrap_or(i32::MAX);
+        let length = i32::try_from(part.len()).unwrap_or(i32::MAX);
+        // SAFETY: a non-null bytea of the row at hand; the slice is always a copy, which is ours to free, and `f`
+        // cannot keep it.
+        unsafe {
+            let slice = pg_sys::pg_detoast_datum_slice(stored, start, length);
+            let result = f(pgrx::varlena::varlena_to_byte_slice(slice));
+            pg_sys::pfree(slice.cast());
+            Some(result)
+        }
     }
 
     /// Lends the content of a `bytea` and frees the copy at once: a window of a month would otherwise

@@ -7,9 +7,11 @@ use perfmon_core::capture::cache::Cache;
 use perfmon_core::capture::failure::{self, Class, State};
 use perfmon_core::capture::statement::{NESTED, TOPLEVEL};
 use perfmon_core::capture::table::Key;
+use perfmon_core::histogram::bucket;
 
-use super::memory;
-use crate::pg::execution::{self, Execution, Report};
+use super::memory::{self, Tables};
+use super::routes;
+use crate::pg::execution::{self, Ended, Execution, Report};
 use crate::pg::hooks::Observer;
 use crate::settings::{self, Capture as Mode};
 
@@ -42,16 +44,37 @@ impl Observer for Capture {
         if nested && execution.only_explained() {
             return;
         }
-        count(query_id, ns, read, nested);
+        count(query_id, (ns, read), nested, |tables, whose, bucket| {
+            let text = execution.text_with_comment();
+            routes::executed(&tables.routes, whose, text, bucket, || execution.is_lone_select());
+        });
     }
 
-    fn commanded(query_id: u64, ns: u64, read: bool, nested: bool) {
-        count(query_id, ns, read, nested);
+    fn commanded(command: &Ended, nested: bool) {
+        if command.control {
+            routes::forget_application();
+        }
+        count(command.query_id, (command.ns, command.read), nested, |tables, whose, bucket| {
+            if !command.control {
+                routes::executed(&tables.routes, whose, Some(command.text), bucket, || false);
+            }
+        });
     }
 
     fn failed(report: &Report) {
         if settings::capture() != Mode::Off && !BROKEN.load(Ordering::Relaxed) {
             count_failure(report);
+        }
+    }
+
+    #[inline]
+    fn transaction_ends() -> bool {
+        routes::transaction_ends()
+    }
+
+    fn transaction_ended() {
+        if let Some(tables) = memory::tables() {
+            routes::transaction_ended(&tables.routes);
         }
     }
 
@@ -64,19 +87,30 @@ impl Observer for Capture {
     }
 }
 
+/// Counts an execution by its time and whether it read blocks; one that is not nested under its route too.
 #[inline]
-fn count(query_id: u64, ns: u64, read: bool, nested: bool) {
+fn count(
+    query_id: u64,
+    (ns, read): (u64, bool),
+    nested: bool,
+    route: impl FnOnce(&Tables, u64, usize),
+) {
     if BROKEN.load(Ordering::Relaxed) {
         return;
     }
     let Some(tables) = memory::tables() else { return };
     let kind = if nested { NESTED } else { TOPLEVEL };
-    let key = Key::new(query_id, execution::database(), execution::user(), kind);
+    let whose = u64::from(execution::database()) << 32 | u64::from(execution::user());
+    let key = Key { what: query_id, whose, kind };
+    let bucket = bucket(ns);
     // SAFETY: this process has one thread, and nothing in here comes back to this line.
     let cache = unsafe { (&raw mut CACHE).as_mut() };
     let Some(cache) = cache else { return };
     if let Some(entry) = cache.entry(&tables.statements, key) {
-        entry.payload.record(ns, read);
+        entry.payload.record_in(bucket, ns, read);
+    }
+    if !nested {
+        route(tables, whose, bucket);
     }
 }
 
@@ -93,5 +127,9 @@ fn count_failure(report: &Report) {
     let place = tables.failures.place(Key::new(query_id, report.database, report.user, kind));
     if let Some(entry) = tables.failures.entry(place.entry) {
         entry.payload.record(report.now, lost_us.unsigned_abs());
+    }
+    if class.ends_statement() && report.database != 0 {
+        let whose = u64::from(report.database) << 32 | u64::from(report.user);
+        routes::failed(&tables.routes, whose, report.text, class == Class::Cancelled);
     }
 }

@@ -8,10 +8,10 @@ mod tests {
 
     use pgrx::prelude::*;
 
-    use perfmon_core::capture::reading;
     use perfmon_core::capture::statement::NESTED;
+    use perfmon_core::capture::{condition, reading};
 
-    use crate::pg::execution::{self, Execution, Report};
+    use crate::pg::execution::{self, Ended, Execution, Report};
     use crate::pg::hooks::{Observer, quiet};
     use crate::watch::live;
 
@@ -94,6 +94,31 @@ mod tests {
         assert_eq!(nested(opened), (2, 2));
     }
 
+    /// The names of conditions are the server's own.
+    #[pg_test]
+    fn conditions_are_those_of_the_server() {
+        Spi::run(
+            "CREATE FUNCTION pg_temp.state_of(name text) RETURNS text LANGUAGE plpgsql AS $$
+            BEGIN
+                EXECUTE format('DO $b$ BEGIN RAISE %I; END $b$', name);
+            EXCEPTION WHEN OTHERS OR QUERY_CANCELED OR ASSERT_FAILURE THEN
+                RETURN SQLSTATE;
+            END $$",
+        )
+        .unwrap();
+        let mut known = 0;
+        for (state, name) in condition::all() {
+            let raised: Option<String> =
+                Spi::get_one_with_args("SELECT pg_temp.state_of($1)", &[name.into()]).unwrap();
+            // A later version's may be unknown here; and two may share a name.
+            if raised.as_deref() != Some("42704") || state == "42704" {
+                assert_eq!(raised.as_deref().and_then(condition::name), Some(name), "{state}");
+                known += 1;
+            }
+        }
+        assert!(known > 200, "{known}");
+    }
+
     static PANICS: AtomicU32 = AtomicU32::new(0);
 
     struct Clumsy;
@@ -103,8 +128,12 @@ mod tests {
             panic!("clumsy")
         }
         fn executed(_: Execution, _: bool) {}
-        fn commanded(_: u64, _: u64, _: bool, _: bool) {}
+        fn commanded(_: &Ended, _: bool) {}
         fn failed(_: &Report) {}
+        fn transaction_ends() -> bool {
+            false
+        }
+        fn transaction_ended() {}
         fn panicked() {
             PANICS.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,12 +1,14 @@
 //! The tables in shared memory, as this process sees them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use perfmon_core::capture::failure::Failures;
+use perfmon_core::capture::route::Work;
 use perfmon_core::capture::statement::Times;
 use perfmon_core::capture::table::{Entry, Header, Payload, Shape, Table};
 
 use crate::pg::area::{Area, Held};
+use crate::pg::clock;
 use crate::settings;
 
 /// Kinds of failure, by statement and SQLSTATE, that are counted apart.
@@ -14,10 +16,13 @@ const MAX_FAILURES: usize = 4096;
 
 static AREA: Area = Area::new(c"pg_perfmon_capture");
 
-/// Panics in hooks, of all processes.
+/// What is of no table.
 #[repr(C, align(64))]
 struct Common {
+    /// Panics in hooks, of all processes.
     panics: AtomicU64,
+    /// When everything here began at zero, microseconds since the Unix epoch.
+    began: AtomicI64,
 }
 
 /// All of it. The pointers behind it are the same in every process, and are set anew when a crash made the
@@ -27,6 +32,7 @@ pub(super) struct Tables {
     common: &'static Common,
     pub(super) statements: Table<'static, Times>,
     pub(super) failures: Table<'static, Failures>,
+    pub(super) routes: Table<'static, Work>,
 }
 
 static mut TABLES: Option<Tables> = None;
@@ -42,6 +48,11 @@ impl Tables {
     /// Counts a panic in a hook.
     pub(super) fn count_panic(&self) {
         self.common.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// When counting began, microseconds since the Unix epoch: tells one life of the counters from the next.
+    pub(super) fn began(&self) -> i64 {
+        self.common.began.load(Ordering::Relaxed)
     }
 
     /// Panics in hooks since the server started.
@@ -81,13 +92,17 @@ impl Cutter {
     }
 }
 
+/// The parts of one table.
+type Parts = (Shape, [*mut u8; 3]);
+
 /// What [`Cutter`] makes of the whole.
-fn layout(at: *mut u8) -> (usize, *mut Common, [(Shape, [*mut u8; 3]); 2]) {
+fn layout(at: *mut u8) -> (usize, *mut Common, [Parts; 3]) {
     let mut cutter = Cutter { at, used: 0 };
     let common = cutter.part::<Common>(1);
     let statements = cutter.table::<Times>(settings::max_statements());
     let failures = cutter.table::<Failures>(MAX_FAILURES);
-    (cutter.used, common, [statements, failures])
+    let routes = cutter.table::<Work>(settings::max_routes());
+    (cutter.used, common, [statements, failures, routes])
 }
 
 /// Asks for the memory; one more line, as the server's areas start at multiples of fewer bytes.
@@ -100,23 +115,27 @@ pub(super) fn start() {
     let bytes = layout(std::ptr::null_mut()).0 + 64;
     let data = AREA.startup(bytes);
     let data = data.wrapping_add(data.align_offset(64));
-    let (_, common, [statements, failures]) = layout(data);
+    let (_, common, [statements, failures, routes]) = layout(data);
+    let now = clock::wall_us();
     // SAFETY: the parts lie within the memory that was made for them, apart from each other and aligned; they
     // consist of atomics, for which zeroes are valid, and live as long as the server. One thread, at start-up.
     unsafe {
-        TABLES = Some(Tables {
+        let tables = Tables {
             common: &*common,
             statements: table(statements),
             failures: table(failures),
-        });
+            routes: table(routes),
+        };
+        // Memory that is new is zero; one that a process only finds was begun by another.
+        let began = &tables.common.began;
+        let _ = began.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        TABLES = Some(tables);
     }
 }
 
 /// # Safety
 /// The parts must be those of a table of this payload, zeroed or used as such before.
-unsafe fn table<P: Payload>(
-    (shape, [header, index, entries]): (Shape, [*mut u8; 3]),
-) -> Table<'static, P> {
+unsafe fn table<P: Payload>((shape, [header, index, entries]): Parts) -> Table<'static, P> {
     // SAFETY: by the caller's word.
     unsafe {
         Table::new(

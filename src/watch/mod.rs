@@ -5,6 +5,7 @@ mod capture;
 mod checks;
 pub(crate) mod live;
 mod memory;
+mod routes;
 
 use pgrx::pg_sys;
 

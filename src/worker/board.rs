@@ -41,6 +41,8 @@ pub(crate) struct Slot {
     pub(crate) due: bool,
     /// The database keeps what belongs to the whole cluster.
     pub(crate) home: bool,
+    /// An objective of the whole cluster is judged here: it is visited when any database is used.
+    pub(crate) judges_cluster: bool,
     /// Scheduled snapshots were off at some time since the last one.
     pub(crate) disabled: bool,
     /// How often an extension was created, altered or dropped here: what a visit saw before is old.

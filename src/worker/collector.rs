@@ -18,7 +18,7 @@ enum Outcome {
     /// A standby, or a server that lets nobody write: nothing can be stored, and nothing is wrong.
     Closed(&'static str),
     /// A snapshot was stored; more work may be due.
-    Stored { snapshot_id: i64, due: bool, note: Option<String> },
+    Stored(visit::Stored),
     /// A piece of housekeeping was done; more may be due.
     Kept { due: bool },
 }
@@ -42,7 +42,7 @@ pub extern "C-unwind" fn pg_perfmon_collector_main(argument: pg_sys::Datum) {
     dbstat::refresh();
     let before = dbstat::movement(database);
     let result = txn::transaction(settings::statement_timeout_ms(), || work(&order));
-    let stored = matches!(result, Ok(Outcome::Stored { .. }));
+    let stored = matches!(result, Ok(Outcome::Stored(_)));
     let change = report(database, &order, before, result);
     // After the note is left, so that nothing waits for the log.
     match change {
@@ -71,7 +71,7 @@ fn evaluate(database: pg_sys::Oid) {
     }
     let began = clock::steady_us();
     let result = txn::transaction(settings::statement_timeout_ms(), || {
-        judge::evaluate().unwrap_or_else(|error| error.raise())
+        judge::evaluate(judge::By::Schedule).unwrap_or_else(|error| error.raise())
     });
     let mut was_failing = false;
     if let Some(mut board) = board::lock()
@@ -177,9 +177,7 @@ fn work(order: &Order) -> Outcome {
         return Outcome::Kept { due: visit::keep_house() };
     }
     match visit::snapshot(&order.request, visit::Patience::LockTimeout) {
-        Ok(stored) => {
-            Outcome::Stored { snapshot_id: stored.id, due: stored.due, note: stored.note }
-        }
+        Ok(stored) => Outcome::Stored(stored),
         Err(error) => error.raise(),
     }
 }
@@ -249,13 +247,14 @@ fn record(slot: &mut board::Slot, order: &Order, result: Result<Outcome, txn::Ca
                     slot.failed = true;
                     slot.set_message(why);
                 }
-                Outcome::Stored { snapshot_id, due, note } => {
+                Outcome::Stored(stored) => {
                     slot.state = board::State::Present;
                     slot.disabled = false;
-                    slot.set_message(&note.unwrap_or_default());
-                    slot.snapshot_id = snapshot_id;
+                    slot.set_message(&stored.note.unwrap_or_default());
+                    slot.snapshot_id = stored.id;
                     slot.quiet_until = 0;
-                    slot.due = due && slot.house_retry_at <= clock::steady_us();
+                    slot.judges_cluster = stored.judges_cluster;
+                    slot.due = stored.due && slot.house_retry_at <= clock::steady_us();
                 }
                 Outcome::Kept { .. } => {}
             }

@@ -75,6 +75,8 @@ struct Launcher {
     /// Databases whose turn came with the current tick, in order.
     queue: Vec<u32>,
     starved_until: i64,
+    /// What clients of all databases had moved at the last tick.
+    moved: i64,
     /// Keeps entries free in which statements are counted; when the next pass may be.
     keeper: Keeper,
     keep_at: i64,
@@ -107,6 +109,7 @@ pub extern "C-unwind" fn pg_perfmon_launcher_main(_argument: pg_sys::Datum) {
         next_tick: now,
         queue: Vec::new(),
         starved_until: 0,
+        moved: 0,
         keeper: Keeper::default(),
         keep_at: 0,
     };
@@ -199,6 +202,10 @@ impl Launcher {
         let activity = dbstat::activity();
         let moved: Vec<(u32, Option<dbstat::Movement>)> =
             self.names.iter().map(|d| (d.oid.to_u32(), dbstat::movement(d.oid))).collect();
+        let by_clients = moved.iter().filter_map(|(_, movement)| *movement);
+        let by_clients =
+            by_clients.fold(0_i64, |sum, m| sum.wrapping_add(m.sessions).wrapping_add(m.active_us));
+        let anywhere = std::mem::replace(&mut self.moved, by_clients) != by_clients;
         let Some(mut board) = board::lock() else { return };
         for (database, movement) in moved {
             let Some(slot) = board.slot(database) else { continue };
@@ -208,7 +215,13 @@ impl Launcher {
             let at_work = activity
                 .iter()
                 .any(|a| a.database == database && (a.busy || a.began > slot.snapshot_id));
-            if at_work || used(slot, movement, now) {
+            // Clients of any database are this one's business too, if it judges them all.
+            let elsewhere = || {
+                let of_client =
+                    |a: &dbstat::Activity| a.began > 0 && (a.busy || a.began > slot.snapshot_id);
+                slot.judges_cluster && (anywhere || activity.iter().any(of_client))
+            };
+            if at_work || elsewhere() || used(slot, movement, now) {
                 if !self.queue.contains(&database) {
                     self.queue.push(database);
                 }

@@ -1,5 +1,5 @@
-//! `perfmon.mark_change()`: writes a mark in the caller's own transaction, as the owner of the tables. It
-//! must never wait for a snapshot, but for the very first one.
+//! What people declare: marks on trends, objectives, test runs. It is written in the caller's own
+//! transaction, as the owner of the tables. It must never wait for a snapshot, but for the very first one.
 
 use pgrx::pg_sys;
 
@@ -10,15 +10,21 @@ use crate::{settings, store};
 
 /// Sets a mark on this database's trends and returns its time.
 pub(crate) fn set(label: &str, note: Option<&str>) -> i64 {
+    as_owner("a mark", "set", |source, now| store::change::mark(source, now, label, note))
+}
+
+/// Writes as the owner of the tables; `body` is given this database's source and the time. `what` and `done` say
+/// in a refusal what cannot be done.
+pub(crate) fn as_owner<T>(what: &str, done: &str, body: impl FnOnce(i64, i64) -> T) -> T {
     if session::in_recovery() {
-        Error::read_only("cannot set a mark on a standby")
+        Error::read_only(format!("{what} cannot be {done} on a standby"))
             .detail("The history is written by the primary and arrives here by replication.")
-            .hint("Call perfmon.mark_change() on the primary.")
+            .hint("Do it on the primary.")
             .raise();
     }
     // SAFETY: a variable of this session's transaction.
     if unsafe { pg_sys::XactReadOnly } {
-        Error::read_only("a mark cannot be set in a read-only transaction")
+        Error::read_only(format!("{what} cannot be {done} in a read-only transaction"))
             .detail("It is written in the caller's transaction.")
             .hint("Use SET TRANSACTION READ WRITE.")
             .raise();
@@ -33,7 +39,7 @@ pub(crate) fn set(label: &str, note: Option<&str>) -> i64 {
     session::with_settings(&limits, || {
         session::as_user(owner, || {
             let now = clock::wall_us();
-            store::change::mark(source(now), now, label, note)
+            body(source(now), now)
         })
     })
 }

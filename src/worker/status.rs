@@ -1,7 +1,9 @@
 //! What the board says about this database, for `perfmon.status()`.
 
 use super::board::{self, Slot};
-use crate::pg::session;
+use crate::error::Error;
+use crate::pg::{catalog, session};
+use crate::settings;
 
 /// The worker's side of the status.
 pub(crate) struct Status {
@@ -17,6 +19,25 @@ pub(crate) struct Status {
     pub(crate) slot: Option<Slot>,
     /// Databases on the board in which the extension is.
     pub(crate) watched: usize,
+}
+
+/// Refuses what belongs to the whole cluster in any database but the home database, which keeps it.
+pub(crate) fn must_be_home(what: &str) -> Result<(), Error> {
+    let home = settings::home_database();
+    let here = match (board::exists(), &home) {
+        (true, _) => read().slot.is_some_and(|slot| slot.home),
+        (false, home) => home.as_ref().is_none_or(|name| *name == catalog::database_name()),
+    };
+    if here {
+        return Ok(());
+    }
+    let home = home.map_or_else(
+        || "that of the lowest oid that has the extension".to_owned(),
+        |name| format!("\"{name}\""),
+    );
+    Err(Error::prerequisite(format!("{what} is kept and judged in the home database, {home}"))
+        .detail("One database keeps what belongs to all of them.")
+        .hint("perfmon.status() says there \"home database: here\"; pg_perfmon.database names it."))
 }
 
 /// Reads the board.

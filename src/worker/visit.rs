@@ -2,6 +2,9 @@
 //! in between, and remember where they stand, all in one transaction that takes one transaction id.
 //! No judgement is made here and nothing is read but through the probes.
 
+mod captured;
+mod cluster;
+mod latency;
 mod rare;
 mod timing;
 mod whole;
@@ -58,6 +61,8 @@ pub(crate) struct Stored {
     pub(crate) note: Option<String>,
     /// Housekeeping is due.
     pub(crate) due: bool,
+    /// An objective of the whole cluster is judged here.
+    pub(crate) judges_cluster: bool,
 }
 
 /// What to say when library and SQL objects differ.
@@ -102,7 +107,8 @@ fn snapshot_alone(request: &Request, owner: pg_sys::Oid) -> Result<Stored, Error
         let due =
             store::chore::maintenance_due(visit.until, settings::snapshot_interval_us()).is_some();
         let note = (!visit.problems.is_empty()).then(|| visit.problems.join("; "));
-        Ok(Stored { id: visit.until, due, note })
+        let judges_cluster = request.home && store::slo::of_cluster();
+        Ok(Stored { id: visit.until, due, judges_cluster, note })
     })
 }
 
@@ -129,7 +135,7 @@ pub(crate) fn evaluate_in_passing() {
     }
     let began = clock::steady_us();
     let result = txn::with_latest_snapshot(|| {
-        txn::part(|| judge::evaluate().unwrap_or_else(|error| error.raise()))
+        txn::part(|| judge::evaluate(judge::By::Schedule).unwrap_or_else(|error| error.raise()))
     });
     match result {
         Ok(judge::Evaluated::Open(_)) => session::as_user(owner, || {
@@ -181,6 +187,8 @@ struct Visit {
     priors: HashMap<String, Vec<u8>>,
     next_priors: Vec<(&'static str, Vec<u8>)>,
     subjects: Vec<Probed>,
+    latency: Option<latency::Read>,
+    captured: Option<captured::Captured>,
     /// What could not be read, in words.
     problems: Vec<String>,
     new_queryids: bool,
@@ -224,6 +232,8 @@ impl Visit {
             priors,
             next_priors: Vec::new(),
             subjects: Vec::new(),
+            latency: None,
+            captured: None,
             problems: Vec::new(),
             new_queryids: false,
             has_statements: false,
@@ -247,6 +257,7 @@ impl Visit {
         let home = self.request.home;
         self.until = clock::wall_us();
         self.header = self.header.next(self.source, self.until, self.header.server_started);
+        self.captured = captured::Captured::read(home);
         let mut extras = probe::server::Extras::default();
         if let Some(read) = self.attempt("statements", probe::statements::statements) {
             extras.statement_deallocs = read.probed.reading.evictions;
@@ -259,6 +270,7 @@ impl Visit {
             self.quality = Quality::LowerBound;
             self.no_statements = self.problems.last().cloned();
         }
+        self.latency = latency::read(home);
         let sizing = clock::monotonic_us();
         if tables && let Some(read) = self.attempt("tables", || probe::relations::relations(sizes))
         {
@@ -301,12 +313,23 @@ impl Visit {
         self.nudge_clock();
         self.note_restart();
         self.note_no_statements();
-        for mut probed in std::mem::take(&mut self.subjects) {
-            probed.reading.at = self.until;
-            let family = probed.reading.family;
-            let next = self.store_family(probed);
-            self.next_priors.push((family.name, next));
-        }
+        let subjects = std::mem::take(&mut self.subjects).into_iter();
+        let (statements, others): (Vec<Probed>, Vec<Probed>) =
+            subjects.partition(|probed| probed.reading.family.name == family::STATEMENT.name);
+        statements.into_iter().for_each(|probed| self.store_subject(probed));
+        // After the statements, which get their ids by descending time; before the server's row, which tells what
+        // all of it took.
+        self.store_cluster();
+        self.store_latency();
+        self.store_captured();
+        others.into_iter().for_each(|probed| self.store_subject(probed));
+    }
+
+    fn store_subject(&mut self, mut probed: Probed) {
+        probed.reading.at = self.until;
+        let family = probed.reading.family;
+        let next = self.store_family(probed);
+        self.next_priors.push((family.name, next));
     }
 
     fn last_until(&self, family: &Family) -> Option<i64> {
@@ -353,7 +376,7 @@ impl Visit {
                 "server" => self.complete_server(&mut frame),
                 _ => {}
             }
-            let mut span = self.span(&difference, continues);
+            let mut span = self.span(difference.since, difference.quality, continues);
             // The server's row comes last and speaks for the interval.
             self.quality = self.quality.max(span.quality);
             if family.name == family::SERVER.name {

@@ -11,7 +11,7 @@ use std::time::Instant;
 const RUNS: usize = 5;
 
 /// The questions: the figure's name, and the text.
-fn questions(end: &str, statement: i32) -> [(&'static str, String); 5] {
+fn questions(end: &str, statement: i32) -> [(&'static str, String); 6] {
     let end = format!("date_trunc('minute', '{end}'::timestamptz)");
     // From one minute past an hour to one minute before one, and so with days: both ends as ragged as can be.
     let ragged_since =
@@ -44,6 +44,13 @@ fn questions(end: &str, statement: i32) -> [(&'static str, String); 5] {
             "load_month",
             format!(
                 "SELECT * FROM perfmon.load_series({end} - interval '30 days', {end}, interval '1 hour')"
+            ),
+        ),
+        (
+            "heatmap_month",
+            format!(
+                "SELECT * FROM perfmon.latency_heatmap({end} - interval '30 days', {end}, \
+                 interval '1 hour', {statement})"
             ),
         ),
     ]

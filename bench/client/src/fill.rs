@@ -29,7 +29,7 @@ pub(crate) fn fill(options: &Options) -> Outcome<()> {
     note(&format!("{} days in {filled:.0} s", options.days));
     let began = Instant::now();
     // A roll-up that took place while recording would stand in the way of what lies before it.
-    for family in ["statement", "relation", "index", "database", "io", "server"] {
+    for family in ["statement", "latency", "relation", "index", "database", "io", "server"] {
         client.batch_execute(&format!(
             "DELETE FROM perfmon.{family}_hour; DELETE FROM perfmon.{family}_day;"
         ))?;
@@ -80,6 +80,17 @@ fn sizes(options: &Options, client: &mut postgres::Client, before: &str) -> Outc
          FROM day",
         &[&before],
     )?;
+    let latency = client.query_one(
+        "WITH day AS (
+             SELECT t.tableoid::regclass AS leaf, sum(t.n) AS n
+             FROM perfmon.latency_minute t
+             WHERE until < date_trunc('day', $1::text::timestamptz, 'UTC')
+             GROUP BY 1 HAVING count(*) >= 1439)
+         SELECT (sum(pg_total_relation_size(leaf)) / sum(n))::float8 FROM day",
+        &[&before],
+    )?;
+    let bytes: Option<f64> = latency.get(0);
+    figures.number("bytes_per_timed_statement", bytes.unwrap_or(f64::NAN))?;
     for (index, name) in
         ["bytes_per_statement", "minutes", "filled_active", "hours", "days"].iter().enumerate()
     {

@@ -6,10 +6,16 @@
 //! resets them, so that any number of readers can subtract.
 
 pub mod cache;
+pub mod comment;
+pub mod condition;
 pub mod failure;
+pub mod interval;
+pub mod kept;
 pub mod reading;
+pub mod route;
 pub mod statement;
 pub mod table;
 pub mod tend;
 #[cfg(test)]
 mod tests;
+pub mod whole;

@@ -12,6 +12,10 @@ const LISTED: usize = 20;
 /// What stands for a definition that could not be read in time.
 const UNREAD: &str = "(definition not read)";
 
+mod brief;
+
+pub use brief::{Noticed, brief};
+
 /// What is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {

@@ -16,6 +16,7 @@ mod prior;
 mod tests;
 
 pub use prior::Prior;
+pub(crate) use prior::checksum;
 
 use crate::family::{Merge, SERVER, STATEMENT};
 use crate::frame::{Frame, Key, Quality, Reading};

@@ -7,8 +7,10 @@ use crate::facts::Facts;
 use crate::finding::{Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
+pub mod errors;
 pub mod idea;
 pub mod indexes;
+pub mod objectives;
 pub mod scans;
 pub mod server;
 pub mod settings;
@@ -18,7 +20,10 @@ pub mod vacuum;
 mod reads;
 #[cfg(test)]
 mod samples;
+mod settle;
 mod words;
+
+pub use settle::leaves_to;
 
 /// What the detectors found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,7 +67,9 @@ pub static DETECTORS: &[&Detector] = &[
     &indexes::DETECTOR,
     &vacuum::DETECTOR,
     &server::DETECTOR,
+    &errors::DETECTOR,
     &settings::DETECTOR,
+    &objectives::DETECTOR,
 ];
 
 /// All thresholds, each with who compares with it: the detectors, what they share, and the report that
@@ -70,6 +77,7 @@ pub static DETECTORS: &[&Detector] = &[
 pub fn thresholds_by_user() -> impl Iterator<Item = (&'static str, &'static Threshold)> {
     let detectors = DETECTORS.iter().flat_map(|d| d.thresholds.iter().map(|t| (d.name, t)));
     let shared = idea::THRESHOLDS.iter().map(|t| ("index ideas", t));
+    let shared = shared.chain([("rates", &RATE_MINUTES)]);
     detectors.chain(shared).chain(crate::report::THRESHOLDS.iter().map(|t| ("report", t)))
 }
 
@@ -117,6 +125,7 @@ pub fn judge_with(
     }
     all.findings.iter_mut().for_each(in_lines);
     all.findings.sort_by_cached_key(Finding::rank);
+    settle::settle(&mut all.findings);
     all
 }
 
@@ -128,6 +137,20 @@ fn in_lines(finding: &mut Finding) {
             *text = words::name(text);
         }
     }
+}
+
+/// A load of data, or a minute of traffic, is no rate.
+static RATE_MINUTES: Threshold = Threshold::new(
+    "rate_min_minutes",
+    15.0,
+    "Recorded minutes of the window below which WAL, index entries and evictions are not extrapolated to an hour.",
+    "pg_perfmon: a load of data takes minutes",
+);
+
+/// The same for amounts that come in bursts: `None` where the window is too short to tell.
+fn rate(facts: &Facts, thresholds: &Thresholds, amount: f64) -> Option<f64> {
+    let minutes = facts.window.hours()? * 60.0;
+    per_hour(facts, amount).filter(|_| minutes >= thresholds.of(&RATE_MINUTES))
 }
 
 /// An amount over the window as an amount per hour.

@@ -2,10 +2,14 @@
 //! Plain values, filled by the judge room; what could not be read is `None` or absent, never zero.
 //! Names are as the server quotes them, so that they can stand in a statement; `plain` names are not.
 
+use crate::objective::Observed;
+
+pub mod failure;
 pub mod relation;
 pub mod server;
 pub mod statement;
 
+pub use failure::Failures;
 pub use relation::{
     Activity, Column, Constraint, ForeignKey, Index, KeyPart, Sequence, Stored, Table,
 };
@@ -27,6 +31,8 @@ pub struct Facts {
     pub server: Server,
     /// Statements of the window, most execution time first; `None` when statements are not recorded.
     pub statements: Option<Vec<Statement>>,
+    /// Failures of the window; `None` when they were not counted.
+    pub failures: Option<Failures>,
     /// Tables and materialized views; `None` when the catalog could not be read.
     pub tables: Option<Vec<Table>>,
     /// Indexes of these.
@@ -35,6 +41,9 @@ pub struct Facts {
     pub foreign_keys: Option<Vec<ForeignKey>>,
     /// Sequences whose position could be read.
     pub sequences: Option<Vec<Sequence>>,
+    /// The objectives that were declared, with what is known for the longest of their windows of time;
+    /// `None` when they could not be read.
+    pub objectives: Option<Vec<Observed>>,
 }
 
 /// A stretch of history.

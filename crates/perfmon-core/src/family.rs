@@ -34,12 +34,30 @@ pub struct Family {
     pub columns: &'static [Column],
     /// Plain `bigint` columns holding sums over the whole row, so that load panels decode nothing.
     pub totals: &'static [&'static str],
+    /// Columns of bytes in a form of their own, stored behind the packed ones.
+    pub raw: &'static [&'static str],
 }
 
 impl Family {
+    /// The dictionary's id behind an id in a row.
+    pub fn object_of(&self, id: u32) -> u32 {
+        if self.name == ROUTE.name { id >> 8 } else { id }
+    }
+
+    /// Whether the prior counters refer to dictionary ids.
+    pub fn prior_holds_ids(&self) -> bool {
+        ![ROUTE.name, FAILURE.name, CLUSTER.name].contains(&self.name)
+    }
+
     /// Position of a column by its name.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| c.name == name)
+    }
+
+    /// Name of a stored column: the packed ones, then those of a form of their own.
+    pub fn stored(&self, column: usize) -> Option<&'static str> {
+        let raw = || self.raw.get(column.checked_sub(self.columns.len())?).copied();
+        self.columns.get(column).map(|c| c.name).or_else(raw)
     }
 }
 
@@ -108,6 +126,17 @@ pub static STATEMENT: Family = Family {
         "total_wal_bytes",
         "nested_exec_us",
     ],
+    raw: &[],
+};
+
+/// Execution times as the hooks counted them, under the ids of the statements' dictionary. `histograms` holds
+/// one packed histogram after the other, of as many bytes as `lengths` says; `overall` is the sum of all that
+/// clients sent, so that a look at the whole decodes nothing else. Both begin with the same codec byte.
+pub static LATENCY: Family = Family {
+    name: "latency",
+    columns: &[QUALITY, sum("lengths")],
+    totals: &["total_calls", "nested_calls"],
+    raw: &["histograms", "overall"],
 };
 
 /// Tables, materialized views and TOAST tables folded into their owners.
@@ -149,6 +178,7 @@ pub static RELATION: Family = Family {
         gauge("index_bytes"),
     ],
     totals: &[],
+    raw: &[],
 };
 
 /// Indexes.
@@ -164,6 +194,7 @@ pub static INDEX: Family = Family {
         gauge("index_bytes"),
     ],
     totals: &[],
+    raw: &[],
 };
 
 /// pg_stat_database: this database's row; in the home database the rows of all databases.
@@ -200,6 +231,7 @@ pub static DATABASE: Family = Family {
         gauge("database_bytes"),
     ],
     totals: &[],
+    raw: &[],
 };
 
 /// pg_stat_io by (backend type, object, context); kept in the home database only.
@@ -225,7 +257,56 @@ pub static IO: Family = Family {
         sum("fsync_us"),
     ],
     totals: &[],
+    raw: &[],
 };
+
+/// Failures that reached clients, and autovacuum's own cancellations, by (user, statement or table, class and
+/// SQLSTATE); refused connections and the like in the home database only. `last_s` is when it happened last, seconds
+/// since the Unix epoch.
+pub static FAILURE: Family = Family {
+    name: "failure",
+    columns: &[
+        QUALITY,
+        sum("failures"),
+        sum("lost_us"),
+        Column { name: "last_s", merge: Merge::Max },
+    ],
+    // Top-level statements executed to their end, but for those that only begin or end transactions or set
+    // something; those that failed; and those that were cancelled.
+    totals: &["executions", "errors", "cancelled"],
+    raw: &[],
+};
+
+/// Statements and transactions by (application, user, route). An id is that of the route times 256, plus the
+/// bucket of the time (`crate::histogram`); failures stand at [`ROUTE_FAILURES`].
+pub static ROUTE: Family = Family {
+    name: "route",
+    columns: &[QUALITY, sum("statements"), sum("transactions"), sum("errors"), sum("cancelled")],
+    totals: &[],
+    raw: &[],
+};
+
+/// In place of a bucket, for what belongs to none.
+pub const ROUTE_FAILURES: u32 = 255;
+
+/// What clients of all databases executed; kept in the home database only. An id is the bucket of the time
+/// (`crate::histogram`); counts of what was tried stand at [`CLUSTER_COUNTS`].
+pub static CLUSTER: Family = Family {
+    name: "cluster",
+    columns: &[
+        QUALITY,
+        sum("cached"),
+        sum("read"),
+        sum("executions"),
+        sum("errors"),
+        sum("cancelled"),
+    ],
+    totals: &[],
+    raw: &[],
+};
+
+/// In place of a bucket, for what belongs to none.
+pub const CLUSTER_COUNTS: u32 = 255;
 
 /// One row of cluster totals (id 0), the snapshot's own cost and its completeness. Written with every
 /// snapshot, so its rows are the list of intervals.
@@ -271,7 +352,9 @@ pub static SERVER: Family = Family {
         "active_us",
         "covered_exec_us",
     ],
+    raw: &[],
 };
 
 /// All families, in the order in which a snapshot writes them.
-pub static FAMILIES: [&Family; 6] = [&STATEMENT, &RELATION, &INDEX, &DATABASE, &IO, &SERVER];
+pub static FAMILIES: [&Family; 10] =
+    [&STATEMENT, &LATENCY, &RELATION, &INDEX, &DATABASE, &IO, &FAILURE, &ROUTE, &CLUSTER, &SERVER];

@@ -5,11 +5,22 @@ use crate::family::Family;
 
 /// How far a difference can be trusted (anchors: monitoring, section 5).
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 #[repr(u8)]
 pub enum Quality {
     /// All that happened in the interval is counted.
+    #[default]
     Exact = 0,
     /// At least this much happened; something may be missing.
     LowerBound = 1,

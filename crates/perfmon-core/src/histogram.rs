@@ -308,6 +308,20 @@ impl Sum {
         self.counts.iter().enumerate().map(|(b, count)| middle(b) * *count as f64).sum()
     }
 
+    /// Standard deviation of the times, nanoseconds, as good as the buckets are; `None` without executions.
+    pub fn deviation_ns(&self) -> Option<f64> {
+        let executions = self.executions() as f64;
+        if executions == 0.0 {
+            return None;
+        }
+        let mean = self.total_ns() / executions;
+        let spread = self.counts.iter().enumerate().map(|(b, count)| {
+            let off = middle(b) - mean;
+            off * off * *count as f64
+        });
+        Some((spread.sum::<f64>() / executions).sqrt())
+    }
+
     /// How many executions took at most this long: between these two numbers.
     pub fn within(&self, ns: u64) -> (u64, u64) {
         let limit = bucket(ns);

@@ -15,6 +15,8 @@ pub mod family;
 pub mod finding;
 pub mod frame;
 pub mod histogram;
+pub mod latency;
+pub mod objective;
 pub mod pace;
 pub mod pack;
 pub mod report;

@@ -9,17 +9,21 @@ mod markdown;
 mod potential;
 mod priority;
 mod rating;
+mod run;
 mod text;
 mod verdict;
 mod words;
 
 pub use chart::step_us;
 pub use facts::{
-    Change, Command, Gap, Head, Load, Missing, Point, Report, Statement, Table, Trend,
+    Change, Command, ENOUGH, ErrorKind, Errors, Gap, Head, Latency, Load, Missing, Point, Promise,
+    Report, Statement, StatementTimes, Table, Times, Trend,
 };
 pub use json::{SCHEMA, json};
 pub use markdown::markdown;
 pub use potential::{Potential, potential, saved_ratio};
 pub use priority::{Priority, THRESHOLDS, priority};
 pub use rating::{Part, Rating, rate};
+pub use run::json::{SCHEMA as RUN_SCHEMA, json as run_json};
+pub use run::{Outcome, Pair, Run, Slow, markdown as run_markdown, pairs};
 pub use verdict::{Ranked, Verdict};

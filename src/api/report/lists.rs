@@ -1,26 +1,35 @@
 //! What the report lists: load, commands, statements, tables, gaps and changes, as core wants them. It
 //! must never judge.
 
+use perfmon_core::capture::condition;
 use perfmon_core::family::{DATABASE, RELATION, STATEMENT};
-use perfmon_core::report::{Change, Command, Gap, Load, Statement, Table};
+use perfmon_core::histogram::ERROR;
+use perfmon_core::report::{
+    Change, Command, ENOUGH, ErrorKind, Errors, Gap, Latency, Load, Statement, StatementTimes,
+    Table, Times,
+};
 use perfmon_core::tally::add_known;
 use perfmon_core::window::Level;
 use pgrx::pg_sys;
 
 use crate::api::args::Scope;
 use crate::api::commands::kinds;
+use crate::api::latency::at as percentile;
 use crate::error::Error;
 use crate::recall::cell::Cell;
+use crate::recall::failures::{Failure, Failures, error_ratio};
+use crate::recall::latency;
 use crate::recall::objects::{Object, Objects};
 use crate::recall::plan::Kept;
 use crate::recall::query;
-use crate::recall::statements::{Line, ms, part, per_s, ratio, top};
+use crate::recall::statements::{Line, ORDERS, ms, part, per_s, ratio, top};
 use crate::recall::times::total;
 use crate::store::read;
 
 /// How many statements and tables are handed over; Markdown shows the first of them.
 const STATEMENTS: usize = 100;
 const TABLES: usize = 50;
+const ERRORS: usize = 50;
 /// Nested statements are left out: so many more are read.
 const NESTED: usize = 100;
 
@@ -36,7 +45,7 @@ fn unsigned(v: Option<i64>) -> Option<u64> {
 }
 
 /// How busy the database was.
-pub(super) fn load(scope: &Scope) -> Result<Load, Error> {
+pub(in crate::api) fn load(scope: &Scope) -> Result<Load, Error> {
     let mut load = Load::default();
     let kept = Kept::of(&STATEMENT, scope);
     let segments = kept.segments(scope, Level::Day);
@@ -83,7 +92,7 @@ fn own_name(scope: &Scope) -> Result<Cell, Error> {
 }
 
 /// What the time went into, by kind of command.
-pub(super) fn commands(scope: &Scope) -> Result<Vec<Command>, Error> {
+pub(in crate::api) fn commands(scope: &Scope) -> Result<Vec<Command>, Error> {
     let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let all = kinds(scope)?;
     let command = |(tag, kind): &(_, crate::api::commands::Kind)| Command {
@@ -98,7 +107,7 @@ pub(super) fn commands(scope: &Scope) -> Result<Vec<Command>, Error> {
 }
 
 /// The statements that took most time.
-pub(super) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error> {
+pub(in crate::api) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error> {
     let lines = top(scope, 0, Some(STATEMENTS + NESTED))?;
     let shown = lines.iter().filter(|line| line.statement.toplevel != Cell::Bool(false));
     Ok(shown.take(STATEMENTS).map(statement).collect())
@@ -111,14 +120,78 @@ fn statement(line: &Line) -> Statement {
         total_exec_ms: ms(line.value("exec_us")).unwrap_or(0.0),
         calls: signed(line.value("calls")).unwrap_or(0),
         mean_exec_ms: line.mean_ms(),
+        p95_ms: line.times.as_ref().and_then(|times| percentile(&times.all(), 0.95)),
         rows_per_call: ratio(line.value("rows"), line.value("calls")),
         user_name: line.statement.user_name.text(),
         query: line.statement.query.text(),
     }
 }
 
+/// How long executions took; of statements, those with the longest p95 among those that matter, which are not the
+/// rest, nested, our own, or so few that a percentile says nothing.
+pub(in crate::api) fn latency(scope: &Scope) -> Result<Option<Latency>, Error> {
+    let Some(overall) = latency::overall(scope) else { return Ok(None) };
+    let by_p95 = ORDERS.iter().position(|(word, _)| *word == "p95").unwrap_or(0);
+    let lines = top(scope, by_p95, Some(STATEMENTS + NESTED))?;
+    let statements = lines.iter().filter_map(|line| {
+        let times = line.times.as_ref()?;
+        let toplevel = line.statement.toplevel == Cell::Bool(true);
+        let query = line.statement.query.text();
+        let own = query.as_ref().is_some_and(|query| query.contains("perfmon."));
+        let matters = toplevel && !own && times.all().executions() >= ENOUGH;
+        matters.then(|| StatementTimes {
+            statement_id: i64::from(line.who.1),
+            times: times_of(times),
+            user_name: line.statement.user_name.text(),
+            query,
+        })
+    });
+    let statements = statements.take(STATEMENTS).collect();
+    Ok(Some(Latency { overall: times_of(&overall), percentile_error_ratio: ERROR, statements }))
+}
+
+fn times_of(times: &latency::Times) -> Times {
+    let all = times.all();
+    Times {
+        calls: signed(Some(all.executions())).unwrap_or(0),
+        p50_ms: percentile(&all, 0.5),
+        p95_ms: percentile(&all, 0.95),
+        p99_ms: percentile(&all, 0.99),
+        max_ms: all.max().map(|found| found.ns / 1e6),
+    }
+}
+
+/// What failed; `None` where nobody counted it.
+pub(in crate::api) fn errors(scope: &Scope) -> Result<Option<Errors>, Error> {
+    let failures = Failures::of(scope)?;
+    let Some(errors) = failures.errors else { return Ok(None) };
+    let kind = |one: &Failure| ErrorKind {
+        class: one.kind.class.name().to_owned(),
+        sqlstate: one.kind.state.clone(),
+        condition: one.kind.state.as_deref().and_then(condition::name).map(str::to_owned),
+        user_name: one.kind.user.text(),
+        statement_id: one.kind.statement.map(|(_, id)| i64::from(id)),
+        table: one.kind.table.text(),
+        errors: signed(Some(one.count)).unwrap_or(i64::MAX),
+        lost_ms: ms(Some(one.lost_us)).unwrap_or(0.0),
+    };
+    let cancelled = failures.cancelled.unwrap_or(0);
+    let executions = failures.executions;
+    Ok(Some(Errors {
+        executions,
+        errors,
+        cancelled,
+        error_ratio: error_ratio(
+            unsigned(executions),
+            unsigned(Some(errors)),
+            unsigned(Some(cancelled)),
+        ),
+        kinds: failures.all.iter().take(ERRORS).map(kind).collect(),
+    }))
+}
+
 /// The tables whose rows were read most by sequential scans.
-pub(super) fn tables(scope: &Scope) -> Result<Vec<Table>, Error> {
+pub(in crate::api) fn tables(scope: &Scope) -> Result<Vec<Table>, Error> {
     let relations = Objects::of(&RELATION, scope)?;
     // Nobody adds an index to a catalog.
     let catalog = Cell::from("pg_catalog");
@@ -144,7 +217,7 @@ pub(super) fn tables(scope: &Scope) -> Result<Vec<Table>, Error> {
 
 /// A row of `gaps`.
 #[allow(clippy::cast_possible_truncation)]
-pub(super) fn gap(row: &[Cell]) -> Gap {
+pub(in crate::api) fn gap(row: &[Cell]) -> Gap {
     let text = |i: usize| row.get(i).and_then(Cell::text);
     Gap {
         since_us: row.first().and_then(Cell::int).unwrap_or(0),
@@ -156,7 +229,7 @@ pub(super) fn gap(row: &[Cell]) -> Gap {
 }
 
 /// A row of `changes`.
-pub(super) fn change(row: &[Cell]) -> Change {
+pub(in crate::api) fn change(row: &[Cell]) -> Change {
     let text = |i: usize| row.get(i).and_then(Cell::text);
     Change {
         at_us: row.first().and_then(Cell::int).unwrap_or(0),

@@ -25,7 +25,7 @@ impl Visit {
         if !self.has_statements || !(asked || self.header.texts_due(self.until)) {
             return None;
         }
-        let wanted = store::dictionary::missing_texts(self.source, MOST_TEXTS);
+        let wanted = store::dictionary::missing_texts(self.source, MOST_TEXTS, self.until);
         self.header.texts_missing = !wanted.is_empty();
         self.header.texts_missing.then_some(wanted)
     }

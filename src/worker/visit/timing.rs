@@ -1,8 +1,8 @@
 //! When an interval began and ended, how long it truly was, and what of it is a gap.
 
-use perfmon_core::delta::{Difference, GapKind};
+use perfmon_core::delta::GapKind;
 use perfmon_core::family;
-use perfmon_core::frame::Span;
+use perfmon_core::frame::{Quality, Span};
 
 use super::Visit;
 use crate::pg::catalog;
@@ -51,11 +51,21 @@ impl Visit {
 
     /// Time whose statements nobody counted, or could read: one gap, as long as it lasts.
     pub(super) fn note_no_statements(&self) {
-        let Some(why) = &self.no_statements else { return };
+        if let Some(why) = &self.no_statements {
+            self.note_disabled(family::STATEMENT.name, why);
+        }
+    }
+
+    /// Time since the last visit in which something was not counted: one gap, as long as it lasts.
+    pub(super) fn note_disabled(&self, name: &str, why: &str) {
         let before = self.before.as_ref().map(|before| before.until);
         let Some(since) = before.or_else(|| self.last_until(&family::SERVER)) else { return };
-        let name = family::STATEMENT.name;
-        let gap = gap_of(name, since, self.until, GapKind::Disabled, why.clone());
+        self.extend_gap(name, since, why.to_owned());
+    }
+
+    /// Something that is switched off: one gap, as long as it lasts.
+    pub(super) fn extend_gap(&self, subject: &str, since: i64, why: String) {
+        let gap = gap_of(subject, since, self.until, GapKind::Disabled, why);
         store::gap::extend(self.source, &gap);
     }
 
@@ -64,8 +74,7 @@ impl Visit {
     }
 
     /// The time that a row covers.
-    pub(super) fn span(&self, difference: &Difference, continues: bool) -> Span {
-        let since = difference.since;
+    pub(super) fn span(&self, since: i64, quality: Quality, continues: bool) -> Span {
         let before = self.before.as_ref().filter(|before| continues && before.until == since);
         let monotonic = before.and_then(|before| self.header.monotonic_since(before));
         let mut flags = self.flags;
@@ -79,7 +88,7 @@ impl Visit {
         if self.is_late(length_us - quiet_us) {
             flags |= LATE;
         }
-        Span { since, until: self.until, length_us, quiet_us, quality: difference.quality, flags }
+        Span { since, until: self.until, length_us, quiet_us, quality, flags }
     }
 
     pub(super) fn is_late(&self, busy_us: i64) -> bool {

@@ -1,13 +1,20 @@
 //! One private server: made from a cached template, driven, broken, and cleaned away.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::{Db, Output, Programs, secs, wait_for, wait_until};
+
+mod builder;
+mod process;
+mod template;
+
+pub use builder::Builder;
+use process::{alive, children_of, signal, watch};
+use template::base_dir;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -29,88 +36,6 @@ impl Stop {
             Stop::Fast => "fast",
             Stop::Immediate => "immediate",
         }
-    }
-}
-
-/// Settings of a server before its first start.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    preload: String,
-    conf: Vec<String>,
-    extension: bool,
-    programs: Programs,
-}
-
-impl Builder {
-    /// Libraries to preload, separated by commas.
-    pub fn preload(mut self, libraries: &str) -> Self {
-        self.preload = libraries.to_owned();
-        self
-    }
-
-    /// One more line of postgresql.conf.
-    pub fn conf(mut self, line: &str) -> Self {
-        self.conf.push(line.to_owned());
-        self
-    }
-
-    /// The programs of another server than the one under test.
-    pub fn programs(mut self, programs: Programs) -> Self {
-        self.programs = programs;
-        self
-    }
-
-    /// Time between snapshots.
-    pub fn interval(self, interval: &str) -> Self {
-        self.conf(&format!("pg_perfmon.snapshot_interval = '{interval}'"))
-    }
-
-    /// A server without pg_perfmon's library, for tests of the harness itself.
-    pub fn plain(mut self) -> Self {
-        self.extension = false;
-        self.preload("pg_stat_statements")
-    }
-
-    /// Makes the cluster and starts it.
-    pub fn start(self) -> Server {
-        let server = self.make();
-        server.start();
-        server
-    }
-
-    /// Makes the cluster from the template, not yet started.
-    pub fn make(self) -> Server {
-        let server = Server::empty(self.programs.clone());
-        if self.extension {
-            server.require_extension();
-        }
-        let template = template(&server.programs);
-        let copied = server.programs.run(
-            "cp",
-            &["-a", "--reflink=auto", template.to_str().unwrap(), server.data.to_str().unwrap()],
-        );
-        copied.success();
-        self.write_conf(&server);
-        server
-    }
-
-    /// Makes a streaming standby of a running server, not yet started.
-    pub fn make_standby_of(self, primary: &Server) -> Server {
-        let server = Server::empty(self.programs.clone());
-        let from = primary.dir.to_str().unwrap();
-        let to = server.data.to_str().unwrap();
-        let args = ["-h", from, "-U", "postgres", "-D", to, "-R", "-c", "fast", "-X", "stream"];
-        server.programs.run("pg_basebackup", &args).success();
-        self.write_conf(&server);
-        server
-    }
-
-    fn write_conf(&self, server: &Server) {
-        server.append_conf(&[
-            format!("shared_preload_libraries = '{}'", self.preload),
-            format!("unix_socket_directories = '{}'", server.dir.display()),
-        ]);
-        server.append_conf(&self.conf);
     }
 }
 
@@ -509,111 +434,4 @@ impl Drop for Server {
             );
         }
     }
-}
-
-fn base_dir() -> PathBuf {
-    PathBuf::from(std::env::var("PERFMON_TMP").unwrap_or_else(|_| "/tmp".into()))
-}
-
-/// A cluster fresh from initdb, made once per server version and shared by all tests.
-fn template(programs: &Programs) -> PathBuf {
-    let version: String = programs
-        .config("--version")
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
-        .collect();
-    let base = base_dir()
-        .join(format!("e2e-template-{}", if programs.is_root() { "root" } else { "user" }));
-    programs.make_dir(&base);
-    let made = base.join(&version);
-    let lock = File::create(base.join(format!("{version}.lock"))).unwrap();
-    lock.lock().unwrap();
-    if !made.exists() {
-        let raw = base.join(format!("{version}.raw"));
-        let _ = std::fs::remove_dir_all(&raw);
-        let out = programs.run(
-            "initdb",
-            &[
-                "-D",
-                raw.to_str().unwrap(),
-                "-U",
-                "postgres",
-                "--auth=trust",
-                "-N",
-                "-E",
-                "UTF8",
-                "--locale=C.UTF-8",
-                "--wal-segsize=4",
-            ],
-        );
-        assert!(out.ok, "initdb: {}", out.stderr);
-        std::fs::write(raw.join("postgresql.conf"), CONF).unwrap();
-        std::fs::rename(&raw, &made).unwrap();
-    }
-    made
-}
-
-/// What every server of these tests has in common. The prefix names process kind, database and SQLSTATE.
-const CONF: &str = "\
-listen_addresses = ''
-port = 5432
-fsync = off
-shared_buffers = 32MB
-max_connections = 40
-max_wal_size = 256MB
-wal_level = replica
-max_wal_senders = 4
-log_line_prefix = '%m [%p] %b %d %e '
-log_min_messages = info
-log_autovacuum_min_duration = -1
-log_checkpoints = off
-timezone = 'UTC'
-log_timezone = 'UTC'
-datestyle = 'iso'
-jit = off
-";
-
-/// A process of its own session that cleans up if the test itself is killed.
-fn watch(dir: &Path) -> Child {
-    let script = format!(
-        "while kill -0 {} 2>/dev/null; do sleep 1; done; \
-         read -r pid rest < '{dir}/data/postmaster.pid' && kill -QUIT $pid; sleep 2; rm -rf '{dir}'",
-        std::process::id(),
-        dir = dir.display()
-    );
-    Command::new("setsid")
-        .args(["sh", "-c", &script])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-fn signal(pid: i32, name: &str) {
-    let _ = Command::new("kill")
-        .args([&format!("-{name}"), &pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
-}
-
-/// Whether a process exists and is not a zombie.
-fn alive(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|s| s.rsplit_once(')').map(|(_, rest)| !rest.trim_start().starts_with('Z')))
-        .unwrap_or(false)
-}
-
-fn children_of(parent: i32) -> Vec<i32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return vec![] };
-    entries
-        .filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| {
-            std::fs::read_to_string(format!("/proc/{pid}/stat"))
-                .ok()
-                .and_then(|s| s.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<i32>().ok())
-                == Some(parent)
-        })
-        .collect()
 }

@@ -352,7 +352,7 @@ fn secrets_are_not_kept() {
     db.run("ALTER SYSTEM SET primary_conninfo = 'password=canary-seven'");
     db.run("DO $$ BEGIN PERFORM 'canary-eight'; END $$");
     db.run("COPY (SELECT 'canary-nine') TO PROGRAM 'cat >/dev/null'");
-    db.run("SET application_name = 'canary-ten'");
+    db.run("SET app.token = 'canary-ten'");
     db.run("SELECT 'canary-eleven' AS x, a FROM (VALUES (1)) v(a)");
     db.run("PREPARE p AS SELECT 'canary-twelve'; EXECUTE p; DEALLOCATE p");
     db.run("COMMENT ON SCHEMA public IS 'canary-thirteen'");

@@ -1,7 +1,7 @@
-//! A thousand tables and five thousand indexes: judged and reported in under a second.
+//! A thousand tables and five thousand indexes: judged and reported in under a second of one core.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use perfmon_e2e::schemas::limits;
 use perfmon_e2e::{Db, Server, secs};
@@ -43,13 +43,14 @@ fn tables(db: &mut Db) {
     assert_eq!(made, [i64::from(TABLES), i64::from(TABLES) * 5]);
 }
 
-/// The quickest of some: others work on this machine too.
-fn quickest(times: usize, mut work: impl FnMut()) -> Duration {
+/// The least of some. Time on a CPU, as others work on this machine too; nothing here waits for anything else.
+fn least(times: usize, server: &Server, db: &mut Db, sql: &str) -> Duration {
+    let pid = db.pid();
     (0..times)
         .map(|_| {
-            let began = Instant::now();
-            work();
-            began.elapsed()
+            let began = server.cpu_of(pid).unwrap();
+            db.run(sql);
+            server.cpu_of(pid).unwrap() - began
         })
         .min()
         .unwrap()
@@ -88,14 +89,14 @@ fn a_thousand_tables_are_judged_in_a_second() {
     }
     db.flush();
     db.snapshot_with_texts(secs(20));
-    let first = quickest(1, || db.run("SELECT perfmon.evaluate()"));
-    let evaluated = quickest(4, || db.run("SELECT perfmon.evaluate()"));
+    let first = least(1, &server, &mut db, "SELECT perfmon.evaluate()");
+    let evaluated = least(4, &server, &mut db, "SELECT perfmon.evaluate()");
     let kinds: Vec<String> = db.list(
         "SELECT format('%s %s', count(*), kind) FROM perfmon.findings GROUP BY kind ORDER BY kind",
     );
-    let hygiene = quickest(3, || db.run("SELECT * FROM perfmon.index_hygiene()"));
-    let report = quickest(3, || db.run("SELECT perfmon.report()"));
-    let json = quickest(2, || db.run("SELECT perfmon.report(format => 'json')"));
+    let hygiene = least(3, &server, &mut db, "SELECT * FROM perfmon.index_hygiene()");
+    let report = least(3, &server, &mut db, "SELECT perfmon.report()");
+    let json = least(2, &server, &mut db, "SELECT perfmon.report(format => 'json')");
     println!(
         "evaluate {first:?} and writing it, {evaluated:?} again, index_hygiene {hygiene:?}, report {report:?} {json:?}: {kinds:?}"
     );
@@ -104,7 +105,7 @@ fn a_thousand_tables_are_judged_in_a_second() {
     assert_eq!(duplicates, i64::from(TABLES) / 10, "{kinds:?}");
     let all: i64 = db.val("SELECT count(*) FROM perfmon.findings");
     assert!(all > 2000, "{kinds:?}");
-    // Once, and with thousands of rows to be written: no race with whoever else works on this machine.
+    // Once, and with thousands of rows to be written.
     assert!(first < limit() * 3, "the first evaluation takes {first:?}");
     for (what, took) in [
         ("evaluate", evaluated),

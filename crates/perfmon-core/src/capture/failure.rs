@@ -29,11 +29,16 @@ pub enum Class {
     Refused = 8,
     /// The session was ended by an administrator or a shutdown.
     Terminated = 9,
+    /// Autovacuum gave way to somebody who wanted the table's lock. No client saw it.
+    AutovacuumCancelled = 10,
 }
+
+/// What autovacuum says when it gives way.
+pub const AUTOVACUUM_GIVES_WAY: &[u8] = b"canceling autovacuum task";
 
 impl Class {
     /// All classes; `ALL[c as usize] == c`.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Error,
         Self::Cancelled,
         Self::StatementTimeout,
@@ -44,6 +49,7 @@ impl Class {
         Self::Deadlock,
         Self::Refused,
         Self::Terminated,
+        Self::AutovacuumCancelled,
     ];
 
     /// The class's name in SQL.
@@ -59,6 +65,7 @@ impl Class {
             Self::Deadlock => "deadlock",
             Self::Refused => "refused",
             Self::Terminated => "terminated",
+            Self::AutovacuumCancelled => "autovacuum_cancelled",
         }
     }
 
@@ -69,6 +76,7 @@ impl Class {
             b"57014" if message == b"canceling statement due to statement timeout" => {
                 Self::StatementTimeout
             }
+            b"57014" if message == AUTOVACUUM_GIVES_WAY => Self::AutovacuumCancelled,
             b"57014" => Self::Cancelled,
             b"55P03" if message == b"canceling statement due to lock timeout" => Self::LockTimeout,
             b"25P03" => Self::IdleInTransactionTimeout,
@@ -79,6 +87,28 @@ impl Class {
             b"57P01" | b"57P02" | b"57P04" => Self::Terminated,
             _ => Self::Error,
         }
+    }
+
+    /// From the name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// Whether it counts in the rate of errors: a client's statement failed, and nobody asked for that.
+    pub fn is_error(self) -> bool {
+        matches!(
+            self,
+            Self::Error
+                | Self::StatementTimeout
+                | Self::LockTimeout
+                | Self::TransactionTimeout
+                | Self::Deadlock
+        )
+    }
+
+    /// Whether a client's statement ended by it, so that it was executed though never to its end.
+    pub fn ends_statement(self) -> bool {
+        self.is_error() || self == Self::Cancelled
     }
 
     /// Whether it ends a session that may be idle: the statement before is not to blame.
@@ -95,6 +125,15 @@ impl State {
     /// The five characters.
     pub fn text(self) -> [u8; 5] {
         std::array::from_fn(|i| (self.0 >> (6 * i) & 0x3f) as u8 + b'0')
+    }
+}
+
+impl State {
+    /// From the five characters; `None` if these are others than the server uses.
+    pub fn of(text: &str) -> Option<Self> {
+        let bytes: [u8; 5] = text.as_bytes().try_into().ok()?;
+        let six = |byte: u8| byte.checked_sub(b'0').filter(|six| *six < 64).map(u32::from);
+        bytes.iter().rev().try_fold(0, |packed, byte| Some(packed << 6 | six(*byte)?)).map(Self)
     }
 }
 
@@ -197,6 +236,39 @@ pub fn read(table: &Table<'_, Failures>, database: Option<u32>) -> Vec<Counted> 
         .collect();
     all.sort_unstable_by_key(|counted| counted.born);
     all
+}
+
+/// Packs a reading, to be kept until the next.
+pub fn to_columns(counted: &[Counted]) -> Vec<Vec<u64>> {
+    let all = |of: fn(&Counted) -> u64| counted.iter().map(of).collect::<Vec<u64>>();
+    vec![
+        all(|c| u64::from(c.born)),
+        all(|c| c.key.what),
+        all(|c| c.key.whose),
+        all(|c| c.key.kind),
+        all(|c| c.count),
+        all(|c| c.lost_us),
+        all(|c| c.last_at as u64),
+    ]
+}
+
+/// The reading of which these are the columns; `None` if they are those of something else.
+pub fn from_columns(columns: &[Vec<u64>]) -> Option<Vec<Counted>> {
+    let [born, what, whose, kind, count, lost, last] = columns else { return None };
+    let n = born.len();
+    if columns.iter().any(|column| column.len() != n) {
+        return None;
+    }
+    let one = |i: usize| {
+        Some(Counted {
+            born: u32::try_from(born[i]).ok()?,
+            key: Key { what: what[i], whose: whose[i], kind: kind[i] },
+            count: count[i],
+            lost_us: lost[i],
+            last_at: last[i] as i64,
+        })
+    };
+    (0..n).map(one).collect()
 }
 
 /// How often and for how many microseconds each kind happened between two readings of the same life of the

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::statement::{Half, Times};
-use super::table::{Key, Payload, Table};
+use super::table::{Found, Key, Payload, Table};
+use super::whole::TimesOfAll;
 use crate::histogram::{self, BUCKETS, Latency, Sparse, bucket, place};
 use crate::pack::{self, Corrupt};
 
@@ -57,9 +58,19 @@ impl Counted {
 /// Reads the entries of one database, or of all, in the order of their births. The roots, which belong to
 /// no database, are in the second only.
 pub fn read(table: &Table<'_, Times>, database: Option<u32>) -> Vec<Counted> {
+    of(table.all(), database)
+}
+
+/// The same in one walk with the sum over what clients of all databases sent.
+pub fn read_with_all(table: &Table<'_, Times>, database: u32) -> (Vec<Counted>, TimesOfAll) {
+    let mut sum = TimesOfAll::default();
+    let all = table.all().inspect(|found| sum.add(found));
+    (of(all, Some(database)), sum)
+}
+
+fn of<'a>(all: impl Iterator<Item = Found<'a, Times>>, database: Option<u32>) -> Vec<Counted> {
     let ours = |key: &Key| database.is_none_or(|database| key.database() == database);
-    let mut entries: Vec<Counted> = table
-        .all()
+    let mut entries: Vec<Counted> = all
         .filter(|found| ours(&found.key))
         .map(|found| Counted {
             born: found.born,

@@ -27,8 +27,8 @@ impl Default for Half {
 
 impl Half {
     #[inline]
-    fn record(&self, ns: u64) {
-        self.counts[bucket(ns)].fetch_add(1, Ordering::Relaxed);
+    fn record(&self, bucket: usize, ns: u64) {
+        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
         // Almost never written, so the line stays with all who read it.
         if ns > self.max_ns.load(Ordering::Relaxed) {
             self.max_ns.fetch_max(ns, Ordering::Relaxed);
@@ -47,6 +47,13 @@ impl Half {
             }
         }
         other.max_ns.fetch_max(self.max_ns.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Adds all counts to sums, which wrap.
+    pub fn add_to(&self, sums: &mut [u32; BUCKETS]) {
+        for (sum, count) in sums.iter_mut().zip(&self.counts) {
+            *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
+        }
     }
 
     /// The buckets that are not zero, ascending.
@@ -75,8 +82,14 @@ impl Times {
     /// Counts an execution.
     #[inline]
     pub fn record(&self, ns: u64, read: bool) {
+        self.record_in(bucket(ns), ns, read);
+    }
+
+    /// Counts an execution whose bucket is known already.
+    #[inline]
+    pub fn record_in(&self, bucket: usize, ns: u64, read: bool) {
         let half = if read { &self.read } else { &self.cached };
-        half.record(ns);
+        half.record(bucket.min(BUCKETS - 1), ns);
     }
 }
 

@@ -105,6 +105,11 @@ impl<P> Entry<P> {
         self.line.life.load(Ordering::Acquire)
     }
 
+    /// Whether this entry is a key's own, and not that of the rest.
+    pub fn is_of(&self, key: Key) -> bool {
+        self.key() == key
+    }
+
     fn key(&self) -> Key {
         Key {
             what: self.line.what.load(Ordering::Relaxed),

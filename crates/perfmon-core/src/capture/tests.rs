@@ -245,12 +245,21 @@ fn classes_of_failures() {
     assert_eq!(of("53300", "sorry, too many clients already"), Class::Refused);
     assert_eq!(of("40P01", "deadlock detected"), Class::Deadlock);
     assert_eq!(of("22012", ""), Class::Error);
+    assert_eq!(of("57014", "canceling autovacuum task"), Class::AutovacuumCancelled);
     for (i, class) in Class::ALL.into_iter().enumerate() {
         assert_eq!(
             (class as usize, failure::of_kind(failure::kind(class, State(77)))),
             (i, (class, State(77)))
         );
+        assert_eq!(Class::named(class.name()), Some(class));
     }
+    for text in ["40P01", "00000", "AB123", "ZZZZZ"] {
+        assert_eq!(
+            State::of(text).map(|state| state.text().to_vec()),
+            Some(text.as_bytes().to_vec())
+        );
+    }
+    assert_eq!((State::of("4"), State::of("40p01 "), State::of("")), (None, None, None));
 }
 
 #[test]
@@ -276,6 +285,8 @@ fn failures_add_up_across_folds() {
     assert_eq!(sum(failure::difference(&[], &first)), (150, 150_000));
     assert_eq!(sum(failure::difference(&first, &second)), (50, 50_000));
     assert_eq!(second.iter().map(|c| c.last_at).max(), Some(17));
+    assert_eq!(failure::from_columns(&failure::to_columns(&second)).as_ref(), Some(&second));
+    assert_eq!(failure::from_columns(&[]), None);
 }
 
 #[derive(Debug, Clone)]

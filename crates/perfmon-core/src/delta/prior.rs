@@ -252,7 +252,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// CRC-32 (IEEE), eight bytes at a step.
-fn checksum(bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     static TABLES: [[u32; 256]; 8] = tables();
     let mut crc = !0u32;
     let mut chunks = bytes.chunks_exact(8);

@@ -5,9 +5,14 @@
 use crate::facts::{Index, Predicate, Server, Shape, Table, TableUse, Test};
 use crate::threshold::{Threshold, Thresholds};
 
+mod parts;
+mod same;
 mod served;
 #[cfg(test)]
 mod tests;
+
+pub use parts::{IndexIdea, Method, Need, Part};
+use same::same;
 
 /// Most columns of an index that is proposed.
 pub const COLUMNS: Threshold = Threshold {
@@ -42,146 +47,6 @@ const ASSUMED_RANGE: f64 = 1.0 / 3.0;
 const ASSUMED_NARROW: f64 = 0.005;
 /// Values that it assumes in a list that it cannot see.
 const ASSUMED_LIST: f64 = 10.0;
-
-/// Kind of index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// The usual one.
-    Btree,
-    /// For containment in jsonb, arrays and texts.
-    Gin,
-    /// For overlap of ranges and shapes.
-    Gist,
-}
-
-impl Method {
-    /// Its name in SQL.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Btree => "btree",
-            Self::Gin => "gin",
-            Self::Gist => "gist",
-        }
-    }
-}
-
-/// One part of the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// The column, quoted, or the expression as the server deparses it.
-    pub expression: String,
-    /// Attribute number; 0 for an expression.
-    pub attnum: i16,
-    /// Operator class as it must be written; `None` for the type's default.
-    pub opclass: Option<String>,
-    /// DESC.
-    pub descending: bool,
-    /// NULLS FIRST.
-    pub nulls_first: bool,
-}
-
-impl Part {
-    fn of(predicate: &Predicate) -> Self {
-        Self {
-            expression: predicate.expression.clone(),
-            attnum: predicate.attnum,
-            opclass: None,
-            descending: false,
-            nulls_first: false,
-        }
-    }
-
-    fn is(&self, attnum: i16, expression: &str) -> bool {
-        same(self.attnum, &self.expression, attnum, expression)
-    }
-
-    fn sql(&self) -> String {
-        let mut text = match self.attnum {
-            0 => format!("({})", bare(&self.expression)),
-            _ => self.expression.clone(),
-        };
-        if let Some(opclass) = &self.opclass {
-            text.push(' ');
-            text.push_str(opclass);
-        }
-        if self.descending {
-            text.push_str(" DESC");
-        }
-        // Each direction has a default.
-        match (self.descending, self.nulls_first) {
-            (true, false) => text.push_str(" NULLS LAST"),
-            (false, true) => text.push_str(" NULLS FIRST"),
-            _ => {}
-        }
-        text
-    }
-}
-
-/// An extension that the index needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Need {
-    /// Its name.
-    pub extension: &'static str,
-    /// It is in this database.
-    pub installed: bool,
-    /// CREATE EXTENSION would find it.
-    pub available: bool,
-}
-
-/// An index that would serve.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IndexIdea {
-    /// The table.
-    pub table: u32,
-    /// Its kind.
-    pub method: Method,
-    /// Its key.
-    pub key: Vec<Part>,
-    /// Share of the table's rows that its conditions leave, by the planner's statistics; `None` where
-    /// these say nothing, as they do of a range between parameters.
-    pub rows_ratio: Option<f64>,
-    /// Gives the rows in the order in which the first of them are wanted.
-    pub ordered: bool,
-    /// What it needs besides the server.
-    pub needs: Option<Need>,
-}
-
-impl IndexIdea {
-    /// The statement that makes it; the server chooses the name. `None` when a needed extension is not to
-    /// be had on this server.
-    pub fn statement(&self, table: &Table) -> Option<String> {
-        let mut sql = String::new();
-        if let Some(need) = &self.needs
-            && !need.installed
-        {
-            if !need.available {
-                return None;
-            }
-            sql = format!("CREATE EXTENSION {};\n", need.extension);
-        }
-        sql.push_str("CREATE INDEX ");
-        if !self.locks_writers(table) {
-            sql.push_str("CONCURRENTLY ");
-        }
-        sql.push_str(&format!("ON {} ", table.name));
-        if self.method != Method::Btree {
-            sql.push_str(&format!("USING {} ", self.method.word()));
-        }
-        let key: Vec<_> = self.key.iter().map(Part::sql).collect();
-        sql.push_str(&format!("({});", key.join(", ")));
-        Some(sql)
-    }
-
-    /// Making it keeps writers waiting: an index on a partitioned table cannot be built beside them.
-    pub fn locks_writers(&self, table: &Table) -> bool {
-        table.partitioned
-    }
-
-    /// Its key in words: `customer_id, created_at`.
-    pub fn columns(&self) -> String {
-        self.key.iter().map(|part| part.expression.as_str()).collect::<Vec<_>>().join(", ")
-    }
-}
 
 impl Shape {
     /// The index that the statement lacks on a table, if its conditions are such that one would serve and
@@ -490,39 +355,4 @@ impl Key {
 
 fn alike(a: &Predicate, b: &Predicate) -> bool {
     same(a.attnum, &a.expression, b.attnum, &b.expression)
-}
-
-/// Whether two are the same column, or expressions that the server deparses alike.
-fn same(attnum: i16, expression: &str, other: i16, other_expression: &str) -> bool {
-    attnum == other && (attnum != 0 || bare(expression) == bare(other_expression))
-}
-
-/// An expression without the parentheses around it, which the server adds in some places.
-fn bare(expression: &str) -> &str {
-    let mut text = expression.trim();
-    while let Some(inner) = text.strip_prefix('(').and_then(|t| t.strip_suffix(')'))
-        && is_balanced(inner)
-    {
-        text = inner.trim();
-    }
-    text
-}
-
-/// Whether each parenthesis outside of quotes closes one that was opened before.
-fn is_balanced(text: &str) -> bool {
-    let (mut depth, mut quote) = (0_u32, None);
-    for c in text.chars() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(c),
-            (None, '(') => depth += 1,
-            (None, ')') => match depth.checked_sub(1) {
-                Some(less) => depth = less,
-                None => return false,
-            },
-            _ => {}
-        }
-    }
-    depth == 0
 }

@@ -11,6 +11,7 @@ use crate::threshold::{Threshold, Thresholds};
 
 mod alike;
 mod bloat;
+mod cost;
 mod invalid;
 mod keys;
 mod scene;
@@ -67,6 +68,7 @@ static THRESHOLDS: &[Threshold] = &[
     unused::BYTES,
     unused::USES,
     unused::SEEN_RATIO,
+    unused::EACH,
     alike::SIZE_RATIO,
     bloat::BYTES,
     bloat::WARNING_BYTES,
@@ -77,6 +79,7 @@ static THRESHOLDS: &[Threshold] = &[
     keys::WARNING_ROWS,
     keys::USES,
     keys::ROWS_PER_KEY,
+    cost::SCANNED_RATIO,
     writes::PER_SCAN,
     writes::ROWS,
     writes::HOURS,
@@ -101,8 +104,7 @@ fn detect(facts: &Facts, limits: &Thresholds, judgement: &mut Judgement) {
     let alone = |u: &unused::Unused| {
         !needed.contains(&u.index) || u.surely && !dropped.contains_key(&u.index)
     };
-    let unused = unused.into_iter().filter(alone);
-    unused.for_each(|u| judgement.add(u.finding));
+    unused::tell(&scene, unused.into_iter().filter(alone).collect(), judgement);
     // What is to go need not be mended.
     let going = |index: &Index| dropped.contains_key(&index.oid) || surely.contains(&index.oid);
     bloat::look(&scene, going, judgement);

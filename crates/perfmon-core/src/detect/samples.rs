@@ -3,7 +3,8 @@
 
 use crate::facts::relation::Activity;
 use crate::facts::{
-    Checkpoints, Database, Facts, Horizon, Sequence, Server, Setting, Statement, Table, Window,
+    Checkpoints, Database, Facts, Failures, Horizon, Sequence, Server, Setting, Statement, Table,
+    Window,
 };
 use crate::finding::{Finding, Severity};
 use crate::threshold::Thresholds;
@@ -50,6 +51,7 @@ pub(crate) fn healthy() -> Facts {
         tables: Some(vec![table(1, "public.orders", 1_000_000), table(2, "public.branches", 100)]),
         indexes: Some(Vec::new()),
         foreign_keys: Some(Vec::new()),
+        failures: Some(Failures::default()),
         sequences: Some(vec![Sequence {
             name: "public.orders_id_seq".to_owned(),
             last_value: Some(1_000_000),
@@ -62,6 +64,7 @@ pub(crate) fn healthy() -> Facts {
             per_day: Some(9_000.0),
             ..Sequence::default()
         }]),
+        objectives: Some(Vec::new()),
     }
 }
 

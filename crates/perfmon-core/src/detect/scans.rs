@@ -12,6 +12,12 @@ use crate::facts::{Facts, Index, Statement, Table, TableUse, Test};
 use crate::finding::{Effort, Evidence, Finding, Helped, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
+mod remedy;
+#[cfg(test)]
+mod tests;
+
+pub use remedy::{remedy, remedy_of};
+
 /// Kind of these findings.
 pub const SCAN: &str = "seq_scan";
 
@@ -80,6 +86,8 @@ pub struct Reader<'a> {
     pub wasted_ms: f64,
     /// The index that it lacks.
     pub idea: IndexIdea,
+    /// The index that is proposed for the table serves it.
+    pub served: bool,
 }
 
 /// A table that is read by sequential scans for a few of its rows.
@@ -91,14 +99,19 @@ pub struct Scan<'a> {
     pub activity: Activity,
     /// How bad.
     pub severity: Severity,
-    /// Statements that most likely do it, worst first.
+    /// Statements that most likely do it: those that the proposed index serves first, worst first.
     pub readers: Vec<Reader<'a>>,
+    /// The index that serves most of the time wasted.
+    pub idea: IndexIdea,
     /// Rows read in the second half of the window over those of the first.
     pub trend_ratio: Option<f64>,
     /// Time wasted, ms over the window.
     pub wasted_ms: f64,
     /// The same as a share of all execution time.
     pub share_ratio: Option<f64>,
+    /// Time that the proposed index would save at most, ms over the window: what the statements that it
+    /// serves waste.
+    pub saved_ms: f64,
 }
 
 /// Such tables, worst first.
@@ -194,10 +207,8 @@ fn scan<'a>(
     if per_scan < t.of(&ROWS).min(rows * 0.2) {
         return None;
     }
-    let readers = readers(&table, rows, users, facts, t);
-    if readers.is_empty() {
-        return None;
-    }
+    let mut readers = readers(&table, rows, users, facts, t);
+    let idea = propose(&mut readers, &table, rows, facts, t)?;
     let wasted_ms: f64 = readers.iter().map(|r| r.wasted_ms).sum();
     let share_ratio =
         facts.database.exec_ms.filter(|ms| *ms > 0.0).map(|all| (wasted_ms / all).min(1.0));
@@ -214,7 +225,62 @@ fn scan<'a>(
         Severity::Info
     };
     let trend_ratio = trend(&table);
-    Some(Scan { table, activity, severity, readers, trend_ratio, wasted_ms, share_ratio })
+    let saved_ms = readers.iter().filter(|r| r.served).map(|r| r.wasted_ms).sum();
+    Some(Scan {
+        table,
+        activity,
+        severity,
+        readers,
+        idea,
+        trend_ratio,
+        wasted_ms,
+        share_ratio,
+        saved_ms,
+    })
+}
+
+/// The index that serves most of the time that the readers waste; marks those that it serves, and puts
+/// them first. `None` without readers.
+#[allow(clippy::cast_precision_loss)]
+fn propose(
+    readers: &mut [Reader<'_>],
+    table: &Table,
+    rows: f64,
+    facts: &Facts,
+    t: &Thresholds,
+) -> Option<IndexIdea> {
+    let own = indexes_of(table, facts);
+    let serves = |idea: &IndexIdea, reader: &Reader<'_>| {
+        let seen = reader.statement.rows as f64 / reader.statement.calls.max(1) as f64 / rows;
+        let shape = reader.statement.shape.as_ref();
+        shape.is_some_and(|shape| idea.serves(shape, table, &own, &facts.server, t, seen))
+    };
+    let gain = |idea: &IndexIdea| -> f64 {
+        readers.iter().filter(|r| serves(idea, r)).map(|r| r.wasted_ms).sum()
+    };
+    let mut best: Option<(f64, IndexIdea)> = None;
+    for (place, reader) in readers.iter().enumerate() {
+        if readers[..place].iter().any(|before| before.idea == reader.idea) {
+            continue;
+        }
+        let gain = gain(&reader.idea);
+        // The worst reader's, unless another one is worth more.
+        if best.as_ref().is_none_or(|(most, _)| gain > *most) {
+            best = Some((gain, reader.idea.clone()));
+        }
+    }
+    let (_, idea) = best?;
+    let served: Vec<bool> = readers.iter().map(|r| serves(&idea, r)).collect();
+    for (reader, served) in readers.iter_mut().zip(served) {
+        reader.served = served;
+    }
+    readers.sort_by_key(|r| !r.served);
+    Some(idea)
+}
+
+/// Indexes of a table that are there.
+fn indexes_of(table: &Table, facts: &Facts) -> Vec<Index> {
+    facts.indexes.iter().flatten().filter(|i| i.table == table.oid).cloned().collect()
 }
 
 /// How the rows read in the second half of the window compare with those in the first.
@@ -262,8 +328,7 @@ fn reader<'a>(
     if blocks < pages * 0.5 {
         return None;
     }
-    let indexes = facts.indexes.as_deref().unwrap_or_default();
-    let own: Vec<Index> = indexes.iter().filter(|i| i.table == table.oid).cloned().collect();
+    let own = indexes_of(table, facts);
     let kept = s.rows as f64 / calls;
     let idea = shape
         .candidate_index(table, &own, &facts.server, t)
@@ -279,7 +344,15 @@ fn reader<'a>(
     }
     let scan_share = (pages / blocks.max(1.0)).min(1.0);
     let wasted_ms = s.exec_ms * scan_share * (1.0 - (kept / rows).clamp(0.0, 1.0));
-    Some(Reader { statement: s, table: of_table, rows_kept: s.rows, scan_share, wasted_ms, idea })
+    Some(Reader {
+        statement: s,
+        table: of_table,
+        rows_kept: s.rows,
+        scan_share,
+        wasted_ms,
+        idea,
+        served: false,
+    })
 }
 
 fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {
@@ -294,36 +367,6 @@ fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {
     for one in scans(facts, t) {
         judgement.add(finding(&one, facts, t));
     }
-}
-
-/// What to do about it, in words and as a statement: the index that the statement which wastes most lacks.
-pub fn remedy(scan: &Scan<'_>) -> (String, Option<String>) {
-    let Some(idea) = scan.readers.first().map(|reader| &reader.idea) else {
-        return (String::new(), None);
-    };
-    let statement = idea.statement(&scan.table);
-    let mut words = format!("Create an index on {}.", idea.columns());
-    if let Some(need) = idea.needs.as_ref().filter(|need| !need.installed) {
-        let how = if need.available {
-            "which CREATE EXTENSION brings"
-        } else {
-            "which must be installed on the server first"
-        };
-        words = format!(
-            "Create a {} index on {}. It needs the extension {}, {how}.",
-            idea.method.word(),
-            idea.columns(),
-            need.extension
-        );
-    }
-    if idea.locks_writers(&scan.table) {
-        words.push_str(" On a partitioned table it keeps writers waiting while it is built: with much data, create it CONCURRENTLY on each partition first, then ON ONLY the parent, and attach.");
-    }
-    let more = scan.readers.iter().skip(1).any(|r| r.idea.key != idea.key);
-    if more {
-        words.push_str(" Other statements look rows up by other columns: see perfmon.seq_scans().");
-    }
-    (words, statement)
 }
 
 /// Columns and expressions that statements look rows up by, as SQL writes them.
@@ -342,15 +385,15 @@ fn finding(scan: &Scan<'_>, facts: &Facts, t: &Thresholds) -> Finding {
     let table = &scan.table;
     let rows_read = scan.activity.seq_tup_read;
     let kept: u64 = scan.readers.iter().map(|r| r.rows_kept).sum();
-    let ids: Vec<String> =
-        scan.readers.iter().take(5).map(|r| r.statement.statement_id.to_string()).collect();
+    let served = || scan.readers.iter().filter(|r| r.served);
+    let ids: Vec<String> = served().take(5).map(|r| r.statement.statement_id.to_string()).collect();
     let by = filters(&scan.readers[0]).join(", ");
     let title = format!(
-        "{} is read row by row: {} rows in {} scans, for {} rows kept",
+        "{} is read row by row: {} in {}, for {} kept",
         table.name,
-        words::number(rows_read as f64),
-        words::number(scan.activity.seq_scan as f64),
-        words::number(kept as f64)
+        words::amount(rows_read as f64, "row"),
+        words::amount(scan.activity.seq_scan as f64, "scan"),
+        words::amount(kept as f64, "row")
     );
     let (statements, verb) =
         if ids.len() == 1 { ("Statement", "looks") } else { ("Statements", "look") };
@@ -372,13 +415,11 @@ fn finding(scan: &Scan<'_>, facts: &Facts, t: &Thresholds) -> Finding {
     finding.risk = "Each index makes inserts and updates of its columns slower and takes space; building it reads the table once.".to_owned();
     finding.share_ratio = scan.share_ratio;
     let hourly = |ms: f64| per_hour(facts, ms);
-    finding.impact.saved_ms_per_hour = hourly(scan.wasted_ms);
-    finding.gain = scan
-        .share_ratio
-        .map(|share| format!("up to {} of all execution time", words::percent(share)));
-    finding.helped = scan
-        .readers
-        .iter()
+    finding.impact.saved_ms_per_hour = hourly(scan.saved_ms);
+    let saved_share = scan.share_ratio.map(|share| share * scan.saved_ms / scan.wasted_ms);
+    finding.gain =
+        saved_share.map(|share| format!("up to {} of all execution time", words::percent(share)));
+    finding.helped = served()
         .filter_map(|r| {
             Some(Helped {
                 statement_id: r.statement.statement_id,
@@ -386,32 +427,45 @@ fn finding(scan: &Scan<'_>, facts: &Facts, t: &Thresholds) -> Finding {
             })
         })
         .collect();
+    finding.evidence = evidence(scan, &by, &ids, saved_share, t);
+    finding
+}
+
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)]
+fn evidence(
+    scan: &Scan<'_>,
+    by: &str,
+    ids: &[String],
+    saved_share: Option<f64>,
+    t: &Thresholds,
+) -> Vec<Evidence> {
+    let table = &scan.table;
+    let kept: u64 = scan.readers.iter().map(|r| r.rows_kept).sum();
     let crossed = match scan.severity {
         Severity::Critical => t.of(&CRITICAL_SHARE),
         Severity::Warning => t.of(&WARNING_SHARE),
         Severity::Info => t.of(&SHARE),
     };
     let scans = scan.activity.seq_scan as i64;
-    finding.evidence = vec![
+    let mut evidence = vec![
         Evidence::new("wasted_share_ratio", scan.share_ratio.unwrap_or(0.0), "ratio")
             .over(crossed)
             .out_of(scans),
-        Evidence::new("seq_tup_read", rows_read, "rows").out_of(scans),
+        Evidence::new("seq_tup_read", scan.activity.seq_tup_read, "rows").out_of(scans),
         Evidence::new("rows_kept", kept, "rows"),
         Evidence::new("table_rows", rows_of(table).unwrap_or(0.0).round(), "rows")
             .over(t.of(&ROWS)),
         Evidence::new("filter_columns", by, ""),
         Evidence::new("statement_ids", ids.join(", "), ""),
     ];
+    if let Some(share) = saved_share.filter(|_| scan.saved_ms < scan.wasted_ms) {
+        evidence.push(Evidence::new("served_share_ratio", share, "ratio"));
+    }
     if let Some(bytes) = table.table_bytes {
-        finding.evidence.push(Evidence::new("table_bytes", bytes, "bytes"));
+        evidence.push(Evidence::new("table_bytes", bytes, "bytes"));
     }
     if let Some(trend) = scan.trend_ratio {
-        finding.evidence.push(Evidence::new("second_half_over_first_ratio", trend, "ratio"));
+        evidence.push(Evidence::new("second_half_over_first_ratio", trend, "ratio"));
     }
-    finding
+    evidence
 }
-
-#[cfg(test)]
-#[path = "scans_tests.rs"]
-mod tests;

@@ -61,7 +61,6 @@ static THRESHOLDS: &[Threshold] = &[
     wal::WARNING_BYTES,
     wal::IMAGES_RATIO,
     wal::WARNING_IMAGES_RATIO,
-    wal::VOLUME_MINUTES,
     start::HIT_RATIO,
     start::DROP_RATIO,
     start::MIN_READS,

@@ -22,7 +22,7 @@ pub static DETECTOR: Detector = Detector {
         switches::FULL_PAGE_WRITES,
         switches::ZERO_DAMAGED_PAGES,
         switches::IGNORE_CHECKSUM_FAILURE,
-        switches::AUTOVACUUM,
+        autovacuum::AUTOVACUUM,
         switches::TRACK_COUNTS,
         switches::TRACK_ACTIVITIES,
         switches::TRACK_IO_TIMING,
@@ -59,6 +59,9 @@ static THRESHOLDS: &[Threshold] = &[
     planner::JIT_SHARE,
     planner::JIT_MIN_CALLS,
     autovacuum::COST_LIMIT,
+    autovacuum::OFF_AGE_RATIO,
+    autovacuum::OFF_DEAD_RATIO,
+    autovacuum::OFF_DEAD_ROWS,
     log::REQUESTED_RATIO,
     log::BUFFERS_FULL,
 ];

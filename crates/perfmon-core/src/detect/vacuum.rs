@@ -5,6 +5,7 @@ use crate::facts::Facts;
 use crate::threshold::{Threshold, Thresholds};
 
 mod ages;
+mod cancelled;
 mod sequences;
 mod statistics;
 pub(super) mod tables;
@@ -20,6 +21,7 @@ pub static DETECTOR: Detector = Detector {
         tables::BEHIND,
         tables::DISABLED,
         tables::DEAD,
+        cancelled::CANCELLED,
         statistics::STALE,
         ages::WRAPAROUND,
         ages::MULTIXACT,
@@ -36,6 +38,7 @@ static THRESHOLDS: &[Threshold] = &[
     tables::MIN_COVERED_MINUTES,
     tables::DEAD_BYTES,
     tables::DEAD_RATIO,
+    cancelled::MIN_CANCELLED,
     statistics::STALE_RATIO,
     statistics::MIN_CHANGED_ROWS,
     statistics::MIN_ROWS,
@@ -46,6 +49,7 @@ static THRESHOLDS: &[Threshold] = &[
     ages::CRITICAL_DAYS,
     sequences::WARNING_RATIO,
     sequences::CRITICAL_RATIO,
+    sequences::USED_DAYS,
     sequences::WARNING_DAYS,
     sequences::CRITICAL_DAYS,
     sequences::FAR_DAYS,
@@ -54,6 +58,7 @@ static THRESHOLDS: &[Threshold] = &[
 
 fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
     tables::detect(facts, thresholds, judgement);
+    cancelled::detect(facts, thresholds, judgement);
     statistics::detect(facts, thresholds, judgement);
     ages::detect(facts, thresholds, judgement);
     sequences::detect(facts, thresholds, judgement);

@@ -55,6 +55,13 @@ pub(super) fn counted(value: f64, noun: &str) -> String {
     format!("{} {noun}{many}", count(value))
 }
 
+/// An amount that may be a mean, with its noun: `1 row`, `0.25 rows`, `12,345 rows`.
+pub(super) fn amount(value: f64, noun: &str) -> String {
+    let shown = number(value);
+    let many = if shown == "1" { "" } else { "s" };
+    format!("{shown} {noun}{many}")
+}
+
 /// An amount that may be a mean: `3`, `0.25`, `12,345`.
 pub(super) fn number(value: f64) -> String {
     if value.abs() < 100.0 { figures(value) } else { count(value) }
@@ -194,6 +201,10 @@ mod tests {
         assert_eq!(count(-1234.0), "-1,234");
         assert_eq!(counted(1.0, "table"), "1 table");
         assert_eq!(counted(2.0, "table"), "2 tables");
+        assert_eq!(amount(1.0, "row"), "1 row");
+        assert_eq!(amount(0.996, "row"), "1 row");
+        assert_eq!(amount(0.5, "row"), "0.5 rows");
+        assert_eq!(amount(12_345.0, "row"), "12,345 rows");
         assert_eq!(percent(0.873), "87.3 %");
         assert_eq!(percent(0.000_12), "0.012 %");
         assert_eq!(percent(0.999_99), "99.9 %");

@@ -17,6 +17,10 @@ pub struct Statement {
     pub exec_ms: f64,
     /// Standard deviation of the execution time, ms.
     pub stddev_ms: Option<f64>,
+    /// Executions whose times were counted one by one; 0 where none were.
+    pub timed_calls: u64,
+    /// Time within which 95 of 100 of these ended, ms.
+    pub p95_ms: Option<f64>,
     /// Share of all top-level execution time.
     pub share_ratio: Option<f64>,
     /// Rows returned or changed.

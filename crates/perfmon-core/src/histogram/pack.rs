@@ -30,8 +30,8 @@ pub struct Packed {
 }
 
 /// Packs statements in order. One without executions takes no bytes.
-pub fn pack(statements: &[Latency]) -> Packed {
-    let mut packed = Packed { lengths: Vec::with_capacity(statements.len()), bytes: vec![CODEC] };
+pub fn pack<'a>(statements: impl IntoIterator<Item = &'a Latency>) -> Packed {
+    let mut packed = Packed { lengths: Vec::new(), bytes: vec![CODEC] };
     for statement in statements {
         let before = packed.bytes.len();
         if !statement.is_empty() {

@@ -1,7 +1,9 @@
 //! What a report says, as plain values. Times are microseconds since the Unix epoch; what is not known is
 //! `None`.
 
+use super::priority::ACTIVE_MS;
 use crate::finding::Finding;
+use crate::objective::{Scope, Verdict};
 use crate::threshold::Thresholds;
 
 /// Everything that a report says.
@@ -9,6 +11,8 @@ use crate::threshold::Thresholds;
 pub struct Report {
     /// What was looked at.
     pub head: Head,
+    /// What was promised and whether it was kept; `None` when it was not judged, as of another database.
+    pub objectives: Option<Vec<Promise>>,
     /// How busy the database was.
     pub load: Load,
     /// What is wrong, worst first; `None` when nobody judged.
@@ -17,6 +21,8 @@ pub struct Report {
     pub unjudged: Vec<String>,
     /// The thresholds in force.
     pub thresholds: Thresholds,
+    /// There are statements to run that this reader may not see.
+    pub hidden: bool,
     /// The load over time.
     pub trend: Option<Trend>,
     /// What the time went into, by kind of command; empty when statements are not recorded.
@@ -25,6 +31,12 @@ pub struct Report {
     pub statements: Option<Vec<Statement>>,
     /// Why statements are not recorded now.
     pub missing: Option<Missing>,
+    /// How long executions took; `None` where they were not counted.
+    pub latency: Option<Latency>,
+    /// Why they are not counted now.
+    pub uncounted: Option<Missing>,
+    /// What failed; `None` when failures were not counted.
+    pub errors: Option<Errors>,
     /// Tables whose rows were read most by sequential scans.
     pub tables: Vec<Table>,
     /// Time about which nothing is known.
@@ -33,7 +45,41 @@ pub struct Report {
     pub changes: Vec<Change>,
 }
 
+/// What stands for the text of a statement that a reader may not see.
+const HIDDEN: &str = "<insufficient privilege>";
+
+impl Statement {
+    /// Its text, unless it is hidden from this reader.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.query.as_deref().filter(|query| *query != HIDDEN)
+    }
+
+    /// It has a text that this reader may not see.
+    pub(super) fn is_hidden(&self) -> bool {
+        is_hidden(self.query.as_deref())
+    }
+}
+
+/// What stands for a statement's text in a list: nothing where it may not be seen.
+pub(super) fn text_or(query: Option<&str>, show: impl Fn(&str) -> String) -> String {
+    match query {
+        _ if is_hidden(query) => String::new(),
+        Some(text) => show(text),
+        None => "text not known".to_owned(),
+    }
+}
+
+fn is_hidden(query: Option<&str>) -> bool {
+    query == Some(HIDDEN)
+}
+
 impl Report {
+    /// Statement time over the clients' active time; `None` where they were hardly active.
+    pub fn completeness_ratio(&self) -> Option<f64> {
+        let enough = self.thresholds.of(&ACTIVE_MS);
+        self.head.completeness_ratio.filter(|_| self.head.active_ms.is_none_or(|ms| ms >= enough))
+    }
+
     /// Execution time of top-level statements, milliseconds in an hour of the period; `None` when
     /// statements are not recorded or none ran.
     #[allow(clippy::cast_precision_loss)]
@@ -79,6 +125,8 @@ pub struct Head {
     pub quality: Option<i16>,
     /// Statement time over the clients' active time.
     pub completeness_ratio: Option<f64>,
+    /// That active time, milliseconds.
+    pub active_ms: Option<f64>,
     /// When history begins, if that is after the start of the period.
     pub history_begins_us: Option<i64>,
 }
@@ -88,6 +136,21 @@ impl Head {
     pub fn period_us(&self) -> i64 {
         self.until_us.saturating_sub(self.since_us)
     }
+}
+
+/// One promise, judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Promise {
+    /// Name of the objective.
+    pub name: String,
+    /// Whose executions are meant.
+    pub scope: Scope,
+    /// Start of the time over which it was judged.
+    pub since_us: i64,
+    /// End.
+    pub until_us: i64,
+    /// Whether it was kept.
+    pub verdict: Verdict,
 }
 
 /// Load of the database; `None` is unknown.
@@ -184,8 +247,53 @@ pub struct Statement {
     pub calls: i64,
     /// Mean execution time.
     pub mean_exec_ms: Option<f64>,
+    /// Time within which 95 of 100 executions ended, where it was counted.
+    pub p95_ms: Option<f64>,
     /// Rows per execution.
     pub rows_per_call: Option<f64>,
+    /// Who ran it.
+    pub user_name: Option<String>,
+    /// Its text, as far as the reader may see it.
+    pub query: Option<String>,
+}
+
+/// Executions below which a list of long ones would be one of single accidents.
+pub const ENOUGH: u64 = 5;
+
+/// How long executions took, as percentiles of single executions.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Latency {
+    /// All that clients sent.
+    pub overall: Times,
+    /// How far a percentile may be off at most.
+    pub percentile_error_ratio: f64,
+    /// Statements of [`ENOUGH`] executions or more, longest p95 first.
+    pub statements: Vec<StatementTimes>,
+}
+
+/// Percentiles; `None` without executions.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct Times {
+    /// Executions that they are taken from.
+    pub calls: i64,
+    /// Half of the executions ended within this time.
+    pub p50_ms: Option<f64>,
+    /// 95 of 100 did.
+    pub p95_ms: Option<f64>,
+    /// 99 of 100 did.
+    pub p99_ms: Option<f64>,
+    /// The longest.
+    pub max_ms: Option<f64>,
+}
+
+/// One statement's.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct StatementTimes {
+    /// Id in this history.
+    pub statement_id: i64,
+    /// Its times.
+    #[serde(flatten)]
+    pub times: Times,
     /// Who ran it.
     pub user_name: Option<String>,
     /// Its text, as far as the reader may see it.
@@ -199,6 +307,42 @@ pub struct Missing {
     pub problem: String,
     /// The line that fixes it.
     pub fix: String,
+}
+
+/// What failed.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Errors {
+    /// Top-level statements executed to their end, but for those that begin and end transactions or set something.
+    pub executions: Option<i64>,
+    /// Statements that failed.
+    pub errors: i64,
+    /// Statements that were cancelled on request.
+    pub cancelled: i64,
+    /// Errors over all that were tried.
+    pub error_ratio: Option<f64>,
+    /// By class, SQLSTATE, user and statement, most frequent first.
+    pub kinds: Vec<ErrorKind>,
+}
+
+/// One kind of failure.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct ErrorKind {
+    /// Its class, as `perfmon.errors()` spells it.
+    pub class: String,
+    /// Its SQLSTATE; `None` where only the class is known.
+    pub sqlstate: Option<String>,
+    /// The standard name of that.
+    pub condition: Option<String>,
+    /// Whose.
+    pub user_name: Option<String>,
+    /// Id of the statement in this history.
+    pub statement_id: Option<i64>,
+    /// The table that autovacuum gave up.
+    pub table: Option<String>,
+    /// How often.
+    pub errors: i64,
+    /// Time of the failed statements, milliseconds.
+    pub lost_ms: f64,
 }
 
 /// One table read by sequential scans.

@@ -3,12 +3,15 @@
 
 use serde::Serialize;
 
-use super::facts::Trend;
-use super::facts::{Change, Command, Gap, Head, Load, Missing, Point, Report, Statement, Table};
+use super::facts::{
+    Change, Command, Errors, Gap, Latency, Load, Missing, Point, Promise, Report, Statement, Table,
+    Trend,
+};
 use super::priority::Priority;
 use super::rating::Rating;
 use super::verdict::{Ranked, Verdict};
 use crate::finding::{Effort, Evidence, Helped, Severity};
+use crate::objective::words::minutes;
 
 /// Name and number of the schema.
 pub const SCHEMA: &str = "pg_perfmon.report/1";
@@ -18,7 +21,8 @@ pub fn json(report: &Report) -> Result<String, serde_json::Error> {
     let verdict = Verdict::of(report);
     serde_json::to_string_pretty(&Document {
         schema: SCHEMA,
-        head: HeadOut::of(&report.head),
+        head: HeadOut::of(report),
+        objectives: report.objectives.as_deref().map(promises),
         verdict: VerdictOut::of(report, &verdict),
         findings: report.findings.as_ref().map(|_| {
             verdict.ranked.iter().map(|ranked| FindingOut::of(report.head.source, ranked)).collect()
@@ -29,6 +33,9 @@ pub fn json(report: &Report) -> Result<String, serde_json::Error> {
         commands: commands(&report.commands),
         statements: report.statements.as_deref(),
         missing: report.missing.as_ref(),
+        latency: report.latency.as_ref(),
+        uncounted: report.uncounted.as_ref(),
+        errors: report.errors.as_ref(),
         tables: &report.tables,
         changes: report.changes.iter().map(ChangeOut::of).collect(),
         gaps: report.gaps.iter().map(GapOut::of).collect(),
@@ -39,6 +46,7 @@ pub fn json(report: &Report) -> Result<String, serde_json::Error> {
 struct Document<'a> {
     schema: &'static str,
     head: HeadOut<'a>,
+    objectives: Option<Vec<PromiseOut<'a>>>,
     verdict: VerdictOut<'a>,
     findings: Option<Vec<FindingOut<'a>>>,
     unjudged: &'a [String],
@@ -47,6 +55,9 @@ struct Document<'a> {
     commands: Vec<CommandOut<'a>>,
     statements: Option<&'a [Statement]>,
     missing: Option<&'a Missing>,
+    latency: Option<&'a Latency>,
+    uncounted: Option<&'a Missing>,
+    errors: Option<&'a Errors>,
     tables: &'a [Table],
     changes: Vec<ChangeOut<'a>>,
     gaps: Vec<GapOut<'a>>,
@@ -75,7 +86,8 @@ struct HeadOut<'a> {
 }
 
 impl<'a> HeadOut<'a> {
-    fn of(head: &'a Head) -> Self {
+    fn of(report: &'a Report) -> Self {
+        let head = &report.head;
         Self {
             made_at: iso(head.now_us),
             server: &head.server,
@@ -96,7 +108,7 @@ impl<'a> HeadOut<'a> {
                 1 => "lower bound",
                 _ => "doubtful",
             }),
-            completeness_ratio: head.completeness_ratio,
+            completeness_ratio: report.completeness_ratio(),
             history_begins: head.history_begins_us.map(iso),
         }
     }
@@ -119,6 +131,59 @@ impl<'a> VerdictOut<'a> {
             saved_ms_per_hour: verdict.potential.saved_ms_per_hour,
             saved_ratio: verdict.potential.saved_ratio,
             saved_statements: report.findings.as_ref().map(|_| verdict.potential.statements),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct PromiseOut<'a> {
+    name: &'a str,
+    objective: String,
+    scope: String,
+    since: String,
+    until: String,
+    target: f64,
+    actual: Option<f64>,
+    actual_low: Option<f64>,
+    actual_high: Option<f64>,
+    unit: &'static str,
+    status: &'static str,
+    uncertain: bool,
+    executions: Option<u64>,
+    budget_left_ratio: Option<f64>,
+    burn_rate_short: Option<f64>,
+    burn_rate_long: Option<f64>,
+    bad_minutes: Option<f64>,
+    detail: String,
+}
+
+pub(super) fn promises(all: &[Promise]) -> Vec<PromiseOut<'_>> {
+    let out = |promise| PromiseOut::of(promise);
+    all.iter().map(out).collect()
+}
+
+impl<'a> PromiseOut<'a> {
+    fn of(promise: &'a Promise) -> Self {
+        let verdict = &promise.verdict;
+        Self {
+            name: &promise.name,
+            objective: verdict.target.name(),
+            scope: promise.scope.words(),
+            since: iso(promise.since_us),
+            until: iso(promise.until_us),
+            target: verdict.target.value(),
+            actual: verdict.actual,
+            actual_low: verdict.low,
+            actual_high: verdict.high,
+            unit: verdict.target.unit(),
+            status: verdict.status.word(),
+            uncertain: verdict.uncertain,
+            executions: verdict.executions,
+            budget_left_ratio: verdict.budget_left_ratio,
+            burn_rate_short: verdict.burn[0],
+            burn_rate_long: verdict.burn[1],
+            bad_minutes: verdict.bad_us.map(minutes),
+            detail: verdict.detail(),
         }
     }
 }
@@ -242,7 +307,7 @@ impl PointOut {
 }
 
 #[derive(Serialize)]
-struct CommandOut<'a> {
+pub(super) struct CommandOut<'a> {
     #[serde(flatten)]
     command: &'a Command,
     mean_exec_ms: Option<f64>,
@@ -250,7 +315,7 @@ struct CommandOut<'a> {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn commands(commands: &[Command]) -> Vec<CommandOut<'_>> {
+pub(super) fn commands(commands: &[Command]) -> Vec<CommandOut<'_>> {
     let total: f64 = commands.iter().map(|c| c.total_exec_ms).sum();
     let out = |command| CommandOut::of(command, total);
     commands.iter().map(out).collect()
@@ -269,7 +334,7 @@ impl<'a> CommandOut<'a> {
 }
 
 #[derive(Serialize)]
-struct ChangeOut<'a> {
+pub(super) struct ChangeOut<'a> {
     at: String,
     kind: &'a str,
     name: &'a str,
@@ -278,7 +343,7 @@ struct ChangeOut<'a> {
 }
 
 impl<'a> ChangeOut<'a> {
-    fn of(change: &'a Change) -> Self {
+    pub(super) fn of(change: &'a Change) -> Self {
         Self {
             at: iso(change.at_us),
             kind: &change.kind,
@@ -311,12 +376,12 @@ impl<'a> GapOut<'a> {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn ms(us: i64) -> f64 {
+pub(super) fn ms(us: i64) -> f64 {
     us as f64 / 1000.0
 }
 
 /// A time in UTC as RFC 3339 has it, to the microsecond.
-fn iso(us: i64) -> String {
+pub(super) fn iso(us: i64) -> String {
     const DAY_US: i64 = 86_400_000_000;
     let (days, rest) = (us.div_euclid(DAY_US), us.rem_euclid(DAY_US));
     let (year, month, day) = civil(days);

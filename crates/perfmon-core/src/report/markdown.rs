@@ -3,7 +3,7 @@
 //! ASCII, which every database encoding can hold.
 
 use super::chart::chart;
-use super::facts::{Change, Command, Gap, Head, Load, Missing, Report, Statement, Table};
+use super::facts::{Change, Command, Gap, Head, Load, Missing, Report, Statement, Table, text_or};
 use super::grid::Side::{Left, Right};
 use super::grid::grid;
 use super::text::{code, cut, plain, wrapped};
@@ -13,7 +13,10 @@ use super::words::{
 };
 
 mod advice;
+pub(super) mod errors;
 mod judgement;
+pub(super) mod latency;
+pub(super) mod promises;
 
 /// Completeness below which a good part of the load is not in the list of statements.
 const INCOMPLETE: f64 = 0.8;
@@ -23,14 +26,20 @@ const TABLES: usize = 10;
 const LINES: usize = 20;
 
 /// Shows a time in the reader's zone, as `2026-11-21 08:34:00+00`.
-type Show<'a> = &'a dyn Fn(i64) -> String;
+pub(super) type Show<'a> = &'a dyn Fn(i64) -> String;
 
 /// The report as Markdown; `show` gives a time in the reader's zone, in ISO 8601 with a blank.
 pub fn markdown(report: &Report, show: Show<'_>) -> String {
     let verdict = Verdict::of(report);
     let show = &|us: i64| seconds(&show(us));
     let mut out = String::new();
-    head(&mut out, &report.head, report.load.database_bytes, show);
+    head(&mut out, report, show);
+    if let Some(promises) = &report.objectives {
+        promises::objectives(&mut out, promises, true);
+    }
+    if report.head.intervals > 0 {
+        latency::latency(&mut out, report.latency.as_ref(), report.uncounted.as_ref());
+    }
     judgement::verdict(&mut out, report, &verdict);
     // Without history, only what the catalog shows can have been found.
     let judged =
@@ -43,6 +52,7 @@ pub fn markdown(report: &Report, show: Show<'_>) -> String {
         trend(&mut out, report, show);
         commands(&mut out, &report.commands);
         statements(&mut out, report.statements.as_deref(), report.missing.as_ref());
+        errors::errors(&mut out, report.errors.as_ref());
         tables(&mut out, &report.tables);
     }
     changes(&mut out, &report.changes, show);
@@ -54,14 +64,16 @@ pub fn markdown(report: &Report, show: Show<'_>) -> String {
     out
 }
 
-fn head(out: &mut String, head: &Head, database_bytes: Option<i64>, show: Show<'_>) {
+fn head(out: &mut String, report: &Report, show: Show<'_>) {
+    let head = &report.head;
     out.push_str(&cut(&format!("# Performance report: {}", plain(&head.database)), 100));
     out.push_str("\n\n");
     let mut item = |name: &str, value: &str| wrapped(out, &format!("- {name}: "), value);
     item("Date", &show(head.now_us));
     item("Server", &format!("{}, {}", plain(&head.version), plain(&head.server)));
     item("Hardware", &hardware(head));
-    let size = database_bytes.map_or_else(|| "size unknown".to_owned(), |b| size(Some(b)));
+    let size =
+        report.load.database_bytes.map_or_else(|| "size unknown".to_owned(), |b| size(Some(b)));
     item("Database", &format!("{}, {size}", plain(&head.database)));
     let (since, until) = (show(head.since_us), show(head.until_us));
     let period = duration(head.period_us());
@@ -87,7 +99,7 @@ fn head(out: &mut String, head: &Head, database_bytes: Option<i64>, show: Show<'
         Some(_) => item("Quality", "doubtful in part: entries may have been evicted and come back"),
     }
     if head.intervals > 0 {
-        item("Completeness", &completeness(head.completeness_ratio));
+        item("Completeness", &completeness(report));
     }
     out.push('\n');
 }
@@ -103,8 +115,15 @@ fn hardware(head: &Head) -> String {
     }
 }
 
-fn completeness(ratio: Option<f64>) -> String {
-    let Some(ratio) = ratio else { return "unknown".to_owned() };
+fn completeness(report: &Report) -> String {
+    let Some(ratio) = report.completeness_ratio() else {
+        return match (report.head.completeness_ratio, report.head.active_ms) {
+            (Some(_), active) => {
+                format!("not told: clients were active for only {}", milliseconds(active))
+            }
+            _ => "unknown".to_owned(),
+        };
+    };
     let share = percent(Some(ratio));
     let rest = if ratio < INCOMPLETE {
         "; the rest, such as parsing, planning and commits, is not known"
@@ -148,7 +167,7 @@ fn trend(out: &mut String, report: &Report, show: Show<'_>) {
 /// The kinds of command that have a line of their own.
 const KINDS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
-fn commands(out: &mut String, commands: &[Command]) {
+pub(super) fn commands(out: &mut String, commands: &[Command]) {
     if commands.is_empty() {
         return;
     }
@@ -223,8 +242,9 @@ fn statements(out: &mut String, statements: Option<&[Statement]>, missing: Optio
             milliseconds(Some(s.total_exec_ms)),
             count(Some(s.calls)),
             milliseconds(s.mean_exec_ms),
+            milliseconds(s.p95_ms),
             number(s.rows_per_call),
-            s.query.as_deref().map_or_else(|| "text not known".to_owned(), code),
+            text_or(s.query.as_deref(), code),
         ]
     };
     let heads = [
@@ -233,10 +253,31 @@ fn statements(out: &mut String, statements: Option<&[Statement]>, missing: Optio
         ("time", Right),
         ("calls", Right),
         ("mean", Right),
+        ("p95", Right),
         ("rows/call", Right),
         ("statement", Left),
     ];
-    grid(out, heads, &statements.iter().take(STATEMENTS).map(row).collect::<Vec<_>>());
+    let shown = statements.iter().take(STATEMENTS);
+    let rows: Vec<_> = shown.clone().map(row).collect();
+    if shown.clone().any(|s| !s.is_hidden()) {
+        grid(out, heads, &rows);
+    } else {
+        // A column in which nothing may be seen says nothing.
+        let cells = rows.into_iter().map(|row| {
+            let [first @ .., _] = row;
+            first
+        });
+        let [first @ .., _] = heads;
+        grid(out, first, &cells.collect::<Vec<_>>());
+    }
+    if shown.clone().any(Statement::is_hidden) {
+        wrapped(
+            out,
+            "",
+            "Texts of other users' statements are shown to members of pg_read_all_stats.",
+        );
+        out.push('\n');
+    }
     out.push_str("More on one of them: `SELECT * FROM perfmon.statement_series(<id>)`.\n\n");
 }
 
@@ -266,7 +307,7 @@ fn tables(out: &mut String, tables: &[Table]) {
     grid(out, heads, &tables.iter().take(TABLES).map(row).collect::<Vec<_>>());
 }
 
-fn changes(out: &mut String, changes: &[Change], show: Show<'_>) {
+pub(super) fn changes(out: &mut String, changes: &[Change], show: Show<'_>) {
     if changes.is_empty() {
         return;
     }

@@ -26,8 +26,16 @@ const NEAR_DAYS: Threshold = Threshold::new(
     "pg_perfmon manual, the report",
 );
 
+/// Of the clients, below which the share of it in statements says nothing.
+pub(super) const ACTIVE_MS: Threshold = Threshold::new(
+    "completeness_min_active_ms",
+    10_000.0,
+    "time that clients were active, ms, below which completeness is not told: an idle database parses more than it executes",
+    "pg_perfmon manual, the report",
+);
+
 /// Thresholds of the report itself.
-pub static THRESHOLDS: &[Threshold] = &[HIGH_SHARE, LOW_SHARE, NEAR_DAYS];
+pub static THRESHOLDS: &[Threshold] = &[HIGH_SHARE, LOW_SHARE, NEAR_DAYS, ACTIVE_MS];
 
 /// When to work on a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -123,11 +123,10 @@ pub(super) fn wrapped(out: &mut String, prefix: &str, text: &str) {
         if !empty {
             line.push(' ');
         }
-        let word = if begins { guard(word) } else { Cow::Borrowed(word) };
-        let mut word = word.as_ref();
+        let mut word = if begins { guard(word) } else { Cow::Borrowed(word) };
         // A word longer than a line: names of 63 characters that are all quotes.
-        while width(&line) + width(word) > WIDTH {
-            let mut part = first(word, WIDTH.saturating_sub(width(&line)));
+        while width(&line) + width(&word) > WIDTH {
+            let mut part = first(&word, WIDTH.saturating_sub(width(&line)));
             if (part.len() - part.trim_end_matches('\\').len()) % 2 == 1 {
                 part = &part[..part.len() - 1];
             }
@@ -135,10 +134,11 @@ pub(super) fn wrapped(out: &mut String, prefix: &str, text: &str) {
                 break;
             }
             line.push_str(part);
-            word = &word[part.len()..];
+            // What is left begins a line too.
+            word = Cow::Owned(guard(&word[part.len()..]).into_owned());
             end_line(out, &mut line, indent);
         }
-        line.push_str(word);
+        line.push_str(&word);
         empty = false;
     }
     out.push_str(line.trim_end());
@@ -181,6 +181,25 @@ fn guard(word: &str) -> Cow<'_, str> {
     let all = |c: char| word.chars().all(|w| w == c);
     let marks = all('-') || all('+') || all('=') || all('#') || word.starts_with('>');
     if !word.is_empty() && marks { Cow::Owned(format!("\\{word}")) } else { Cow::Borrowed(word) }
+}
+
+/// A statement in at most two lines of code, broken at a blank where there is one.
+pub(super) fn quoted(out: &mut String, prefix: &str, text: &str) {
+    // Longer than both lines: the rest would be cut anyway.
+    let start: String = text.chars().take(4 * WIDTH).collect();
+    let safe = bare(&start).replace('`', "'");
+    let mut head = first(&safe, WIDTH.saturating_sub(width(prefix) + 2));
+    if head.len() < safe.len()
+        && let Some((line, _)) = head.rsplit_once(' ')
+        && !safe[head.len()..].starts_with(' ')
+    {
+        head = line;
+    }
+    let rest = safe[head.len()..].trim_start();
+    let _ = writeln!(out, "{prefix}`{head}`");
+    if !rest.is_empty() {
+        let _ = writeln!(out, "  {}", cut(&format!("`{rest}`"), WIDTH - 2));
+    }
 }
 
 /// SQL in a block that nothing in it can close.
@@ -235,6 +254,33 @@ mod tests {
         let mut out = String::new();
         wrapped(&mut out, "- x: ", &format!("{} 1. b", "a".repeat(94)));
         assert!(out.contains("\n  1\\. b"), "{out}");
+    }
+
+    #[test]
+    fn the_rest_of_a_long_word_begins_nothing_else() {
+        for rest in ["-", ">"] {
+            let mut out = String::new();
+            wrapped(&mut out, "", &format!("{}{rest} b", "a".repeat(100)));
+            assert!(out.contains(&format!("\n\\{rest} b")), "{out}");
+        }
+    }
+
+    #[test]
+    fn a_statement_is_quoted_in_two_lines_at_most() {
+        let of = |text: &str| {
+            let mut out = String::new();
+            quoted(&mut out, "- Statement 7: ", text);
+            out
+        };
+        assert_eq!(of("SELECT\n `a`"), "- Statement 7: `SELECT 'a'`\n");
+        let two = of(&"SELECT a ".repeat(12));
+        assert_eq!(two.matches("SELECT a").count(), 12, "{two}");
+        assert_eq!(two.lines().count(), 2);
+        for long in ["SELECT a, ".repeat(99), "a".repeat(999), "\u{65e5}".repeat(999)] {
+            let said = of(&long);
+            assert_eq!(said.lines().count(), 2, "{said}");
+            assert!(said.ends_with("...`\n") && said.lines().all(|l| width(l) <= WIDTH), "{said}");
+        }
     }
 
     #[test]

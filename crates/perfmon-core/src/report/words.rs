@@ -44,6 +44,19 @@ pub(super) fn count(value: Option<i64>) -> String {
     }
 }
 
+/// All of a count: 12,345.
+pub(super) fn whole(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let mut out = String::from(if value < 0 { "-" } else { "" });
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 pub(super) fn percent(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| UNKNOWN.to_owned(), |r| format!("{:.1} %", r * 100.0))
 }
@@ -136,6 +149,9 @@ mod tests {
         assert_eq!(count(Some(9_999)), "9999");
         assert_eq!(count(Some(12_345)), "12.3 k");
         assert_eq!(count(Some(i64::MIN)), "-9223372037 G");
+        assert_eq!(whole(32_767), "32,767");
+        assert_eq!(whole(-1_000), "-1,000");
+        assert_eq!(whole(i64::MIN), "-9,223,372,036,854,775,808");
         assert_eq!(number(None), "unknown");
         assert_eq!(percent(None), "unknown");
     }

@@ -1,6 +1,7 @@
 //! Whole reports, compared with the expected texts in `tests/expected/`. After a change that is meant,
 //! run with `PERFMON_BLESS=1` and review the difference.
 
+use perfmon_core::finding::Evidence;
 use perfmon_core::report::{Report, markdown};
 use unicode_width::UnicodeWidthStr;
 
@@ -141,12 +142,15 @@ fn what_readers_may_not_see_is_not_there() {
     for statement in report.statements.iter_mut().flatten() {
         statement.query = None;
     }
+    for statement in report.latency.iter_mut().flat_map(|latency| &mut latency.statements) {
+        statement.query = None;
+    }
     for finding in report.findings.iter_mut().flatten() {
         finding.statement = None;
     }
     let said = text(&report);
     assert!(!said.contains("```sql") && !said.contains("SELECT id"), "{said}");
-    assert_eq!(said.matches("text not known").count(), 4);
+    assert_eq!(said.matches("text not known").count(), 7);
 }
 
 #[test]
@@ -173,4 +177,83 @@ fn what_was_not_judged_is_named_but_does_not_drown_the_verdict() {
     assert!(verdict.contains("30 kinds of findings could not be judged"), "{said}");
     assert!(!verdict.contains("kind_0"), "{said}");
     assert!(rest.contains("kind_0, kind_1,") && rest.contains("kind_29."), "{said}");
+}
+
+#[test]
+fn statements_to_run_that_are_hidden_are_spoken_of_once() {
+    let mut report = shop::sick_shop();
+    let said = "Statements to run are shown to members of pg_read_all_stats.";
+    assert!(!text(&report).contains(said));
+    report.hidden = true;
+    assert_eq!(text(&report).matches(said).count(), 1);
+}
+
+#[test]
+fn texts_that_are_hidden_are_left_out() {
+    let mut report = shop::sick_shop();
+    let hidden = || Some("<insufficient privilege>".to_owned());
+    for statement in report.statements.iter_mut().flatten() {
+        statement.query = hidden();
+    }
+    for statement in report.latency.iter_mut().flat_map(|latency| &mut latency.statements) {
+        statement.query = hidden();
+    }
+    let said = text(&report);
+    assert!(!said.contains("insufficient privilege") && !said.contains("text not known"), "{said}");
+    assert!(!said.contains("- Statement "), "{said}");
+    assert!(said.contains("| rows/call |\n"), "{said}");
+    let why = "Texts of other users' statements are shown to members of pg_read_all_stats.";
+    assert_eq!(said.matches(why).count(), 1);
+    // Of one's own statements the text is there.
+    report.statements.as_mut().unwrap()[1].query = Some("SELECT mine".to_owned());
+    let said = text(&report);
+    assert!(said.contains("`SELECT mine`") && said.matches(why).count() == 1, "{said}");
+}
+
+#[test]
+fn completeness_of_an_idle_database_is_no_alarm() {
+    let mut report = shop::sick_shop();
+    (report.head.completeness_ratio, report.head.active_ms) = (Some(0.0), Some(12.0));
+    let idle = "- Completeness: not told: clients were active for only 12.0 ms\n";
+    assert!(text(&report).contains(idle), "{}", text(&report));
+    let json = perfmon_core::report::json(&report).unwrap();
+    assert!(json.contains("\"completeness_ratio\": null"), "{json}");
+    report.head.active_ms = Some(20_000.0);
+    assert!(text(&report).contains("- Completeness: 0.0 % of the clients' active time"));
+}
+
+#[test]
+fn evidence_is_exact_and_in_good_english() {
+    let mut report = shop::sick_shop();
+    let finding = &mut report.findings.as_mut().unwrap()[0];
+    finding.evidence = vec![
+        Evidence::new("limit", 32_767_i64, ""),
+        Evidence::new("last_value", 2_147_483_647_i64, "").over(1_000.0),
+        Evidence::new("rows_per_call", 1.0, "rows").out_of(1),
+        Evidence::new("rows_kept", 12_345_i64, "rows").out_of(12_345),
+        Evidence::new("rows_read", 36_100_000_i64, "rows"),
+    ];
+    let said = text(&report).replace("\n  ", " ");
+    let evidence = "- Evidence: limit 32,767; last_value 2,147,483,647 (threshold 1,000); \
+                    rows_per_call 1 row (from 1 observation); rows_kept 12,345 rows (from 12,345 \
+                    observations); rows_read 36.1 M rows\n";
+    assert!(said.contains(evidence), "{said}");
+}
+
+#[test]
+fn findings_with_the_same_remedy_point_to_each_other() {
+    let mut report = shop::sick_shop();
+    let all = report.findings.as_mut().unwrap();
+    let scan = all.iter().find(|f| f.kind == "seq_scan").unwrap().clone();
+    let mut key = scan.clone();
+    key.kind = "foreign_key_without_index".to_owned();
+    key.remedy = format!(
+        "Create the index of the finding seq_scan on {}: it serves this foreign key too.",
+        scan.object
+    );
+    (key.statement, key.helped) = (None, Vec::new());
+    *all = vec![scan, key];
+    let said = text(&report);
+    assert!(said.contains("- See also: 2, with the same remedy\n"), "{said}");
+    assert!(said.contains("- See also: 1, with the same remedy\n"), "{said}");
 }

@@ -79,6 +79,7 @@ pub(crate) fn statement(id: i64, share: f64, calls: i64, mean: f64, query: &str)
         total_exec_ms: calls as f64 * mean,
         calls,
         mean_exec_ms: Some(mean),
+        p95_ms: Some(mean * 2.5),
         rows_per_call: Some(1.0),
         user_name: Some("app".to_owned()),
         query: Some(query.to_owned()),
@@ -127,6 +128,7 @@ pub(crate) fn healthy() -> Report {
             database_bytes: Some(1600 << 20),
         },
         findings: Some(vec![track]),
+        objectives: Some(Vec::new()),
         trend: Some(trend(HOUR, 1_974_000, |i| Some(0.05 + 0.01 * (i % 4) as f64))),
         commands: vec![
             command("UPDATE", 25_380_000, 2.5e6, (0, 0, 0.0)),
@@ -171,6 +173,10 @@ pub(crate) fn idle() -> Report {
         findings: Some(vec![]),
         trend: Some(trend(HOUR, 0, |_| Some(0.0))),
         statements: Some(vec![]),
+        uncounted: Some(Missing {
+            problem: "Execution times are not counted: pg_perfmon.capture is off".to_owned(),
+            fix: "ALTER SYSTEM SET pg_perfmon.capture = 'top'; SELECT pg_reload_conf()".to_owned(),
+        }),
         ..Report::default()
     }
 }
@@ -287,6 +293,11 @@ pub(crate) fn hostile() -> Report {
     finding.risk = "\"".repeat(260);
     report.findings = Some(vec![finding]);
     report.unjudged = vec![HOSTILE.to_owned()];
+    for promise in report.objectives.iter_mut().flatten() {
+        promise.name = HOSTILE.to_owned();
+        promise.scope = perfmon_core::objective::Scope::Application(HOSTILE.to_owned());
+        promise.verdict.missing = Some(HOSTILE.to_owned());
+    }
     report.commands[0].command = Some(HOSTILE.to_owned());
     if let Some(statements) = &mut report.statements {
         statements[0].query = Some("`|\\".repeat(1_000));

@@ -1,7 +1,12 @@
 //! The demo's shop, with its planted flaws found.
 
 use perfmon_core::finding::{Effort, Evidence, Finding, Helped, Severity};
-use perfmon_core::report::{Change, Gap, Head, Load, Report, Statement, Table};
+use perfmon_core::histogram::{Sparse, bucket};
+use perfmon_core::objective::{DEFAULTS, History, Objective, Row, Scope, Target, judge};
+use perfmon_core::report::{
+    Change, ErrorKind, Errors, Gap, Head, Latency, Load, Promise, Report, Statement,
+    StatementTimes, Table, Times,
+};
 
 use crate::samples::{DAY, HOUR, MINUTE, NOON, command, head, note, statement, trend};
 
@@ -118,6 +123,51 @@ fn unused() -> Finding {
     finding
 }
 
+/// What is promised of it: kept, missed, and not to be judged.
+fn promises() -> Vec<Promise> {
+    let (p95, p99, errors) = (DEFAULTS[0], DEFAULTS[1], DEFAULTS[2]);
+    let fast: &[(u64, f64)] = &[(96, 20.0), (3, 300.0), (1, 900.0)];
+    let minute = |n: i64, of: &[(u64, f64)]| Row {
+        since_us: NOON - (n + 1) * MINUTE,
+        until_us: NOON - n * MINUTE,
+        length_us: MINUTE,
+        latency: Some(perfmon_core::histogram::Latency {
+            cached: Sparse::new(of.iter().map(|(n, ms)| (bucket((ms * 1e6) as u64) as u8, *n))),
+            ..Default::default()
+        }),
+        ..Row::default()
+    };
+    let history = History {
+        rows: (0..60).rev().map(|n| minute(n, fast)).collect(),
+        no_errors: Some("not counted: log_min_messages hides them".to_owned()),
+        ..History::default()
+    };
+    let judged = |name: &str, scope: &Scope, target: Target, min_executions: u64| Promise {
+        name: name.to_owned(),
+        scope: scope.clone(),
+        since_us: NOON - HOUR,
+        until_us: NOON,
+        verdict: judge(
+            &Objective { min_executions, ..Objective::default() },
+            target,
+            &history,
+            NOON - HOUR,
+            NOON,
+        ),
+    };
+    vec![
+        judged("checkout", &Scope::Database, p95, 100),
+        judged(
+            "checkout",
+            &Scope::Database,
+            Target::Latency { quantile: 0.98, limit_ms: 250.0 },
+            100,
+        ),
+        judged("checkout", &Scope::Database, errors, 100),
+        judged("back office", &Scope::User("clerk".to_owned()), p99, 10_000),
+    ]
+}
+
 /// The demo's shop after an hour of traffic.
 pub(crate) fn sick_shop() -> Report {
     let mut changes = vec![
@@ -149,6 +199,7 @@ pub(crate) fn sick_shop() -> Report {
     let email = "SELECT id, name FROM customers WHERE lower(email) = lower($1)";
     let list = "SELECT id, status, placed_at\n  FROM orders\n WHERE customer_id = $1\n ORDER BY placed_at DESC";
     Report {
+        objectives: Some(promises()),
         head: Head {
             intervals: 59,
             covered_us: 59 * MINUTE,
@@ -194,6 +245,47 @@ pub(crate) fn sick_shop() -> Report {
             ),
             Statement { query: None, ..statement(34, 0.054, 42_126, 3.12, "") },
         ]),
+        latency: Some(Latency {
+            overall: times(3_600_000, 0.4),
+            percentile_error_ratio: 0.05,
+            statements: vec![
+                timed(
+                    47,
+                    times(1_357, 230.0),
+                    Some("UPDATE products SET description = $1 WHERE id = $2"),
+                ),
+                timed(30, times(53_867, 19.8), Some(email)),
+                timed(34, Times { calls: 42_126, ..Times::default() }, None),
+            ],
+        }),
+        errors: Some(Errors {
+            executions: Some(3_570_000),
+            errors: 5_310,
+            cancelled: 3,
+            error_ratio: Some(0.001_485),
+            kinds: vec![
+                failed("error", "23505", Some("unique_violation"), (5_200, 1_900.0), Some(31)),
+                failed(
+                    "statement_timeout",
+                    "57014",
+                    Some("query_canceled"),
+                    (108, 108_000.0),
+                    Some(47),
+                ),
+                ErrorKind {
+                    table: Some("public.orders".to_owned()),
+                    user_name: None,
+                    ..failed(
+                        "autovacuum_cancelled",
+                        "57014",
+                        Some("query_canceled"),
+                        (4, 0.0),
+                        None,
+                    )
+                },
+                failed("error", "AB123", None, (2, 0.4), None),
+            ],
+        }),
         tables: vec![
             table("public.orders", 68_617, 8_319_000_000, 337_480),
             table("public.customers", 53_867, 2_154_680_000, 106_790),
@@ -210,6 +302,16 @@ pub(crate) fn sick_shop() -> Report {
     }
 }
 
+fn times(calls: i64, mean: f64) -> Times {
+    let at = |factor: f64| Some(mean * factor);
+    Times { calls, p50_ms: at(0.8), p95_ms: at(2.5), p99_ms: at(6.0), max_ms: at(50.0) }
+}
+
+fn timed(statement_id: i64, times: Times, query: Option<&str>) -> StatementTimes {
+    let query = query.map(str::to_owned);
+    StatementTimes { statement_id, times, user_name: Some("app".to_owned()), query }
+}
+
 fn prewarm() -> Finding {
     note(
         "cold_cache",
@@ -217,6 +319,25 @@ fn prewarm() -> Finding {
         "After the restart of 03:00, 1.2 GB were read again in ten minutes",
         "Load pg_prewarm, so that shared buffers are filled again after a restart.",
     )
+}
+
+fn failed(
+    class: &str,
+    state: &str,
+    condition: Option<&str>,
+    (errors, lost_ms): (i64, f64),
+    statement_id: Option<i64>,
+) -> ErrorKind {
+    ErrorKind {
+        class: class.to_owned(),
+        sqlstate: Some(state.to_owned()),
+        condition: condition.map(str::to_owned),
+        user_name: Some("shop_web".to_owned()),
+        statement_id,
+        table: None,
+        errors,
+        lost_ms,
+    }
 }
 
 fn table(name: &str, scans: i64, rows: i64, idx_scans: i64) -> Table {

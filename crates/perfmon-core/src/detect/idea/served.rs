@@ -1,12 +1,58 @@
 //! Whether an index that is there already does what a proposed one would.
 
-use super::{Adviser, Key, Method, same};
-use crate::facts::{Index, KeyPart, Predicate, Test};
+use super::{Adviser, IndexIdea, Key, Method, Part, same};
+use crate::facts::{Index, KeyPart, Predicate, Server, Shape, Table, Test};
+use crate::threshold::Thresholds;
 
 /// Operator classes by which a btree finds what begins with a text, in any collation.
 const PATTERN_OPCLASSES: [u32; 3] = [4217, 4218, 4219];
 /// Collations in which a plain btree does so: "C" and "POSIX".
 const BYTEWISE: [u32; 2] = [950, 951];
+
+impl IndexIdea {
+    /// Whether a statement would be served by this index, once it is there: it would then lack none on the
+    /// table, or quite another one.
+    pub fn serves(
+        &self,
+        shape: &Shape,
+        table: &Table,
+        indexes: &[Index],
+        server: &Server,
+        thresholds: &Thresholds,
+        seen: f64,
+    ) -> bool {
+        let lacks = |indexes: &[Index]| {
+            shape
+                .candidate_index(table, indexes, server, thresholds)
+                .or_else(|| shape.index_for_few(table, indexes, server, thresholds, seen))
+        };
+        let mut after = indexes.to_vec();
+        after.push(self.made());
+        lacks(indexes).is_some_and(|idea| idea == *self || lacks(&after) != Some(idea))
+    }
+
+    /// The index as it will be.
+    fn made(&self) -> Index {
+        let part = |part: &Part| KeyPart {
+            attnum: part.attnum,
+            expression: part.expression.clone(),
+            // Those that are proposed for a B-tree find prefixes.
+            opclass: if part.opclass.is_some() { PATTERN_OPCLASSES[0] } else { 0 },
+            descending: part.descending,
+            nulls_first: part.nulls_first,
+            ..KeyPart::default()
+        };
+        Index {
+            table: self.table,
+            method: self.method.word().to_owned(),
+            key: self.key.iter().map(part).collect(),
+            valid: true,
+            ready: true,
+            live: true,
+            ..Index::default()
+        }
+    }
+}
 
 impl Adviser<'_> {
     fn usable(&self) -> impl Iterator<Item = &Index> {
@@ -84,7 +130,11 @@ fn starts_with(index: &Index, key: &Key) -> bool {
     };
     all && pairs().all(|(part, k)| part.is(k.attnum, &k.expression))
         && (!key.ordered || direction(false) || direction(true))
-        && pairs().all(|(part, k)| part.opclass.is_none() || finds_prefixes(k))
+        // Ranges and orders are those of the type, prefixes those of its bytes.
+        && pairs().all(|(part, k)| match part.opclass {
+            Some(_) => finds_prefixes(k),
+            None => !PATTERN_OPCLASSES.contains(&k.opclass),
+        })
 }
 
 fn finds_prefixes(part: &KeyPart) -> bool {

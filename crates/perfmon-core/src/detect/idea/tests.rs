@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::same::bare;
 use super::*;
 use crate::facts::{Column, KeyPart, Order};
 

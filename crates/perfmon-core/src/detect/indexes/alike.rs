@@ -33,6 +33,26 @@ fn parts(index: &Index) -> Vec<Part<'_>> {
     index.key.iter().map(part).collect()
 }
 
+/// The key as it is read backwards: every part turned round, NULLs with it.
+fn backwards<'a>(parts: &[Part<'a>]) -> Vec<Part<'a>> {
+    let turned = |&(n, text, class, options, collation, descending, nulls_first): &Part<'a>| {
+        (n, text, class, options, collation, !descending, !nulls_first)
+    };
+    parts.iter().map(turned).collect()
+}
+
+/// The key in that of its two directions in which its first part ascends: a B-tree is read both ways.
+fn one_way(index: &Index) -> Vec<Part<'_>> {
+    let parts = parts(index);
+    let down = index.method == "btree" && index.key.first().is_some_and(|part| part.descending);
+    if down { backwards(&parts) } else { parts }
+}
+
+/// Whether one has every part of its key in the opposite direction of the other's.
+fn is_opposite(index: &Index, other: &Index) -> bool {
+    parts(index).iter().zip(parts(other)).any(|(part, other)| *part != other)
+}
+
 /// All that queries can tell of an index, besides whether its keys are unique.
 pub(super) type Form<'a> = (&'a str, Vec<Part<'a>>, Vec<&'a str>, Option<&'a str>);
 
@@ -40,7 +60,7 @@ pub(super) type Form<'a> = (&'a str, Vec<Part<'a>>, Vec<&'a str>, Option<&'a str
 pub(super) fn form(index: &Index) -> Form<'_> {
     let mut include: Vec<&str> = index.include.iter().map(String::as_str).collect();
     include.sort_unstable();
-    (&index.method, parts(index), include, index.predicate.as_deref())
+    (&index.method, one_way(index), include, index.predicate.as_deref())
 }
 
 /// What `keeper` forbids includes all that `other` forbids, and as early.
@@ -68,8 +88,10 @@ pub(super) fn duplicates(scene: &Scene<'_>, judgement: &mut Judgement) -> Droppe
             groups.entry(form(index)).or_default().push(index);
         }
         for mut group in groups.into_values().filter(|group| group.len() > 1) {
-            // What must stay comes first, then what forbids most; the name makes the order stable.
-            group.sort_by_key(|i| (!i.bound(), !i.unique, !i.immediate, &i.name));
+            // What must stay comes first, then what forbids most, then what ascends; the name makes the
+            // order stable.
+            let down = |i: &Index| i.key[0].descending;
+            group.sort_by_key(|i| (!i.bound(), !i.unique, !i.immediate, down(i), &i.name));
             let keeper = group[0];
             for &other in &group[1..] {
                 if !other.bound() && enforces_for(keeper, other) {
@@ -93,15 +115,23 @@ fn duplicate<'a>(scene: &Scene<'a>, index: &'a Index, keeper: &'a Index) -> Find
     let (name, kept) = (words::name(&index.name), words::name(&keeper.name));
     let size = scene.bytes(index);
     let weight = size.map_or(String::new(), |b| format!(" ({})", words::size(b as f64)));
+    let opposite = is_opposite(index, keeper);
     let mut finding = Finding::new(
         DUPLICATE,
         burden(scene, index),
         index.name.clone(),
-        format!("Index {name}{weight} is the same as {kept}"),
+        if opposite {
+            format!("Index {name}{weight} is {kept} in the opposite order, and does the same")
+        } else {
+            format!("Index {name}{weight} is the same as {kept}")
+        },
         format!("Drop {name}: queries take {kept} instead."),
         REFERENCE,
     );
     let role = match (keeper.enforces(), index.unique) {
+        _ if opposite => {
+            " has the same columns, each in the opposite order; a B-tree is read backwards as well as forwards"
+        }
         (true, false) => {
             " beside it enforces a constraint and must stay; this one enforces nothing"
         }
@@ -144,7 +174,7 @@ fn both_enforce<'a>(scene: &Scene<'a>, index: &'a Index, keeper: &'a Index) -> F
         DUPLICATE,
         Severity::Info,
         index.name.clone(),
-        format!("Indexes {name} and {kept} are the same, and each serves a constraint"),
+        format!("Indexes {name} and {kept} do the same, and each serves a constraint"),
         "If one constraint says all that the other does, drop the other one with ALTER TABLE ... \
          DROP CONSTRAINT, after a look at the foreign keys that refer to it.",
         REFERENCE,
@@ -198,7 +228,7 @@ fn covers(cover: &Index, index: &Index) -> bool {
     };
     cover.oid != index.oid
         && wider
-        && wide.starts_with(&narrow)
+        && (wide.starts_with(&narrow) || wide.starts_with(&backwards(&narrow)))
         && cover.predicate == index.predicate
         && index.include.iter().all(holds)
 }
@@ -222,8 +252,13 @@ fn covered<'a>(scene: &Scene<'a>, index: &'a Index, cover: &'a Index) -> Finding
         format!("Drop {name}: queries take {wider} instead."),
         REFERENCE,
     );
-    finding.cause =
-        Some(format!("The key of {wider} begins with the same columns, in the same order."));
+    finding.cause = Some(if is_opposite(index, cover) {
+        format!(
+            "The key of {wider} begins with the same columns, each in the opposite direction; a B-tree is read backwards as well as forwards."
+        )
+    } else {
+        format!("The key of {wider} begins with the same columns, in the same order.")
+    });
     finish(&mut finding, scene, index, size);
     if let Some(ratio) = ratio {
         let evidence = Evidence::new("wider_index_size_ratio", ratio, "");

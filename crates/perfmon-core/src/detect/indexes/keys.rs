@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::scene::Scene;
-use super::{KEY_WITHOUT, runnable, words};
+use super::{KEY_WITHOUT, cost, runnable, words};
 use crate::detect::Judgement;
 use crate::facts::{ForeignKey, Index, Table};
 use crate::finding::{Effort, Evidence, Finding, Severity};
@@ -186,8 +186,8 @@ fn judge<'a>(
         severity,
         table.name.clone(),
         format!(
-            "{name} ({} rows) has no index for its foreign key on {named}",
-            words::number(rows)
+            "{name} ({}) has no index for its foreign key on {named}",
+            words::amount(rows, "row")
         ),
         remedy(table, &name, &named),
         "PostgreSQL manual, 5.4.5",
@@ -199,6 +199,11 @@ fn judge<'a>(
         finding.statement = runnable(sql);
     }
     finding.evidence = evidence(scene, table, rows, deleted, looked_up, used);
+    if let Some(helped) = cost::of(scene, table, keys) {
+        finding.impact.saved_ms_per_hour =
+            Some(helped.iter().map(|one| one.saved_ms_per_hour).sum());
+        finding.helped = helped;
+    }
     finding.gain = Some(format!("{} fewer rows to read for each such change", words::number(rows)));
     finding.effort = if table.partitioned { Effort::Medium } else { Effort::Low };
     finding.risk = "Each index makes inserts, and updates of its columns, slower and takes space; building it reads the table twice.".to_owned();
@@ -229,6 +234,7 @@ fn cause(scene: &Scene<'_>, keys: &[&ForeignKey], deleted: Option<u64>, looked_u
     );
     match deleted {
         Some(0) => cause.push_str(" Nothing was deleted there in the window."),
+        Some(1) => cause.push_str(" 1 row was deleted there in the window."),
         Some(rows) => cause.push_str(&format!(
             " {} rows were deleted there in the window.",
             words::number(rows as f64)
@@ -237,8 +243,8 @@ fn cause(scene: &Scene<'_>, keys: &[&ForeignKey], deleted: Option<u64>, looked_u
     }
     if looked_up > 0 {
         cause.push_str(&format!(
-            " {} executions looked rows up by it.",
-            words::number(looked_up as f64)
+            " {} looked rows up by it.",
+            words::amount(looked_up as f64, "execution")
         ));
     }
     cause

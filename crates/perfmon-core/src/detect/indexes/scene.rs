@@ -136,10 +136,10 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Rows of a table that got new index entries, per hour of the window.
+    /// Rows of a table that got new index entries, per hour of the window; `None` where it is too short.
     pub(super) fn writes_per_hour(&self, table: u32) -> Option<f64> {
         let rows = self.window(table).as_ref().map(entries)?;
-        self.facts.window.per_hour(rows as f64)
+        crate::detect::rate(self.facts, self.limits, rows as f64)
     }
 
     /// Whether tables hang below this one that are no partitions: scans of a child's index are not told

@@ -34,6 +34,13 @@ pub(super) const SEEN_RATIO: Threshold = Threshold::ratio(
     "pg_perfmon: tables are not read in each of the first intervals",
 );
 
+pub(super) const EACH: Threshold = Threshold::new(
+    "unused_index_most_noted",
+    10.0,
+    "Indexes that are only not used yet, for lack of history, up to which each is a finding; more are summed up in one.",
+    "pg_perfmon: a list of all indexes tells nothing",
+);
+
 const DAY_US: f64 = 86_400e6;
 
 /// What is known of the use of an index with all its parts.
@@ -67,6 +74,9 @@ pub(super) struct Unused {
     pub(super) index: u32,
     /// Not used for long enough to be dropped.
     pub(super) surely: bool,
+    /// Only not used yet: the history is too short.
+    pub(super) early: bool,
+    bytes: Option<i64>,
     pub(super) finding: Finding,
 }
 
@@ -91,11 +101,11 @@ pub(super) fn look(scene: &Scene<'_>, dropped: &Dropped, judgement: &mut Judgeme
         if !candidate || others != Some(0) {
             continue;
         }
-        if let Some((finding, surely)) = judge(scene, index, &gone) {
-            if surely {
+        if let Some(unused) = judge(scene, index, &gone) {
+            if unused.surely {
                 gone.insert(index.oid);
             }
-            found.push(Unused { index: index.oid, surely, finding });
+            found.push(unused);
         }
     }
     found
@@ -114,8 +124,58 @@ fn stands_for(scene: &Scene<'_>, dropped: &Dropped) -> HashMap<u32, Option<u64>>
     found
 }
 
-/// The finding, and whether it is sure enough for a DROP.
-fn judge<'a>(scene: &Scene<'a>, index: &'a Index, gone: &HashSet<u32>) -> Option<(Finding, bool)> {
+/// Adds them to the findings: each, or, where the history is too short to say more of a great many than
+/// that, their number.
+pub(super) fn tell(scene: &Scene<'_>, all: Vec<Unused>, judgement: &mut Judgement) {
+    let (early, late): (Vec<Unused>, Vec<Unused>) = all.into_iter().partition(|u| u.early);
+    late.into_iter().for_each(|unused| judgement.add(unused.finding));
+    if early.len() as f64 > scene.limit(&EACH) {
+        judgement.add(together(scene, &early));
+    } else {
+        early.into_iter().for_each(|unused| judgement.add(unused.finding));
+    }
+}
+
+fn together(scene: &Scene<'_>, early: &[Unused]) -> Finding {
+    const NAMED: usize = 5;
+    let mut largest: Vec<&Unused> = early.iter().collect();
+    largest.sort_by_key(|u| (std::cmp::Reverse(u.bytes), &u.finding.object));
+    let names: Vec<String> =
+        largest.iter().take(NAMED).map(|u| words::name(&u.finding.object)).collect();
+    let bytes: Option<i64> = early.iter().map(|u| u.bytes).sum();
+    let weight = bytes.map_or(String::new(), |b| format!(" and take {}", words::size(b as f64)));
+    let days = scene.facts.history.covered_us as f64 / DAY_US;
+    let mut finding = Finding::new(
+        UNUSED,
+        Severity::Info,
+        format!("database {}", scene.facts.database.name),
+        format!(
+            "{} indexes were not scanned in the {} of this history{weight}",
+            words::count(early.len() as f64),
+            words::span(days * 86_400.0)
+        ),
+        format!(
+            "Wait until {} of history are there: those that are not scanned by then are told one by one.",
+            words::span(scene.limit(&DAYS) * 86_400.0)
+        ),
+        REFERENCE,
+    );
+    finding.cause = Some("No query of this server took them yet; the history is young.".to_owned());
+    finding.evidence = vec![
+        Evidence::new("indexes", early.len() as i64, "").over(scene.limit(&EACH)),
+        Evidence::new("history_days", days, "days"),
+        Evidence::new("largest", names.join(", "), ""),
+    ];
+    if let Some(bytes) = bytes {
+        finding.evidence.push(Evidence::new("index_bytes", bytes, "bytes"));
+    }
+    finding
+}
+
+const REFERENCE: &str = "PostgreSQL manual, 28.2 (pg_stat_all_indexes)";
+
+/// What is to be said of one.
+fn judge<'a>(scene: &Scene<'a>, index: &'a Index, gone: &HashSet<u32>) -> Option<Unused> {
     let used = use_of(scene, index)?;
     let days = used.covered_us as f64 / DAY_US;
     let enough = days >= scene.limit(&DAYS);
@@ -153,7 +213,7 @@ fn judge<'a>(scene: &Scene<'a>, index: &'a Index, gone: &HashSet<u32>) -> Option
         finding.statement = drop_statement(index);
         finding.impact.saved_bytes = size;
     }
-    Some((finding, surely))
+    Some(Unused { index: index.oid, surely, early: !enough, bytes: size, finding })
 }
 
 /// Younger than the time after which it may be judged, and than most of the history.
@@ -196,12 +256,12 @@ fn written<'a>(
         index.name.clone(),
         format!("Index {name} was not scanned once in {}{weight}", words::span(days * 86_400.0)),
         remedy,
-        "PostgreSQL manual, 28.2 (pg_stat_all_indexes)",
+        REFERENCE,
     );
     let before = match used.total {
         Some(total) if total > 0 => format!(
-            " Before this history began it was scanned {} times.",
-            words::number(total as f64)
+            " Before this history began it was scanned {}.",
+            words::amount(total as f64, "time")
         ),
         _ => String::new(),
     };

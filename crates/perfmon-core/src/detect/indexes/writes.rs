@@ -101,7 +101,7 @@ fn written_up(index: &Index, ratio: f64, activity: &Activity) -> Finding {
         WRITE_HEAVY,
         Severity::Info,
         index.name.clone(),
-        format!("Index {name} is written {} times for each scan", words::number(ratio.round())),
+        format!("Index {name} is written {} for each scan", words::amount(ratio.round(), "time")),
         format!(
             "Find out which statement needs {name} that seldom. If it can wait, drop the index, or keep it \
              for the rows that are looked for only (WHERE ...); for ranges of a large table in order, BRIN costs next to nothing."

@@ -3,7 +3,7 @@
 use super::transactions::IDLE_SECONDS;
 use crate::detect::Judgement;
 use crate::detect::vacuum::tables::behind;
-use crate::detect::words::{count, counted, list, literal, size, span};
+use crate::detect::words::{counted, list, literal, size, span};
 use crate::facts::{Facts, Holder, HolderKind, Slot};
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -117,9 +117,9 @@ fn held(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
     let dead: u64 = tables.iter().filter_map(|t| t.dead_rows).sum();
     let names: Vec<String> = tables.iter().map(|t| t.name.clone()).collect();
     let title = format!(
-        "{} keeps {} dead rows of {} from being removed",
+        "{} keeps {} of {} from being removed",
         capital(&describe(holder)),
-        count(dead as f64),
+        counted(dead as f64, "dead row"),
         counted(tables.len() as f64, "table")
     );
     let remedy = match holder.kind {

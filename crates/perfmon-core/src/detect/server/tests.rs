@@ -9,7 +9,9 @@ use super::temp::TEMP_FILES;
 use super::transactions::{DEADLOCKS, IDLE, ROLLBACKS};
 use super::wal::{CHECKPOINTS, VOLUME};
 use super::watching::{EVICTION, MISSING};
+use crate::capture::failure::Class;
 use crate::detect::samples::{self, found, set, silent, statement, the};
+use crate::facts::failure::Failure;
 use crate::facts::relation::Activity;
 use crate::facts::{Checkpoints, Facts, Holder, HolderKind, Slot};
 use crate::finding::Severity;
@@ -259,6 +261,15 @@ fn statement_eviction() {
     assert_eq!(the(&DETECTOR, &facts, EVICTION).severity, Severity::Info);
     facts.server.statement_deallocs = Some(1);
     silent(&DETECTOR, &facts, EVICTION);
+    // A load of data in a history of five minutes is no rate.
+    facts.server.statement_deallocs = Some(30);
+    facts.window.covered_us /= 12;
+    silent(&DETECTOR, &facts, EVICTION);
+    let kinds = super::super::judge_with(&[&DETECTOR], &facts, &Thresholds::default()).unjudged;
+    assert!(kinds.contains(&EVICTION) && kinds.contains(&VOLUME), "{kinds:?}");
+    let sooner = Thresholds::with([("rate_min_minutes".to_owned(), 4.0)]);
+    let judged = super::super::judge_with(&[&DETECTOR], &facts, &sooner);
+    assert!(judged.findings.iter().any(|f| f.kind == EVICTION));
 }
 
 #[test]
@@ -300,6 +311,19 @@ fn deadlocks_and_rollbacks() {
     let mut facts = samples::healthy();
     facts.database.deadlocks = Some(500);
     assert_eq!(the(&DETECTOR, &facts, DEADLOCKS).severity, Severity::Warning);
+    let victim = |statement_id, count| Failure {
+        class: Class::Deadlock,
+        state: Some("40P01".into()),
+        statement_id,
+        table: None,
+        count,
+        lost_ms: 1_000.0,
+    };
+    facts.failures.as_mut().unwrap().all =
+        vec![victim(Some(9), 490), victim(None, 8), victim(Some(3), 2)];
+    let evidence = the(&DETECTOR, &facts, DEADLOCKS).evidence;
+    let victims = evidence.iter().find(|e| e.metric == "victims").unwrap();
+    assert_eq!(victims.value, "statement 9 (490 times) and statement 3 (2 times)".into());
     facts.database.deadlocks = Some(300);
     silent(&DETECTOR, &facts, DEADLOCKS);
     (facts.database.deadlocks, facts.database.commits) = (Some(2), Some(50));

@@ -1,8 +1,10 @@
 //! Transactions that end in deadlocks or are taken back, and those that idle.
 
 use super::horizon::long_idle;
+use crate::capture::failure::Class;
 use crate::detect::Judgement;
-use crate::detect::words::{count, counted, percent, set, span, times};
+use crate::detect::words::{count, counted, list, percent, set, span, times};
+use crate::facts::failure::Failure;
 use crate::facts::{Facts, Holder};
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -99,9 +101,9 @@ fn dead(facts: &Facts, thresholds: &Thresholds, deadlocks: f64, all: f64) -> Opt
         return None;
     }
     let title = format!(
-        "{} in {} transactions ({})",
+        "{} in {} ({})",
         counted(deadlocks, "deadlock"),
-        count(all),
+        counted(all, "transaction"),
         percent(ratio)
     );
     let mut finding = Finding::new(
@@ -121,9 +123,24 @@ fn dead(facts: &Facts, thresholds: &Thresholds, deadlocks: f64, all: f64) -> Opt
             .out_of(all as i64),
     );
     finding.evidence.push(Evidence::new("deadlocks", deadlocks as i64, ""));
+    let victims = victims(facts);
+    if !victims.is_empty() {
+        finding.evidence.push(Evidence::new("victims", list(&victims, 3), ""));
+    }
     finding.effort = Effort::High;
     finding.gain = Some("Each deadlock costs its victim's work and deadlock_timeout.".to_owned());
     Some(finding)
+}
+
+/// Statements that deadlocks ended, most frequent first, where the hooks saw them.
+fn victims(facts: &Facts) -> Vec<String> {
+    let all = facts.failures.iter().flat_map(|failures| &failures.all);
+    let dead = all.filter(|failure| failure.class == Class::Deadlock);
+    let name = |failure: &Failure| {
+        let id = failure.statement_id?;
+        Some(format!("statement {id} ({})", counted(failure.count as f64, "time")))
+    };
+    dead.filter_map(name).collect()
 }
 
 fn taken_back(facts: &Facts, thresholds: &Thresholds, rollbacks: f64, all: f64) -> Option<Finding> {

@@ -1,7 +1,7 @@
 //! Checkpoints that come because of the volume of WAL, and what that volume is made of.
 
-use crate::detect::Judgement;
 use crate::detect::words::{count, list, percent, set, setting_size, size, span};
+use crate::detect::{Judgement, rate};
 use crate::facts::Facts;
 use crate::finding::{Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -50,14 +50,6 @@ pub(super) const WARNING_IMAGES_RATIO: Threshold = Threshold::ratio(
     0.7,
     "share of full-page images in much WAL: warning",
     "pg_perfmon",
-);
-
-/// Evidence.
-pub(super) const VOLUME_MINUTES: Threshold = Threshold::new(
-    "wal_volume_min_minutes",
-    10.0,
-    "recorded time below which nothing is said about WAL per hour",
-    "pg_perfmon: a checkpoint or a load of data is no rate",
 );
 
 /// Room for hours busier than the average.
@@ -119,11 +111,12 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
             }
         }
     }
-    match (facts.server.wal_bytes, facts.window.hours()) {
-        (Some(bytes), Some(hours)) if hours * 60.0 >= thresholds.of(&VOLUME_MINUTES) => {
-            judgement.findings.extend(volume(facts, thresholds, bytes as f64, hours));
+    let bytes = facts.server.wal_bytes.map(|bytes| bytes as f64);
+    match bytes.and_then(|bytes| Some((bytes, rate(facts, thresholds, bytes)?))) {
+        Some((bytes, per_hour)) => {
+            judgement.findings.extend(volume(facts, thresholds, bytes, per_hour));
         }
-        _ => judgement.unknown(VOLUME),
+        None => judgement.unknown(VOLUME),
     }
 }
 
@@ -176,13 +169,11 @@ pub(in crate::detect) fn pace_evidence(
     );
     finding.evidence.push(Evidence::new("max_wal_size", pace.now as i64, "bytes"));
     if let Some(wal) = facts.server.wal_bytes {
-        let per_hour = wal as f64 / pace.hours;
-        finding.evidence.push(Evidence::new("wal_bytes_per_hour", per_hour as i64, "bytes"));
+        finding.evidence.push(Evidence::new("wal_bytes", wal, "bytes"));
     }
 }
 
-fn volume(facts: &Facts, thresholds: &Thresholds, bytes: f64, hours: f64) -> Option<Finding> {
-    let per_hour = bytes / hours;
+fn volume(facts: &Facts, thresholds: &Thresholds, bytes: f64, per_hour: f64) -> Option<Finding> {
     // Compressed images are smaller than pages: nothing is known of their share then.
     let plain = facts.server.setting("wal_compression").is_some_and(|s| s.shown == "off");
     let images = facts

@@ -1,7 +1,7 @@
 //! Whether statements are counted, and whether the counters are kept.
 
-use crate::detect::Judgement;
-use crate::detect::words::{alter_system, count, percent, set, with_library};
+use crate::detect::words::{alter_system, count, counted, percent, set, with_library};
+use crate::detect::{Judgement, rate};
 use crate::facts::Facts;
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -36,9 +36,10 @@ const EVICTED: f64 = 0.05;
 const MANUAL: &str = "PostgreSQL manual, pg_stat_statements";
 
 pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
-    match (facts.server.statement_deallocs, facts.server.statement_capacity, facts.window.hours()) {
-        (Some(runs), Some(capacity), Some(hours)) => {
-            let per_hour = runs as f64 / hours;
+    let runs = facts.server.statement_deallocs;
+    let per_hour = runs.and_then(|runs| rate(facts, thresholds, runs as f64));
+    match (runs, facts.server.statement_capacity, per_hour) {
+        (Some(runs), Some(capacity), Some(per_hour)) => {
             if runs > 1 && per_hour >= thresholds.of(&EVICTIONS) {
                 judgement.add(evicted(facts, thresholds, runs as f64, capacity as f64, per_hour));
             }
@@ -66,8 +67,8 @@ fn evicted(
         (Severity::Info, thresholds.of(&EVICTIONS))
     };
     let title = format!(
-        "pg_stat_statements drops entries {} times per hour, {} of its {} each time",
-        count(per_hour.ceil()),
+        "pg_stat_statements drops entries {} per hour, {} of its {} each time",
+        counted(per_hour.ceil(), "time"),
         percent(EVICTED),
         count(capacity)
     );

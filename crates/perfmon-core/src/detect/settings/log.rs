@@ -3,7 +3,7 @@
 use crate::detect::Judgement;
 use crate::detect::server::wal::{self, Pace};
 use crate::detect::vacuum::tables::MIN_COVERED_MINUTES;
-use crate::detect::words::{count, set, setting_size, size};
+use crate::detect::words::{count, counted, set, setting_size, size};
 use crate::facts::Facts;
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -90,7 +90,11 @@ fn buffers(facts: &Facts, thresholds: &Thresholds, per_s: f64) -> Option<Finding
         WAL_BUFFERS,
         Severity::Info,
         "setting wal_buffers",
-        format!("WAL buffers ({}) were full {} times per second", size(now), count(per_s)),
+        format!(
+            "WAL buffers ({}) were full {} per second",
+            size(now),
+            counted(per_s.round(), "time")
+        ),
         format!("Raise wal_buffers to {value}. It takes effect at the next restart of the server."),
         "PostgreSQL manual, Write Ahead Log",
     );

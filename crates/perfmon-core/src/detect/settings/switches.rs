@@ -9,7 +9,6 @@ pub(super) const FSYNC: &str = "setting_fsync";
 pub(super) const FULL_PAGE_WRITES: &str = "setting_full_page_writes";
 pub(super) const ZERO_DAMAGED_PAGES: &str = "setting_zero_damaged_pages";
 pub(super) const IGNORE_CHECKSUM_FAILURE: &str = "setting_ignore_checksum_failure";
-pub(super) const AUTOVACUUM: &str = "setting_autovacuum";
 pub(super) const TRACK_COUNTS: &str = "setting_track_counts";
 pub(super) const TRACK_ACTIVITIES: &str = "setting_track_activities";
 pub(super) const TRACK_IO_TIMING: &str = "setting_track_io_timing";
@@ -72,17 +71,6 @@ static SWITCHES: &[Switch] = &[
         cause: "It is meant for the rescue of single tables, not for a running server.",
         gain: "Damage is an error instead of a wrong result.",
         risk: "Statements that read damaged pages fail.",
-    },
-    Switch {
-        kind: AUTOVACUUM,
-        name: "autovacuum",
-        right: true,
-        severity: Severity::Warning,
-        title: "autovacuum is off: dead rows stay, statistics age, and nothing is frozen in time",
-        cause: "Only the vacuum that is forced just before wraparound still runs.",
-        gain: "Tables keep their size, plans fit the data.",
-        risk: "The first runs have much to do; they are slowed down by \
-            autovacuum_vacuum_cost_delay.",
     },
     Switch {
         kind: TRACK_COUNTS,

@@ -1,11 +1,12 @@
 //! For each kind a state that gives it, and near twins that do not.
 
 use super::DETECTOR;
+use super::autovacuum::AUTOVACUUM;
 use super::autovacuum::COST;
 use super::log::{MAX_WAL_SIZE, WAL_BUFFERS};
 use super::memory::{CACHE_SIZE, MAINTENANCE, SHARED_BUFFERS, WORK_MEM};
 use super::planner::{IO_CONCURRENCY, JIT, RANDOM_PAGE_COST};
-use super::switches::{AUTOVACUUM, PENDING_RESTART, PLANNER_METHODS};
+use super::switches::{PENDING_RESTART, PLANNER_METHODS};
 use crate::detect::samples::{self, found, set, silent, statement, the};
 use crate::facts::relation::Activity;
 use crate::facts::{Checkpoints, Facts, Holder, HolderKind, Index};
@@ -38,6 +39,40 @@ fn switches() {
     facts.server.settings.retain(|s| s.name != "autovacuum");
     let judgement = super::super::judge_with(&[&DETECTOR], &facts, &Thresholds::default());
     assert_eq!(judgement.unjudged, [AUTOVACUUM]);
+}
+
+#[test]
+fn autovacuum_that_is_off_is_critical_where_it_hurts() {
+    let off = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = samples::healthy();
+        set(&mut facts, "autovacuum", "off");
+        change(&mut facts);
+        the(&DETECTOR, &facts, AUTOVACUUM)
+    };
+    let crossed = |f: &crate::finding::Finding| -> Vec<(String, f64)> {
+        let over = |e: &crate::finding::Evidence| Some((e.metric.clone(), e.threshold?));
+        f.evidence.iter().filter_map(over).collect()
+    };
+    let calm = off(&|_| {});
+    assert_eq!((calm.severity, crossed(&calm)), (Severity::Warning, Vec::new()));
+    assert!(calm.evidence.iter().any(|e| e.metric == "xids_used_ratio"));
+    let old = off(&|f| f.server.horizon.as_mut().unwrap().xid_age = 700_000_000);
+    assert_eq!(old.severity, Severity::Critical);
+    assert_eq!(old.title, "autovacuum is off, and 32.6 % of all transaction ids are used");
+    assert_eq!(crossed(&old), [("xids_used_ratio".to_owned(), 0.25)]);
+    let dead = |dead: u64, live: u64| {
+        off(&|f| {
+            let table = &mut f.tables.as_mut().unwrap()[0];
+            (table.dead_rows, table.live_rows) = (Some(dead), Some(live));
+        })
+    };
+    let full = dead(2_000_000, 4_000_000);
+    assert_eq!(full.severity, Severity::Critical);
+    assert!(full.title.ends_with("33.3 % of all rows are dead"), "{}", full.title);
+    let names: Vec<String> = crossed(&full).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["dead_ratio", "dead_rows"]);
+    assert_eq!(dead(2_000_000, 90_000_000).severity, Severity::Warning, "a small share");
+    assert_eq!(dead(2_000, 1_000).severity, Severity::Warning, "few rows");
 }
 
 #[test]

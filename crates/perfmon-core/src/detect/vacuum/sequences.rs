@@ -19,8 +19,16 @@ pub(super) const WARNING_RATIO: Threshold = Threshold::ratio(
 pub(super) const CRITICAL_RATIO: Threshold = Threshold::ratio(
     "sequence_critical_ratio",
     0.95,
-    "share of a sequence's values that are used: critical where its pace is not known",
+    "share of a sequence's values that are used: critical if it also ends within \
+     sequence_critical_used_days",
     "check_postgres",
+);
+/// For one that is nearly used up.
+pub(super) const USED_DAYS: Threshold = Threshold::new(
+    "sequence_critical_used_days",
+    90.0,
+    "days until a sequence ends that is over sequence_critical_ratio: critical",
+    "pg_perfmon: a quarter, in which the rewrite of a table can be planned",
 );
 /// At the pace of this history.
 pub(super) const WARNING_DAYS: Threshold = Threshold::new(
@@ -120,7 +128,7 @@ fn look(facts: &Facts, thresholds: &Thresholds, sequence: &Sequence, end: End) -
     let used = |least: &Threshold| end.used >= thresholds.of(least);
     let (severity, crossed) = if within(&CRITICAL_DAYS) {
         (Severity::Critical, &CRITICAL_DAYS)
-    } else if used(&CRITICAL_RATIO) && (sequence.per_day.is_none() || end.left < 1.0) {
+    } else if used(&CRITICAL_RATIO) && (within(&USED_DAYS) || end.left < 1.0) {
         (Severity::Critical, &CRITICAL_RATIO)
     } else if within(&WARNING_DAYS) {
         (Severity::Warning, &WARNING_DAYS)

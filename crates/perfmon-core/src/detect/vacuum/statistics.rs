@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::tables::MIN_COVERED_MINUTES;
 use super::trigger;
 use crate::detect::Judgement;
-use crate::detect::words::{count, date, times};
+use crate::detect::words::{count, counted, date, times};
 use crate::facts::{Facts, Table};
 use crate::finding::{Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -88,7 +88,8 @@ fn never(table: &Table, thresholds: &Thresholds) -> Option<Finding> {
     if table.rows.is_some() || table.last_analyze_us.is_some() || !lasts || !queried(table) {
         return None;
     }
-    let title = format!("{} has {} rows and was never analysed", table.name, count(rows as f64));
+    let title =
+        format!("{} has {} and was never analysed", table.name, counted(rows as f64, "row"));
     let mut finding = finding(table, Severity::Warning, title);
     finding.cause = Some(if trigger::ignored(table) {
         "Autovacuum was told to ignore the table; nobody else analyses it.".to_owned()

@@ -166,6 +166,7 @@ impl Case<'_> {
             None => "Vacuum the table now, and let autovacuum work faster on it.".to_owned(),
         };
         let mut finding = self.finding(BEHIND, Severity::Warning, title, remedy);
+        let given_up = self.facts.failures.as_ref().map(|f| f.given_up(name));
         finding.cause = Some(match (held, runs) {
             (Some(holder), _) => {
                 format!(
@@ -173,6 +174,11 @@ impl Case<'_> {
                     describe(holder)
                 )
             }
+            (None, 0) if given_up.is_some_and(|n| n > 0) => format!(
+                "Autovacuum has not finished a run on it in the window: {} it gave way to somebody who \
+                 wanted the table's lock.",
+                counted(given_up.unwrap_or(0) as f64, "time")
+            ),
             (None, 0) => "Autovacuum has not finished a run on it in the window: it is slowed \
                 down by its cost limit, busy with other tables, or gives way to locks."
                 .to_owned(),
@@ -185,6 +191,9 @@ impl Case<'_> {
             .over(self.thresholds.of(&BEHIND_RATIO) * self.trigger)
             .out_of(self.facts.window.intervals);
         finding.evidence.push(Evidence::new("vacuum_runs", runs, ""));
+        if let Some(given_up) = given_up {
+            finding.evidence.push(Evidence::new("autovacuum_cancelled", given_up, ""));
+        }
         if held.is_none() {
             finding.statement = Some(format!(
                 "VACUUM (ANALYZE) {name};\nALTER TABLE {name} SET (autovacuum_vacuum_cost_limit = \
@@ -204,8 +213,8 @@ impl Case<'_> {
         let name = &self.table.name;
         let over = self.dead >= self.trigger;
         let title = format!(
-            "{name} has {} dead rows, and autovacuum was told to ignore it",
-            count(self.dead)
+            "{name} has {}, and autovacuum was told to ignore it",
+            counted(self.dead, "dead row")
         );
         let remedy = "Let autovacuum look after the table again, and vacuum it once.".to_owned();
         let severity = if over { Severity::Warning } else { Severity::Info };

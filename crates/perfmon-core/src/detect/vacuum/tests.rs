@@ -5,7 +5,9 @@ use super::ages::{MULTIXACT, WRAPAROUND};
 use super::sequences::EXHAUSTION;
 use super::statistics::STALE;
 use super::tables::{BEHIND, DEAD, DISABLED};
+use crate::capture::failure::Class;
 use crate::detect::samples::{self, found, set, silent, the};
+use crate::facts::failure::Failure;
 use crate::facts::relation::Activity;
 use crate::facts::{Facts, Holder, HolderKind, Sequence, Table};
 use crate::finding::Severity;
@@ -36,6 +38,20 @@ fn autovacuum_behind() {
     );
     assert!(finding.statement.unwrap().starts_with("VACUUM (ANALYZE) public.items;\n"));
     assert_eq!(finding.evidence[0].threshold, Some(400_100.0));
+
+    let mut locked = with(neglected());
+    locked.failures.as_mut().unwrap().all.push(Failure {
+        class: Class::AutovacuumCancelled,
+        state: None,
+        statement_id: None,
+        table: Some("public.items".into()),
+        count: 2,
+        lost_ms: 0.0,
+    });
+    let finding = the(&DETECTOR, &locked, BEHIND);
+    assert!(finding.cause.unwrap().contains("2 times it gave way"));
+    let given_up = finding.evidence.iter().find(|e| e.metric == "autovacuum_cancelled");
+    assert_eq!(given_up.map(|e| &e.value), Some(&2_u64.into()));
 
     let mut bulk = neglected();
     bulk.first_half = Some(Activity { dead_rows: Some(3_000), ..Activity::default() });
@@ -281,8 +297,12 @@ fn sequence_exhaustion() {
              ALTER SEQUENCE public.orders_id_seq AS bigint;"
         )
     );
-    let finding = the(&DETECTOR, &sequence(2_100_000_000, int, None), EXHAUSTION);
-    assert_eq!(finding.severity, Severity::Critical);
+    let nearly = |per_day| the(&DETECTOR, &sequence(2_100_000_000, int, per_day), EXHAUSTION);
+    assert_eq!(nearly(None).severity, Severity::Warning, "no pace, no date");
+    assert_eq!(nearly(Some(600_000.0)).severity, Severity::Critical, "79 days");
+    let used = &nearly(Some(600_000.0)).evidence[0];
+    assert_eq!((used.metric.as_str(), used.threshold), ("used_ratio", Some(0.95)));
+    assert_eq!(nearly(Some(500_000.0)).severity, Severity::Warning, "95 days");
     let finding = the(&DETECTOR, &sequence(1_500_000_000, int, Some(30_000_000.0)), EXHAUSTION);
     assert_eq!(finding.severity, Severity::Critical, "three weeks");
     assert_eq!(
@@ -341,6 +361,7 @@ fn sequences_that_go_down_or_round() {
 fn what_is_not_known_is_not_judged() {
     let mut facts = samples::healthy();
     (facts.tables, facts.sequences, facts.server.horizon) = (None, None, None);
+    facts.failures = None;
     let judgement = super::super::judge_with(&[&DETECTOR], &facts, &Default::default());
     assert_eq!(judgement.findings.len(), 0);
     for kind in DETECTOR.kinds {

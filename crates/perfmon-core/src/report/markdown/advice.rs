@@ -2,13 +2,14 @@
 
 use super::super::facts::{Report, Statement};
 use super::super::priority::Priority;
-use super::super::text::{WIDTH, cut, plain, sql_block, width, wrapped};
+use super::super::text::{WIDTH, cut, plain, quoted, sql_block, width, wrapped};
 use super::super::verdict::{Ranked, Verdict};
 use super::super::words::{
-    bytes, count, duration, frequency, milliseconds, number, percent, sentence, size,
+    bytes, count, duration, frequency, milliseconds, number, percent, sentence, size, whole,
 };
 use super::Show;
-use crate::finding::{Evidence, Finding, Severity, Value};
+use crate::detect::leaves_to;
+use crate::finding::{Evidence, Finding, Helped, Severity, Value};
 
 /// How many bottlenecks are told in full.
 const BOTTLENECKS: usize = 7;
@@ -30,6 +31,10 @@ pub(super) fn bottlenecks(
     };
     let all: Vec<&Ranked<'_>> = verdict.ranked.iter().filter(costs).collect();
     let told = &all[..all.len().min(BOTTLENECKS)];
+    if report.hidden {
+        wrapped(out, "", "Statements to run are shown to members of pg_read_all_stats.");
+        out.push('\n');
+    }
     for (at, ranked) in told.iter().enumerate() {
         bottleneck(out, report, at + 1, ranked, &related(told, at), show);
     }
@@ -43,16 +48,27 @@ pub(super) fn bottlenecks(
     }
 }
 
-/// Numbers of the others that concern a statement that this one concerns.
+/// The others that belong to one, by number: those that concern a statement that this one concerns, and
+/// those whose remedy is the same.
 fn related(told: &[&Ranked<'_>], at: usize) -> Vec<String> {
     let ids = |finding: &Finding| -> Vec<i64> {
         let helped = finding.helped.iter().map(|helped| helped.statement_id);
         helped.chain(named(finding)).collect()
     };
-    let own = ids(told[at].finding);
-    let shares = |ranked: &Ranked<'_>| ids(ranked.finding).iter().any(|id| own.contains(id));
-    let others = told.iter().enumerate().filter(|(other, ranked)| *other != at && shares(ranked));
-    others.map(|(other, _)| (other + 1).to_string()).collect()
+    let own = told[at].finding;
+    let own_ids = ids(own);
+    let concerns = |other: &Finding| ids(other).iter().any(|id| own_ids.contains(id));
+    let remedies = |other: &Finding| leaves_to(own, other) || leaves_to(other, own);
+    let numbers = |belongs: &dyn Fn(&Finding) -> bool| -> Vec<String> {
+        let others = told.iter().enumerate().filter(|(other, _)| *other != at);
+        others.filter(|(_, r)| belongs(r.finding)).map(|(n, _)| (n + 1).to_string()).collect()
+    };
+    let parts = [
+        (numbers(&remedies), "with the same remedy"),
+        (numbers(&|other| concerns(other) && !remedies(other)), "on the same statement"),
+    ];
+    let said = parts.iter().filter(|(numbers, _)| !numbers.is_empty());
+    said.map(|(numbers, why)| format!("{}, {why}", numbers.join(", "))).collect()
 }
 
 /// The statement that a finding is about by its name.
@@ -84,6 +100,12 @@ fn bottleneck(
     if let Some(often) = often(report, finding) {
         item("Frequency", &often);
     }
+    if let Some((id, text)) =
+        worst_statement(report, finding).and_then(|s| Some((s.statement_id, s.text()?)))
+    {
+        quoted(out, &format!("- Statement {id}: "), text);
+    }
+    let mut item = |name: &str, text: &str| wrapped(out, &format!("- {name}: "), text);
     if let Some(cause) = &finding.cause {
         item("Cause", &sentence(&plain(cause)));
     }
@@ -104,7 +126,7 @@ fn bottleneck(
     item("Effort", &format!("{}. Risk: {}", finding.effort.word(), sentence(&plain(risk))));
     item("Source", &plain(&finding.reference));
     if !related.is_empty() {
-        item("See also", &format!("{}, on the same statement", related.join(", ")));
+        item("See also", &related.join("; "));
     }
     out.push('\n');
 }
@@ -147,6 +169,15 @@ fn statement_of<'a>(report: &'a Report, finding: &Finding) -> Option<&'a Stateme
     };
     let id = named(finding).or(only)?;
     report.statements.as_deref()?.iter().find(|s| s.statement_id == id)
+}
+
+/// The same, or of several that it helps the one that it helps most.
+fn worst_statement<'a>(report: &'a Report, finding: &Finding) -> Option<&'a Statement> {
+    statement_of(report, finding).or_else(|| {
+        let saved = |helped: &&Helped| helped.saved_ms_per_hour;
+        let best = finding.helped.iter().max_by(|a, b| saved(a).total_cmp(&saved(b)))?;
+        report.statements.as_deref()?.iter().find(|s| s.statement_id == best.statement_id)
+    })
 }
 
 fn often(report: &Report, finding: &Finding) -> Option<String> {
@@ -193,20 +224,32 @@ fn evidence(evidence: &Evidence) -> String {
         notes.push(format!("threshold {}", measured(threshold, &evidence.unit, None)));
     }
     if let Some(samples) = evidence.samples {
-        notes.push(format!("out of {}", count(Some(samples))));
+        let noun = if samples == 1 { "observation" } else { "observations" };
+        notes.push(format!("from {} {noun}", whole(samples)));
     }
-    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
     format!("{} {shown}{notes}", plain(&evidence.metric))
 }
 
-fn measured(value: f64, unit: &str, whole: Option<i64>) -> String {
+fn measured(value: f64, unit: &str, exact: Option<i64>) -> String {
     match unit {
         "ms" => milliseconds(Some(value)),
         "ratio" => percent(Some(value)),
         "bytes" => bytes(value),
         unit => {
-            let shown = whole.map_or_else(|| number(Some(value)), |n| count(Some(n)));
-            if unit.is_empty() { shown } else { format!("{shown} {}", plain(unit)) }
+            // Limits and values are not rounded, nor is what is easily read.
+            #[allow(clippy::cast_possible_truncation)]
+            let exact =
+                exact.or((value.fract() == 0.0 && value.abs() < 1e15).then_some(value as i64));
+            let exact = exact.filter(|n| unit.is_empty() || n.unsigned_abs() < 1_000_000);
+            let shown = exact.map_or_else(|| number(Some(value)), whole);
+            match unit {
+                "" => shown,
+                unit if shown == "1" => {
+                    format!("1 {}", plain(unit.strip_suffix('s').unwrap_or(unit)))
+                }
+                unit => format!("{shown} {}", plain(unit)),
+            }
         }
     }
 }

@@ -20,6 +20,54 @@ fn the_same_index_again_is_dropped() {
     assert_eq!(of(DUPLICATE, &facts(vec![table()], three)).len(), 2);
 }
 
+/// Turns every part of a key round, NULLs with it, as DESC does.
+fn turn(index: &mut Index) {
+    for part in &mut index.key {
+        (part.descending, part.nulls_first) = (!part.descending, !part.nulls_first);
+    }
+}
+
+#[test]
+fn the_same_index_in_the_opposite_order_is_dropped() {
+    let found = only(DUPLICATE, &pair(|_, other| turn(other)));
+    assert_eq!(found.object, "public.orders_2");
+    assert_eq!(
+        found.title,
+        "Index public.orders_2 (10 MB) is public.orders_1 in the opposite order, and does the same"
+    );
+    assert!(found.cause.unwrap().contains("read backwards"));
+    // The one that ascends stays, whatever they are called.
+    assert_eq!(only(DUPLICATE, &pair(|one, _| turn(one))).object, "public.orders_1");
+    // Turned in part, they give two orders: only one that is turned whole gives the same.
+    assert_eq!(of(DUPLICATE, &pair(|_, o| o.key[0].descending = true)), []);
+    let nulls = |o: &mut Index| o.key.iter_mut().for_each(|part| part.descending = true);
+    assert_eq!(of(DUPLICATE, &pair(|_, o| nulls(o))), [], "NULLs at the other end");
+    let mixed = |i: &mut Index| (i.key[0].descending, i.key[0].nulls_first) = (true, true);
+    let both = pair(|one, other| {
+        mixed(one);
+        mixed(other);
+        turn(other);
+    });
+    assert_eq!(of(DUPLICATE, &both).len(), 1);
+}
+
+#[test]
+fn the_beginning_of_an_index_in_the_opposite_order_is_dropped() {
+    let with = |turned: bool| {
+        let mut short = index(2, &[2]);
+        if turned {
+            turn(&mut short);
+        } else {
+            short.key[0].descending = true;
+        }
+        facts(vec![table()], vec![index(1, &[2, 3]), short])
+    };
+    let found = only(REDUNDANT, &with(true));
+    assert_eq!(found.object, "public.orders_2");
+    assert!(found.cause.unwrap().contains("opposite direction"));
+    assert_eq!(of(REDUNDANT, &with(false)), [], "NULLs at the other end");
+}
+
 #[test]
 fn what_enforces_or_is_needed_stays() {
     let needs: [fn(&mut Index); 6] = [

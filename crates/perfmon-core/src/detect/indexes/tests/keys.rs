@@ -188,3 +188,74 @@ fn a_partitioned_table_is_served_by_its_partitions() {
     assert!(found.remedy.starts_with("CREATE INDEX ON ONLY public.orders (b)"), "{}", found.remedy);
     assert!(found.title.contains("400,000 rows"), "{}", found.title);
 }
+
+/// A statement on a table of so many pages that touches so many blocks in each of a thousand executions,
+/// for one row each, in 2 s of an hour.
+fn user(command: &str, oid: u32, predicates: Vec<Predicate>, blocks: u64) -> Statement {
+    let table = TableUse {
+        oid,
+        read: true,
+        written: command != "SELECT",
+        predicates,
+        ..Default::default()
+    };
+    Statement {
+        statement_id: 5,
+        toplevel: true,
+        command: Some(command.to_owned()),
+        calls: 1_000,
+        rows: 1_000,
+        exec_ms: 2_000.0,
+        blks_hit: blocks * 1_000,
+        shape: Some(Shape { tables: vec![table], ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// What the key costs where this statement runs.
+fn cost(statement: Statement, change: impl Fn(&mut Facts)) -> Option<f64> {
+    let found = only(
+        KEY_WITHOUT,
+        &build(&[2], |f| {
+            f.statements = Some(vec![statement.clone()]);
+            let table = &mut f.tables.as_mut().unwrap()[0];
+            table.table_bytes = Some(500 * 8192);
+            table.window.as_mut().unwrap().seq_scan = 1_000;
+            change(f);
+        }),
+    );
+    let helped: f64 = found.helped.iter().map(|h| h.saved_ms_per_hour).sum();
+    assert_eq!(found.impact.saved_ms_per_hour.unwrap_or(0.0), helped);
+    found.impact.saved_ms_per_hour
+}
+
+fn by_key() -> Vec<Predicate> {
+    let test = Test::Equal;
+    vec![Predicate { expression: "b".into(), attnum: 2, test, join: false, other: 0 }]
+}
+
+#[test]
+fn deletes_that_read_the_table_whole_have_a_cost() {
+    let delete = |blocks| user("DELETE", REFERENCED, Vec::new(), blocks);
+    // Of 625 blocks, 500 are the referring table's.
+    assert_eq!(cost(delete(625), |_| {}), Some(1_600.0));
+    assert_eq!(cost(user("UPDATE", REFERENCED, Vec::new(), 625), |_| {}), Some(1_600.0));
+    assert_eq!(cost(delete(20), |_| {}), None, "it touches too few blocks");
+    let not_scanned = |f: &mut Facts| {
+        f.tables.as_mut().unwrap()[0].window.as_mut().unwrap().seq_scan = 3;
+    };
+    assert_eq!(cost(delete(625), not_scanned), None, "an update that leaves the key alone");
+    assert_eq!(cost(user("DELETE", 77, Vec::new(), 625), |_| {}), None, "another table's");
+    assert_eq!(cost(user("SELECT", REFERENCED, Vec::new(), 625), |_| {}), None, "it deletes none");
+}
+
+#[test]
+fn look_ups_by_the_key_have_a_cost() {
+    assert_eq!(cost(user("SELECT", TABLE, by_key(), 500), |_| {}), Some(2_000.0));
+    assert_eq!(cost(user("SELECT", TABLE, Vec::new(), 500), |_| {}), None, "not by the key");
+    assert_eq!(cost(user("SELECT", TABLE, by_key(), 9), |_| {}), None, "by something else too");
+    let unknown = |f: &mut Facts| f.tables.as_mut().unwrap()[0].table_bytes = None;
+    assert_eq!(cost(user("SELECT", TABLE, by_key(), 500), unknown), None, "size not known");
+    let nested = Statement { toplevel: false, ..user("SELECT", TABLE, by_key(), 500) };
+    assert_eq!(cost(nested, |_| {}), None, "counted in the statement that calls it");
+}

@@ -195,3 +195,52 @@ fn the_only_index_of_a_foreign_key_is_kept_in_mind() {
         found.iter().filter(|f| f.statement.is_some()).map(|f| f.object.as_str()).collect();
     assert_eq!(gone, ["public.orders_2"], "its work is done by the other one");
 }
+
+/// So many indexes that nobody scanned, after so many minutes.
+fn many(indexes: u32, minutes: i64) -> Facts {
+    let mut facts = young(minutes, minutes);
+    let all = facts.indexes.as_mut().unwrap();
+    let one = all.pop().unwrap();
+    all.extend((2..2 + indexes).map(|oid| {
+        let mut index = Index { name: format!("public.orders_{oid}"), oid, ..one.clone() };
+        index.key[0].opclass = oid;
+        index.bytes = Some(MB * i64::from(oid));
+        index
+    }));
+    facts
+}
+
+#[test]
+fn a_young_history_of_many_indexes_is_told_in_one_line() {
+    let ten = of(UNUSED, &many(10, 3));
+    assert_eq!(ten.len(), 10, "each, as long as they are few");
+    let mut facts = many(11, 3);
+    facts.database.name = "shop".to_owned();
+    let one = only(UNUSED, &facts);
+    assert_eq!((one.object.as_str(), one.severity), ("database shop", Severity::Info));
+    let title = "11 indexes were not scanned in the 3 min of this history and take 77 MB";
+    assert_eq!(one.title, title);
+    assert!(one.remedy.starts_with("Wait until 7 days"), "{}", one.remedy);
+    assert_eq!((one.statement, one.impact.saved_bytes), (None, None));
+    assert_eq!(one.evidence[0].threshold, Some(10.0));
+    // Those that were not used for long enough are told one by one.
+    let old = of(UNUSED, &many(11, 60 * 24 * 8));
+    assert_eq!(old.len(), 11);
+    assert!(old.iter().all(|f| f.severity == Severity::Warning));
+}
+
+#[test]
+fn a_load_of_data_is_no_rate_of_index_entries() {
+    let busy = |minutes: i64| {
+        with(|f| {
+            f.window.covered_us = minutes * 60_000_000;
+            f.indexes.as_mut().unwrap()[1].bytes = Some(100_000);
+            f.tables.as_mut().unwrap()[0].window.as_mut().unwrap().n_tup_ins = 20_000;
+        })
+    };
+    let short = only(UNUSED, &busy(10));
+    assert_eq!((short.severity, short.gain), (Severity::Info, None));
+    let long = only(UNUSED, &busy(20));
+    assert_eq!(long.severity, Severity::Warning);
+    assert!(long.gain.unwrap().ends_with("fewer index entries to write per hour"));
+}

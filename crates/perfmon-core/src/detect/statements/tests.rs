@@ -76,6 +76,31 @@ fn over_the_threshold_and_its_near_twins() {
 }
 
 #[test]
+fn a_long_tail_is_slow_whatever_the_mean() {
+    let tail = |timed_calls, p95_ms| Statement {
+        timed_calls,
+        p95_ms: Some(p95_ms),
+        ..statement(10_000, 20.0)
+    };
+    assert_eq!(severity(tail(10_000, 150.0)), Some(Severity::Warning));
+    assert_eq!(severity(tail(10_000, 99.0)), None, "quick enough");
+    assert_eq!(severity(tail(99, 150.0)), None, "too few executions");
+    assert_eq!(severity(Statement { p95_ms: None, ..tail(0, 0.0) }), None, "not known");
+    let nested = Statement { toplevel: false, ..tail(10_000, 150.0) };
+    assert_eq!(severity(nested), None, "counted in the statement that calls it");
+    let judged = found(&facts(vec![tail(10_000, 150.0), statement(1_000_000, 0.2)]));
+    let evidence = &judged[0].evidence[0];
+    assert_eq!((evidence.metric.as_str(), evidence.threshold), ("p95_ms", Some(100.0)));
+    assert!(judged[0].title.contains("in one of 20 executions"), "{}", judged[0].title);
+    // By both: the mean is told first, and half a second in the tail makes it critical.
+    let both = Statement { timed_calls: 50_000, p95_ms: Some(900.0), ..statement(50_000, 120.0) };
+    assert_eq!(severity(both.clone()), Some(Severity::Critical));
+    let judged = found(&facts(vec![both]));
+    assert_eq!(judged[0].evidence[0].metric, "mean_exec_ms");
+    assert!(judged[0].evidence.iter().any(|e| e.metric == "p95_ms" && e.threshold == Some(500.0)));
+}
+
+#[test]
 fn look_ups_by_key_have_a_lower_threshold() {
     let mut lookup = statement(1000, 60.0);
     assert_eq!(severity(lookup.clone()), None);
@@ -130,7 +155,7 @@ fn causes() {
     let of = |change: &dyn Fn(&mut Statement)| {
         let mut s = base.clone();
         change(&mut s);
-        cause(&s)
+        reason(&s, &Thresholds::default()).cause
     };
     assert_eq!(of(&|s| s.plan_ms = Some(30_000.0)), Cause::Planning);
     assert_eq!(of(&|s| s.plan_ms = Some(100.0)), Cause::Compute);
@@ -184,4 +209,68 @@ fn a_hot_row_is_found_and_its_near_twins_are_not() {
     );
     assert_eq!(kind(&|s| s.command = Some("SELECT".to_owned())), None, "a function may compute");
     assert_eq!(kind(&|s| s.exec_ms *= 20.0).as_deref(), Some(SLOW), "told once");
+}
+
+/// A statement for each cause, in an hour in which it is slow.
+fn by_cause() -> Vec<(Cause, Statement)> {
+    let of = |change: &dyn Fn(&mut Statement)| {
+        let mut s = statement(1000, 200.0);
+        change(&mut s);
+        s
+    };
+    let sums = || Some(Shape { aggregates: true, ..Shape::default() });
+    let update = || Some("UPDATE".to_owned());
+    vec![
+        (Cause::Planning, of(&|s| s.plan_ms = Some(300_000.0))),
+        (Cause::Jit, of(&|s| s.jit_ms = Some(120_000.0))),
+        (Cause::Spill, of(&|s| (s.temp_blks_written, s.temp_ms) = (1_000_000, Some(90_000.0)))),
+        (Cause::Scan, of(&|s| s.blks_hit = 5_000_000)),
+        (Cause::Aggregate, of(&|s| (s.blks_hit, s.shape) = (5_000_000, sums()))),
+        (Cause::Rows, of(&|s| (s.blks_hit, s.rows) = (5_000_000, 50_000_000))),
+        (Cause::Write, of(&|s| (s.wal_bytes, s.command) = (20_000 << 20, update()))),
+        (Cause::Read, of(&|s| (s.blks_read, s.read_ms, s.rows) = (5000, Some(150_000.0), 9000))),
+        (Cause::Lock, of(&|s| s.command = update())),
+    ]
+}
+
+#[test]
+fn a_finding_states_the_threshold_that_chose_its_cause() {
+    let chosen: Vec<(Cause, &Threshold)> = vec![
+        (Cause::Planning, &cause::PLANNING),
+        (Cause::Jit, &cause::JIT),
+        (Cause::Spill, &cause::SPILL_BLOCKS),
+        (Cause::Scan, &cause::SCAN_PER_ROW),
+        (Cause::Aggregate, &cause::SCAN_PER_ROW),
+        (Cause::Rows, &cause::MANY_ROWS),
+        (Cause::Write, &cause::MUCH_WAL),
+        (Cause::Read, &cause::READ),
+        (Cause::Lock, &cause::LOCK_BLOCKS_PER_MS),
+    ];
+    for ((why, s), (_, threshold)) in by_cause().into_iter().zip(&chosen) {
+        assert_eq!(reason(&s, &Thresholds::default()).cause, why);
+        let all = found(&facts(vec![s.clone()]));
+        let crossed =
+            |f: &Finding| f.evidence[1..].iter().filter_map(|e| e.threshold).collect::<Vec<f64>>();
+        assert!(crossed(&all[0]).contains(&threshold.default), "{why:?}: {:?}", all[0].evidence);
+        // The value is the user's: another one takes the cause away.
+        let out = if why == Cause::Lock { 0.0 } else { threshold.default * 1e4 };
+        let out = out.clamp(threshold.range.0, threshold.range.1.min(1e12));
+        let set = Thresholds::with([(threshold.name.to_owned(), out)]);
+        assert_ne!(reason(&s, &set).cause, why, "{}", threshold.name);
+        assert!(crate::detect::thresholds().any(|t| t == *threshold), "{}", threshold.name);
+    }
+}
+
+#[test]
+fn a_measure_is_told_once() {
+    for (why, mut s) in by_cause() {
+        s.exec_ms *= 10.0;
+        for f in found(&facts(vec![s])) {
+            let mut names: Vec<&str> = f.evidence.iter().map(|e| e.metric.as_str()).collect();
+            names.sort_unstable();
+            let all = names.len();
+            names.dedup();
+            assert_eq!(names.len(), all, "{why:?}: {:?}", f.evidence);
+        }
+    }
 }

@@ -210,3 +210,86 @@ fn nothing_is_said_where_nothing_is_known() {
     detect(&unread, &Thresholds::default(), &mut judgement);
     assert_eq!(judgement.unjudged, vec![SCAN], "texts that may not be read");
 }
+
+/// The table's look-ups by customer, and another statement of the same time that reads it too.
+fn with_another(shape: Shape) -> Facts {
+    let one = reader(by(Test::Equal));
+    let other = Statement { statement_id: 6, exec_ms: one.exec_ms / 2.0, ..reader(shape) };
+    let mut facts = facts(table(), one);
+    facts.statements.as_mut().unwrap().push(other);
+    facts
+}
+
+fn on(attnum: i16, expression: &str, test: Test) -> Predicate {
+    Predicate { expression: expression.to_owned(), attnum, test, join: false, other: 0 }
+}
+
+fn looks(predicates: Vec<Predicate>) -> Shape {
+    let table = TableUse { oid: 10, read: true, predicates, ..TableUse::default() };
+    Shape { tables: vec![table], ..Shape::default() }
+}
+
+fn judged(facts: &Facts) -> Finding {
+    let mut judgement = Judgement::default();
+    detect(facts, &Thresholds::default(), &mut judgement);
+    assert_eq!(judgement.findings.len(), 1);
+    judgement.findings.remove(0)
+}
+
+#[test]
+fn only_what_the_index_serves_counts_as_gain() {
+    let alone = judged(&facts(table(), reader(by(Test::Equal))));
+    let rest = "Other statements";
+    assert!(!alone.remedy.contains(rest));
+    // A pattern is not found by a B-tree in the order of the type, nor is another column.
+    for (what, shape, how) in [
+        ("a pattern", by(Test::Pattern), "in another way"),
+        ("another column", looks(vec![on(3, "status", Test::Equal)]), "by other columns"),
+    ] {
+        let both = judged(&with_another(shape));
+        assert_eq!(both.impact.saved_ms_per_hour, alone.impact.saved_ms_per_hour, "{what}");
+        assert_eq!(both.helped, alone.helped, "{what}");
+        assert_eq!(both.statement, alone.statement, "{what}");
+        assert!(both.share_ratio > alone.share_ratio, "{what}: all that is wasted");
+        assert!(both.remedy.contains(&format!("{rest} look rows up {how},")), "{}", both.remedy);
+    }
+}
+
+#[test]
+fn what_the_index_serves_too_counts_as_gain() {
+    let alone = judged(&facts(table(), reader(by(Test::Equal))));
+    // A wider index serves both; the narrow one alone would not.
+    let wide = looks(vec![on(2, "customer_id", Test::Equal), on(3, "status", Test::Range)]);
+    let mut facts = with_another(wide);
+    facts.tables.as_mut().unwrap()[0].columns[0].distinct = Some(1_000.0);
+    let both = judged(&facts);
+    assert_eq!(both.helped.len(), 2, "{both:?}");
+    let ddl = "CREATE INDEX CONCURRENTLY ON public.orders (customer_id, status);";
+    assert_eq!(both.statement.as_deref(), Some(ddl));
+    assert!(both.impact.saved_ms_per_hour > alone.impact.saved_ms_per_hour);
+    assert!(!both.remedy.contains("Other statements"), "{}", both.remedy);
+}
+
+#[test]
+fn an_index_for_prefixes_finds_whole_values_too() {
+    let both = judged(&with_another(by(Test::Prefix)));
+    let ddl = "CREATE INDEX CONCURRENTLY ON public.orders (customer_id text_pattern_ops);";
+    assert_eq!(both.statement.as_deref(), Some(ddl));
+    assert_eq!(both.helped.len(), 2);
+    // Ranges in the order of the type are not found by it.
+    let apart = judged(&{
+        let mut facts = with_another(by(Test::Prefix));
+        facts.statements.as_mut().unwrap()[0].shape = Some(by(Test::Between));
+        facts
+    });
+    assert_eq!(apart.helped.len(), 1, "{apart:?}");
+}
+
+#[test]
+fn a_statement_that_the_index_does_not_serve_has_its_own() {
+    let facts = with_another(looks(vec![on(3, "status", Test::Equal)]));
+    let all = scans(&facts, &Thresholds::default());
+    let ddl: Vec<_> = all[0].readers.iter().map(|r| remedy_of(&all[0], r).1.unwrap()).collect();
+    let on = |column| format!("CREATE INDEX CONCURRENTLY ON public.orders ({column});");
+    assert_eq!(ddl, [on("customer_id"), on("status")]);
+}

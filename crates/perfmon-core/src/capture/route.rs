@@ -1,0 +1,358 @@
+//! What is counted by application and route: times of statements and of transactions, and errors.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use super::comment::{MAX_ROUTE, Route};
+use super::table::{Entry, Found, Key, Payload, Place, Table};
+use super::whole::WorkOfAll;
+use crate::histogram::BUCKETS;
+
+/// Longest name of an application, as the server keeps them.
+pub const MAX_APPLICATION: usize = 64;
+
+/// Room for both names: a whole number of cache lines with their lengths.
+const NAMES: usize = 252;
+const _: () = assert!(MAX_APPLICATION + MAX_ROUTE <= NAMES);
+
+/// The names behind a key: written by whoever first counted in the entry, and by nobody afterwards.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Label {
+    /// Lengths of both names and a bit that says that they are there; 0 until then.
+    lengths: AtomicU32,
+    bytes: [AtomicU8; NAMES],
+}
+
+const WRITTEN: u32 = 1 << 31;
+
+impl Label {
+    fn write(&self, application: &[u8], route: &[u8]) {
+        let application = &application[..application.len().min(MAX_APPLICATION)];
+        let route = &route[..route.len().min(NAMES - application.len())];
+        for (slot, byte) in self.bytes.iter().zip(application.iter().chain(route)) {
+            slot.store(*byte, Ordering::Relaxed);
+        }
+        let lengths = (application.len() as u32) << 8 | route.len() as u32;
+        self.lengths.store(WRITTEN | lengths, Ordering::Release);
+    }
+
+    fn read(&self) -> Option<Names> {
+        let lengths = self.lengths.load(Ordering::Acquire);
+        if lengths & WRITTEN == 0 {
+            return None;
+        }
+        let (first, second) = ((lengths >> 8 & 0xff) as usize, (lengths & 0xff) as usize);
+        let bytes: Vec<u8> = self.bytes.iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+        Some(Names {
+            application: bytes.get(..first)?.to_vec(),
+            route: bytes.get(first..first + second)?.to_vec(),
+        })
+    }
+}
+
+/// The counters of one route. They wrap.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Work {
+    label: Label,
+    statements: [AtomicU32; BUCKETS],
+    transactions: [AtomicU32; BUCKETS],
+    errors: AtomicU32,
+    cancelled: AtomicU32,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        let none = || [const { AtomicU32::new(0) }; BUCKETS];
+        let bytes = [const { AtomicU8::new(0) }; NAMES];
+        Self {
+            label: Label { lengths: AtomicU32::new(0), bytes },
+            statements: none(),
+            transactions: none(),
+            errors: AtomicU32::new(0),
+            cancelled: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Work {
+    /// Counts a statement by the bucket of its time.
+    #[inline]
+    pub fn statement(&self, bucket: usize) {
+        self.statements[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a transaction by the bucket of its time.
+    #[inline]
+    pub fn transaction(&self, bucket: usize) {
+        self.transactions[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a statement that failed, or was cancelled.
+    pub fn failure(&self, cancelled: bool) {
+        let counter = if cancelled { &self.cancelled } else { &self.errors };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Hands over every counter.
+    pub fn each(&self, mut each: impl FnMut(Slot, u32)) {
+        self.all().for_each(|(slot, count)| each(slot, count.load(Ordering::Relaxed)));
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Slot, &AtomicU32)> {
+        let of = |counts| (0u8..).zip(counts);
+        let statements = of(self.statements.iter()).map(|(b, count)| (Slot::Statements(b), count));
+        let transactions = of(self.transactions.iter());
+        let transactions = transactions.map(|(b, count)| (Slot::Transactions(b), count));
+        let failures = [(Slot::Errors, &self.errors), (Slot::Cancelled, &self.cancelled)];
+        statements.chain(transactions).chain(failures)
+    }
+}
+
+/// One of the counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    /// Statements of a bucket.
+    Statements(u8),
+    /// Transactions of a bucket.
+    Transactions(u8),
+    /// Statements that failed.
+    Errors,
+    /// Statements that were cancelled.
+    Cancelled,
+}
+
+impl Slot {
+    fn number(self) -> u64 {
+        match self {
+            Self::Statements(bucket) => u64::from(bucket),
+            Self::Transactions(bucket) => 256 + u64::from(bucket),
+            Self::Errors => 512,
+            Self::Cancelled => 513,
+        }
+    }
+
+    fn numbered(number: u64) -> Option<Self> {
+        let bucket = number as u8;
+        Some(match number {
+            0..256 => Self::Statements(bucket),
+            256..512 => Self::Transactions(bucket),
+            512 => Self::Errors,
+            513 => Self::Cancelled,
+            _ => return None,
+        })
+    }
+}
+
+impl Payload for Work {
+    const ROOTS: u32 = 1;
+
+    fn root(_kind: u64) -> u32 {
+        0
+    }
+
+    fn activity(&self) -> u32 {
+        let sum = |sum: u32, (_, count): (Slot, &AtomicU32)| {
+            sum.wrapping_add(count.load(Ordering::Relaxed))
+        };
+        self.all().fold(0, sum)
+    }
+
+    fn move_to(&self, other: &Self) {
+        for ((_, mine), (_, theirs)) in self.all().zip(other.all()) {
+            if mine.load(Ordering::Relaxed) > 0 {
+                theirs.fetch_add(mine.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        // Whoever has the entry next writes names of its own.
+        self.label.lengths.store(0, Ordering::Release);
+    }
+}
+
+/// The key of a route, by its database and user (as in [`Key`]) and its names; that of an application without one has an empty route.
+pub fn key(whose: u64, application: &[u8], route: &Route) -> Key {
+    let mut hash: u64 = 0xCBF2_9CE4_8422_2325;
+    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    application.iter().copied().for_each(&mut add);
+    add(0);
+    route.bytes().iter().copied().for_each(&mut add);
+    // 0 is the rest.
+    Key { what: (hash ^ hash >> 29) | 1, whose, kind: 0 }
+}
+
+/// Where a key is counted from now on. The first in an entry writes the names.
+pub fn place(table: &Table<'_, Work>, key: Key, application: &[u8], route: &Route) -> Place {
+    let place = table.place(key);
+    if let Some(entry) = table.entry(place.entry)
+        && entry.payload.label.lengths.load(Ordering::Acquire) == 0
+        && entry.is_of(key)
+    {
+        entry.payload.label.write(application, route.bytes());
+    }
+    place
+}
+
+/// Where one process counted last, so that the next statement of the same user, application and route finds it
+/// by a comparison.
+#[derive(Debug, Clone, Copy)]
+pub struct Last {
+    whose: u64,
+    place: Place,
+}
+
+impl Last {
+    /// Nowhere yet.
+    pub const NONE: Self = Self { whose: u64::MAX, place: Place { entry: u32::MAX, life: 0 } };
+
+    /// The entry, if it still counts what it did, and for the same user.
+    #[inline]
+    pub fn entry<'a>(&self, table: &Table<'a, Work>, whose: u64) -> Option<&'a Entry<Work>> {
+        let entry = table.entry(self.place.entry)?;
+        (self.whose == whose && entry.life() == self.place.life).then_some(entry)
+    }
+
+    /// The entry, if it still counts what it did.
+    #[inline]
+    pub fn anywhere<'a>(&self, table: &Table<'a, Work>) -> Option<&'a Entry<Work>> {
+        self.entry(table, self.whose)
+    }
+
+    /// Looks for the entry of a key.
+    pub fn find(table: &Table<'_, Work>, key: Key, application: &[u8], route: &Route) -> Self {
+        Self { whose: key.whose, place: place(table, key, application, route) }
+    }
+}
+
+/// The names behind a key, as the client wrote them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Names {
+    /// The application's.
+    pub application: Vec<u8>,
+    /// The route's; empty where the statement names none.
+    pub route: Vec<u8>,
+}
+
+/// One entry as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// Tells one use of an entry from the next.
+    pub born: u32,
+    /// Whose counts these are.
+    pub key: Key,
+    /// Counters that are not zero, ascending; they wrap.
+    pub counts: Vec<(Slot, u32)>,
+}
+
+/// What was read: the entries in the order of their births, and the names of those that have some.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// The entries.
+    pub counted: Vec<Counted>,
+    /// Names by key.
+    pub names: BTreeMap<Key, Names>,
+}
+
+/// Reads the routes of one database. One whose names are just being written is left for the next reading.
+pub fn read(table: &Table<'_, Work>, database: u32) -> Reading {
+    of(table.all(), database)
+}
+
+/// The same in one walk with the sum over all databases.
+pub fn read_with_all(table: &Table<'_, Work>, database: u32) -> (Reading, WorkOfAll) {
+    let mut sum = WorkOfAll::default();
+    let all = table.all().inspect(|found| sum.add(found.payload));
+    (of(all, database), sum)
+}
+
+fn of<'a>(all: impl Iterator<Item = Found<'a, Work>>, database: u32) -> Reading {
+    let mut reading = Reading::default();
+    let ours = |key: &Key| key.database() == database;
+    for found in all.filter(|found| found.born >= Work::ROOTS && ours(&found.key)) {
+        if found.key.what != 0 {
+            let Some(names) = found.payload.label.read() else { continue };
+            reading.names.insert(found.key, names);
+        }
+        let counts = found.payload.all().map(|(slot, n)| (slot, n.load(Ordering::Relaxed)));
+        let counts = counts.filter(|(_, count)| *count != 0).collect();
+        reading.counted.push(Counted { born: found.born, key: found.key, counts });
+    }
+    reading.counted.sort_unstable_by_key(|counted| counted.born);
+    reading
+}
+
+/// More than this is no movement but a mistake: counters that went back.
+const PLAUSIBLE: u32 = u32::MAX / 2;
+
+/// What moved, by key.
+pub type Moved = BTreeMap<Key, BTreeMap<Slot, u32>>;
+
+/// What happened between two readings of the same life of the server, by key. What was folded in between counts
+/// with the rest of its database, once.
+pub fn difference(before: &[Counted], now: &[Counted]) -> Moved {
+    let mut moved = Moved::new();
+    let mut change = |key: Key, counted: &Counted, how: fn(u32, u32) -> u32| {
+        let sums = moved.entry(key).or_default();
+        for (slot, count) in &counted.counts {
+            let sum = sums.entry(*slot).or_default();
+            *sum = how(*sum, *count);
+        }
+    };
+    now.iter().for_each(|counted| change(counted.key, counted, u32::wrapping_add));
+    for prior in before {
+        let at = now.binary_search_by_key(&prior.born, |counted| counted.born);
+        let lives = at.is_ok_and(|at| now[at].key == prior.key);
+        let key = if lives { prior.key } else { prior.key.coarse() };
+        change(key, prior, u32::wrapping_sub);
+    }
+    for sums in moved.values_mut() {
+        sums.retain(|_, sum| *sum > 0 && *sum <= PLAUSIBLE);
+    }
+    moved.retain(|_, sums| !sums.is_empty());
+    moved
+}
+
+/// Statements that were executed to their end, of all routes.
+pub fn executions(moved: &Moved) -> u64 {
+    let counts = moved.values().flatten();
+    counts.filter(|(slot, _)| matches!(slot, Slot::Statements(_))).map(|(_, n)| u64::from(*n)).sum()
+}
+
+/// Packs a reading, to be kept until the next.
+pub fn to_columns(counted: &[Counted]) -> Vec<Vec<u64>> {
+    let all = |of: fn(&Counted) -> u64| counted.iter().map(of).collect::<Vec<u64>>();
+    let pairs = || counted.iter().flat_map(|c| &c.counts);
+    vec![
+        all(|c| u64::from(c.born)),
+        all(|c| c.key.what),
+        all(|c| c.key.whose),
+        all(|c| c.counts.len() as u64),
+        pairs().map(|(slot, _)| slot.number()).collect(),
+        pairs().map(|(_, count)| u64::from(*count)).collect(),
+    ]
+}
+
+/// The reading of which these are the columns; `None` if they are those of something else.
+pub fn from_columns(columns: &[Vec<u64>]) -> Option<Vec<Counted>> {
+    let [born, what, whose, lengths, slots, counts] = columns else { return None };
+    let n = born.len();
+    if [what, whose, lengths].iter().any(|column| column.len() != n) || slots.len() != counts.len()
+    {
+        return None;
+    }
+    let mut pairs = slots.iter().zip(counts);
+    let mut one = |i: usize| {
+        let take = usize::try_from(lengths[i]).ok()?;
+        let own = pairs.by_ref().take(take);
+        let own = own.map(|(slot, n)| Some((Slot::numbered(*slot)?, u32::try_from(*n).ok()?)));
+        Some(Counted {
+            born: u32::try_from(born[i]).ok()?,
+            key: Key { what: what[i], whose: whose[i], kind: 0 },
+            counts: own.collect::<Option<_>>()?,
+        })
+    };
+    (0..n).map(&mut one).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Routes against a model, folding included.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::super::tend::Tender;
+use super::super::tests::Memory;
+use super::*;
+
+fn of(route: &str) -> Route {
+    super::super::comment::route(format!("route='{route}'").as_bytes())
+}
+
+fn whose(user: u32) -> u64 {
+    5 << 32 | u64::from(user)
+}
+
+fn count(table: &Table<'_, Work>, user: u32, application: &str, route: &str) {
+    let route = of(route);
+    let key = key(whose(user), application.as_bytes(), &route);
+    let last = Last::find(table, key, application.as_bytes(), &route);
+    last.entry(table, key.whose).unwrap().payload.statement(30);
+}
+
+fn names(application: &str, route: &str) -> Names {
+    Names { application: application.into(), route: route.into() }
+}
+
+#[test]
+fn an_entry_is_a_whole_number_of_lines() {
+    assert_eq!(size_of::<Entry<Work>>(), 64 + 256 + 1856);
+    assert_eq!(std::mem::offset_of!(Entry<Work>, payload), 64);
+}
+
+#[test]
+fn names_are_kept_and_users_applications_and_routes_are_apart() {
+    let memory = Memory::<Work>::new(100);
+    let table = memory.table();
+    for (user, application, route) in
+        [(1, "shop", "/a"), (1, "shop", "/b"), (2, "shop", "/a"), (1, "psql", ""), (1, "", "")]
+    {
+        count(&table, user, application, route);
+        count(&table, user, application, route);
+    }
+    let reading = read(&table, 5);
+    let mut found: Vec<_> = reading.names.iter().map(|(k, n)| (k.user(), n.clone())).collect();
+    found.sort_by_key(|(user, names)| (*user, names.application.clone(), names.route.clone()));
+    assert_eq!(
+        found,
+        [
+            (1, names("", "")),
+            (1, names("psql", "")),
+            (1, names("shop", "/a")),
+            (1, names("shop", "/b")),
+            (2, names("shop", "/a")),
+        ]
+    );
+    let moved = difference(&[], &reading.counted);
+    assert_eq!(executions(&moved), 10);
+    assert!(moved.values().all(|sums| *sums == [(Slot::Statements(30), 2)].into()));
+    assert!(read(&table, 6).counted.is_empty());
+}
+
+#[test]
+fn another_user_is_not_the_last_one() {
+    let memory = Memory::<Work>::new(100);
+    let table = memory.table();
+    let key = key(whose(1), b"shop", &Route::NONE);
+    let last = Last::find(&table, key, b"shop", &Route::NONE);
+    assert!(last.entry(&table, key.whose).is_some());
+    assert!(last.entry(&table, key.whose + 1).is_none());
+    assert!(Last::NONE.entry(&table, 0).is_none());
+}
+
+#[test]
+fn a_flood_is_counted_with_the_rest() {
+    let memory = Memory::<Work>::new(100);
+    let table = memory.table();
+    for i in 0..1000 {
+        count(&table, 1, "shop", &format!("/{i}"));
+    }
+    let moved = difference(&[], &read(&table, 5).counted);
+    assert_eq!(executions(&moved), 1000);
+    assert!(moved[&Key::new(0, 5, 0, 0)][&Slot::Statements(30)] > 900);
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Count { user: u32, route: u8, slot: Slot },
+    Tend,
+    Read,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let slot = prop_oneof![
+        6 => (0u8..225).prop_map(Slot::Statements),
+        3 => (0u8..225).prop_map(Slot::Transactions),
+        1 => Just(Slot::Errors),
+        1 => Just(Slot::Cancelled),
+    ];
+    prop_oneof![
+        20 => (0u32..3, any::<u8>(), slot).prop_map(|(user, route, slot)| Op::Count { user, route, slot }),
+        3 => Just(Op::Tend),
+        2 => Just(Op::Read),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    /// Intervals add up to what was counted, slot by slot, whatever is folded; and what is counted under a name
+    /// was counted there.
+    #[test]
+    fn intervals_add_up(ops in prop::collection::vec(op(), 1..400)) {
+        let memory = Memory::<Work>::new(24);
+        let (table, mut tender) = (memory.table(), Tender::default());
+        let (mut truth, mut told) = (BTreeMap::<Slot, u64>::new(), BTreeMap::<Slot, u64>::new());
+        let mut by_name = BTreeMap::<(u32, Names), u64>::new();
+        let mut before = Vec::new();
+        for op in ops.iter().chain([&Op::Read]) {
+            match *op {
+                Op::Count { user, route, slot } => {
+                    let name = format!("/{route}");
+                    let parsed = of(&name);
+                    let key = key(whose(user), b"shop", &parsed);
+                    let work = &Last::find(&table, key, b"shop", &parsed);
+                    let work = &work.entry(&table, key.whose).unwrap().payload;
+                    match slot {
+                        Slot::Statements(b) => work.statement(b.into()),
+                        Slot::Transactions(b) => work.transaction(b.into()),
+                        Slot::Errors => work.failure(false),
+                        Slot::Cancelled => work.failure(true),
+                    }
+                    *truth.entry(slot).or_default() += 1;
+                    *by_name.entry((user, names("shop", &name))).or_default() += 1;
+                }
+                Op::Tend => _ = tender.pass(&table),
+                Op::Read => {
+                    let now = read(&table, 5);
+                    for (key, sums) in difference(&before, &now.counted) {
+                        let sum: u64 = sums.values().map(|n| u64::from(*n)).sum();
+                        if key.what != 0 {
+                            let left = by_name.get_mut(&(key.user(), now.names[&key].clone())).unwrap();
+                            prop_assert!(*left >= sum);
+                            *left -= sum;
+                        }
+                        for (slot, n) in sums {
+                            *told.entry(slot).or_default() += u64::from(n);
+                        }
+                    }
+                    before = from_columns(&to_columns(&now.counted)).unwrap();
+                    prop_assert_eq!(&before, &now.counted);
+                }
+            }
+        }
+        prop_assert_eq!(told, truth);
+    }
+}

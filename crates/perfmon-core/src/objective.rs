@@ -1,0 +1,269 @@
+//! Objectives: what was promised of latency, errors, throughput and availability, whether it was kept over a
+//! window, and how fast the error budget is spent. Percentiles come from summed buckets only. It must never
+//! let pass what is not known: no data and too few executions are results of their own.
+
+use crate::histogram::{Latency, Sum};
+
+pub mod declare;
+mod judge;
+mod stretch;
+#[cfg(test)]
+mod tests;
+pub mod words;
+
+pub use judge::judge;
+pub use stretch::{Stretch, longest};
+
+/// Objectives of those who name no target.
+pub const DEFAULTS: [Target; 3] = [
+    Target::Latency { quantile: 0.95, limit_ms: 200.0 },
+    Target::Latency { quantile: 0.99, limit_ms: 500.0 },
+    Target::Errors { ratio: 0.005 },
+];
+/// Executions below which a share of them says too little.
+pub const MIN_EXECUTIONS: u64 = 100;
+/// Share of a time that must be known before something is said about all of it.
+pub const KNOWN: f64 = 0.8;
+
+const MINUTE_US: i64 = 60_000_000;
+/// The short and the long window of a fast burn, and those of a slow one: Site Reliability Workbook,
+/// chapter 5, "Alerting on SLOs", multiple windows and burn rates.
+pub const WINDOWS_US: [i64; 4] = [5 * MINUTE_US, 60 * MINUTE_US, 30 * MINUTE_US, 360 * MINUTE_US];
+
+/// One promise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target {
+    /// The share `quantile` of all executions takes at most so long.
+    Latency {
+        /// From 0 to 1, both excluded.
+        quantile: f64,
+        /// Milliseconds.
+        limit_ms: f64,
+    },
+    /// At most this share of the executions fails.
+    Errors {
+        /// From 0 to 1.
+        ratio: f64,
+    },
+    /// At least so many executions end in a second.
+    Throughput {
+        /// Executions.
+        per_second: f64,
+    },
+    /// In at least this share of the time the server is up and answers in time.
+    Availability {
+        /// From 0 to 1.
+        ratio: f64,
+    },
+}
+
+impl Target {
+    /// The promised value, in the unit of the kind.
+    pub fn value(self) -> f64 {
+        match self {
+            Self::Latency { limit_ms, .. } => limit_ms,
+            Self::Errors { ratio } | Self::Availability { ratio } => ratio,
+            Self::Throughput { per_second } => per_second,
+        }
+    }
+
+    /// The share of what is counted that may be bad: the error budget. Throughput has none.
+    pub fn allowed(self) -> Option<f64> {
+        match self {
+            Self::Latency { quantile, .. } => Some(1.0 - quantile),
+            Self::Errors { ratio } => Some(ratio),
+            Self::Availability { ratio } => Some(1.0 - ratio),
+            Self::Throughput { .. } => None,
+        }
+    }
+}
+
+/// Whose executions are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Scope {
+    /// All of this database.
+    #[default]
+    Database,
+    /// Those of all databases of the server.
+    Cluster,
+    /// Those of one user in this database.
+    User(String),
+    /// Those of one application name in this database.
+    Application(String),
+    /// Those of one statement.
+    Statement(i64),
+}
+
+/// Promises about the same executions, under one name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Objective {
+    /// Its name; it may hold anything.
+    pub name: String,
+    /// Whose executions are meant.
+    pub scope: Scope,
+    /// The promises.
+    pub targets: Vec<Target>,
+    /// Executions below which nothing is said about a share of them.
+    pub min_executions: u64,
+}
+
+impl Objective {
+    /// What a minute's answers must keep for the minute to count as available: the latencies that are
+    /// promised, or the first of the defaults.
+    fn limits(&self) -> Vec<(f64, f64)> {
+        let limit = |target: &Target| match target {
+            Target::Latency { quantile, limit_ms } => Some((*quantile, *limit_ms)),
+            _ => None,
+        };
+        let own: Vec<_> = self.targets.iter().filter_map(limit).collect();
+        if own.is_empty() { DEFAULTS.iter().filter_map(limit).take(1).collect() } else { own }
+    }
+}
+
+/// Errors that reached clients, and what they are a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Errors {
+    /// Errors.
+    pub errors: u64,
+    /// Executions, those that failed before they began among them.
+    pub of: u64,
+}
+
+/// What the executions of a scope did in one interval. What is not known is `None`, never zero.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Row {
+    /// Start, microseconds since the Unix epoch.
+    pub since_us: i64,
+    /// End.
+    pub until_us: i64,
+    /// Time that the interval covers, the server being up.
+    pub length_us: i64,
+    /// Of it, time in which nothing at all happened.
+    pub quiet_us: i64,
+    /// Execution times.
+    pub latency: Option<Latency>,
+    /// How many executions there were.
+    pub executions: Option<u64>,
+    /// Those that failed.
+    pub errors: Option<Errors>,
+}
+
+impl Row {
+    /// Time in which something could happen.
+    fn active_us(&self) -> i64 {
+        self.length_us.saturating_sub(self.quiet_us).max(0)
+    }
+
+    /// Executions by whatever counted them.
+    fn executions(&self) -> Option<u64> {
+        self.executions.or_else(|| self.latency.as_ref().map(|latency| sum(latency).executions()))
+    }
+}
+
+fn sum(latency: &Latency) -> Sum {
+    let mut sum = Sum::default();
+    sum.add(latency);
+    sum
+}
+
+/// What is known about the executions of a scope.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct History {
+    /// Intervals in order of time; they do not overlap.
+    pub rows: Vec<Row>,
+    /// Times without a server: since and until.
+    pub down: Vec<(i64, i64)>,
+    /// Why execution times are not known, and what turns them on.
+    pub no_latency: Option<String>,
+    /// Why errors are not known, and what turns them on.
+    pub no_errors: Option<String>,
+}
+
+impl History {
+    /// The rows that a window takes: those that end in (since, until].
+    pub fn within(&self, since: i64, until: i64) -> &[Row] {
+        let first = self.rows.partition_point(|row| row.until_us <= since);
+        let last = self.rows.partition_point(|row| row.until_us <= until);
+        &self.rows[first..last.max(first)]
+    }
+}
+
+/// An objective and what is known about its executions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observed {
+    /// The objective.
+    pub objective: Objective,
+    /// What its executions did.
+    pub history: History,
+}
+
+impl Observed {
+    /// Judges all of its promises over the window (since, until]; so nothing from before it counts, for burn rates
+    /// either.
+    pub fn verdicts(&self, since: i64, until: i64) -> Vec<Verdict> {
+        let Self { objective, history } = self;
+        let judged = |target: &Target| Verdict {
+            burn: judge::burns(objective, *target, history, since, until),
+            ..judge(objective, *target, history, since, until)
+        };
+        objective.targets.iter().map(judged).collect()
+    }
+}
+
+/// What became of a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It was kept.
+    Met,
+    /// It was not.
+    Missed,
+    /// Nothing is known, or too little of the time.
+    NoData,
+    /// There were too few executions to say.
+    TooFew,
+}
+
+impl Status {
+    /// In one word, as SQL shows it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Missed => "missed",
+            Self::NoData => "no_data",
+            Self::TooFew => "too_few",
+        }
+    }
+}
+
+/// The judgement of one promise over one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The promise.
+    pub target: Target,
+    /// Whether it was kept.
+    pub status: Status,
+    /// What there was, in the unit of the target.
+    pub actual: Option<f64>,
+    /// It is not below this: the error of the histogram, or what is not known.
+    pub low: Option<f64>,
+    /// It is not above this; unknown from an hour on.
+    pub high: Option<f64>,
+    /// How many executions stand behind it.
+    pub executions: Option<u64>,
+    /// Fewer would have been too few.
+    pub min_executions: u64,
+    /// Share of the error budget of the window that is left; negative when more than all is spent.
+    pub budget_left_ratio: Option<f64>,
+    /// How fast the budget was spent in each of [`WINDOWS_US`] up to the end, 1 being as fast as allowed.
+    pub burn: [Option<f64>; 4],
+    /// Time of the intervals in which it was not kept.
+    pub bad_us: Option<i64>,
+    /// Time about which something is known.
+    pub known_us: i64,
+    /// Time that was looked at: from the first thing known to the end.
+    pub looked_at_us: i64,
+    /// The target lies within the error of what was measured: it may as well be the other way.
+    pub uncertain: bool,
+    /// Why nothing is known, and what turns it on.
+    pub missing: Option<String>,
+}

@@ -1,0 +1,343 @@
+//! Whether a promise was kept: shares of executions and of time.
+
+use super::{Errors, History, KNOWN, Objective, Row, Status, Target, Verdict, WINDOWS_US, sum};
+use crate::histogram::{Sum, bounds, bucket, middle};
+
+const NS_PER_MS: f64 = 1e6;
+
+/// Judges one promise of an objective over the window (since, until].
+pub fn judge(
+    objective: &Objective,
+    target: Target,
+    history: &History,
+    since: i64,
+    until: i64,
+) -> Verdict {
+    let rows = history.within(since, until);
+    let mut verdict = begun(objective, target, history, rows, since, until);
+    match target {
+        Target::Latency { quantile, limit_ms } => latency(&mut verdict, rows, quantile, limit_ms),
+        Target::Errors { ratio } => errors(&mut verdict, rows, ratio),
+        Target::Throughput { per_second } => throughput(&mut verdict, rows, per_second),
+        Target::Availability { ratio } => {
+            let time = Time::of(objective, history, since, until);
+            availability(&mut verdict, &time, ratio);
+        }
+    }
+    verdict.burn = burns(objective, target, history, i64::MIN, until);
+    if verdict.known_us > 0 && verdict.status != Status::NoData {
+        verdict.missing = None;
+    }
+    verdict
+}
+
+fn begun(
+    objective: &Objective,
+    target: Target,
+    history: &History,
+    rows: &[Row],
+    since: i64,
+    until: i64,
+) -> Verdict {
+    let missing = match target {
+        Target::Errors { .. } => &history.no_errors,
+        Target::Latency { .. } | Target::Availability { .. } | Target::Throughput { .. } => {
+            &history.no_latency
+        }
+    };
+    let is_known = |row: &&Row| is_known(row, target);
+    let is_bad = |row: &&Row| is_bad(row, target, 1.0) == Some(true);
+    let known_us = rows.iter().filter(is_known).map(|row| row.length_us).sum();
+    let bad_us = rows.iter().filter(is_bad).map(Row::active_us).sum();
+    Verdict {
+        target,
+        status: Status::NoData,
+        actual: None,
+        low: None,
+        high: None,
+        executions: None,
+        min_executions: objective.min_executions,
+        budget_left_ratio: None,
+        burn: [None; 4],
+        bad_us: (known_us > 0).then_some(bad_us),
+        known_us,
+        looked_at_us: until.saturating_sub(since),
+        uncertain: false,
+        missing: missing.clone(),
+    }
+}
+
+/// Whether an interval says anything about a promise.
+fn is_known(row: &Row, target: Target) -> bool {
+    match target {
+        Target::Latency { .. } | Target::Availability { .. } => row.latency.is_some(),
+        Target::Errors { .. } => row.errors.is_some(),
+        Target::Throughput { .. } => row.executions().is_some(),
+    }
+}
+
+/// Whether a promise was broken in one interval, its limit taken so many times; `None` when nothing was executed or
+/// nothing is known. One bad execution among others does not break it: in a quiet minute it would be a large share.
+pub(super) fn is_bad(row: &Row, target: Target, factor: f64) -> Option<bool> {
+    let broken = |bad: u64, of: u64, allowed: f64| {
+        (of > 0).then_some(bad as f64 > allowed * of as f64 && (bad > 1 || of == 1))
+    };
+    match target {
+        Target::Latency { quantile, limit_ms } => {
+            let sum = sum(row.latency.as_ref()?);
+            let over = Over::of(&sum, limit_ms * factor);
+            broken(over.guess, sum.executions(), 1.0 - quantile)
+        }
+        Target::Errors { ratio } => {
+            let Errors { errors, of } = row.errors?;
+            broken(errors, of, ratio * factor)
+        }
+        Target::Throughput { per_second } => {
+            let executions = row.executions()? as f64;
+            let seconds = row.length_us as f64 / 1e6;
+            (seconds > 0.0).then(|| executions < per_second / factor * seconds)
+        }
+        Target::Availability { .. } => None,
+    }
+}
+
+/// How many executions took longer than a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Over {
+    /// At least.
+    low: u64,
+    /// By what their bucket is shown as, as percentiles are.
+    guess: u64,
+    /// At most.
+    high: u64,
+}
+
+impl Over {
+    fn of(sum: &Sum, limit_ms: f64) -> Self {
+        // A limit beyond all times saturates.
+        let limit_ns = (limit_ms * NS_PER_MS).round().max(0.0) as u64;
+        let all = sum.executions();
+        let (least, most) = sum.within(limit_ns);
+        let longest = sum.max();
+        if longest.is_some_and(|longest| longest.high.is_some_and(|high| high <= limit_ns as f64)) {
+            return Self { low: 0, guess: 0, high: 0 };
+        }
+        let at = bucket(limit_ns);
+        // Nothing is longer than the longest.
+        let is_last = longest
+            .is_some_and(|longest| longest.ns < bounds(at).1.map_or(f64::MAX, |end| end as f64));
+        let shown = match longest {
+            Some(longest) if is_last => middle(at).min(longest.ns),
+            _ => middle(at),
+        };
+        let within = if shown <= limit_ns as f64 { most } else { least };
+        Self { low: all - most, guess: all - within, high: all - least }
+    }
+}
+
+fn total<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Sum> {
+    let mut all: Option<Sum> = None;
+    for latency in rows.into_iter().filter_map(|row| row.latency.as_ref()) {
+        all.get_or_insert_default().add(latency);
+    }
+    all
+}
+
+/// The share of an allowed share that is left.
+fn left(bad: f64, of: f64, allowed: f64) -> Option<f64> {
+    match (of > 0.0, allowed > 0.0) {
+        (false, _) => None,
+        (true, true) => Some(1.0 - bad / of / allowed),
+        // Nothing may be bad: the budget is whole, or there is none.
+        (true, false) => (bad == 0.0).then_some(1.0),
+    }
+}
+
+fn latency(verdict: &mut Verdict, rows: &[Row], quantile: f64, limit_ms: f64) {
+    let Some(all) = total(rows) else { return };
+    let executions = all.executions();
+    verdict.executions = Some(executions);
+    let Some(found) = all.quantile(quantile) else { return };
+    let ms = |ns: f64| ns / NS_PER_MS;
+    verdict.actual = Some(ms(found.ns));
+    verdict.low = Some(ms(found.low));
+    verdict.high = found.high.map(ms);
+    let over = Over::of(&all, limit_ms);
+    let allowed = (1.0 - quantile) * executions as f64;
+    verdict.budget_left_ratio = left(over.guess as f64, executions as f64, 1.0 - quantile);
+    if executions < verdict.min_executions {
+        verdict.status = Status::TooFew;
+        return;
+    }
+    let keeps = |over: u64| over as f64 <= allowed + 1e-6;
+    verdict.status = if keeps(over.guess) { Status::Met } else { Status::Missed };
+    verdict.uncertain = keeps(over.low) != keeps(over.high);
+}
+
+fn failed<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Errors> {
+    let known = rows.into_iter().filter_map(|row| row.errors);
+    known.reduce(|a, b| Errors {
+        errors: a.errors.saturating_add(b.errors),
+        of: a.of.saturating_add(b.of),
+    })
+}
+
+fn errors(verdict: &mut Verdict, rows: &[Row], ratio: f64) {
+    let Some(Errors { errors, of }) = failed(rows) else { return };
+    verdict.executions = Some(of);
+    if of == 0 {
+        return;
+    }
+    let actual = errors as f64 / of as f64;
+    verdict.actual = Some(actual);
+    verdict.budget_left_ratio = left(errors as f64, of as f64, ratio);
+    verdict.status = match actual <= ratio {
+        _ if of < verdict.min_executions => Status::TooFew,
+        true => Status::Met,
+        false => Status::Missed,
+    };
+}
+
+fn throughput(verdict: &mut Verdict, rows: &[Row], per_second: f64) {
+    let known = rows.iter().filter_map(|row| Some((row.executions()?, row.length_us)));
+    let (executions, us) =
+        known.fold((0_u64, 0_i64), |sum, row| (sum.0.saturating_add(row.0), sum.1 + row.1));
+    if us <= 0 {
+        return;
+    }
+    let actual = executions as f64 / (us as f64 / 1e6);
+    verdict.executions = Some(executions);
+    verdict.actual = Some(actual);
+    verdict.status = if actual >= per_second { Status::Met } else { Status::Missed };
+}
+
+/// How the time of a window was spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Time {
+    /// Up, and answers came in time, or nobody asked.
+    good_us: i64,
+    /// No server.
+    down_us: i64,
+    /// Answers came late.
+    slow_us: i64,
+    /// From the first thing known to the last.
+    all_us: i64,
+    executions: Option<u64>,
+}
+
+impl Time {
+    fn of(objective: &Objective, history: &History, since: i64, until: i64) -> Self {
+        let limits = objective.limits();
+        let mut time = Self::default();
+        let (mut first, mut last) = (i64::MAX, i64::MIN);
+        for row in history.within(since, until) {
+            time.add(row, &limits);
+            first = first.min(row.since_us);
+            last = last.max(row.until_us);
+        }
+        for (from, to) in &history.down {
+            let (from, to) = ((*from).max(since), (*to).min(until));
+            if from < to {
+                time.down_us += to - from;
+                first = first.min(from);
+                last = last.max(to);
+            }
+        }
+        time.all_us = last.saturating_sub(first).max(0).max(time.known_us());
+        time
+    }
+
+    fn known_us(&self) -> i64 {
+        self.good_us + self.down_us + self.slow_us
+    }
+
+    fn add(&mut self, row: &Row, limits: &[(f64, f64)]) {
+        // Quiet is known to be up.
+        self.good_us += row.length_us - row.active_us();
+        let slow = |(quantile, limit_ms): &(f64, f64)| {
+            is_bad(row, Target::Latency { quantile: *quantile, limit_ms: *limit_ms }, 1.0)
+                == Some(true)
+        };
+        match (&row.latency, row.executions()) {
+            (Some(_), executions) => {
+                let place =
+                    if limits.iter().any(slow) { &mut self.slow_us } else { &mut self.good_us };
+                *place += row.active_us();
+                self.executions =
+                    Some(self.executions.unwrap_or(0).saturating_add(executions.unwrap_or(0)));
+            }
+            // Nobody asked, and the server was up.
+            (None, Some(0)) => self.good_us += row.active_us(),
+            // How long the answers took is not known.
+            (None, _) => {}
+        }
+    }
+}
+
+fn availability(verdict: &mut Verdict, time: &Time, ratio: f64) {
+    verdict.known_us = time.known_us();
+    verdict.looked_at_us = time.all_us;
+    verdict.executions = time.executions;
+    let bad_us = time.down_us + time.slow_us;
+    if time.known_us() <= 0 {
+        return;
+    }
+    let known = time.known_us() as f64;
+    let actual = time.good_us as f64 / known;
+    let all = (time.all_us as f64).max(known);
+    let unknown = all - known;
+    verdict.bad_us = Some(bad_us);
+    verdict.actual = Some(actual);
+    verdict.low = Some(time.good_us as f64 / all);
+    verdict.high = Some((time.good_us as f64 + unknown) / all);
+    verdict.budget_left_ratio = left(bad_us as f64, known, 1.0 - ratio);
+    // What is bad for certain may be too much already, whatever the rest was.
+    let is_missed = verdict.high.is_some_and(|most| most < ratio);
+    verdict.status = match known >= KNOWN * all {
+        _ if is_missed => Status::Missed,
+        false => Status::NoData,
+        true if actual >= ratio => Status::Met,
+        true => Status::Missed,
+    };
+    verdict.uncertain = verdict.status == Status::Met && verdict.low.is_some_and(|low| low < ratio)
+        || verdict.status == Status::Missed && !is_missed;
+}
+
+/// How fast the error budget was spent in each of [`WINDOWS_US`] up to the end, none of them from before `earliest`.
+pub(super) fn burns(
+    objective: &Objective,
+    target: Target,
+    history: &History,
+    earliest: i64,
+    until: i64,
+) -> [Option<f64>; 4] {
+    WINDOWS_US.map(|window| {
+        let since = until.saturating_sub(window).max(earliest);
+        burn(objective, target, history, since, until)
+    })
+}
+
+/// How fast the error budget was spent in a window: 1 is as fast as allowed.
+fn burn(
+    objective: &Objective,
+    target: Target,
+    history: &History,
+    since: i64,
+    until: i64,
+) -> Option<f64> {
+    let rows = history.within(since, until);
+    let (bad, of) = match target {
+        Target::Latency { limit_ms, .. } => {
+            let all = total(rows)?;
+            (Over::of(&all, limit_ms).guess as f64, all.executions() as f64)
+        }
+        Target::Errors { .. } => failed(rows).map(|e| (e.errors as f64, e.of as f64))?,
+        Target::Availability { .. } => {
+            let time = Time::of(objective, history, since, until);
+            ((time.down_us + time.slow_us) as f64, time.known_us() as f64)
+        }
+        Target::Throughput { .. } => return None,
+    };
+    let allowed = target.allowed().filter(|allowed| *allowed > 0.0)?;
+    (of > 0.0).then(|| bad / of / allowed)
+}

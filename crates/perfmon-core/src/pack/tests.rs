@@ -1,0 +1,153 @@
+use super::*;
+use proptest::prelude::*;
+
+fn back(values: &[u64]) -> Vec<u64> {
+    let mut out = vec![7];
+    unpack(&pack(values), values.len(), &mut out).unwrap();
+    out
+}
+
+#[test]
+fn edges_survive() {
+    assert_eq!(pack(&[]), [CODEC]);
+    assert_eq!(back(&[]), Vec::<u64>::new());
+    for n in [1, 7, 8, 9, 127, 128, 129, 256, 1000] {
+        for bits in 0..=64u32 {
+            let top = if bits == 0 { 0 } else { u64::MAX >> (64 - bits) };
+            let values: Vec<u64> = (0..n).map(|i| top.saturating_sub(i % 3)).collect();
+            assert_eq!(back(&values), values, "{n} values of {bits} bits");
+        }
+    }
+}
+
+#[test]
+fn a_quiet_column_is_small() {
+    assert_eq!(pack(&[0; 5000]).len(), 81);
+    let mut values = [0u64; 128];
+    values[5] = u64::MAX;
+    values[127] = 1;
+    assert_eq!(back(&values), values);
+    assert!(pack(&values).len() < 20);
+}
+
+#[test]
+fn dense_ids_cost_almost_nothing() {
+    let ids: Vec<u32> = (1..=5000).collect();
+    assert!(pack_ids(&ids).len() < 90);
+}
+
+#[test]
+fn damage_is_told() {
+    let mut out = Vec::new();
+    let mut ids = Vec::new();
+    assert!(unpack(&[], 0, &mut out).is_err());
+    let said = unpack(&[2, 0, 0], 1, &mut out).unwrap_err().to_string();
+    assert!(said.contains("codec 2"), "{said}");
+    assert!(unpack(&[CODEC], usize::MAX, &mut out).is_err());
+    assert!(unpack(&[CODEC, 57, 0], 1, &mut out).is_err());
+    assert!(unpack(&[CODEC, 0, 2, 0, 1, 0, 1], 1, &mut out).is_err());
+    assert!(unpack(&[CODEC, 0, 1, 9, 1], 1, &mut out).is_err());
+    assert!(unpack(&pack(&[300, 300]), 1, &mut out).is_err() && out.is_empty());
+    assert!(unpack(&pack(&[300]), 2, &mut out).is_err() && out.is_empty());
+    assert!(unpack_one(&pack(&[1]), 1, 1).is_err());
+    assert!(unpack_ids(&pack(&[u64::from(u32::MAX), 0]), 2, &mut ids).is_err());
+    assert!(ids.is_empty());
+}
+
+fn value() -> impl Strategy<Value = u64> {
+    (0..=64u32, any::<u64>()).prop_map(|(bits, v)| if bits == 0 { 0 } else { v >> (64 - bits) })
+}
+
+fn column() -> impl Strategy<Value = Vec<u64>> {
+    prop_oneof![
+        prop::collection::vec(value(), 0..400),
+        (0..30u32, prop::collection::vec(value(), 0..400)).prop_map(|(keep, values)| {
+            values.iter().map(|v| if v % 17 == 0 { *v } else { v & ((1 << keep) - 1) }).collect()
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn values_survive(values in column()) {
+        prop_assert_eq!(back(&values), values.clone());
+        let packed = pack(&values);
+        for (i, &v) in values.iter().enumerate().step_by(37) {
+            prop_assert_eq!(unpack_one(&packed, values.len(), i).unwrap(), v);
+        }
+    }
+
+    #[test]
+    fn ids_survive(ids in prop::collection::btree_set(any::<u32>(), 0..400), other in any::<u32>()) {
+        let ids: Vec<u32> = ids.into_iter().collect();
+        let packed = pack_ids(&ids);
+        let mut out = vec![3];
+        unpack_ids(&packed, ids.len(), &mut out).unwrap();
+        prop_assert_eq!(&out, &ids);
+        for (i, &id) in ids.iter().enumerate().step_by(19) {
+            prop_assert_eq!(find_id(&packed, ids.len(), id).unwrap(), Some(i));
+        }
+        prop_assert_eq!(find_id(&packed, ids.len(), other).unwrap(), ids.binary_search(&other).ok());
+    }
+
+    #[test]
+    fn some_of_a_beginning(values in column(), picks in prop::collection::btree_set(0usize..400, 0..9)) {
+        let packed = pack(&values);
+        let places: Vec<usize> = picks.into_iter().filter(|p| *p < values.len()).collect();
+        let expected: Vec<u64> = places.iter().map(|p| values[*p]).collect();
+        let mut out = vec![9];
+        let needed = unpack_some(&packed, values.len(), &places, &mut out).unwrap();
+        prop_assert_eq!(&out, &expected);
+        prop_assert_eq!(unpack_some(&packed[..needed], values.len(), &places, &mut out), Ok(needed));
+        prop_assert_eq!(&out, &expected);
+        let enough = places.last().map_or(0, |p| prefix_len(packed.len(), values.len(), *p));
+        prop_assert!(enough <= packed.len());
+        // A beginning gives the same, or says that it is too short.
+        if unpack_some(&packed[..enough], values.len(), &places, &mut out).is_ok() {
+            prop_assert_eq!(&out, &expected);
+        }
+        let ids: Vec<u32> = places.iter().map(|p| *p as u32 * 3).collect();
+        let asked: Vec<u32> = (0..ids.last().map_or(9, |id| id + 9)).collect();
+        let mut found = vec![Some(7)];
+        find_ids(&pack_ids(&ids), ids.len(), &asked, &mut found).unwrap();
+        let wanted: Vec<Option<usize>> = asked.iter().map(|id| ids.binary_search(id).ok()).collect();
+        prop_assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn garbage_never_panics(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..300), n in 0usize..500, at in 0usize..600
+    ) {
+        if let Some(first) = bytes.first_mut() { *first = CODEC; }
+        let mut out = Vec::new();
+        let mut ids = Vec::new();
+        let _ = unpack(&bytes, n, &mut out);
+        prop_assert!(out.capacity() <= n.max(4));
+        if unpack_ids(&bytes, n, &mut ids).is_ok() {
+            prop_assert!(ids.windows(2).all(|w| w[0] < w[1]));
+        }
+        let _ = unpack_one(&bytes, n, at);
+        let _ = find_id(&bytes, n, at as u32);
+    }
+
+    #[test]
+    fn a_cut_or_changed_column_never_panics(
+        values in column(), cut in 0usize..4000, flip in 0usize..4000, with in 1u8..
+    ) {
+        let packed = pack(&values);
+        let mut out = Vec::new();
+        if cut < packed.len() {
+            prop_assert!(unpack(&packed[..cut], values.len(), &mut out).is_err());
+            prop_assert!(out.is_empty());
+        }
+        let mut changed = packed;
+        let at = flip % changed.len();
+        changed[at] ^= with;
+        let _ = unpack(&changed, values.len(), &mut out);
+        for n in [0, values.len() / 2, values.len() + 1, values.len() + 200] {
+            if n != values.len() {
+                let _ = unpack(&changed, n, &mut out);
+            }
+        }
+    }
+}

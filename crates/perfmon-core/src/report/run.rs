@@ -1,0 +1,207 @@
+//! The report of a test run or a deployment: what was promised, how long statements took, which were slow and
+//! why, what failed, and what was changed meanwhile; beside another run, if there is one to compare with.
+
+use super::facts::{Change, Command, ENOUGH, Errors, Latency, Missing, Promise, text_or};
+use super::markdown::{self as whole, Show, latency, promises};
+use super::text::{code, cut, plain, wrapped};
+use super::words::{count, duration, milliseconds, seconds};
+use crate::objective::Status;
+
+mod compare;
+pub(super) mod json;
+#[cfg(test)]
+mod tests;
+
+pub use compare::{Pair, pairs};
+
+/// A run, and what is known of it.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    /// Its name.
+    pub name: String,
+    /// What was said when it began.
+    pub note: Option<String>,
+    /// The database.
+    pub database: String,
+    /// When it began.
+    pub begun_us: i64,
+    /// When it ended, or until when it was looked at.
+    pub until_us: i64,
+    /// It has not ended.
+    pub unfinished: bool,
+    /// Names of other runs during part of the same time.
+    pub overlapping: Vec<String>,
+    /// Time that recorded intervals cover.
+    pub covered_us: i64,
+    /// What was promised and whether it was kept.
+    pub objectives: Vec<Promise>,
+    /// How long statements took; `None` when that was not counted.
+    pub latency: Option<Latency>,
+    /// Why it is not counted, and what turns it on.
+    pub uncounted: Option<Missing>,
+    /// Statements over the limit, with their cause.
+    pub slow: Vec<Slow>,
+    /// From which p95 on a statement is slow, milliseconds.
+    pub slow_ms: f64,
+    /// Reads, inserts, updates, deletes.
+    pub commands: Vec<Command>,
+    /// What failed; `None` when that was not counted.
+    pub errors: Option<Errors>,
+    /// What was changed during the run, latest first.
+    pub changes: Vec<Change>,
+}
+
+/// A slow statement of a run.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct Slow {
+    /// Id in this history.
+    pub statement_id: i64,
+    /// Its 95th percentile, milliseconds.
+    pub p95_ms: f64,
+    /// Executions.
+    pub calls: i64,
+    /// Why, in words.
+    pub cause: String,
+    /// What to do.
+    pub remedy: String,
+    /// Its text, as far as the reader may see it.
+    pub query: Option<String>,
+}
+
+/// What a run comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All that was promised was kept.
+    Passed,
+    /// Something was not.
+    Failed,
+    /// Nothing was missed, but not all could be judged.
+    Unclear,
+    /// Nothing was promised.
+    Unjudged,
+}
+
+impl Outcome {
+    /// In one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Unclear => "unclear",
+            Self::Unjudged => "unjudged",
+        }
+    }
+}
+
+impl Run {
+    /// What it comes to. What is not known does not pass.
+    pub fn outcome(&self) -> Outcome {
+        let any = |status| self.objectives.iter().any(|p| p.verdict.status == status);
+        match self.objectives.is_empty() {
+            true => Outcome::Unjudged,
+            false if any(Status::Missed) => Outcome::Failed,
+            false if any(Status::NoData) || any(Status::TooFew) => Outcome::Unclear,
+            false => Outcome::Passed,
+        }
+    }
+}
+
+/// How many lines of a list are shown.
+const LINES: usize = 20;
+
+/// The report as Markdown; `show` gives a time in the reader's zone.
+pub fn markdown(run: &Run, baseline: Option<&Run>, show: &dyn Fn(i64) -> String) -> String {
+    let show = &|us: i64| seconds(&show(us));
+    let mut out = String::new();
+    head(&mut out, run, baseline, show);
+    // The last hour is more than the run.
+    promises::objectives(&mut out, &run.objectives, false);
+    if let Some(baseline) = baseline {
+        compare::tables(&mut out, baseline, run);
+    }
+    latency::latency(&mut out, run.latency.as_ref(), run.uncounted.as_ref());
+    slow(&mut out, run);
+    whole::commands(&mut out, &run.commands);
+    errors(&mut out, run);
+    if run.changes.is_empty() {
+        out.push_str("## Changes in the period\n\nNothing was changed.\n\n");
+    }
+    whole::changes(&mut out, &run.changes, show);
+    out
+}
+
+fn head(out: &mut String, run: &Run, baseline: Option<&Run>, show: Show<'_>) {
+    out.push_str(&cut(&format!("# Test run: {}", plain(&run.name)), 100));
+    out.push_str("\n\n");
+    let mut item = |name: &str, value: &str| wrapped(out, &format!("- {name}: "), value);
+    let outcome = match run.outcome() {
+        Outcome::Passed => "**passed**: everything that was promised was kept",
+        Outcome::Failed => "**failed**: something that was promised was not kept",
+        Outcome::Unclear => "**unclear**: nothing was missed, but not everything could be judged",
+        Outcome::Unjudged => "not judged: nothing is promised",
+    };
+    item("Outcome", outcome);
+    item("Database", &plain(&run.database));
+    let length = run.until_us.saturating_sub(run.begun_us);
+    let (since, until) = (show(run.begun_us), show(run.until_us));
+    item("Time", &format!("{since} to {until} ({})", duration(length)));
+    if run.unfinished {
+        item(
+            "Unfinished",
+            "it goes on; this is what is recorded so far. perfmon.end_run() ends it",
+        );
+    }
+    if !run.overlapping.is_empty() {
+        let names: Vec<String> = run.overlapping.iter().map(|name| plain(name)).collect();
+        let text = "their load is in these numbers too";
+        item("At the same time", &format!("{}: {text}", names.join(", ")));
+    }
+    if let Some(note) = &run.note {
+        item("Note", &plain(note));
+    }
+    item("Recorded", &duration(run.covered_us));
+    if let Some(baseline) = baseline {
+        let when = show(baseline.begun_us);
+        let length = duration(baseline.until_us.saturating_sub(baseline.begun_us));
+        item("Compared with", &format!("{}, {when} ({length})", plain(&baseline.name)));
+    }
+    out.push('\n');
+}
+
+fn slow(out: &mut String, run: &Run) {
+    let limit = milliseconds(Some(run.slow_ms));
+    out.push_str(&format!("## Statements over {limit} at p95\n\n"));
+    if run.latency.is_none() {
+        out.push_str("Not known, as execution times are not.\n\n");
+        return;
+    }
+    if run.slow.is_empty() {
+        out.push_str(&format!("None of those with {ENOUGH} executions or more.\n\n"));
+        return;
+    }
+    for slow in run.slow.iter().take(LINES) {
+        let query = text_or(slow.query.as_deref(), code);
+        let p95 = milliseconds(Some(slow.p95_ms));
+        let calls = count(Some(slow.calls));
+        wrapped(
+            out,
+            "- ",
+            &format!(
+                "Statement {}, p95 {p95}, {calls} calls: {}",
+                slow.statement_id,
+                cut(&query, 60)
+            ),
+        );
+        wrapped(out, "  ", &plain(&format!("{} {}", slow.cause, slow.remedy)));
+    }
+    out.push('\n');
+}
+
+fn errors(out: &mut String, run: &Run) {
+    if run.errors.is_some() {
+        whole::errors::errors(out, run.errors.as_ref());
+        return;
+    }
+    out.push_str("## Errors\n\n");
+    out.push_str("Not known: they were not counted during the run.\n\n");
+}

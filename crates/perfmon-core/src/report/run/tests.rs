@@ -1,0 +1,144 @@
+//! Reports of runs that pass, fail, overlap, and are compared.
+
+use super::*;
+use crate::objective::{History, Objective, Scope, Target, judge};
+use crate::report::{StatementTimes, Times};
+
+fn promise(target: Target, actual: Option<f64>, status: Status) -> Promise {
+    let mut verdict = judge(&Objective::default(), target, &History::default(), 0, 1);
+    (verdict.actual, verdict.status) = (actual, status);
+    Promise {
+        name: "check|out\n".to_owned(),
+        scope: Scope::Database,
+        since_us: 0,
+        until_us: 1,
+        verdict,
+    }
+}
+
+fn p95(actual: f64, status: Status) -> Promise {
+    promise(Target::Latency { quantile: 0.95, limit_ms: 200.0 }, Some(actual), status)
+}
+
+fn line(id: i64, p95_ms: f64) -> StatementTimes {
+    let times = Times { calls: 100, p95_ms: Some(p95_ms), ..Times::default() };
+    StatementTimes { statement_id: id, times, ..StatementTimes::default() }
+}
+
+fn lines(all: &[(i64, f64)]) -> Option<Latency> {
+    let statements = all.iter().map(|(id, p95_ms)| line(*id, *p95_ms)).collect();
+    Some(Latency { statements, ..Latency::default() })
+}
+
+fn run() -> Run {
+    Run {
+        name: "nightly".to_owned(),
+        database: "shop".to_owned(),
+        until_us: 90_000_000,
+        covered_us: 90_000_000,
+        slow_ms: 100.0,
+        objectives: vec![p95(20.0, Status::Met)],
+        latency: lines(&[(1, 20.0), (2, 90.0)]),
+        errors: Some(Errors::default()),
+        ..Run::default()
+    }
+}
+
+fn text(run: &Run, baseline: Option<&Run>) -> String {
+    markdown(run, baseline, &|us| format!("<{us}>"))
+}
+
+#[test]
+fn what_is_not_known_does_not_pass() {
+    assert_eq!(run().outcome(), Outcome::Passed);
+    let with = |status| {
+        let objectives = vec![p95(20.0, Status::Met), p95(1.0, status)];
+        Run { objectives, ..run() }.outcome()
+    };
+    assert_eq!(with(Status::Missed), Outcome::Failed);
+    assert_eq!(with(Status::NoData), Outcome::Unclear);
+    assert_eq!(with(Status::TooFew), Outcome::Unclear);
+    assert_eq!(Run { objectives: Vec::new(), ..run() }.outcome(), Outcome::Unjudged);
+}
+
+#[test]
+fn a_report_says_what_is_missing_and_what_is_none() {
+    let said = text(&run(), None);
+    for words in
+        ["# Test run: nightly", "**passed**", "1 of 1 objectives were met", "Nothing was changed"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(said.matches("\nNone of those with 5").count(), 1, "no slow statements: {said}");
+    let blind = Run {
+        latency: None,
+        uncounted: Some(Missing {
+            problem: "not counted".to_owned(),
+            fix: "add the library".to_owned(),
+        }),
+        errors: None,
+        unfinished: true,
+        overlapping: vec!["other".to_owned()],
+        ..run()
+    };
+    let said = text(&blind, None);
+    assert_eq!(said.matches("add the library").count(), 1, "{said}");
+    assert!(said.contains("Not known: they were not counted"), "{said}");
+    assert!(!said.contains("\nNone.\n"), "unknown is not none: {said}");
+    assert!(
+        said.contains("Unfinished: it goes on") && said.contains("At the same time: other"),
+        "{said}"
+    );
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+}
+
+#[test]
+fn two_runs_are_compared_number_by_number() {
+    let after = Run {
+        objectives: vec![p95(40.0, Status::Met)],
+        latency: lines(&[(1, 21.0), (2, 45.0), (3, 5.0)]),
+        ..run()
+    };
+    let words: Vec<(String, &str)> =
+        pairs(&run(), &after).iter().map(|p| (p.name.clone(), p.word())).collect();
+    let expected = [("check|out\n", "worse"), ("1", "same"), ("2", "better"), ("3", "new")];
+    assert_eq!(words, expected.map(|(name, word)| (name.to_owned(), word)));
+    let back: Vec<&str> = pairs(&after, &run()).iter().map(Pair::word).collect();
+    assert_eq!(back, ["better", "worse", "same", "gone"]);
+    let said = text(&after, Some(&run()));
+    assert!(said.contains("Compared with: nightly") && said.contains("+100 % worse"), "{said}");
+    // Availability and throughput are better when there is more.
+    let up = |actual| promise(Target::Throughput { per_second: 1.0 }, Some(actual), Status::Met);
+    let more = Run { objectives: vec![up(20.0)], latency: None, ..run() };
+    let less = Run { objectives: vec![up(10.0)], latency: None, ..run() };
+    assert_eq!(pairs(&less, &more)[0].word(), "better");
+    assert_eq!(pairs(&more, &less)[0].word(), "worse");
+}
+
+#[test]
+fn the_same_as_json() {
+    let said: serde_json::Value =
+        serde_json::from_str(&json::json(&run(), Some(&run())).unwrap()).unwrap();
+    assert_eq!(said["schema"], "pg_perfmon.run/1");
+    assert_eq!(said["outcome"], "passed");
+    assert_eq!(said["objectives"][0]["status"], "met");
+    assert_eq!(said["compared"]["numbers"][0]["verdict"], "same");
+    assert_eq!(said["errors"]["errors"], 0);
+}
+
+#[test]
+fn names_stand_whole_beside_the_widest_targets() {
+    let target = Target::Availability { ratio: 0.9999 };
+    let mut broken = promise(target, Some(0.951), Status::Missed);
+    broken.name = "checkout in all of Asia".to_owned();
+    broken.scope = Scope::Cluster;
+    broken.verdict.budget_left_ratio = Some(-43.02);
+    broken.verdict.burn = [Some(0.014); 4];
+    let mut said = String::new();
+    promises::objectives(&mut said, &[broken], true);
+    for words in ["checkout in all of Asia", "| min 99.99 %", "-4302 %", "0.014 |", "all databases"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+}

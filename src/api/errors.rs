@@ -1,0 +1,269 @@
+//! `errors` and `error_series`: what failed, how often, and what it cost.
+
+use perfmon_core::capture::condition;
+use perfmon_core::capture::failure::Class;
+use perfmon_core::family::{DATABASE, FAILURE};
+use perfmon_core::series::Series;
+use perfmon_core::tally::Who;
+use pgrx::datum::Interval;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::args::{Scope, Stamp};
+use super::rows::{Cell, Sink};
+use super::series::edges;
+use crate::error::Error;
+use crate::recall::failures::{Failure, Failures, error_ratio, interval, kinds};
+use crate::recall::names;
+use crate::recall::plan::{Kept, coarsest_for};
+use crate::recall::query;
+use crate::recall::statements::{ms, per_s, quality, ratio};
+use crate::store::read;
+use crate::watch::live;
+
+/// Says what is missing where nothing is counted: it would look like no errors.
+pub(super) fn notice_unless_counted(what: &str) {
+    if live::began().is_some() {
+        return;
+    }
+    ereport!(
+        NOTICE,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("{what} are not counted: pg_perfmon is not in shared_preload_libraries"),
+        "In postgresql.conf: add pg_perfmon to shared_preload_libraries, then restart the server."
+    );
+}
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.errors(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    class text,
+    sqlstate text,
+    condition text,
+    user_name text,
+    statement_id int,
+    query text,
+    table_name text,
+    errors bigint,
+    per_hour float8,
+    lost_ms float8,
+    share_ratio float8,
+    last_seen timestamptz,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn errors(
+    since: Stamp,
+    until: Stamp,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let scope = Scope::check(since, until, source)?;
+    let mut sink = Sink::open(fcinfo);
+    notice_unless_counted("errors");
+    if !scope.has_history_or_notice()? {
+        return Ok(());
+    }
+    let failures = Failures::of(&scope)?;
+    let statements: Vec<Who> = failures.all.iter().filter_map(|f| f.kind.statement).collect();
+    let called = names::statements(&statements)?;
+    for failure in &failures.all {
+        let statement = failure.kind.statement.and_then(|who| called.get(&who));
+        let text = statement.map_or(Cell::Null, |s| s.query.clone());
+        sink.put(failure_cells(&failures, failure, text))?;
+    }
+    Ok(())
+}
+
+fn failure_cells(all: &Failures, failure: &Failure, query: Cell) -> [Cell; 13] {
+    let kind = &failure.kind;
+    let total = all.all.iter().map(|f| f.count).sum::<u64>();
+    [
+        kind.class.name().into(),
+        kind.state.as_deref().into(),
+        kind.state.as_deref().and_then(condition::name).into(),
+        kind.user.clone(),
+        kind.statement.map(|(_, id)| id).into(),
+        query,
+        kind.table.clone(),
+        failure.count.into(),
+        per_s(Some(failure.count), all.covered_us).map(|n| n * 3600.0).into(),
+        ms(Some(failure.lost_us)).into(),
+        ratio(Some(failure.count), Some(total)).into(),
+        failure.last.map_or(Cell::Null, Cell::Time),
+        quality(failure.quality),
+    ]
+}
+
+/// Classes that have a column of their own in a series, in the order of these columns.
+const SHOWN: [Class; 9] = [
+    Class::StatementTimeout,
+    Class::LockTimeout,
+    Class::TransactionTimeout,
+    Class::IdleInTransactionTimeout,
+    Class::IdleSessionTimeout,
+    Class::Deadlock,
+    Class::Refused,
+    Class::Terminated,
+    Class::AutovacuumCancelled,
+];
+/// Columns of the series behind these.
+const EXECUTIONS: usize = SHOWN.len();
+const ERRORS: usize = EXECUTIONS + 1;
+const CANCELLED: usize = ERRORS + 1;
+const LOST: usize = CANCELLED + 1;
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.error_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    executions bigint,
+    errors bigint,
+    error_ratio float8,
+    errors_per_s float8,
+    lost_ms float8,
+    cancellations bigint,
+    statement_timeouts bigint,
+    lock_timeouts bigint,
+    transaction_timeouts bigint,
+    idle_in_transaction_timeouts bigint,
+    idle_session_timeouts bigint,
+    deadlocks bigint,
+    refused bigint,
+    terminated bigint,
+    autovacuum_cancelled bigint,
+    rollbacks bigint,
+    rollbacks_per_s float8,
+    rollback_ratio float8,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn error_series(
+    since: Stamp,
+    until: Stamp,
+    step: Option<Interval>,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let scope = Scope::check(since, until, source)?;
+    let mut sink = Sink::open(fcinfo);
+    notice_unless_counted("errors");
+    if !scope.has_history_or_notice()? {
+        return Ok(());
+    }
+    // Transactions are known longer than errors, and without hooks too.
+    let kept = Kept::of(&DATABASE, &scope);
+    let edges = edges(&scope, step, &kept)?;
+    let transactions = transactions(&scope, edges.clone(), &kept)?;
+    let (failures, hidden) = failures(&scope, edges)?;
+    for (bucket, hidden) in hidden.into_iter().enumerate() {
+        sink.put(point((&failures, hidden), &transactions, bucket))?;
+    }
+    Ok(())
+}
+
+/// Failures by step, and whether some of a step's were not counted.
+fn failures(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<bool>), Error> {
+    let segments = Kept::of(&FAILURE, scope).segments(scope, coarsest_for(&edges));
+    let kinds = kinds(scope)?;
+    let mut series = Series::new(edges, LOST + 1);
+    let mut hidden = vec![false; series.len()];
+    let columns = ["failures", "lost_us"].map(|name| FAILURE.position(name).unwrap_or(0));
+    read::frames(&scope.sources, &FAILURE, &segments, &columns, &mut |row| {
+        let (span, known) = (row.head.span, row.head.is_known(columns[0]));
+        series.cover(span.since, span.until, span.length_us, 0);
+        if let Some(bucket) = series.bucket_of(span.until).filter(|_| !known) {
+            hidden[bucket] = true;
+        }
+        let all = interval(row.head);
+        series.add(EXECUTIONS, span.until, all.executions);
+        series.add(ERRORS, span.until, all.errors);
+        series.add(CANCELLED, span.until, all.cancelled);
+        for column in (0..SHOWN.len()).chain([LOST]).filter(|_| known) {
+            series.add(column, span.until, Some(0));
+        }
+        for (place, id) in row.ids.iter().enumerate() {
+            let value = |i: usize| row.column(i).and_then(|v| v.get(place).copied());
+            series.add(LOST, span.until, value(1));
+            let class = kinds.get(&(row.head.source, *id)).map(|kind| kind.class);
+            let column = SHOWN.iter().position(|shown| Some(*shown) == class);
+            if let Some(column) = column {
+                series.add(column, span.until, value(0));
+            }
+        }
+    });
+    Ok((series, hidden))
+}
+
+/// Commits and rollbacks of the database whose history it is.
+fn transactions(scope: &Scope, edges: Vec<i64>, kept: &Kept) -> Result<Series, Error> {
+    let segments = kept.segments(scope, coarsest_for(&edges));
+    let rows = query::rows(
+        "SELECT o.source, o.object_id FROM perfmon.object o
+         JOIN perfmon.source_info s ON s.source OPERATOR(pg_catalog.=) o.source
+             AND s.database_name OPERATOR(pg_catalog.=) o.name2
+         WHERE o.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND o.family OPERATOR(pg_catalog.=) 'database'",
+        &[scope.sources.clone().into()],
+    )?;
+    let who = |row: &Vec<Cell>| Some((row.first()?.int()?, row.get(1)?.int()?.try_into().ok()?));
+    let own: Vec<Who> = rows.iter().filter_map(who).collect();
+    let names = ["xact_commit", "xact_rollback"];
+    let columns: Vec<usize> = names.iter().filter_map(|name| DATABASE.position(name)).collect();
+    let mut series = Series::new(edges, columns.len());
+    read::series_of(&own, &DATABASE, &segments, &columns, &mut |point| {
+        let span = point.head.span;
+        series.cover(span.since, span.until, span.length_us, span.quiet_us);
+        for (column, value) in point.values.iter().enumerate() {
+            series.add(column, span.until, *value);
+        }
+    });
+    Ok(series)
+}
+
+fn point((failures, hidden): (&Series, bool), transactions: &Series, bucket: usize) -> [Cell; 20] {
+    // What is known of a part only would look like fewer errors.
+    let known = |column: &usize| !hidden || *column == EXECUTIONS;
+    let of = |column: usize| Some(column).filter(known).and_then(|c| failures.sum(c, bucket));
+    let [executions, errors, cancelled] = [EXECUTIONS, ERRORS, CANCELLED].map(of);
+    let [commits, rollbacks] = [0, 1].map(|column| transactions.sum(column, bucket));
+    let all = commits.zip(rollbacks).map(|(commits, rollbacks)| commits.saturating_add(rollbacks));
+    let mut shown = (0..SHOWN.len()).map(|column| Cell::from(of(column)));
+    let mut next = || shown.next().unwrap_or(Cell::Null);
+    [
+        Cell::Time(failures.time(bucket)),
+        executions.into(),
+        errors.into(),
+        error_ratio(executions, errors, cancelled).into(),
+        per_s(errors, failures.covered_us(bucket)).into(),
+        ms(of(LOST)).into(),
+        cancelled.into(),
+        next(),
+        next(),
+        next(),
+        next(),
+        next(),
+        next(),
+        next(),
+        next(),
+        next(),
+        rollbacks.into(),
+        per_s(rollbacks, transactions.covered_us(bucket)).into(),
+        ratio(rollbacks, all).into(),
+        failures.covered_ratio(bucket).into(),
+    ]
+}

@@ -1,0 +1,96 @@
+//! `routes`: statements and transactions by application, user and route.
+
+use perfmon_core::histogram::Sum;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::args::{Scope, Stamp};
+use super::errors::notice_unless_counted;
+use super::rows::{Cell, Sink};
+use crate::recall::failures::error_ratio;
+use crate::recall::routes::{self, Route};
+use crate::recall::statements::{per_s, ratio};
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.routes(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    application text,
+    user_name text,
+    route text,
+    calls bigint,
+    calls_per_s float8,
+    total_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    errors bigint,
+    cancelled bigint,
+    error_ratio float8,
+    transactions bigint,
+    statements_per_transaction float8,
+    transaction_p50_ms float8,
+    transaction_p95_ms float8,
+    transaction_p99_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn routes(
+    since: Stamp,
+    until: Stamp,
+    source: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let scope = Scope::check(since, until, source)?;
+    let mut sink = Sink::open(fcinfo);
+    notice_unless_counted("statements by route");
+    if !scope.has_history_or_notice()? {
+        return Ok(());
+    }
+    let (routes, covered_us) = routes::routes(&scope)?;
+    for route in &routes {
+        sink.put(cells(route, covered_us))?;
+    }
+    Ok(())
+}
+
+const NS_PER_MS: f64 = 1e6;
+
+fn cells(route: &Route, covered_us: i64) -> [Cell; 18] {
+    let at = |sum: &Sum, q: f64| Cell::from(sum.quantile(q).map(|found| found.ns / NS_PER_MS));
+    let (statements, transactions) = (&route.statements, &route.transactions);
+    let calls = statements.executions();
+    let tried = calls.saturating_add(route.errors).saturating_add(route.cancelled);
+    let [application, user, name] = match &route.names {
+        Some(names) => names.clone(),
+        None => [Cell::Null, Cell::Null, "(all other routes)".into()],
+    };
+    // A statement may name no route; one that has no name of its own is said so above.
+    let name = if name == Cell::from("") { Cell::Null } else { name };
+    [
+        application,
+        user,
+        name,
+        calls.into(),
+        per_s(Some(calls), covered_us).into(),
+        (statements.total_ns() / NS_PER_MS).into(),
+        at(statements, 0.5),
+        at(statements, 0.95),
+        at(statements, 0.99),
+        statements.max().map(|found| found.ns / NS_PER_MS).into(),
+        route.errors.into(),
+        route.cancelled.into(),
+        error_ratio(Some(calls), Some(route.errors), Some(route.cancelled)).into(),
+        transactions.executions().into(),
+        ratio(Some(tried), Some(transactions.executions())).into(),
+        at(transactions, 0.5),
+        at(transactions, 0.95),
+        at(transactions, 0.99),
+    ]
+}

@@ -1,0 +1,263 @@
+//! Test runs: `begin_run`, `end_run`, `run_report`, `compare_runs`.
+
+use perfmon_core::ask;
+use perfmon_core::detect::statements;
+use perfmon_core::facts::Facts;
+use perfmon_core::family::SERVER;
+use perfmon_core::report::{self, Latency, Missing, Slow};
+use perfmon_core::threshold::Thresholds;
+use perfmon_core::window::Level;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::args::{Scope, now, show_time};
+use super::report::{lists, promises};
+use super::rows::{Sink, to_server};
+use super::{latency, objectives};
+use crate::error::Error;
+use crate::pg::catalog;
+use crate::recall::plan::Kept;
+use crate::recall::run::{Run, latest, overlapping};
+use crate::recall::times::change_rows;
+use crate::recall::words::Raw;
+use crate::store::read;
+use crate::{judge, store, worker};
+
+/// Longest name, in characters.
+const LONGEST: usize = 200;
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn begin_run(
+    name: Option<Vec<u8>>,
+    note: Option<Vec<u8>>,
+) -> Result<TimestampWithTimeZone, ErrorReport> {
+    let name = checked(name)?;
+    let note = note.map(|bytes| Raw(bytes).show());
+    let going_on = || {
+        Error::prerequisite(format!("run \"{name}\" has not ended"))
+            .detail("Of one name, one run goes on at a time.")
+            .hint("SELECT perfmon.end_run(name) ends it.")
+    };
+    let own = own_scope();
+    if latest(&own, &name)?.is_some_and(|run| run.ended.is_none()) {
+        return Err(going_on().into());
+    }
+    let at = worker::ask::snapshot();
+    let begun = worker::mark::as_owner("a run", "begun", |source, _| {
+        store::run::begin(source, &name, at, note.as_deref())
+    });
+    if begun { stamp(at) } else { Err(going_on().into()) }
+}
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn end_run(name: Option<Vec<u8>>) -> Result<TimestampWithTimeZone, ErrorReport> {
+    let name = checked(name)?;
+    let not_begun = || {
+        Error::prerequisite(format!("run \"{name}\" is not going on"))
+            .detail("There is no run of that name that was begun and has not ended.")
+            .hint("SELECT name, begun_at, ended_at FROM perfmon.run lists them.")
+    };
+    if latest(&own_scope(), &name)?.is_none_or(|run| run.ended.is_some()) {
+        return Err(not_begun().into());
+    }
+    let at = worker::ask::snapshot();
+    let ended =
+        worker::mark::as_owner("a run", "ended", |source, _| store::run::end(source, &name, at));
+    if ended { stamp(at) } else { Err(not_begun().into()) }
+}
+
+fn stamp(at: i64) -> Result<TimestampWithTimeZone, ErrorReport> {
+    TimestampWithTimeZone::try_from(to_server(at))
+        .map_err(|_| Error::internal("the clock stands beyond all times").into())
+}
+
+fn checked(name: Option<Vec<u8>>) -> Result<String, Error> {
+    let name = name.map(|bytes| Raw(bytes).show()).unwrap_or_default();
+    let length = name.chars().count();
+    if name.trim().is_empty() {
+        return Err(Error::argument("a run needs a name")
+            .detail("The name is how its report is asked for.")
+            .hint("Say what is run, as in perfmon.begin_run('load test 12')."));
+    }
+    if length > LONGEST {
+        return Err(Error::argument("the name of a run is too long")
+            .detail(format!("It has {length} characters; at most {LONGEST} are allowed."))
+            .hint("Put the rest into the second argument, note, which may be of any length."));
+    }
+    Ok(name)
+}
+
+/// All of this database's own history.
+fn own_scope() -> Scope {
+    Scope::of(i64::MIN, now(), None)
+}
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.run_report(
+    name text,
+    format text DEFAULT 'markdown',
+    baseline text DEFAULT NULL
+) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn run_report(
+    name: Option<Vec<u8>>,
+    format: Option<Vec<u8>>,
+    baseline: Option<Vec<u8>>,
+) -> Result<Vec<u8>, ErrorReport> {
+    let formats = ["markdown", "json"];
+    let format = format.map_or_else(|| formats[0].to_owned(), |bytes| Raw(bytes).show());
+    let format = ask::choice("format", &format, &formats).map_err(Error::from)?;
+    let run = gathered(&name.map(|bytes| Raw(bytes).show()).unwrap_or_default())?;
+    let baseline = baseline.map(|bytes| gathered(&Raw(bytes).show())).transpose()?;
+    let text = if format == 0 {
+        report::run_markdown(&run, baseline.as_ref(), &show_time)
+    } else {
+        report::run_json(&run, baseline.as_ref()).map_err(|e| Error::internal(e.to_string()))?
+    };
+    Ok(Raw::from(text.as_str()).0)
+}
+
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
+    what text,
+    subject text,
+    metric text,
+    unit text,
+    before_value float8,
+    after_value float8,
+    change_ratio float8,
+    verdict text,
+    query text
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn compare_runs(
+    baseline: Option<Vec<u8>>,
+    name: Option<Vec<u8>>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<(), ErrorReport> {
+    let mut sink = Sink::open(fcinfo);
+    let named = |name: Option<Vec<u8>>| name.map(|bytes| Raw(bytes).show()).unwrap_or_default();
+    let (before, after) = (gathered(&named(baseline))?, gathered(&named(name))?);
+    for pair in report::pairs(&before, &after) {
+        sink.put([
+            pair.what.into(),
+            pair.name.as_str().into(),
+            pair.metric.as_str().into(),
+            pair.unit.into(),
+            pair.before.into(),
+            pair.after.into(),
+            pair.change_ratio().into(),
+            Some(pair.word()).filter(|word| !word.is_empty()).into(),
+            pair.query.as_deref().into(),
+        ])?;
+    }
+    Ok(())
+}
+
+/// All that a report of the latest run of that name says.
+fn gathered(name: &str) -> Result<report::Run, Error> {
+    let own = own_scope();
+    let Some(run) = latest(&own, name)? else {
+        return Err(Error::undefined(format!("there is no run \"{name}\""))
+            .detail("Names are compared as they are written; of several runs of one name the latest is meant.")
+            .hint("SELECT name, begun_at, ended_at FROM perfmon.run lists them; perfmon.begin_run() begins one."));
+    };
+    // A run that goes on is known up to the last snapshot.
+    let until = run.ended.unwrap_or_else(now);
+    if until <= run.begun {
+        return empty(&own, &run, until);
+    }
+    let scope = own.quietly(run.begun, until);
+    let judged = objectives::judged_in(None, true, &scope)?;
+    let facts = judge::gather(&scope)?;
+    let thresholds = judge::thresholds();
+    let latency = lists::latency(&scope)?;
+    let (slow_ms, slow) = slow(&facts, &thresholds, latency.as_ref());
+    let changes = change_rows(&scope)?;
+    Ok(report::Run {
+        covered_us: covered(&scope),
+        objectives: promises(judged),
+        slow,
+        slow_ms,
+        commands: lists::commands(&scope)?,
+        errors: lists::errors(&scope)?,
+        changes: changes.iter().rev().map(|row| lists::change(row)).collect(),
+        latency,
+        ..empty(&own, &run, until)?
+    })
+}
+
+/// What is known of a run of which nothing is recorded yet.
+fn empty(own: &Scope, run: &Run, until: i64) -> Result<report::Run, Error> {
+    let others = overlapping(own, run, until.max(run.begun.saturating_add(1)))?;
+    Ok(report::Run {
+        name: run.name.clone(),
+        note: run.note.clone(),
+        database: catalog::database_name(),
+        begun_us: run.begun,
+        until_us: until,
+        unfinished: run.ended.is_none(),
+        overlapping: others.into_iter().map(|other| other.name).collect(),
+        uncounted: latency::not_counted().map(|(problem, fix)| Missing {
+            problem: format!("Execution times are not counted: {problem}"),
+            fix: fix.to_owned(),
+        }),
+        ..report::Run::default()
+    })
+}
+
+/// Time that recorded intervals cover.
+fn covered(scope: &Scope) -> i64 {
+    let segments = Kept::of(&SERVER, scope).segments(scope, Level::Day);
+    let mut covered_us = 0_i64;
+    read::frames(&scope.sources, &SERVER, &segments, &[], &mut |row| {
+        covered_us = covered_us.saturating_add(row.head.span.length_us);
+    });
+    covered_us
+}
+
+/// Statements over the limit at p95, longest first, with their likely cause.
+fn slow(facts: &Facts, thresholds: &Thresholds, latency: Option<&Latency>) -> (f64, Vec<Slow>) {
+    let limit = thresholds.of(&statements::P95);
+    let over = |line: &&report::StatementTimes| line.times.p95_ms.is_some_and(|ms| ms > limit);
+    let slow = |line: &report::StatementTimes| {
+        let known = facts.statements.iter().flatten();
+        let fact = known.into_iter().find(|fact| fact.statement_id == line.statement_id);
+        let (cause, remedy) =
+            fact.map(|fact| statements::explain(fact, thresholds)).unwrap_or_else(|| {
+                (
+                    "The cause is not known, as pg_stat_statements did not record it.".to_owned(),
+                    String::new(),
+                )
+            });
+        Slow {
+            statement_id: line.statement_id,
+            p95_ms: line.times.p95_ms.unwrap_or(limit),
+            calls: line.times.calls,
+            cause,
+            remedy,
+            query: line.query.clone(),
+        }
+    };
+    let lines = latency.map(|latency| latency.statements.as_slice()).unwrap_or_default();
+    (limit, lines.iter().filter(over).map(slow).collect())
+}

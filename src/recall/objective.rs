@@ -1,0 +1,389 @@
+//! Objectives as they were declared, and what is known about the executions of each. It must never judge.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use perfmon_core::capture::failure::Class;
+use perfmon_core::capture::whole::Moved;
+use perfmon_core::family::{CLUSTER, FAILURE, Family, ROUTE, ROUTE_FAILURES, SERVER, STATEMENT};
+use perfmon_core::histogram::{BUCKETS, Latency, Sparse};
+use perfmon_core::objective::declare::Draft;
+use perfmon_core::objective::{self, Errors, History, Objective, Observed, Row, WINDOWS_US};
+use perfmon_core::tally::Who;
+use perfmon_core::window::{HOUR_US, Level};
+
+use super::cell::Cell;
+use super::failures;
+use super::latency::{self, Whose};
+use super::plan::Kept;
+use super::scope::Scope;
+use super::statements::positions;
+use super::times::total;
+use super::{names, query};
+use crate::error::Error;
+use crate::settings;
+use crate::store::read::{self, Segment};
+
+/// An objective, and what of it is not the promise itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Declared {
+    pub(crate) objective: Objective,
+    /// Where its period begins, given the end.
+    pub(crate) since: i64,
+    /// The source whose statement it means, where it means one.
+    source: i64,
+}
+
+/// Windows up to this length are read minute by minute; longer ones by the hour.
+const BY_THE_MINUTE_US: i64 = 25 * HOUR_US;
+
+/// All objectives in the order of their names, or one of them; their periods end at `until`.
+pub(crate) fn declared(name: Option<&str>, until: i64) -> Result<Vec<Declared>, Error> {
+    let rows = query::rows(
+        "SELECT s.name, s.p95_ms, s.p99_ms, s.percentile, s.percentile_ms, s.error_ratio,
+             s.throughput_per_second, s.availability_ratio, s.cluster, s.user_name, s.application_name,
+             s.statement_id, s.min_executions, s.source, $1 OPERATOR(pg_catalog.-) s.period
+         FROM perfmon.slo s ORDER BY s.name",
+        &[query::time(until)],
+    )?;
+    let all = rows.iter().map(|row| declared_by(row)).collect::<Result<Vec<_>, Error>>()?;
+    Ok(match name {
+        None => all,
+        Some(name) => all.into_iter().filter(|one| one.objective.name == name).collect(),
+    })
+}
+
+fn declared_by(row: &[Cell]) -> Result<Declared, Error> {
+    let text = |i: usize| row.get(i).and_then(Cell::text);
+    let float = |i: usize| row.get(i).and_then(Cell::float);
+    let int = |i: usize| row.get(i).and_then(Cell::int);
+    let draft = Draft {
+        name: text(0).unwrap_or_default(),
+        p95_ms: float(1),
+        p99_ms: float(2),
+        percentile: float(3),
+        percentile_ms: float(4),
+        error_ratio: float(5),
+        throughput_per_second: float(6),
+        availability_ratio: float(7),
+        cluster: row.get(8) == Some(&Cell::Bool(true)),
+        user: text(9),
+        application: text(10),
+        statement_id: int(11),
+        min_executions: int(12),
+    };
+    Ok(Declared {
+        objective: draft.check()?,
+        source: int(13).unwrap_or(0),
+        since: int(14).unwrap_or(i64::MIN),
+    })
+}
+
+/// Reads what is known of several objectives up to one moment, each scope once.
+pub(crate) struct Observer<'a> {
+    scope: &'a Scope,
+    /// Why execution times are not counted, where they are not.
+    not_counted: Option<String>,
+    seen: HashMap<(objective::Scope, i64), History>,
+}
+
+impl<'a> Observer<'a> {
+    /// `scope` is what the histories end with; its start is the earliest that is asked for.
+    pub(crate) fn new(scope: &'a Scope) -> Self {
+        let not_counted = settings::not_counted().map(str::to_owned);
+        Self { scope, not_counted, seen: HashMap::new() }
+    }
+
+    /// What is known of an objective from a time on, and of the time before the end that burn rates look at.
+    pub(crate) fn observe(&mut self, declared: &Declared, since: i64) -> Result<Observed, Error> {
+        let objective = declared.objective.clone();
+        let key = (objective.scope.clone(), since);
+        if let Some(history) = self.seen.get(&key) {
+            return Ok(Observed { objective, history: history.clone() });
+        }
+        let history = self.read(declared, since)?;
+        self.seen.insert(key, history.clone());
+        Ok(Observed { objective, history })
+    }
+
+    fn read(&self, declared: &Declared, since: i64) -> Result<History, Error> {
+        let parts = parts(self.scope, since);
+        let mut rows = Rows::default();
+        for (scope, coarsest) in &parts {
+            let segments = |family: &Family| Kept::of(family, scope).segments(scope, *coarsest);
+            rows.know_up(scope, &segments(&SERVER));
+            rows.count(scope, &segments(&STATEMENT), declared)?;
+            rows.time(scope, *coarsest, declared)?;
+            rows.fail(scope, &segments(&FAILURE), declared)?;
+            rows.route(scope, &segments(&ROUTE), declared)?;
+            // Rows of both are of the same level.
+            rows.whole(scope, &segments(&SERVER), declared);
+        }
+        let mut history = History {
+            rows: rows.0.into_values().collect(),
+            down: down(self.scope, since)?,
+            ..History::default()
+        };
+        if history.rows.iter().all(|row| row.latency.is_none()) {
+            history.no_latency.clone_from(&self.not_counted);
+        }
+        if history.rows.iter().all(|row| row.errors.is_none()) {
+            history.no_errors.clone_from(&self.not_counted);
+        }
+        Ok(history)
+    }
+}
+
+/// The stretches to be read, and how fine: burn rates need the last hours by the minute.
+fn parts(scope: &Scope, since: i64) -> Vec<(Scope, Level)> {
+    let longest = WINDOWS_US.into_iter().max().unwrap_or(0);
+    let recent = scope.until.saturating_sub(longest);
+    if scope.until.saturating_sub(since) <= BY_THE_MINUTE_US {
+        return vec![(scope.quietly(since.min(recent), scope.until), Level::Minute)];
+    }
+    let border = recent.saturating_sub(recent.rem_euclid(HOUR_US));
+    vec![
+        (scope.quietly(since, border), Level::Hour),
+        (scope.quietly(border, scope.until), Level::Minute),
+    ]
+}
+
+/// Intervals by their end: what several families say of the same one stands together.
+#[derive(Default)]
+struct Rows(BTreeMap<i64, Row>);
+
+impl Rows {
+    fn at(&mut self, head: &read::Head) -> &mut Row {
+        let span = &head.span;
+        self.0.entry(span.until).or_insert_with(|| Row {
+            since_us: span.since,
+            until_us: span.until,
+            length_us: span.length_us,
+            quiet_us: span.quiet_us,
+            ..Row::default()
+        })
+    }
+
+    /// A row of the server says that it was up.
+    fn know_up(&mut self, scope: &Scope, segments: &[Segment]) {
+        read::frames(&scope.sources, &SERVER, segments, &[], &mut |row| {
+            // The first snapshot of all only sets where to count from.
+            if row.head.span.length_us > 0 {
+                self.at(row.head);
+            }
+        });
+    }
+
+    /// How long executions took, as the hooks counted them. They know better than pg_stat_statements how many
+    /// there were.
+    fn time(&mut self, scope: &Scope, coarsest: Level, of: &Declared) -> Result<(), Error> {
+        let statements: Vec<Who>;
+        let whose = match &of.objective.scope {
+            objective::Scope::Database => Whose::Database,
+            objective::Scope::User(name) => Whose::User(name),
+            objective::Scope::Statement(_) => {
+                statements = statements_of(scope, of)?.into_iter().collect();
+                Whose::Statements(&statements)
+            }
+            objective::Scope::Application(_) | objective::Scope::Cluster => return Ok(()),
+        };
+        for interval in latency::intervals(whose, scope, coarsest)? {
+            let Some(row) = self.0.get_mut(&interval.until) else { continue };
+            if interval.latency.is_some() {
+                row.executions = None;
+                row.latency = interval.latency;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many executions pg_stat_statements counted.
+    fn count(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
+        match &of.objective.scope {
+            objective::Scope::Database => {
+                read::frames(&scope.sources, &STATEMENT, segments, &[], &mut |row| {
+                    self.at(row.head).executions = total(&STATEMENT, row.head, "total_calls");
+                });
+            }
+            objective::Scope::User(_) | objective::Scope::Statement(_) => {
+                let wanted = statements_of(scope, of)?;
+                let columns = positions(&["calls"]);
+                read::frames(&scope.sources, &STATEMENT, segments, &columns, &mut |row| {
+                    let calls = row.column(0);
+                    let of = |(place, id): (usize, &u32)| {
+                        let is_wanted = wanted.contains(&(row.head.source, *id));
+                        is_wanted.then(|| calls.and_then(|calls| calls.get(place)).copied())
+                    };
+                    let sum = row.ids.iter().enumerate().filter_map(of).flatten().sum();
+                    self.at(row.head).executions = Some(sum);
+                });
+            }
+            // Nobody counts these but the hooks.
+            objective::Scope::Application(_) | objective::Scope::Cluster => {}
+        }
+        Ok(())
+    }
+}
+
+impl Rows {
+    /// What failed of them. An error counts among all that was tried.
+    fn fail(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
+        if of.objective.scope == objective::Scope::Database {
+            read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
+                let interval = failures::interval(row.head);
+                let Some(row) = self.0.get_mut(&interval.until) else { return };
+                let counts = [interval.executions, interval.errors, interval.cancelled];
+                if let [Some(executions), Some(errors), Some(cancelled)] = counts {
+                    row.errors = Some(Errors { errors, of: executions + errors + cancelled });
+                }
+            });
+            return Ok(());
+        }
+        let own = match &of.objective.scope {
+            objective::Scope::User(name) => Failing::User(Cell::from(name.as_str())),
+            objective::Scope::Statement(_) => Failing::Statements(statements_of(scope, of)?),
+            _ => return Ok(()),
+        };
+        let kinds = failures::kinds(scope)?;
+        let columns: Vec<usize> = FAILURE.position("failures").into_iter().collect();
+        read::frames(&scope.sources, &FAILURE, segments, &columns, &mut |row| {
+            // Errors that the server keeps from the hooks are not known to be none.
+            let is_known = total(&FAILURE, row.head, "errors").is_some();
+            let Some(target) = self.0.get_mut(&row.head.span.until).filter(|_| is_known) else {
+                return;
+            };
+            let (mut errors, mut cancelled) = (0_u64, 0_u64);
+            for (place, id) in row.ids.iter().enumerate() {
+                let count = row.column(0).and_then(|counts| counts.get(place).copied());
+                let kind = kinds.get(&(row.head.source, *id)).filter(|kind| own.is_of(kind));
+                let (Some(count), Some(kind)) = (count, kind) else { continue };
+                let sum = if kind.class.is_error() { &mut errors } else { &mut cancelled };
+                *sum += count;
+            }
+            let executed = target.latency.as_ref().map(|latency| {
+                latency.cached.executions().saturating_add(latency.read.executions())
+            });
+            target.errors = executed.map(|n| Errors { errors, of: n + errors + cancelled });
+        });
+        Ok(())
+    }
+
+    /// Times and failures of one application, which stand by route.
+    fn route(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
+        let objective::Scope::Application(name) = &of.objective.scope else { return Ok(()) };
+        let name = Cell::from(name.as_str());
+        let names = names::objects(ROUTE.name, &scope.sources)?;
+        let own: HashSet<Who> =
+            names.into_iter().filter(|(_, names)| names[0] == name).map(|(who, _)| who).collect();
+        let columns: Vec<usize> = ["statements", "errors", "cancelled"]
+            .iter()
+            .filter_map(|column| ROUTE.position(column))
+            .collect();
+        read::frames(&scope.sources, &ROUTE, segments, &columns, &mut |row| {
+            let Some(target) = self.0.get_mut(&row.head.span.until) else { return };
+            let mut counts = [0_u64; BUCKETS];
+            let (mut errors, mut cancelled) = (0_u64, 0_u64);
+            for (place, id) in row.ids.iter().enumerate() {
+                if !own.contains(&(row.head.source, ROUTE.object_of(*id))) {
+                    continue;
+                }
+                let value =
+                    |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
+                if id & 255 == ROUTE_FAILURES {
+                    (errors, cancelled) = (errors + value(1), cancelled + value(2));
+                } else if let Some(count) = counts.get_mut((id & 255) as usize) {
+                    *count += value(0);
+                }
+            }
+            let cached = Sparse::new((0..).zip(counts));
+            let of = cached.executions() + errors + cancelled;
+            target.latency = Some(Latency { cached, ..Latency::default() });
+            target.errors = Some(Errors { errors, of });
+        });
+        Ok(())
+    }
+}
+
+impl Rows {
+    /// What clients of all databases executed, as the home database keeps it.
+    fn whole(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) {
+        if of.objective.scope != objective::Scope::Cluster {
+            return;
+        }
+        let columns: Vec<usize> = (0..CLUSTER.columns.len()).collect();
+        read::frames(&scope.sources, &CLUSTER, segments, &columns, &mut |row| {
+            let Some(target) = self.0.get_mut(&row.head.span.until) else { return };
+            let value = |place: usize, column: usize| {
+                row.column(column).and_then(|values| values.get(place).copied()).unwrap_or(0)
+            };
+            let moved = Moved::of_row(row.ids, row.head.known, value);
+            // That the home database was quiet says nothing of the others.
+            target.quiet_us = row.head.span.quiet_us;
+            target.latency = Some(moved.latency);
+            target.errors = moved.counts.map(|[executions, errors, cancelled]| Errors {
+                errors,
+                of: executions + errors + cancelled,
+            });
+        });
+    }
+}
+
+/// Whose failures are meant.
+enum Failing {
+    User(Cell),
+    Statements(HashSet<Who>),
+}
+
+impl Failing {
+    fn is_of(&self, kind: &failures::Kind) -> bool {
+        let is_counted = kind.class.is_error() || kind.class == Class::Cancelled;
+        is_counted
+            && match self {
+                Self::User(name) => kind.user == *name,
+                Self::Statements(all) => kind.statement.is_some_and(|who| all.contains(&who)),
+            }
+    }
+}
+
+/// The statements that an objective of a user or of a statement means, under all sources.
+fn statements_of(scope: &Scope, of: &Declared) -> Result<HashSet<Who>, Error> {
+    let rows = match &of.objective.scope {
+        objective::Scope::Statement(id) => query::rows(
+            "SELECT $1, $2::pg_catalog.int4
+             UNION
+             SELECT a.other_source, a.other_id FROM perfmon.statement_alias a
+             WHERE a.source OPERATOR(pg_catalog.=) $1
+                 AND a.statement_id OPERATOR(pg_catalog.=) $2::pg_catalog.int4",
+            &[of.source.into(), (*id).into()],
+        )?,
+        objective::Scope::User(name) => query::rows(
+            "SELECT s.source, s.statement_id FROM perfmon.statement s
+             WHERE s.source OPERATOR(pg_catalog.=) ANY ($1) AND s.toplevel
+                 AND s.user_name OPERATOR(pg_catalog.=) $2",
+            &[scope.sources.clone().into(), super::words::Raw::from(name.as_str()).into()],
+        )?,
+        _ => Vec::new(),
+    };
+    Ok(rows.iter().filter_map(|row| names::who(row, 0)).collect())
+}
+
+/// Times without a server. What single families missed is no such time.
+fn down(scope: &Scope, since: i64) -> Result<Vec<(i64, i64)>, Error> {
+    let rows = query::rows(
+        "SELECT g.since, g.until FROM perfmon.gap g
+         WHERE g.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND g.kind OPERATOR(pg_catalog.=) 'server_down'
+             AND g.subject OPERATOR(pg_catalog.=) ANY (ARRAY['all', 'server'])
+             AND g.until OPERATOR(pg_catalog.>) $2 AND g.since OPERATOR(pg_catalog.<) $3
+         ORDER BY g.since, g.until",
+        &[scope.sources.clone().into(), query::time(since), query::time(scope.until)],
+    )?;
+    let mut down: Vec<(i64, i64)> = Vec::new();
+    for row in rows {
+        let at = |i: usize| row.get(i).and_then(Cell::int).unwrap_or(0);
+        match down.last_mut() {
+            Some(last) if at(0) <= last.1 => last.1 = last.1.max(at(1)),
+            _ => down.push((at(0), at(1))),
+        }
+    }
+    Ok(down)
+}

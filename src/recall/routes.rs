@@ -1,0 +1,90 @@
+//! Work by application and route, added up over a window.
+
+use std::collections::HashMap;
+
+use perfmon_core::family::{ROUTE, ROUTE_FAILURES};
+use perfmon_core::histogram::{Sparse, Sum};
+use perfmon_core::tally::Who;
+use perfmon_core::window::Level;
+
+use super::cell::Cell;
+use super::names;
+use super::plan::Kept;
+use super::scope::Scope;
+use crate::error::Error;
+use crate::store::read;
+
+/// One route over the window.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    /// Application, user and route; `None` for all that were not counted apart.
+    pub(crate) names: Option<[Cell; 3]>,
+    pub(crate) statements: Sum,
+    pub(crate) transactions: Sum,
+    pub(crate) errors: u64,
+    pub(crate) cancelled: u64,
+}
+
+/// Counts by bucket while they are added up.
+#[derive(Default)]
+struct Counts {
+    statements: Vec<(u8, u64)>,
+    transactions: Vec<(u8, u64)>,
+    errors: u64,
+    cancelled: u64,
+}
+
+/// Routes of the window, most time first, and the time that the rows cover.
+pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
+    let segments = Kept::of(&ROUTE, scope).segments(scope, Level::Day);
+    let columns: Vec<usize> = (1..ROUTE.columns.len()).collect();
+    let mut counts: HashMap<Who, Counts> = HashMap::new();
+    let mut covered_us = 0_i64;
+    read::frames(&scope.sources, &ROUTE, &segments, &columns, &mut |row| {
+        covered_us = covered_us.saturating_add(row.head.span.length_us);
+        for (place, id) in row.ids.iter().enumerate() {
+            let value = |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
+            let sums = counts.entry((row.head.source, ROUTE.object_of(*id))).or_default();
+            let bucket = (id & 255) as u8;
+            if u32::from(bucket) == ROUTE_FAILURES {
+                sums.errors = sums.errors.saturating_add(value(2));
+                sums.cancelled = sums.cancelled.saturating_add(value(3));
+            } else {
+                sums.statements.push((bucket, value(0)));
+                sums.transactions.push((bucket, value(1)));
+            }
+        }
+    });
+    let dictionary = names::objects(ROUTE.name, &scope.sources)?;
+    // The same names under an older source are the same route.
+    let mut named: HashMap<String, Route> = HashMap::new();
+    for (who, sums) in counts {
+        let names = if who.1 == 0 { None } else { dictionary.get(&who).cloned() };
+        let route = named.entry(format!("{names:?}")).or_default();
+        route.names = names;
+        route.statements.add_half(&Sparse::new(sorted(sums.statements)));
+        route.transactions.add_half(&Sparse::new(sorted(sums.transactions)));
+        route.errors = route.errors.saturating_add(sums.errors);
+        route.cancelled = route.cancelled.saturating_add(sums.cancelled);
+    }
+    let mut routes: Vec<Route> = named.into_values().collect();
+    routes.sort_by(|a, b| {
+        let names = |route: &Route| format!("{:?}", route.names);
+        let time = b.statements.total_ns().total_cmp(&a.statements.total_ns());
+        time.then_with(|| names(a).cmp(&names(b)))
+    });
+    Ok((routes, covered_us))
+}
+
+/// One pair for each bucket, ascending.
+fn sorted(mut pairs: Vec<(u8, u64)>) -> Vec<(u8, u64)> {
+    pairs.sort_unstable();
+    pairs.dedup_by(|next, sum| {
+        let same = next.0 == sum.0;
+        if same {
+            sum.1 = sum.1.saturating_add(next.1);
+        }
+        same
+    });
+    pairs
+}

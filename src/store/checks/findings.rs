@@ -1,0 +1,41 @@
+//! Tests of what is kept of findings, against a real server.
+
+#[cfg(any(test, feature = "pg_test"))]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[pgrx::pg_schema]
+mod tests {
+    use perfmon_core::detect::Judgement;
+    use perfmon_core::finding::{Evidence, Finding, Severity};
+    use pgrx::prelude::*;
+
+    use super::super::made::{DAY, MINUTE_US, own};
+    use crate::store::{finding, sql};
+
+    fn judged(dead_rows: i64) -> Judgement {
+        let mut one = Finding::new("dead_rows", Severity::Warning, "public.t", "t", "r", "m");
+        one.evidence = vec![Evidence::new("dead_rows", dead_rows, "rows")];
+        Judgement { findings: vec![one], unjudged: Vec::new() }
+    }
+
+    /// Minutes since it was opened, and the number that it shows.
+    fn shown() -> String {
+        let query = "SELECT concat(extract(epoch FROM last_seen - opened_at)::int / 60, ' ',
+                         evidence -> 0 ->> 'value') FROM perfmon.finding";
+        sql::first(query, &[], |row| row.text(1)).unwrap()
+    }
+
+    #[pg_test]
+    fn whoever_asks_gets_the_numbers_of_now() {
+        let source = own();
+        let at = |minute: i64| DAY + minute * MINUTE_US;
+        finding::reconcile(source, at(0), false, &judged(10));
+        finding::reconcile(source, at(5), false, &judged(20));
+        assert_eq!(shown(), "0 10", "on schedule, hourly");
+        finding::reconcile(source, at(6), true, &judged(30));
+        assert_eq!(shown(), "6 30");
+        finding::reconcile(source, at(65), false, &judged(40));
+        assert_eq!(shown(), "6 30");
+        finding::reconcile(source, at(67), false, &judged(50));
+        assert_eq!(shown(), "67 50");
+    }
+}

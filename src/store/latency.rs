@@ -1,0 +1,200 @@
+//! Rows of execution times: adding one, and reading whole rows, the whole of each row, or single statements, of which
+//! only their own bytes are fetched. It must never add up what it reads.
+
+use std::ops::Range;
+
+use perfmon_core::family::LATENCY;
+use perfmon_core::frame::Span;
+use perfmon_core::histogram::{Latency, pack as histogram};
+use perfmon_core::latency::{HISTOGRAMS, LENGTHS, OVERALL, Row, unpack_whole};
+use perfmon_core::pack::{self, Corrupt};
+
+use super::history;
+use super::period::Level;
+use super::read::{self, Head, Segment, Wanted, in_column};
+use super::sql::Raw;
+use crate::pg::toast::{Pointer, Reader};
+
+/// Of more statements than this, all bytes of a row are fetched at once.
+const FEW: usize = 6;
+
+/// Takes a row: ids, and what each did.
+pub(crate) type EachAll<'e> = &'e mut dyn FnMut(&Head, &[u32], &[Latency]);
+/// Takes of a row what some statements did: which of them, and its times.
+pub(crate) type EachPoint<'e> = &'e mut dyn FnMut(&Head, &[(usize, Latency)]);
+
+/// Adds one row to a level; returns the bytes of its columns.
+pub(crate) fn append(level: Level, source: i64, span: &Span, row: &Row) -> i64 {
+    let (frame, raw) = row.pack();
+    history::append_raw(level, source, span, &frame, &raw)
+}
+
+/// Whole rows of one source and level.
+pub(crate) fn whole(source: i64, segment: Segment, each: &mut dyn FnMut(Span, Row)) {
+    let (mut ids, mut lengths) = (Vec::new(), Vec::new());
+    let columns = [LENGTHS, HISTOGRAMS, OVERALL];
+    read::rows(&[source], &LATENCY, &[segment], &columns, &mut |raw, head, first| {
+        read::unpack_ids(raw, head, first, &mut ids)?;
+        unpack_lengths(raw, head, first + 1, &mut lengths)?;
+        let nested = head.totals.get(1).copied().flatten().unwrap_or(0);
+        let nested = u64::try_from(nested).unwrap_or(0);
+        let [histograms, overall] =
+            [2, 3].map(|column| raw.with_bytes(first + column, <[u8]>::to_vec));
+        let row = Row::unpack(&ids, &lengths, [histograms.as_deref(), overall.as_deref()], nested);
+        each(head.span, row.map_err(|e| in_column(&LATENCY, HISTOGRAMS, e))?);
+        Ok(())
+    });
+}
+
+/// All that clients sent, row by row.
+pub(crate) fn overall(
+    sources: &[i64],
+    segments: &[Segment],
+    each: &mut dyn FnMut(&Head, &Latency),
+) {
+    read::rows(sources, &LATENCY, segments, &[OVERALL], &mut |raw, head, first| {
+        let latency = raw.with_bytes(first + 1, unpack_whole).transpose();
+        let latency = latency.map_err(|e| in_column(&LATENCY, OVERALL, e))?;
+        each(head, &latency.unwrap_or_default());
+        Ok(())
+    });
+}
+
+/// All statements, row by row: ids, and what each did.
+pub(crate) fn all(sources: &[i64], segments: &[Segment], each: EachAll<'_>) {
+    let (mut ids, mut lengths) = (Vec::new(), Vec::new());
+    read::rows(sources, &LATENCY, segments, &[LENGTHS, HISTOGRAMS], &mut |raw, head, first| {
+        read::unpack_ids(raw, head, first, &mut ids)?;
+        unpack_lengths(raw, head, first + 1, &mut lengths)?;
+        let latencies = raw.with_bytes(first + 2, |b| histogram::unpack(&lengths, b)).transpose();
+        let latencies = latencies.map_err(|e| in_column(&LATENCY, HISTOGRAMS, e))?;
+        each(head, &ids, &latencies.unwrap_or_default());
+        Ok(())
+    });
+}
+
+/// What some statements did, given as (source, dictionary id), row by row: pairs of which of them, and its times. One
+/// that is not in the row did nothing, or, in hours and days, so little that it went into "other".
+pub(crate) fn of(objects: &[(i64, u32)], segments: &[Segment], each: EachPoint<'_>) {
+    let mut sources: Vec<i64> = objects.iter().map(|(source, _)| *source).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    let wanted: Vec<Wanted> = sources.iter().map(|source| Wanted::of(objects, *source)).collect();
+    let mut source = Source::new();
+    let (mut found, mut lengths) = (Vec::new(), Vec::new());
+    let columns = [LENGTHS, HISTOGRAMS, OVERALL];
+    read::rows(&sources, &LATENCY, segments, &columns, &mut |raw, head, first| {
+        let Ok(which) = sources.binary_search(&head.source) else { return Ok(()) };
+        let Wanted { ids, indexes } = &wanted[which];
+        found.clear();
+        let together = source.read(raw, first);
+        if together {
+            pack::find_ids(&source.columns[0], head.n, ids, &mut found).map_err(|e| ("ids", e))?;
+        } else {
+            let places = raw.with_bytes(first, |b| pack::find_ids(b, head.n, ids, &mut found));
+            places.transpose().map_err(|e| ("ids", e))?;
+        }
+        let there: Vec<(usize, usize)> = found
+            .iter()
+            .zip(indexes)
+            .filter_map(|(place, index)| place.map(|place| (place, *index)))
+            .collect();
+        if there.is_empty() {
+            each(head, &[]);
+            return Ok(());
+        }
+        if together {
+            let unpacked = pack::unpack(&source.columns[1], head.n, &mut lengths);
+            unpacked.map_err(|e| ("lengths", e))?;
+        } else {
+            unpack_lengths(raw, head, first + 1, &mut lengths)?;
+        }
+        let points = points(raw, &mut source, first + 2, &lengths, &there);
+        each(head, &points.map_err(|e| in_column(&LATENCY, HISTOGRAMS, e))?);
+        Ok(())
+    });
+}
+
+/// Reads values that lie out of line, those of a row together; see [`Reader`].
+struct Source {
+    reader: Reader,
+    /// Ids and lengths of a row.
+    columns: [Vec<u8>; 2],
+    piece: Vec<u8>,
+}
+
+impl Source {
+    fn new() -> Self {
+        Self { reader: Reader::new(), columns: Default::default(), piece: Vec::new() }
+    }
+
+    /// Reads ids and lengths; false where the server must be asked.
+    fn read(&mut self, raw: &Raw<'_>, first: usize) -> bool {
+        let [Some(ids), Some(lengths)] = [raw.pointer(first), raw.pointer(first + 1)] else {
+            return false;
+        };
+        let wanted = [(ids, ids.len), (lengths, lengths.len)];
+        self.reader.beginnings(&wanted, &mut self.columns)
+    }
+
+    fn part(&mut self, of: &Pointer, part: &Range<usize>) -> Option<&[u8]> {
+        self.piece.clear();
+        self.reader.part(of, part.clone(), &mut self.piece).then_some(self.piece.as_slice())
+    }
+}
+
+/// The histograms at some places of a row; `column` is that of all histograms, followed by that of their sum.
+fn points(
+    raw: &Raw<'_>,
+    source: &mut Source,
+    column: usize,
+    lengths: &[u64],
+    there: &[(usize, usize)],
+) -> Result<Vec<(usize, Latency)>, Corrupt> {
+    let missing = || Corrupt::new("histograms end too early");
+    let range = |place: usize| histogram::range(lengths, place).ok_or_else(missing);
+    if there.len() > FEW {
+        let point = |bytes: &[u8], place: usize| {
+            let codec = bytes.first().ok_or_else(missing)?;
+            histogram::unpack_one(*codec, bytes.get(range(place)?).ok_or_else(missing)?)
+        };
+        let all = raw.with_bytes(column, |bytes| {
+            there.iter().map(|(place, index)| Ok((*index, point(bytes, *place)?))).collect()
+        });
+        return all.unwrap_or_else(|| Err(missing()));
+    }
+    let first = |bytes: &[u8]| bytes.first().copied();
+    // The sum is small enough to lie in the row itself, and was packed at the same time.
+    let codec =
+        raw.with_slice(column + 1, 0..1, first).or_else(|| raw.with_slice(column, 0..1, first));
+    let codec = codec.flatten().ok_or_else(missing)?;
+    let pointer = raw.pointer(column);
+    let mut point = |part: Range<usize>| {
+        if let Some(bytes) = pointer.as_ref().and_then(|pointer| source.part(pointer, &part)) {
+            return histogram::unpack_one(codec, bytes);
+        }
+        let slice = raw.with_slice(column, part.clone(), |bytes| {
+            if bytes.len() < part.len() {
+                Err(missing())
+            } else {
+                histogram::unpack_one(codec, bytes)
+            }
+        });
+        slice.unwrap_or_else(|| Err(missing()))
+    };
+    there.iter().map(|(place, index)| Ok((*index, point(range(*place)?)?))).collect()
+}
+
+fn unpack_lengths<'a>(
+    raw: &Raw<'_>,
+    head: &Head,
+    column: usize,
+    lengths: &mut Vec<u64>,
+) -> Result<(), (&'a str, Corrupt)> {
+    lengths.clear();
+    let done = raw.with_bytes(column, |bytes| pack::unpack(bytes, head.n, lengths)).transpose();
+    match done.map_err(|e| ("lengths", e))? {
+        None if head.n > 0 => Err(("lengths", Corrupt::new("lengths are missing"))),
+        _ => Ok(()),
+    }
+}

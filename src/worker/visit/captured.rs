@@ -1,0 +1,289 @@
+//! What the hooks counted in shared memory since the last visit: failures, and work by route. Readings are kept
+//! until the next visit like those of the server's own counters, and begin anew with the shared memory.
+
+use std::collections::{BTreeMap, HashMap};
+
+use perfmon_core::capture::failure::{self, Class};
+use perfmon_core::capture::kept::{self, Interval, Stamp};
+use perfmon_core::capture::route::{self, Slot};
+use perfmon_core::capture::table::Key;
+use perfmon_core::capture::whole::WorkOfAll;
+use perfmon_core::delta::GapKind;
+use perfmon_core::family::{FAILURE, Family, ROUTE, ROUTE_FAILURES, STATEMENT};
+use perfmon_core::frame::{Frame, Quality};
+use pgrx::pg_sys;
+
+use super::Visit;
+use crate::pg::{catalog, fmgr, session};
+use crate::store;
+use crate::store::period::Level;
+use crate::watch::live;
+
+/// What was read.
+pub(super) struct Captured {
+    /// When the counters began.
+    began: i64,
+    failures: Vec<failure::Counted>,
+    routes: route::Reading,
+    /// Of all databases, at home.
+    pub(super) all: Option<WorkOfAll>,
+}
+
+impl Captured {
+    /// Reads both, at home also the work of all databases; `None` without preloading.
+    pub(super) fn read(home: bool) -> Option<Self> {
+        let own = session::database().to_u32();
+        let mut failures = live::failures(None)?;
+        // What belongs to no database is kept whoever is at home, in case that changes.
+        failures.retain(|counted| [own, 0].contains(&counted.key.database()));
+        let (routes, all) = live::routes(own, home)?;
+        Some(Self { began: live::began()?, failures, routes, all })
+    }
+}
+
+/// Why nothing is counted, if the setting says so.
+fn switched_off() -> Option<String> {
+    let capture = session::configured(c"pg_perfmon.capture")?;
+    (capture == "off").then(|| "pg_perfmon.capture is off".to_owned())
+}
+
+/// Whether errors do not get to the hook.
+pub(super) fn errors_hidden() -> bool {
+    session::configured(c"log_min_messages")
+        .is_some_and(|least| ["log", "fatal", "panic"].contains(&least.as_str()))
+}
+
+impl Visit {
+    /// Subtracts and writes both.
+    pub(super) fn store_captured(&mut self) {
+        let Some(now) = self.captured.take() else { return };
+        let stamp = Stamp { began: now.began, at: self.until };
+        let routes = self.before(&ROUTE, route::from_columns);
+        let failures = self.before(&FAILURE, failure::from_columns);
+        let kept = [
+            (ROUTE.name, kept::to_bytes(stamp, &route::to_columns(&now.routes.counted))),
+            (FAILURE.name, kept::to_bytes(stamp, &failure::to_columns(&now.failures))),
+        ];
+        self.next_priors.extend(kept);
+        let route_interval = self.interval(&ROUTE, &routes, now.began);
+        let failure_interval = self.interval(&FAILURE, &failures, now.began);
+        if let Some(why) = switched_off() {
+            for (family, interval) in [(&ROUTE, route_interval), (&FAILURE, failure_interval)] {
+                if let Some((since, _)) = interval {
+                    self.extend_gap(family.name, since, why.clone());
+                }
+            }
+            return;
+        }
+        let moved = route_interval.map(|interval| {
+            let before = earlier(&routes, now.began);
+            let moved = route::difference(before, &now.routes.counted);
+            let mut frame = self.route_frame(&moved, &now.routes.names);
+            self.append_captured(interval, &mut frame);
+            moved
+        });
+        if let Some(interval) = failure_interval {
+            let before = earlier(&failures, now.began);
+            let mut frame = self.failure_frame(before, &now.failures, moved.as_ref());
+            self.append_captured(interval, &mut frame);
+        }
+    }
+
+    /// The reading that the last visit left.
+    fn before<T>(
+        &mut self,
+        family: &Family,
+        from: impl Fn(&[Vec<u64>]) -> Option<Vec<T>>,
+    ) -> Option<(Stamp, Vec<T>)> {
+        let bytes = self.priors.remove(family.name)?;
+        match kept::from_bytes(&bytes) {
+            Ok((stamp, columns)) => Some((stamp, from(&columns)?)),
+            Err(damage) => {
+                self.problems.push(format!("last counters of {}: {damage}", family.name));
+                None
+            }
+        }
+    }
+
+    /// Since when the row to be written counts, and what it is worth; `None` when there is none to write. What
+    /// was lost is recorded.
+    fn interval<T>(
+        &self,
+        family: &'static Family,
+        prior: &Option<(Stamp, Vec<T>)>,
+        began: i64,
+    ) -> Option<(i64, Quality)> {
+        let prior = prior.as_ref().map(|(stamp, _)| *stamp);
+        let last = if prior.is_some() { None } else { self.last_until(family) };
+        let interval = Interval::of(prior, last, began);
+        match interval {
+            Interval::Since(since) => Some((since, interval.quality())),
+            Interval::Anew { since, lost_until } => {
+                if lost_until > since {
+                    let detail = "the server was restarted: what was counted after the last snapshot is lost";
+                    self.gap(
+                        family.name,
+                        since,
+                        lost_until,
+                        GapKind::ServerDown,
+                        detail.to_owned(),
+                    );
+                }
+                Some((since, interval.quality()))
+            }
+            Interval::Unknown { lost } => {
+                if let Some(since) = lost.filter(|since| *since < self.until) {
+                    let detail = "the counters of the last snapshot are lost".to_owned();
+                    self.gap(family.name, since, self.until, GapKind::Reset, detail);
+                }
+                None
+            }
+        }
+    }
+
+    fn append_captured(&mut self, (since, quality): (i64, Quality), frame: &mut Frame) {
+        if quality != Quality::Exact {
+            frame.columns[0] = Some(vec![quality as u64; frame.ids.len()]);
+        }
+        let span = self.span(since, quality, true);
+        self.stored_bytes += store::history::append(Level::Minute, self.source, &span, frame);
+    }
+
+    fn route_frame(&self, moved: &route::Moved, names: &BTreeMap<Key, route::Names>) -> Frame {
+        let keys: Vec<&Key> = moved.keys().filter(|key| key.what != 0).collect();
+        let mut users = Users::default();
+        let called: Vec<[String; 3]> = keys
+            .iter()
+            .map(|key| {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let names = names.get(key);
+                [
+                    names.map(|names| text(&names.application)).unwrap_or_default(),
+                    users.name(key.user()),
+                    names.map(|names| text(&names.route)).unwrap_or_default(),
+                ]
+            })
+            .collect();
+        let ids = store::dictionary::resolve(&ROUTE, self.source, &called, self.until);
+        let id_of: HashMap<&Key, u32> = keys.into_iter().zip(ids).collect();
+        let mut rows: BTreeMap<u32, [u64; 4]> = BTreeMap::new();
+        for (key, sums) in moved {
+            // There is room for sixteen million routes; further ones would go with the rest.
+            let id = id_of.get(key).copied().filter(|id| *id < 1 << 24).unwrap_or(0);
+            for (slot, count) in sums {
+                let (bucket, column) = match slot {
+                    Slot::Statements(bucket) => (u32::from(*bucket), 0),
+                    Slot::Transactions(bucket) => (u32::from(*bucket), 1),
+                    Slot::Errors => (ROUTE_FAILURES, 2),
+                    Slot::Cancelled => (ROUTE_FAILURES, 3),
+                };
+                rows.entry(id << 8 | bucket).or_default()[column] += u64::from(*count);
+            }
+        }
+        let column = |i: usize| rows.values().map(|row| row[i]).collect::<Vec<u64>>();
+        Frame {
+            family: &ROUTE,
+            ids: rows.keys().copied().collect(),
+            columns: [None].into_iter().chain((0..4).map(|i| Some(column(i)))).collect(),
+            known: (1 << ROUTE.columns.len()) - 1,
+            totals: Vec::new(),
+        }
+    }
+
+    fn failure_frame(
+        &self,
+        before: &[failure::Counted],
+        now: &[failure::Counted],
+        work: Option<&route::Moved>,
+    ) -> Frame {
+        let executions = work.and_then(|moved| i64::try_from(route::executions(moved)).ok());
+        let mut frame = Frame {
+            family: &FAILURE,
+            ids: Vec::new(),
+            columns: vec![None; FAILURE.columns.len()],
+            known: 1,
+            totals: vec![executions, None, None],
+        };
+        if errors_hidden() {
+            return frame;
+        }
+        let mut moved = failure::difference(before, now);
+        moved.retain(|key, _| key.database() != 0 || self.request.home);
+        let mut last: HashMap<Key, i64> = HashMap::new();
+        for counted in now {
+            let at = last.entry(counted.key).or_insert(i64::MIN);
+            *at = counted.last_at.max(*at);
+        }
+        let keys: Vec<Key> = moved.keys().copied().collect();
+        let ids = self.failure_ids(&keys);
+        let mut rows: BTreeMap<u32, [u64; 3]> = BTreeMap::new();
+        let (mut errors, mut cancelled) = (0_u64, 0_u64);
+        for ((key, (count, lost_us)), id) in moved.iter().zip(ids) {
+            let (class, _) = failure::of_kind(key.kind);
+            let row = rows.entry(id).or_default();
+            // What was folded happened before now, which is all that is known of it.
+            let at = last.get(key).map_or(self.until, |at| crate::pg::clock::unix_us(*at));
+            let seconds = u64::try_from(at / 1_000_000).unwrap_or(0);
+            *row = [row[0] + count, row[1].saturating_add(*lost_us), row[2].max(seconds)];
+            errors += if class.is_error() { *count } else { 0 };
+            cancelled += if class == Class::Cancelled { *count } else { 0 };
+        }
+        frame.ids = rows.keys().copied().collect();
+        for column in 0..3 {
+            frame.columns[column + 1] = Some(rows.values().map(|row| row[column]).collect());
+        }
+        frame.known = (1 << FAILURE.columns.len()) - 1;
+        let count = |n: u64| i64::try_from(n).ok();
+        frame.totals = vec![executions, count(errors), count(cancelled)];
+        frame
+    }
+
+    /// Dictionary ids of failures. A statement is named by its own id in the history.
+    fn failure_ids(&self, keys: &[Key]) -> Vec<u32> {
+        let mut users = Users::default();
+        let is_table = |key: &Key| failure::of_kind(key.kind).0 == Class::AutovacuumCancelled;
+        let failed: Vec<&Key> = keys.iter().filter(|key| key.what != 0 && !is_table(key)).collect();
+        let statements: Vec<[String; 3]> = failed
+            .iter()
+            .map(|key| [users.name(key.user()), (key.what as i64).to_string(), "t".to_owned()])
+            .collect();
+        let ids = store::dictionary::resolve(&STATEMENT, self.source, &statements, self.until);
+        let ids: HashMap<&Key, u32> = failed.into_iter().zip(ids).collect();
+        let names: Vec<[String; 3]> = keys
+            .iter()
+            .map(|key| {
+                let (class, state) = failure::of_kind(key.kind);
+                let what = if is_table(key) {
+                    catalog::relation_name(pg_sys::Oid::from(key.what as u32)).unwrap_or_default()
+                } else {
+                    ids.get(key).map(u32::to_string).unwrap_or_default()
+                };
+                let state = String::from_utf8_lossy(&state.text()).into_owned();
+                [users.name(key.user()), what, format!("{} {state}", class.name())]
+            })
+            .collect();
+        store::dictionary::resolve(&FAILURE, self.source, &names, self.until)
+    }
+}
+
+/// What is to be subtracted: nothing from counters that began anew.
+fn earlier<T>(prior: &Option<(Stamp, Vec<T>)>, began: i64) -> &[T] {
+    match prior {
+        Some((stamp, counted)) if stamp.began == began => counted,
+        _ => &[],
+    }
+}
+
+/// Names of users by oid, looked up once; nobody has none.
+#[derive(Default)]
+struct Users(HashMap<u32, String>);
+
+impl Users {
+    fn name(&mut self, user: u32) -> String {
+        if user == 0 {
+            return String::new();
+        }
+        let name = self.0.entry(user).or_insert_with(|| fmgr::role_name(pg_sys::Oid::from(user)));
+        name.clone()
+    }
+}

@@ -1,0 +1,155 @@
+//! Execution times that the hooks counted: what happened since the last visit, under the ids of the statements.
+
+use std::collections::{BTreeMap, HashMap};
+
+use perfmon_core::capture::interval::{self, Kept};
+use perfmon_core::capture::reading::Counted;
+use perfmon_core::capture::statement::TOPLEVEL;
+use perfmon_core::capture::table::Key;
+use perfmon_core::capture::whole::TimesOfAll;
+use perfmon_core::family::{Family, LATENCY, STATEMENT};
+use perfmon_core::frame::Quality;
+use perfmon_core::histogram::{Latency, Sum};
+use perfmon_core::latency::Row;
+use perfmon_core::rollup::OTHER;
+use pgrx::pg_sys;
+
+use super::{SQUEEZED_TO, Visit};
+use crate::pg::{fmgr, session};
+use crate::store::period::Level;
+use crate::watch::live;
+use crate::{probe, settings, store};
+
+/// What the hooks counted so far.
+pub(super) struct Read {
+    began: i64,
+    entries: Vec<Counted>,
+    /// Of all databases, at home.
+    pub(super) all: Option<TimesOfAll>,
+}
+
+/// Reads the counters of this database, at home also the sum over all; `None` without preloading.
+pub(super) fn read(home: bool) -> Option<Read> {
+    let began = live::began()?;
+    let (entries, all) = live::statements_and(session::database().to_u32(), home)?;
+    Some(Read { began, entries, all })
+}
+
+/// Names of users, and their hashes.
+struct Users(HashMap<u32, (String, u64)>);
+
+impl Users {
+    fn of<'a>(keys: impl Iterator<Item = &'a Key>) -> Self {
+        let mut users: HashMap<u32, (String, u64)> = HashMap::new();
+        for key in keys {
+            users.entry(key.user()).or_insert_with(|| {
+                let name = fmgr::role_name(pg_sys::Oid::from_u32(key.user()));
+                let label = probe::label([name.as_str()]);
+                (name, label)
+            });
+        }
+        Self(users)
+    }
+
+    fn label(&self, user: u32) -> u64 {
+        self.0.get(&user).map_or(0, |(_, label)| *label)
+    }
+
+    /// As the dictionary calls a statement.
+    #[allow(clippy::cast_possible_wrap)]
+    fn names(&self, key: Key) -> store::dictionary::Names {
+        let name = self.0.get(&key.user()).map(|(name, _)| name.clone()).unwrap_or_default();
+        let toplevel = if key.kind == TOPLEVEL { "t" } else { "f" };
+        [name, (key.what as i64).to_string(), toplevel.to_owned()]
+    }
+}
+
+impl Visit {
+    /// Writes the row of this interval, and keeps the reading for the next.
+    pub(super) fn store_latency(&mut self) {
+        let before = self.priors.remove(LATENCY.name);
+        let Some(read) = self.latency.take() else {
+            self.note_not_preloaded(&LATENCY);
+            return;
+        };
+        let kept = before.and_then(|bytes| {
+            let decoded = Kept::decode(&bytes);
+            decoded.map_err(|e| self.problems.push(format!("last execution times: {e}"))).ok()
+        });
+        let last = if kept.is_some() { None } else { self.last_until(&LATENCY) };
+        let made = interval::between(kept.as_ref(), last, read.began, self.until, &read.entries);
+        if let Some(gap) = &made.gap {
+            self.gap(LATENCY.name, gap.since, gap.until, gap.kind, gap.detail.clone());
+        }
+        let off = settings::capture_is_off();
+        if off {
+            self.note_disabled(LATENCY.name, "pg_perfmon.capture is off");
+        }
+        let users = Users::of(read.entries.iter().map(|entry| &entry.key));
+        let mut ids =
+            kept.as_ref().map_or_else(HashMap::new, |kept| kept.known(|u| users.label(u)));
+        self.name_statements(&made.sums, &users, &mut ids);
+        // Some sessions may count though others do not.
+        if let Some(since) = made.since.filter(|_| !off || !made.sums.is_empty()) {
+            let quality = if off { made.quality.max(Quality::LowerBound) } else { made.quality };
+            let continues = kept.as_ref().is_some_and(|kept| kept.at == since);
+            let span = self.span(since, quality, continues);
+            let row = row(&made.sums, &ids);
+            self.stored_bytes += store::latency::append(Level::Minute, self.source, &span, &row);
+        }
+        let next = Kept {
+            began: read.began,
+            at: self.until,
+            off,
+            ids: read.entries.iter().map(|e| ids.get(&e.key).copied().unwrap_or(OTHER)).collect(),
+            users: users.0.iter().map(|(user, (_, label))| (*user, *label)).collect(),
+            entries: read.entries,
+        };
+        self.next_priors.push((LATENCY.name, next.encode()));
+    }
+
+    /// Where execution times were counted once, time in which they are not is a gap.
+    pub(super) fn note_not_preloaded(&self, family: &Family) {
+        if self.last_until(family).is_some() {
+            self.note_disabled(family.name, "pg_perfmon is not in shared_preload_libraries");
+        }
+    }
+
+    /// Dictionary ids for statements that have none yet, those that took most time first.
+    fn name_statements(
+        &mut self,
+        sums: &BTreeMap<Key, Latency>,
+        users: &Users,
+        ids: &mut HashMap<Key, u32>,
+    ) {
+        let is_new = |key: &Key| key.what != 0 && !ids.contains_key(key);
+        let mut unnamed: Vec<(f64, Key)> = sums
+            .iter()
+            .filter(|(key, _)| is_new(key))
+            .map(|(key, latency)| {
+                let mut sum = Sum::default();
+                sum.add(latency);
+                (sum.total_ns(), *key)
+            })
+            .collect();
+        if unnamed.is_empty() {
+            return;
+        }
+        unnamed.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let names: Vec<_> = unnamed.iter().map(|(_, key)| users.names(*key)).collect();
+        let given = store::dictionary::resolve(&STATEMENT, self.source, &names, self.until);
+        ids.extend(unnamed.iter().map(|(_, key)| *key).zip(given));
+        self.new_queryids = true;
+    }
+}
+
+fn row(sums: &BTreeMap<Key, Latency>, ids: &HashMap<Key, u32>) -> Row {
+    let mut row = Row::default();
+    for (key, latency) in sums {
+        row.add(ids.get(key).copied().unwrap_or(OTHER), key.kind == TOPLEVEL, latency);
+    }
+    if row.statements.len() > SQUEEZED_TO && store::retain::is_squeezed() {
+        row.keep_largest(SQUEEZED_TO);
+    }
+    row
+}

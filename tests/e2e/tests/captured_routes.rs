@@ -1,0 +1,214 @@
+//! Routes in the history: counts, times and transactions as the client made them; a flood of names; who may read.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+
+use perfmon_e2e::{Db, Random, Server, secs, seed, wait_until};
+
+/// A session that is not counted itself.
+fn unseen(server: &Server, database: &str) -> Db {
+    let mut db = server.db(database);
+    db.run("SET pg_perfmon.capture = 'off'");
+    db
+}
+
+/// Application, route, and calls, errors, cancelled, transactions.
+type Counts = BTreeMap<(String, String), [i64; 4]>;
+
+fn routes(db: &mut Db) -> Counts {
+    let rows = db.rows(
+        "SELECT coalesce(application, ''), coalesce(route, ''), calls, errors, cancelled, transactions
+         FROM perfmon.routes() WHERE user_name = 'alice' OR application IS NULL",
+    );
+    rows.iter().map(|r| ((r.get(0), r.get(1)), [2, 3, 4, 5].map(|i| r.get(i)))).collect()
+}
+
+#[test]
+fn routes_are_counted_as_the_client_used_them() {
+    let server = Server::manual().start();
+    server.new_db("app").run(
+        "CREATE ROLE alice LOGIN; CREATE TABLE t (a int PRIMARY KEY, b int); INSERT INTO t VALUES (1, 1), (2, 2);
+         GRANT ALL ON t TO alice",
+    );
+    let mut watcher = unseen(&server, "app");
+    watcher.snapshot();
+    let mut alice = server.connect("alice", "app");
+    let (mut random, mut expected) = (Random::new(seed()), Counts::new());
+    let applications = ["shop", "admin", ""];
+    let names = ["/orders/:id", "/a b", "users#show", ""];
+    for round in 0..300 {
+        let application = *random.pick(&applications);
+        alice.run(&format!("SET application_name = '{application}'"));
+        let name = *random.pick(&names);
+        let comment = match name {
+            "" => String::new(),
+            "users#show" => "/*action='show',controller='users'*/".to_owned(),
+            name => {
+                format!("/*route='{}',traceparent='00-{round:032x}'*/", name.replace('/', "%2F"))
+            }
+        };
+        // How it is sent, how many statements succeed and fail in it, and how many transactions that makes.
+        let (calls, errors, cancelled, transactions) = match random.below(8) {
+            0 => {
+                alice.run(&format!("SELECT a FROM t {comment}"));
+                (1, 0, 0, 1)
+            }
+            1 => {
+                alice.run(&format!("{comment} UPDATE t SET b = b + 1 WHERE a = 1;"));
+                (1, 0, 0, 1)
+            }
+            2 => {
+                assert_eq!(
+                    alice
+                        .query(&format!("SELECT a FROM t WHERE b > $1 {comment}"), &[&0])
+                        .unwrap()
+                        .len(),
+                    2
+                );
+                (1, 0, 0, 1)
+            }
+            3 => {
+                for sql in ["BEGIN", "SELECT a FROM t", "SELECT count(*) FROM t", "COMMIT"] {
+                    alice.run(&format!("{sql} {comment}"));
+                }
+                (2, 0, 0, 1)
+            }
+            4 => {
+                alice.fails(&format!("SELECT 1 / 0 {comment}"));
+                (0, 1, 0, 1)
+            }
+            5 => {
+                alice.run("BEGIN");
+                alice.run(&format!("SELECT a FROM t {comment}"));
+                alice.fails(&format!("INSERT INTO t VALUES (1, 1) {comment}"));
+                alice.run("ROLLBACK");
+                (1, 1, 0, 1)
+            }
+            6 => {
+                alice.run(&format!("SELECT 1; SELECT 2, 3 {comment}"));
+                (2, 0, 0, 1)
+            }
+            _ => {
+                alice.fails(&format!(
+                    "SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(30) {comment}"
+                ));
+                (0, 0, 1, 1)
+            }
+        };
+        let sums = expected.entry((application.to_owned(), name.to_owned())).or_default();
+        *sums = [sums[0] + calls, sums[1] + errors, sums[2] + cancelled, sums[3] + transactions];
+        if random.one_in(40) {
+            watcher.snapshot();
+        }
+    }
+    // Left over from the change of the application's name after the connection.
+    watcher.snapshot();
+    assert_eq!(routes(&mut watcher), expected);
+    let ratios: i64 = watcher.val(
+        "SELECT count(*) FROM perfmon.routes() WHERE error_ratio IS DISTINCT FROM errors::float8 / (calls + errors + cancelled)
+             OR statements_per_transaction IS DISTINCT FROM (calls + errors + cancelled)::float8 / transactions",
+    );
+    assert_eq!(ratios, 0);
+}
+
+#[test]
+fn times_are_those_that_the_client_waited() {
+    let server = Server::manual().start();
+    let mut watcher = {
+        server.new_db("app");
+        unseen(&server, "app")
+    };
+    watcher.snapshot();
+    let mut db = server.db("app");
+    for i in 1..=20 {
+        db.run(&format!("SELECT pg_sleep({}) /*route='/sleep'*/", f64::from(i) / 200.0));
+    }
+    // A transaction lasts from its first message on, whatever its statements do.
+    db.run("BEGIN /*route='/slow'*/");
+    db.run("SELECT 1 /*route='/slow'*/");
+    watcher.run("SELECT pg_sleep(0.3)");
+    db.run("COMMIT /*route='/slow'*/");
+    watcher.snapshot();
+    let row = &watcher.rows(
+        "SELECT calls, p50_ms, p95_ms, max_ms, transactions FROM perfmon.routes() WHERE route = '/sleep'",
+    )[0];
+    let near = |at: usize, least: f64, most: f64| {
+        let found: f64 = row.get(at);
+        assert!(found >= least * 0.95 && found <= most * 1.05 + 10.0, "{found}: {least} to {most}");
+    };
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(4)), (20, 20));
+    near(1, 50.0, 55.0);
+    near(2, 95.0, 100.0);
+    near(3, 100.0, 100.0);
+    let row = &watcher.rows(
+        "SELECT calls, max_ms, transactions, transaction_p95_ms FROM perfmon.routes() WHERE route = '/slow'",
+    )[0];
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(2)), (1, 1));
+    let (statement, transaction): (f64, f64) = (row.get(1), row.get(3));
+    assert!(transaction > 285.0 && statement < 285.0, "{statement} {transaction}");
+}
+
+#[test]
+fn a_flood_of_routes_goes_into_the_rest_and_none_is_lost() {
+    let server = Server::manual().conf("pg_perfmon.max_routes = 20").start();
+    server.new_db("app");
+    let mut watcher = unseen(&server, "app");
+    watcher.snapshot();
+    let before: i64 = watcher.val("SELECT coalesce(sum(calls), 0)::bigint FROM perfmon.routes()");
+    let mut db = server.db("app");
+    let mut calls = 0;
+    wait_until("some are folded", secs(60), || {
+        for i in 0..50 {
+            db.run(&format!("SELECT {i} /*route='/{}/{i}'*/", calls / 50));
+            db.run("SELECT 'hot' /*route='/hot'*/");
+            calls += 1;
+        }
+        watcher.snapshot();
+        watcher.val::<bool>("SELECT state = 'warning' AND value NOT LIKE '%; 0 of%' FROM perfmon.status() WHERE item = 'routes'")
+    });
+    watcher.snapshot();
+    let sum: i64 = watcher.val("SELECT sum(calls)::bigint FROM perfmon.routes()");
+    assert_eq!(sum - before, calls * 2);
+    let hot: i64 = watcher.val("SELECT calls FROM perfmon.routes() WHERE route = '/hot'");
+    assert!(hot > 0 && hot <= calls, "{hot} of {calls}");
+    let rest: i64 =
+        watcher.val("SELECT calls FROM perfmon.routes() WHERE route = '(all other routes)'");
+    assert!(rest > calls / 2, "{rest} of {calls}");
+}
+
+#[test]
+fn readers_see_routes_and_errors_but_no_texts() {
+    let server = Server::manual().start();
+    server
+        .new_db("app")
+        .run("CREATE ROLE alice LOGIN; CREATE ROLE reader LOGIN; CREATE ROLE nobody LOGIN");
+    let mut watcher = unseen(&server, "app");
+    watcher.run("SELECT perfmon.grant_reader('reader')");
+    watcher.snapshot();
+    let mut alice = server.connect("alice", "app");
+    alice.fails("SELECT 'secret' = 'known', 1 / 0 AS hidden /*route='/pay'*/");
+    alice.run("SELECT 'secret' AS hidden /*route='/pay'*/");
+    watcher.snapshot();
+    let mut reader = server.connect("reader", "app");
+    assert_eq!(reader.val::<i64>("SELECT calls FROM perfmon.routes() WHERE route = '/pay'"), 1);
+    let row = &reader.rows("SELECT sqlstate, errors, statement_id IS NOT NULL, query FROM perfmon.errors() WHERE user_name = 'alice'")[0];
+    assert_eq!(
+        (row.get::<_, String>(0).as_str(), row.get::<_, i64>(1), row.get::<_, bool>(2)),
+        ("22012", 1, true)
+    );
+    assert_eq!(row.get::<_, Option<String>>(3).as_deref(), Some("<insufficient privilege>"));
+    let names: String = reader.val("SELECT string_agg(o::text, ' ') FROM perfmon.object o WHERE family IN ('failure', 'route')");
+    let queryids: Vec<i64> =
+        watcher.list("SELECT queryid FROM perfmon.statement WHERE user_name = 'alice'");
+    assert!(!queryids.is_empty() && names.contains("/pay"), "{names}");
+    for queryid in queryids {
+        assert!(!names.contains(&queryid.to_string()), "{names}");
+    }
+    let mut nobody = server.connect("nobody", "app");
+    for function in ["errors", "error_series", "routes"] {
+        assert_eq!(
+            perfmon_e2e::code_of(&nobody.fails(&format!("SELECT * FROM perfmon.{function}()"))),
+            "42501"
+        );
+    }
+}
