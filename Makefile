@@ -1,12 +1,12 @@
 # Everything that can be done with a clone. Each target sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop install test test-core test-server test-e2e lint majors bench bench-capture bench-store test-matrix reference
+.PHONY: help setup demo demo-stop install test test-core test-server test-e2e test-regress test-soak lint majors bench bench-capture bench-store test-matrix reference
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what building and testing need (apt when root or sudo, else it says what to install)
-	@tools/setup.sh
+	@tools/setup.sh --tests
 
 demo: ## private server, real workload, report; leaves the server up
 	@tools/demo.sh run
@@ -34,6 +34,12 @@ test-server: ## tests inside one server
 
 test-e2e: ## tests that start and break whole clusters
 	@tools/test.sh e2e
+
+test-regress: ## PostgreSQL's own regression suite and SQLsmith, without the hooks and with them
+	@tools/test.sh regress
+
+test-soak: ## the same with 100,000 statements of SQLsmith (half an hour)
+	@tools/test.sh soak
 
 test-matrix: ## type-check 16; build and test 17 and 18 in Debian roots made on the spot (needs root)
 	@tools/test.sh matrix

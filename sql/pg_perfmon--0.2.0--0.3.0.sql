@@ -3,11 +3,13 @@
 
 DROP FUNCTION perfmon.load_series(timestamptz, timestamptz, interval, bigint);
 
-DROP FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint);
+DROP FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint);
 
 DROP FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint);
 
 DROP FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint);
+
+DROP FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint);
 
 -- Execution times as the hooks counted them, by the ids of the statements' dictionary. "histograms" holds one packed
 -- histogram after the other, of as many bytes as "lengths" says, so that one is fetched without the others;
@@ -74,6 +76,33 @@ CREATE TABLE perfmon.route_minute (
     more pg_catalog.bytea
 ) PARTITION BY LIST (source);
 
+-- What plans did in the executions that were looked into, by (statement, table, node and its conditions), counted by
+-- the hooks.
+CREATE TABLE perfmon.scan_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    executions pg_catalog.bytea,
+    loops pg_catalog.bytea,
+    rows_read pg_catalog.bytea,
+    rows_kept pg_catalog.bytea,
+    rows_estimated pg_catalog.bytea,
+    spills pg_catalog.bytea,
+    spilled_bytes pg_catalog.bytea,
+    outer_rows pg_catalog.bytea,
+    outer_rows_estimated pg_catalog.bytea,
+    misestimates pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
 -- What clients of all databases executed, by bucket of its time, counted by the hooks; in the home database only.
 CREATE TABLE perfmon.cluster_minute (
     source pg_catalog.int8 NOT NULL,
@@ -103,7 +132,7 @@ DECLARE
     level pg_catalog.text;
     packed pg_catalog.name;
 BEGIN
-    FOREACH family IN ARRAY ARRAY['latency', 'failure', 'route', 'cluster'] LOOP
+    FOREACH family IN ARRAY ARRAY['latency', 'failure', 'route', 'scan', 'cluster'] LOOP
         FOR packed IN
             SELECT a.attname
             FROM pg_catalog.pg_attribute a
@@ -170,6 +199,135 @@ SELECT pg_catalog.pg_extension_config_dump('perfmon.run'::pg_catalog.regclass, '
 
 CREATE UNIQUE INDEX run_open ON perfmon.run (source, name) WHERE ended_at IS NULL;
 
+-- Plans that statements were seen to have, at most a few of each. "calls" and what follows count the executions
+-- that are known to have had the plan: those that took long, and some that were picked whatever they took, which
+-- are counted apart. "stretch_since" begins the stretch of sightings that ends with last_seen. Granted to nobody:
+-- the view below masks the forms of the plan as statements' texts are masked.
+CREATE TABLE perfmon.plan (
+    source pg_catalog.int8 NOT NULL,
+    statement_id pg_catalog.int4 NOT NULL,
+    plan_id pg_catalog.int8 NOT NULL,
+    first_seen pg_catalog.timestamptz NOT NULL,
+    last_seen pg_catalog.timestamptz NOT NULL,
+    stretch_since pg_catalog.timestamptz NOT NULL,
+    calls pg_catalog.int8 NOT NULL,
+    total_us pg_catalog.int8 NOT NULL,
+    max_us pg_catalog.int8 NOT NULL,
+    sampled_calls pg_catalog.int8 NOT NULL,
+    sampled_us pg_catalog.int8 NOT NULL,
+    printed_at pg_catalog.timestamptz,
+    cost pg_catalog.float8,
+    heaviest_node pg_catalog.text,
+    heaviest_ratio pg_catalog.float8,
+    has_constants pg_catalog.bool,
+    plan_text pg_catalog.text,
+    plan_json pg_catalog.json,
+    PRIMARY KEY (source, statement_id, plan_id)
+);
+
+SELECT pg_catalog.pg_extension_config_dump('perfmon.plan'::pg_catalog.regclass, '');
+
+-- Plans that took the place of another: between "last_before", when the one before was seen last, and "at", when
+-- the one after was seen first.
+CREATE TABLE perfmon.plan_flip (
+    source pg_catalog.int8 NOT NULL,
+    statement_id pg_catalog.int4 NOT NULL,
+    at pg_catalog.timestamptz NOT NULL,
+    before_plan_id pg_catalog.int8 NOT NULL,
+    after_plan_id pg_catalog.int8 NOT NULL,
+    last_before pg_catalog.timestamptz NOT NULL,
+    PRIMARY KEY (source, statement_id, at)
+);
+
+SELECT pg_catalog.pg_extension_config_dump('perfmon.plan_flip'::pg_catalog.regclass, '');
+
+CREATE VIEW perfmon.plan_shown WITH (security_barrier) AS
+SELECT
+    p.source,
+    p.statement_id,
+    p.plan_id,
+    p.first_seen,
+    p.last_seen,
+    p.calls,
+    p.total_us,
+    p.max_us,
+    p.sampled_calls,
+    p.sampled_us,
+    p.printed_at,
+    p.cost,
+    p.heaviest_node,
+    p.heaviest_ratio,
+    p.has_constants,
+    CASE WHEN v.visible THEN p.plan_text
+        WHEN p.plan_text IS NOT NULL THEN '<insufficient privilege>' END AS plan_text,
+    CASE WHEN v.visible THEN p.plan_json END AS plan_json
+FROM perfmon.plan p
+LEFT JOIN perfmon.statement_entry e
+    ON e.source OPERATOR(pg_catalog.=) p.source
+    AND e.statement_id OPERATOR(pg_catalog.=) p.statement_id
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE')
+        OR COALESCE(e.user_name OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text, false) AS visible
+) v;
+
+CREATE FUNCTION perfmon.latency_heatmap(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    low_ms float8,
+    high_ms float8,
+    calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
+
+CREATE FUNCTION perfmon.scan_evidence(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    user_name text,
+    query text,
+    table_name text,
+    node text,
+    index_name text,
+    conditions text,
+    filter_columns text,
+    calls bigint,
+    statement_samples bigint,
+    samples bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_read_per_row_kept float8,
+    rows_read_per_call float8,
+    rows_kept_per_call float8,
+    rows_read_scaled float8,
+    table_share_ratio float8,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
+
+CREATE FUNCTION perfmon.latency_histogram(
+    statement_id int DEFAULT NULL,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    low_ms float8,
+    high_ms float8,
+    calls bigint,
+    cached_calls bigint,
+    read_calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
+
 CREATE FUNCTION perfmon.load_series(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
@@ -196,6 +354,414 @@ CREATE FUNCTION perfmon.load_series(
     covered_ratio float8,
     changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'load_series_wrapper';
+
+CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
+
+CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
+    what text,
+    subject text,
+    metric text,
+    unit text,
+    before_value float8,
+    after_value float8,
+    change_ratio float8,
+    verdict text,
+    query text
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
+
+CREATE FUNCTION perfmon.cluster_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    quality text,
+    cached bigint,
+    read bigint,
+    executions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
+
+CREATE FUNCTION perfmon.plans(
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    plan_id bigint,
+    is_current bool,
+    first_seen timestamptz,
+    last_seen timestamptz,
+    calls bigint,
+    mean_ms float8,
+    max_ms float8,
+    sampled_calls bigint,
+    sampled_mean_ms float8,
+    cost float8,
+    heaviest_node text,
+    heaviest_cost_ratio float8,
+    has_constants bool,
+    plan_text text,
+    plan_json json,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
+
+CREATE FUNCTION perfmon.predicates(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    table_name text,
+    expression text,
+    usage text,
+    operator text,
+    samples bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    kept_ratio float8,
+    alone bool
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
+
+CREATE FUNCTION perfmon.rewrite_hints(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    kind text,
+    user_name text,
+    query text,
+    table_name text,
+    expression text,
+    better_form text,
+    same_meaning boolean,
+    reason text,
+    statement text,
+    calls bigint,
+    mean_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    plan_ms_per_plan float8,
+    table_rows float8,
+    saved_ms_per_hour float8,
+    effect text,
+    remedy text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
+
+CREATE FUNCTION perfmon.seq_scans(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    table_name text,
+    severity text,
+    statement_id int,
+    query text,
+    filter_columns text,
+    seq_scan bigint,
+    seq_tup_read bigint,
+    rows_per_seq_scan float8,
+    rows_kept bigint,
+    rows_read_per_row_kept float8,
+    trend_ratio float8,
+    calls bigint,
+    wasted_ms float8,
+    wasted_share_ratio float8,
+    table_rows float8,
+    table_bytes bigint,
+    remedy text,
+    statement text,
+    samples bigint,
+    rows_read_per_call float8,
+    rows_kept_per_call float8,
+    table_share_ratio float8
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'seq_scans_wrapper';
+
+CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
+    user_name text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
+    executions bigint,
+    read_executions bigint,
+    total_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    cached_p50_ms float8,
+    cached_p95_ms float8,
+    read_p50_ms float8,
+    read_p95_ms float8,
+    error_ratio float8
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
+
+CREATE FUNCTION perfmon.route_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    route_id int,
+    application text,
+    user_name text,
+    route text,
+    quality text,
+    statements bigint,
+    transactions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
+
+CREATE FUNCTION perfmon.slow_statements(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    user_name text,
+    query text,
+    command text,
+    calls bigint,
+    mean_exec_ms float8,
+    p95_ms float8,
+    timed_calls bigint,
+    threshold_ms float8,
+    stddev_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    read_ms float8,
+    write_ms float8,
+    temp_ms float8,
+    jit_ms float8,
+    other_ms float8,
+    plan_ms float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    temp_bytes bigint,
+    wal_bytes bigint,
+    cause text,
+    remedy text,
+    plan_id bigint,
+    plan_since timestamptz,
+    plan_heaviest_node text,
+    plan_heaviest_cost_ratio float8,
+    plan_text text,
+    plan_note text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
+
+CREATE FUNCTION perfmon.statement_series(
+    statement_id int,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    stddev_exec_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    timed_calls bigint,
+    cached_calls bigint,
+    cached_p95_ms float8,
+    read_calls bigint,
+    read_p95_ms float8,
+    active_ratio float8,
+    rows bigint,
+    total_plan_ms float8,
+    shared_blks_hit bigint,
+    shared_blks_read bigint,
+    cache_hit_ratio float8,
+    blk_read_ms float8,
+    blk_write_ms float8,
+    temp_blks_written bigint,
+    wal_bytes bigint,
+    quality text,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
+
+CREATE FUNCTION perfmon.top_statements(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    order_by text DEFAULT 'total_time',
+    max_rows int DEFAULT 20,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    user_name text,
+    query text,
+    command text,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    stddev_exec_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    timed_calls bigint,
+    cached_calls bigint,
+    cached_p95_ms float8,
+    read_calls bigint,
+    read_p95_ms float8,
+    percentile_error_ratio float8,
+    rows bigint,
+    rows_per_call float8,
+    share_ratio float8,
+    toplevel bool,
+    total_plan_ms float8,
+    shared_blks_hit bigint,
+    shared_blks_read bigint,
+    shared_blks_dirtied bigint,
+    shared_blks_written bigint,
+    cache_hit_ratio float8,
+    blk_read_ms float8,
+    blk_write_ms float8,
+    temp_blks_read bigint,
+    temp_blks_written bigint,
+    wal_bytes bigint,
+    quality text,
+    queryid bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'top_statements_wrapper';
+
+CREATE FUNCTION perfmon.run_report(
+    name text,
+    format text DEFAULT 'markdown',
+    baseline text DEFAULT NULL
+) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
+
+CREATE FUNCTION perfmon.failure_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    failure_id int,
+    user_name text,
+    object text,
+    kind text,
+    quality text,
+    failures bigint,
+    lost_ms float8,
+    last_s bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
+
+CREATE FUNCTION perfmon.create_slo(
+    name text,
+    p95_ms float8 DEFAULT NULL,
+    p99_ms float8 DEFAULT NULL,
+    error_ratio float8 DEFAULT NULL,
+    throughput_per_second float8 DEFAULT NULL,
+    availability_ratio float8 DEFAULT NULL,
+    percentile float8 DEFAULT NULL,
+    percentile_ms float8 DEFAULT NULL,
+    database text DEFAULT NULL,
+    username text DEFAULT NULL,
+    application text DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    cluster bool DEFAULT false,
+    min_executions bigint DEFAULT 100,
+    period interval DEFAULT '1 hour',
+    note text DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
+
+CREATE FUNCTION perfmon.assert_slo(
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
+
+CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
+
+CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
+    database_name text,
+    user_name text,
+    queryid bigint,
+    rest bool,
+    class text,
+    sqlstate text,
+    errors bigint,
+    lost_ms float8,
+    last_at timestamptz
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
+
+CREATE FUNCTION perfmon.scan_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    scan_id int,
+    statement text,
+    table_name text,
+    node text,
+    quality text,
+    executions bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
 
 CREATE FUNCTION perfmon.routes(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -246,48 +812,53 @@ CREATE FUNCTION perfmon.slo_status(
     detail text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
 
-CREATE FUNCTION perfmon.route_history(
+CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
+
+CREATE FUNCTION perfmon.errors(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    route_id int,
-    application text,
+    class text,
+    sqlstate text,
+    condition text,
     user_name text,
-    route text,
-    quality text,
-    statements bigint,
-    transactions bigint,
+    statement_id int,
+    query text,
+    table_name text,
     errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
+    per_hour float8,
+    lost_ms float8,
+    share_ratio float8,
+    last_seen timestamptz,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
 
-CREATE FUNCTION perfmon.failure_history(
+CREATE FUNCTION perfmon.plan_flips(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    failure_id int,
-    user_name text,
-    object text,
-    kind text,
-    quality text,
-    failures bigint,
-    lost_ms float8,
-    last_s bigint,
+    statement_id int,
+    last_seen_before timestamptz,
+    before_plan_id bigint,
+    before_calls bigint,
+    before_mean_ms float8,
+    before_sampled_calls bigint,
+    before_sampled_mean_ms float8,
+    before_heaviest_node text,
+    before_plan_text text,
+    after_plan_id bigint,
+    after_calls bigint,
+    after_mean_ms float8,
+    after_sampled_calls bigint,
+    after_sampled_mean_ms float8,
+    after_heaviest_node text,
+    after_plan_text text,
     from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
-
-CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
 
 CREATE FUNCTION perfmon.error_series(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -317,322 +888,72 @@ CREATE FUNCTION perfmon.error_series(
     covered_ratio float8
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
 
-CREATE FUNCTION perfmon.top_statements(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    order_by text DEFAULT 'total_time',
-    max_rows int DEFAULT 20,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
+CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
     user_name text,
-    query text,
-    command text,
-    calls bigint,
-    calls_per_s float8,
-    total_exec_ms float8,
-    mean_exec_ms float8,
-    stddev_exec_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    timed_calls bigint,
-    cached_calls bigint,
-    cached_p95_ms float8,
-    read_calls bigint,
-    read_p95_ms float8,
-    percentile_error_ratio float8,
-    rows bigint,
-    rows_per_call float8,
-    share_ratio float8,
-    toplevel bool,
-    total_plan_ms float8,
-    shared_blks_hit bigint,
-    shared_blks_read bigint,
-    shared_blks_dirtied bigint,
-    shared_blks_written bigint,
-    cache_hit_ratio float8,
-    blk_read_ms float8,
-    blk_write_ms float8,
-    temp_blks_read bigint,
-    temp_blks_written bigint,
-    wal_bytes bigint,
-    quality text,
     queryid bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'top_statements_wrapper';
-
-CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
-
-CREATE FUNCTION perfmon.slow_statements(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    severity text,
-    user_name text,
-    query text,
-    command text,
-    calls bigint,
-    mean_exec_ms float8,
-    p95_ms float8,
-    timed_calls bigint,
-    threshold_ms float8,
-    stddev_exec_ms float8,
-    total_exec_ms float8,
-    share_ratio float8,
-    read_ms float8,
-    write_ms float8,
-    temp_ms float8,
-    jit_ms float8,
-    other_ms float8,
-    plan_ms float8,
-    rows_per_call float8,
-    blocks_per_call float8,
-    temp_bytes bigint,
-    wal_bytes bigint,
-    cause text,
-    remedy text
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
-
-CREATE FUNCTION perfmon.create_slo(
-    name text,
-    p95_ms float8 DEFAULT NULL,
-    p99_ms float8 DEFAULT NULL,
-    error_ratio float8 DEFAULT NULL,
-    throughput_per_second float8 DEFAULT NULL,
-    availability_ratio float8 DEFAULT NULL,
-    percentile float8 DEFAULT NULL,
-    percentile_ms float8 DEFAULT NULL,
-    database text DEFAULT NULL,
-    username text DEFAULT NULL,
-    application text DEFAULT NULL,
-    statement_id int DEFAULT NULL,
-    cluster bool DEFAULT false,
-    min_executions bigint DEFAULT 100,
-    period interval DEFAULT '1 hour',
-    note text DEFAULT NULL
-) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
-
-CREATE FUNCTION perfmon.errors(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    class text,
-    sqlstate text,
-    condition text,
-    user_name text,
-    statement_id int,
-    query text,
+    toplevel bool,
+    rest bool,
+    node text,
     table_name text,
-    errors bigint,
-    per_hour float8,
-    lost_ms float8,
-    share_ratio float8,
-    last_seen timestamptz,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
-
-CREATE FUNCTION perfmon.statement_series(
-    statement_id int,
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    calls bigint,
-    calls_per_s float8,
-    total_exec_ms float8,
-    mean_exec_ms float8,
-    stddev_exec_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    timed_calls bigint,
-    cached_calls bigint,
-    cached_p95_ms float8,
-    read_calls bigint,
-    read_p95_ms float8,
-    active_ratio float8,
-    rows bigint,
-    total_plan_ms float8,
-    shared_blks_hit bigint,
-    shared_blks_read bigint,
-    cache_hit_ratio float8,
-    blk_read_ms float8,
-    blk_write_ms float8,
-    temp_blks_written bigint,
-    wal_bytes bigint,
-    quality text,
-    covered_ratio float8,
-    changes text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
-
-CREATE FUNCTION perfmon.latency_histogram(
-    statement_id int DEFAULT NULL,
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    low_ms float8,
-    high_ms float8,
-    calls bigint,
-    cached_calls bigint,
-    read_calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
-
-CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
-
-CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
-    executions bigint,
-    read_executions bigint,
-    total_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    cached_p50_ms float8,
-    cached_p95_ms float8,
-    read_p50_ms float8,
-    read_p95_ms float8,
-    error_ratio float8
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
-
-CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
-    what text,
-    subject text,
-    metric text,
-    unit text,
-    before_value float8,
-    after_value float8,
-    change_ratio float8,
-    verdict text,
-    query text
-) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
-
-CREATE FUNCTION perfmon.assert_slo(
-    name text DEFAULT NULL,
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
-    "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
-
-CREATE FUNCTION perfmon.latency_heatmap(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    statement_id int DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    low_ms float8,
-    high_ms float8,
-    calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
-
-CREATE FUNCTION perfmon.run_report(
-    name text,
-    format text DEFAULT 'markdown',
-    baseline text DEFAULT NULL
-) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
-
-CREATE FUNCTION perfmon.cluster_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    quality text,
-    cached bigint,
-    read bigint,
-    executions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
-
-CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
-    database_name text,
-    user_name text,
-    queryid bigint,
-    rest bool,
-    class text,
-    sqlstate text,
-    errors bigint,
-    lost_ms float8,
-    last_at timestamptz
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
+    index_name text,
+    conditions text,
+    statement_samples bigint,
+    samples bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
 
 REVOKE ALL ON TABLE
     perfmon.latency_minute,
     perfmon.failure_minute,
     perfmon.route_minute,
+    perfmon.scan_minute,
     perfmon.cluster_minute,
     perfmon.slo,
-    perfmon.run
+    perfmon.run,
+    perfmon.plan,
+    perfmon.plan_flip,
+    perfmon.plan_shown
 FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION
-    perfmon.routes(timestamptz, timestamptz, bigint),
-    perfmon.slo_status(timestamptz, timestamptz, bigint),
-    perfmon.route_history(timestamptz, timestamptz, bigint),
-    perfmon.failure_history(timestamptz, timestamptz, bigint),
-    perfmon.end_run(text),
-    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.begin_run(text, text),
-    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
-    perfmon.errors(timestamptz, timestamptz, bigint),
+    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
+    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
     perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
     perfmon.drop_slo(text),
-    perfmon.latency_since_start(),
     perfmon.compare_runs(text, text),
-    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
-    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
-    perfmon.run_report(text, text, text),
     perfmon.cluster_history(timestamptz, timestamptz, bigint),
+    perfmon.plans(int, bigint),
+    perfmon.predicates(timestamptz, timestamptz, bigint),
+    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
+    perfmon.latency_since_start(),
+    perfmon.route_history(timestamptz, timestamptz, bigint),
+    perfmon.run_report(text, text, text),
+    perfmon.failure_history(timestamptz, timestamptz, bigint),
+    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
+    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
+    perfmon.end_run(text),
     perfmon.errors_since_start(),
+    perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.routes(timestamptz, timestamptz, bigint),
+    perfmon.slo_status(timestamptz, timestamptz, bigint),
+    perfmon.begin_run(text, text),
+    perfmon.errors(timestamptz, timestamptz, bigint),
+    perfmon.plan_flips(timestamptz, timestamptz, bigint),
+    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.scans_since_start(),
     perfmon.load_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),
+    perfmon.seq_scans(timestamptz, timestamptz, bigint),
     perfmon.slow_statements(timestamptz, timestamptz, bigint),
-    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint)
+    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
+    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint)
 FROM PUBLIC;
 
 GRANT SELECT ON TABLE
@@ -648,12 +969,23 @@ GRANT SELECT ON TABLE
     perfmon.cluster_minute,
     perfmon.cluster_hour,
     perfmon.cluster_day,
+    perfmon.scan_minute,
+    perfmon.scan_hour,
+    perfmon.scan_day,
     perfmon.slo,
-    perfmon.run
+    perfmon.run,
+    perfmon.plan_shown,
+    perfmon.plan_flip
 TO pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
     perfmon.slow_statements(timestamptz, timestamptz, bigint),
+    perfmon.seq_scans(timestamptz, timestamptz, bigint),
+    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
+    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
+    perfmon.predicates(timestamptz, timestamptz, bigint),
+    perfmon.plans(int, bigint),
+    perfmon.plan_flips(timestamptz, timestamptz, bigint),
     perfmon.create_slo( text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
     perfmon.drop_slo(text),
     perfmon.slo_status(timestamptz, timestamptz, bigint),
@@ -664,6 +996,7 @@ GRANT EXECUTE ON FUNCTION
     perfmon.compare_runs(text, text),
     perfmon.latency_since_start(),
     perfmon.errors_since_start(),
+    perfmon.scans_since_start(),
     perfmon.errors(timestamptz, timestamptz, bigint),
     perfmon.error_series(timestamptz, timestamptz, interval, bigint),
     perfmon.routes(timestamptz, timestamptz, bigint),
@@ -674,7 +1007,8 @@ GRANT EXECUTE ON FUNCTION
     perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
     perfmon.failure_history(timestamptz, timestamptz, bigint),
     perfmon.route_history(timestamptz, timestamptz, bigint),
-    perfmon.cluster_history(timestamptz, timestamptz, bigint)
+    perfmon.cluster_history(timestamptz, timestamptz, bigint),
+    perfmon.scan_history(timestamptz, timestamptz, bigint)
 TO pg_monitor;
 
 COMMENT ON TABLE perfmon.latency_minute IS
@@ -705,8 +1039,18 @@ COMMENT ON TABLE perfmon.cluster_hour IS 'perfmon.cluster_minute, rolled up to U
 
 COMMENT ON TABLE perfmon.cluster_day IS 'perfmon.cluster_minute, rolled up to UTC days.';
 
+COMMENT ON TABLE perfmon.scan_minute IS
+'What plans did in the executions that were looked into, one row per interval, packed; read perfmon.scan_evidence().';
+
+COMMENT ON TABLE perfmon.scan_hour IS 'perfmon.scan_minute, rolled up to UTC hours.';
+
+COMMENT ON TABLE perfmon.scan_day IS 'perfmon.scan_minute, rolled up to UTC days.';
+
 COMMENT ON FUNCTION perfmon.latency_since_start() IS
 'Execution times of this database''s statements since the server started, from a histogram of every execution (in the executor, as pg_stat_statements counts; commands as a whole). One row per user, queryid and toplevel, longest total first; rest is true for the row of all that has no row of its own any more. Executions that read blocks from outside the server''s cache are apart (read_) from those that found all in it (cached_). Milliseconds. Percentiles and total_ms are at most error_ratio off, times below a microsecond and from an hour on excepted. queryid is NULL for other users'' statements unless the caller has pg_read_all_stats. 55000 without preloading. What is counted: pg_perfmon.capture; how many rows: pg_perfmon.max_statements.';
+
+COMMENT ON FUNCTION perfmon.scans_since_start() IS
+'What the nodes of plans did since the server started, in the executions of this database that were looked into: a share of all (pg_perfmon.scan_sample_rate), and each statement at least once in ten seconds in which it was executed. Counts are those of the samples, never scaled. node: seq_scan, index_scan, nested_loop and so on. Told are all scans of whole tables, every other node whose conditions threw away more rows than they kept, sorts and hash tables that wrote to disk, and nested loops of which an estimate was off by more than ten times; not those on the server''s own tables and on temporary ones. Of partitions, the table that the statement names stands for all. conditions: without constants; "index:" what the index found rows by, "join:" and "match:" conditions of joins, "sort:" and "group:" columns. statement_samples: executions of the statement that were looked into. samples: those in which the node did something. loops, rows_read (kept and thrown away) and rows_kept are sums over loops and parallel workers, as EXPLAIN ANALYZE counts them; rows_estimated: rows that the planner had expected in as many loops. spills: how often it wrote to disk; spilled_bytes: NULL where not known, as of hash joins. outer_rows, outer_rows_estimated and misestimates: of nested loops only. rest: all nodes that found no place. queryid is NULL unless the caller may see it by the rules of pg_stat_statements. Source: the executor''s counters. Errors: 55000 without preloading.';
 
 COMMENT ON FUNCTION perfmon.errors_since_start() IS
 'Errors that the server logged for clients of this database since it started, most frequent first, by user, statement (queryid; that which the client sent) and SQLSTATE. class tells errors of applications (error, deadlock) from cancelled, statement_timeout, lock_timeout, idle_in_transaction_timeout, idle_session_timeout, transaction_timeout, terminated and refused (connections; without a database). lost_ms: time of the failed statements since their message arrived. rest is true for what has no row of its own any more. queryid is NULL where it is unknown (syntax errors; compute_query_id or track_activities off), and for other users'' statements unless the caller has pg_read_all_stats. 55000 without preloading. Errors that log_min_messages keeps from the log are not counted.';
@@ -742,6 +1086,25 @@ COMMENT ON FUNCTION perfmon.latency_histogram(int, timestamptz, timestamptz, big
 
 COMMENT ON FUNCTION perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint) IS
 'How many executions took how long over time, for a heat map: one row per step and range of times in which there were any; a step in which nothing ran has one row of 0 calls without a range, one of which nothing is known has none. Arguments: since and until (default: the last hour), step as in statement_series(), statement_id (NULL, the default: all that clients sent), source. Ranges as in latency_histogram(). Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.changes(timestamptz, timestamptz, bigint) IS
+'What changed in a time window, in order, with the time of the snapshot that saw it: it happened since the look before, usually within a minute, within five where temporary tables come and go all the time. Arguments: since and until (default: the last hour), source.
+kind: setting, extension, table (materialized views and partitioned tables too), index, plan_flip (a statement''s plan took the place of another: see plan_flips()), or mark (see mark_change()). name: as it is written in a statement, with the schema. Created: old_value is NULL and new_value says how it is made; dropped: the other way round; altered: both; renamed: old_value is the name before, new_value says renamed to and the name. Partitions and children of one table that come or go together are one row, such as 12 partitions of public.events, and so is more than 50 of a kind. Left out: what belongs to an extension, to the system or to pg_perfmon, temporary tables, and what came and went between two snapshots; the same made anew under the same name is no change. Settings that only superusers may see are not recorded. Errors: 22023. Source: pg_settings, pg_extension, pg_class, pg_attribute, pg_index, pg_inherits.';
+
+COMMENT ON TABLE perfmon.plan IS
+'Plans that statements were seen to have, as plans() shows them. Bounded: of each statement the 10 seen last and those of its flips, 5,000 in all, for pg_perfmon.retention. The view plan_shown masks the forms.';
+
+COMMENT ON VIEW perfmon.plan_shown IS
+'Plans for those who may see numbers: plan_text and plan_json are shown to members of pg_read_all_stats and to the user of the statement. Read by plans().';
+
+COMMENT ON TABLE perfmon.plan_flip IS
+'Plans that took the place of another, as plan_flips() shows them: the 10 newest of each statement, for pg_perfmon.retention.';
+
+COMMENT ON FUNCTION perfmon.plans(int, bigint) IS
+'Plans that a statement was seen to have, the one seen last first; of all statements with NULL. A plan is recorded when an execution takes pg_perfmon.plan_min_duration, and of the 200 statements with most time since the last snapshot whatever they take: 8 executions of each are looked at between two snapshots. Columns: plan_id (the same for the same kinds of nodes, tables, columns of indexes and order of joins; costs, workers, names of indexes, and how many partitions there are do not count), is_current (the plan seen last), first_seen, last_seen, calls, mean_ms and max_ms (of the executions known to have had the plan: not all were looked at, and slow ones more often), sampled_calls and sampled_mean_ms (of those looked at whatever they took: an unbiased mean), cost (as estimated when it was printed), heaviest_node and heaviest_cost_ratio (the node with most of the estimated cost of its own, and its part, from 0 to 1), has_constants, plan_text and plan_json (as EXPLAIN prints them; constants are ? unless pg_perfmon.plan_constants was on; NULL when nothing was printed yet, and plan_json when it is longer than 64 kB), from_source. Readers without pg_read_all_stats see the forms of their own statements only. Errors: 22023. Source: the plans of the executions themselves.';
+
+COMMENT ON FUNCTION perfmon.plan_flips(timestamptz, timestamptz, bigint) IS
+'Plans that took the place of another in a window, oldest first. Columns: time (when the plan after was seen first), statement_id, last_seen_before (when the plan before was seen last), and of the plans before and after: id, calls, mean_ms, sampled_calls, sampled_mean_ms, heaviest_node and plan_text as in plans(), all of them up to now; from_source. Plans that are used side by side, for other parameters or in other sessions, are no flip; nor is a partition more or less. perfmon.changes() shows flips as kind plan_flip. Errors: 22023. Source: the plans of the executions themselves.';
 
 COMMENT ON TABLE perfmon.slo IS
 'Objectives of this database, as create_slo() declared them. A target that is NULL is not promised. Judged by slo_status().';
@@ -782,6 +1145,15 @@ COMMENT ON FUNCTION perfmon.compare_runs(text, text) IS
 COMMENT ON FUNCTION perfmon.failure_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: one per interval and kind of failure, as the hooks counted them. Arguments: since and until (default: the last hour), source. object: the id of the statement, of autovacuum_cancelled the table; kind: class and SQLSTATE (00000 where only the class is known). Times in milliseconds; last_s: when it happened last, seconds since 1970-01-01 UTC. NULL is unknown. Errors: 22023 for bad arguments.';
 
+COMMENT ON FUNCTION perfmon.scan_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval and node of a plan, as the hooks counted it in the executions that were looked into; see scan_evidence(). Arguments: since and until (default: the last hour), source. scan_id 0: all nodes that were not counted apart. statement: the statement_id. node: kind, index and conditions as JSON; of kind execution are all executions of the statement that were looked into. Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.predicates(timestamptz, timestamptz, bigint) IS
+'By which columns and expressions of which tables statements look rows up, join and sort: what an index would have to serve. Arguments: since and until (default: the last hour), source. usage: equality, range, pattern, containment, null, truth, join, sort or group; of an operator by its name. samples, rows_read and rows_kept: of the nodes of plans that applied it, in the executions that were looked into (see scan_evidence()); NULL for what only the text of a statement says. kept_ratio: the selectivity seen; alone: no other condition stood beside it, so that this is its own. Only of the database''s own source. Errors: 22023 for bad arguments, 55000 for another database''s source.';
+
+COMMENT ON FUNCTION perfmon.scan_evidence(timestamptz, timestamptz, bigint) IS
+'What the plans of statements read for nothing, from their own executions: one row for each statement, table and node, what read most first. Arguments: since and until (default: the last hour), source. Counts are those of the executions that were looked into (statement_samples; samples: those in which the node did something), as EXPLAIN ANALYZE tells them; see scans_since_start() for which nodes are told and what the columns mean. calls: executions of the statement by pg_stat_statements. rows_read_per_call and rows_kept_per_call: per execution that was looked into. rows_read_scaled: rows_read_per_call times calls, an estimate. table_share_ratio: of a sequential scan, its part of all rows that sequential scans of the table read in the window by the server''s own counters (its partitions and children together), an estimate too; NULL for another source. filter_columns: what rows are thrown away by. Source: the executor''s counters. Errors: 22023 for bad arguments.';
+
 COMMENT ON FUNCTION perfmon.route_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: one per interval, route and bucket of the histogram, as the hooks counted them. Arguments: since and until (default: the last hour), source. route_id 0: all routes that were not counted apart. bucket 0: under 1 microsecond; bucket b from 1 on: up to about 1.104 to the power of b microseconds; 255: errors and cancellations, which have no time. Errors: 22023 for bad arguments.';
 
@@ -796,7 +1168,10 @@ COMMENT ON FUNCTION perfmon.evaluate() IS
 'Judges the last hour now, opens, refreshes and resolves findings, and returns the number of open ones; every finding has the numbers of now afterwards. The collector does the same by itself, but writes hourly what stands as it stood. Errors: 55000 when there is no history yet or library and SQL objects differ, 55P03 while another session evaluates, 25006 in a read-only transaction.';
 
 COMMENT ON FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint) IS
-'Statements whose mean execution time is over the thresholds, worst first, with what the time went into and the likely cause. read_ms, write_ms, temp_ms and jit_ms are parts of total_exec_ms, other_ms the rest; plan_ms comes on top. NULL where the server does not measure (track_io_timing, pg_stat_statements.track_planning). Errors: 22023 for bad arguments.';
+'Statements whose mean execution time is over the thresholds, worst first, with what the time went into and the likely cause. read_ms, write_ms, temp_ms and jit_ms are parts of total_exec_ms, other_ms the rest; plan_ms comes on top. NULL where the server does not measure (track_io_timing, pg_stat_statements.track_planning). plan_id, plan_since (when it was seen first), plan_heaviest_node, plan_heaviest_cost_ratio and plan_text: the plan that the statement was seen to have last, as in plans(); without one plan_note says why, with the line that turns plans on. Errors: 22023 for bad arguments.';
 
 COMMENT ON FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint) IS
-'Large tables that are read by sequential scans for a few of their rows, and the statements that most likely do it (those whose text looks rows of the table up and that touch at least half of its blocks per execution). trend_ratio is rows read in the second half of the window over the first. wasted_ms is the execution time spent on rows thrown away, an estimate. statement is the index that serves most of that time of the table, or, for a statement that it does not serve, the one that this lacks. Errors: 22023 for bad arguments.';
+'Large tables that are read by sequential scans for a few of their rows, and the statements that most likely do it (those whose text looks rows of the table up and that touch at least half of its blocks per execution). trend_ratio is rows read in the second half of the window over the first. wasted_ms is the execution time spent on rows thrown away, an estimate. statement is the index that serves most of that time of the table, or, for a statement that it does not serve, the one that this lacks. Where executions of the statement were looked into (samples, at least 2), what they showed stands for what is likely: rows_read_per_call and rows_kept_per_call of the table, filter_columns, rows_kept and rows_read_per_row_kept; and one that does not scan the table is not told. table_share_ratio: the statement''s part of all rows that sequential scans of the table read, an estimate from the samples. Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.rewrite_hints(timestamptz, timestamptz, bigint) IS
+'Statements that could be written in a better way, worst first. Arguments: since and until (default: the last hour), source. kind is that of the finding. expression is what is written and better_form what to write instead, both as the server deparses them, with parameters in place of constants; better_form is NULL where an index (statement) or the remedy in words is all. same_meaning: the better form gives the same rows whatever is stored; reason says why, or what to look at first (NULLs, units, rounding). saved_ms_per_hour is an upper bound, NULL where nothing is promised; plan_ms_per_plan is NULL while pg_stat_statements.track_planning is off. Only statements whose text the caller may read, and only where tables are large and the statement takes time (thresholds rewrite_...). Errors: 22023 for bad arguments, 55000 for the history of another database. Source: the server''s parser and analyser, pg_stat_statements, the catalog.';

@@ -44,7 +44,8 @@ extension_sql_file!(
     name = "objective",
     requires = ["seen_object"]
 );
-extension_sql_file!("../sql/schema/50_views.sql", name = "views", requires = ["objective"]);
+extension_sql_file!("../sql/schema/49_plan.sql", name = "plan", requires = ["objective"]);
+extension_sql_file!("../sql/schema/50_views.sql", name = "views", requires = ["plan"]);
 extension_sql_file!(
     "../sql/schema/91_comments.sql",
     name = "comments",
@@ -78,12 +79,19 @@ extension_sql_file!(
         latency_since_start,
         load_series,
         mark_change,
+        plan_flips,
+        plans,
+        predicates,
         relation_history,
         report,
         revoke_reader,
+        rewrite_hints,
         route_history,
         routes,
         run_report,
+        scans_since_start,
+        scan_evidence,
+        scan_history,
         seq_scans,
         server_history,
         set_threshold,

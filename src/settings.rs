@@ -31,11 +31,75 @@ pub(crate) enum Capture {
     All,
 }
 
+static SCAN_SAMPLE_RATE: GucSetting<f64> = GucSetting::<f64>::new(0.01);
 static CAPTURE: GucSetting<Capture> = GucSetting::<Capture>::new(Capture::Top);
 /// The library was loaded by the postmaster; its children inherit that.
 static PRELOADED: AtomicBool = AtomicBool::new(false);
 static MAX_STATEMENTS: GucSetting<i32> = GucSetting::<i32>::new(5000);
 static MAX_ROUTES: GucSetting<i32> = GucSetting::<i32>::new(500);
+
+static PLAN_MIN_DURATION: GucSetting<i32> = GucSetting::<i32>::new(500);
+static PLAN_CONSTANTS: GucSetting<bool> = GucSetting::<bool>::new(false);
+
+/// Settings of plans.
+fn define_plans() {
+    GucRegistry::define_int_guc(
+        c"pg_perfmon.plan_min_duration",
+        c"Executions that take this long have their plan recorded.",
+        c"Those of the statements that take most time are looked at now and then too, however quick they are. \
+          0 looks at every execution, and prints without a limit of rate; -1 records no plans. Can be set for roles and databases.",
+        &PLAN_MIN_DURATION,
+        -1,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_perfmon.plan_constants",
+        c"Keep the constants in recorded plans.",
+        c"Off, they are masked. Constants are data of the application.",
+        &PLAN_CONSTANTS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+}
+
+/// Shortest execution, nanoseconds, whose plan is looked at. Read in hooks: a plain look at the variable. With plans
+/// switched off no execution takes so long.
+#[inline]
+pub(crate) fn plan_min_ns() -> u64 {
+    // SAFETY: a variable of this process, which has one thread.
+    let ms = unsafe { *PLAN_MIN_DURATION.as_ptr() };
+    (i64::from(ms) as u64).wrapping_mul(1_000_000)
+}
+
+/// Why plans of this database are not recorded, and the line that turns them on.
+pub(crate) fn no_plans() -> Option<&'static str> {
+    if !preloaded() {
+        return Some(
+            "not recorded: in postgresql.conf add pg_perfmon to shared_preload_libraries, then restart the server",
+        );
+    }
+    if capture_is_off() {
+        return Some(
+            "not recorded: ALTER SYSTEM SET pg_perfmon.capture = 'top'; SELECT pg_reload_conf();",
+        );
+    }
+    plans_are_off().then_some(
+        "not recorded: ALTER SYSTEM SET pg_perfmon.plan_min_duration = '500ms'; SELECT pg_reload_conf();",
+    )
+}
+
+/// Whether sessions that have nothing else set record no plans.
+pub(crate) fn plans_are_off() -> bool {
+    PLAN_MIN_DURATION.get() < 0
+}
+
+/// Whether the constants in plans are kept.
+pub(crate) fn plan_constants() -> bool {
+    // SAFETY: as above.
+    unsafe { *PLAN_CONSTANTS.as_ptr() }
+}
 
 /// Settings of the hooks.
 fn define_capture() {
@@ -45,6 +109,17 @@ fn define_capture() {
         c"off: none, and no errors. top: those that clients send. all: those of functions and triggers too. \
           Can be set for roles and databases.",
         &CAPTURE,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_float_guc(
+        c"pg_perfmon.scan_sample_rate",
+        c"Share of the executions whose plan is looked into when they end.",
+        c"For what its scans read and kept, what spilled, and estimates that were off. Rows are counted for them, times are \
+          not. Besides, each statement is looked into at least every ten seconds in which it is executed. 0: none.",
+        &SCAN_SAMPLE_RATE,
+        0.0,
+        1.0,
         GucContext::Suset,
         GucFlags::default(),
     );
@@ -78,6 +153,7 @@ fn define_capture() {
 /// Registers the settings and reserves their prefix.
 pub(crate) fn define() {
     define_capture();
+    define_plans();
     GucRegistry::define_bool_guc(
         c"pg_perfmon.enabled",
         c"Take snapshots on schedule.",
@@ -243,6 +319,13 @@ pub(crate) fn capture() -> Capture {
         1 => Capture::Top,
         _ => Capture::All,
     }
+}
+
+/// Share of the executions that are looked into. Read in hooks: a plain look at the variable.
+#[inline]
+pub(crate) fn scan_sample_ratio() -> f64 {
+    // SAFETY: a variable of this process, which has one thread.
+    unsafe { *SCAN_SAMPLE_RATE.as_ptr() }
 }
 
 /// Whether the hooks may be there: a library that was not preloaded has none.

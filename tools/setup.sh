@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need, and only what is missing. Quick when all is there.
+# With --tests also what only tests need, and with --check it only says what is missing.
 # It must never create or start a system cluster, touch a user's own cargo-pgrx of another version, or download
 # anything other than through apt and cargo.
 source "$(dirname "$0")/lib.sh"
 
-check_only=no
-[ "${1:-}" != --check ] || check_only=yes
+check_only=no for_tests=no
+for argument in "$@"; do
+    case "$argument" in
+    --check) check_only=yes ;;
+    --tests) for_tests=yes ;;
+    *) die "usage: tools/setup.sh [--check] [--tests]" ;;
+    esac
+done
 
 # Runs a command with the rights to install packages.
 sudo_prefix() { if is_root; then echo env; else echo "sudo -n env"; fi; }
@@ -44,6 +51,11 @@ list_missing() {
     command -v pkg-config >/dev/null || missing+=(pkg-config)
     command -v clang >/dev/null || missing+=(clang)
     have_libclang || missing+=(libclang-dev)
+    if [ "$for_tests" = yes ] && [ -z "${PERFMON_WITHOUT_REGRESS:-}" ]; then
+        command -v sqlsmith >/dev/null || missing+=(sqlsmith)
+        # PostgreSQL's source is packed by it.
+        command -v bzip2 >/dev/null || missing+=(bzip2)
+    fi
     pg_config=$(find_pg_config)
     if [ -n "${PG_CONFIG:-}" ] && ! usable_pg_config "$PG_CONFIG"; then
         die "PG_CONFIG=$PG_CONFIG belongs to no server with headers" "install its server and development packages"
@@ -143,4 +155,7 @@ system_packages
 rust_toolchain
 cargo_tools
 pgrx_config
+if [ "$for_tests" = yes ] && [ -z "${PERFMON_WITHOUT_REGRESS:-}" ]; then
+    "$root/tools/regress-source.sh" >/dev/null
+fi
 say "set up: $("$(find_pg_config)" --version), $(cargo --version | cut -d' ' -f1,2), cargo-pgrx $pgrx_version"

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Every check and test of the project, by name. Each part can be run alone; none needs the network once set up.
 #
-#   tools/test.sh all | lint | majors | core | server | e2e | matrix
+#   tools/test.sh all | lint | majors | core | server | e2e | regress | soak | matrix
 #
+# PERFMON_WITHOUT_REGRESS=1 leaves out PostgreSQL's own regression suite and SQLsmith, where these cannot be had.
 # PERFMON_PROFILE=dev lets the cluster tests use a debug build of the extension, which is made sooner.
 source "$(dirname "$0")/lib.sh"
 
 setup() {
-    "$root/tools/setup.sh"
+    "$root/tools/setup.sh" --tests
     pg_config=$(find_pg_config)
     major=$(pg_major "$pg_config")
     features=(--no-default-features --features "pg$major")
@@ -57,13 +58,37 @@ server() {
     PATH=$path cargo pgrx test "${args[@]}"
 }
 
-e2e() {
+# What the tests of whole clusters start.
+install_server() {
     local profile=(--release)
     [ "${PERFMON_PROFILE:-release}" = release ] || profile=()
-    say "tests of whole clusters"
     "$root/tools/private-server.sh" install pg "${profile[@]}"
     use_tree pg
-    PERFMON_PG_BIN=$bin cargo nextest run --locked --no-fail-fast -p perfmon-e2e ${PERFMON_E2E_ARGS:-}
+}
+
+# PostgreSQL's own regression suite and SQLsmith are among them.
+e2e() {
+    say "tests of whole clusters"
+    local without=()
+    if [ -n "${PERFMON_WITHOUT_REGRESS:-}" ]; then
+        note "PERFMON_WITHOUT_REGRESS: PostgreSQL's own regression suite and SQLsmith are NOT run"
+        without=(-E 'not binary(regress)')
+    else
+        PERFMON_REGRESS_DIR=$("$root/tools/regress-source.sh")
+        export PERFMON_REGRESS_DIR
+    fi
+    install_server
+    PERFMON_PG_BIN=$bin cargo nextest run --locked --no-fail-fast -p perfmon-e2e "${without[@]}" ${PERFMON_E2E_ARGS:-}
+}
+
+# These two alone; the argument is how many statements SQLsmith sends.
+regress() {
+    say "PostgreSQL's own regression suite, and $1 statements of SQLsmith"
+    PERFMON_REGRESS_DIR=$("$root/tools/regress-source.sh")
+    export PERFMON_REGRESS_DIR
+    install_server
+    PERFMON_SQLSMITH=$1 PERFMON_PG_BIN=$bin cargo nextest run --locked --no-fail-fast --success-output=final \
+        -p perfmon-e2e -E 'binary(regress)'
 }
 
 # Majors whose headers are not here are type-checked against the bindings that pgrx bundles.
@@ -91,11 +116,19 @@ lint | majors | core | server | e2e)
     setup
     "$1"
     ;;
+regress)
+    setup
+    regress 10000
+    ;;
+soak)
+    setup
+    regress 100000
+    ;;
 matrix)
     setup
     majors
     "$root/tools/chroot-test.sh" 17 trixie
     "$root/tools/chroot-test.sh" 18 forky
     ;;
-*) die "usage: tools/test.sh all|lint|majors|core|server|e2e|matrix" ;;
+*) die "usage: tools/test.sh all|lint|majors|core|server|e2e|regress|soak|matrix" ;;
 esac

@@ -276,6 +276,33 @@ CREATE TABLE perfmon.route_minute (
     more pg_catalog.bytea
 ) PARTITION BY LIST (source);
 
+-- What plans did in the executions that were looked into, by (statement, table, node and its conditions), counted by
+-- the hooks.
+CREATE TABLE perfmon.scan_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    executions pg_catalog.bytea,
+    loops pg_catalog.bytea,
+    rows_read pg_catalog.bytea,
+    rows_kept pg_catalog.bytea,
+    rows_estimated pg_catalog.bytea,
+    spills pg_catalog.bytea,
+    spilled_bytes pg_catalog.bytea,
+    outer_rows pg_catalog.bytea,
+    outer_rows_estimated pg_catalog.bytea,
+    misestimates pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
 -- What clients of all databases executed, by bucket of its time, counted by the hooks; in the home database only.
 CREATE TABLE perfmon.cluster_minute (
     source pg_catalog.int8 NOT NULL,
@@ -356,7 +383,7 @@ DECLARE
     packed pg_catalog.name;
 BEGIN
     FOREACH family IN ARRAY ARRAY[
-        'statement', 'latency', 'relation', 'index', 'database', 'io', 'failure', 'route',
+        'statement', 'latency', 'relation', 'index', 'database', 'io', 'failure', 'route', 'scan',
         'cluster', 'server'] LOOP
         FOR packed IN
             SELECT a.attname

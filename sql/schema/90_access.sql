@@ -19,9 +19,11 @@ GRANT SELECT ON
     perfmon.failure_minute, perfmon.failure_hour, perfmon.failure_day,
     perfmon.route_minute, perfmon.route_hour, perfmon.route_day,
     perfmon.cluster_minute, perfmon.cluster_hour, perfmon.cluster_day,
+    perfmon.scan_minute, perfmon.scan_hour, perfmon.scan_day,
     perfmon.server_minute, perfmon.server_hour, perfmon.server_day,
     perfmon.statement, perfmon.statement_alias, perfmon.statement_missing,
-    perfmon.threshold, perfmon.slo, perfmon.run, perfmon.finding_shown, perfmon.findings
+    perfmon.threshold, perfmon.slo, perfmon.run, perfmon.finding_shown, perfmon.findings,
+    perfmon.plan_shown, perfmon.plan_flip
 TO pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
@@ -32,7 +34,12 @@ GRANT EXECUTE ON FUNCTION
     perfmon.slow_statements(timestamptz, timestamptz, bigint),
     perfmon.index_hygiene(bigint),
     perfmon.seq_scans(timestamptz, timestamptz, bigint),
+    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
+    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
+    perfmon.predicates(timestamptz, timestamptz, bigint),
     perfmon.mark_change(text, text),
+    perfmon.plans(int, bigint),
+    perfmon.plan_flips(timestamptz, timestamptz, bigint),
     perfmon.create_slo(
         text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint,
         interval, text),
@@ -46,6 +53,7 @@ GRANT EXECUTE ON FUNCTION
     perfmon.status(),
     perfmon.latency_since_start(),
     perfmon.errors_since_start(),
+    perfmon.scans_since_start(),
     perfmon.errors(timestamptz, timestamptz, bigint),
     perfmon.error_series(timestamptz, timestamptz, interval, bigint),
     perfmon.routes(timestamptz, timestamptz, bigint),
@@ -69,5 +77,6 @@ GRANT EXECUTE ON FUNCTION
     perfmon.failure_history(timestamptz, timestamptz, bigint),
     perfmon.route_history(timestamptz, timestamptz, bigint),
     perfmon.cluster_history(timestamptz, timestamptz, bigint),
+    perfmon.scan_history(timestamptz, timestamptz, bigint),
     perfmon.server_history(timestamptz, timestamptz, bigint)
 TO pg_monitor;

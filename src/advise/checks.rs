@@ -9,8 +9,10 @@ use pgrx::prelude::*;
 use super::Text;
 
 mod conditions;
+mod forms;
 mod ideas;
 mod queries;
+mod rewrites;
 mod safety;
 
 fn run(sql: &str) {

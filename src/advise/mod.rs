@@ -3,6 +3,7 @@
 //! what it learns.
 
 mod clause;
+mod form;
 mod operator;
 mod order;
 mod repair;

@@ -73,6 +73,14 @@ impl Families {
         Test::Other.into()
     }
 
+    /// Which of the five comparisons of a btree on a type an operator is, counted from 0: `<` to `>`.
+    pub(super) fn strategy(&self, operator: Oid, of_type: Oid) -> Option<usize> {
+        let family = self.family(of_type, pg_sys::BTREE_AM_OID)?;
+        // SAFETY: a catalog look-up.
+        let strategy = unsafe { pg_sys::get_op_opfamily_strategy(operator, family) };
+        usize::try_from(strategy - 1).ok().filter(|strategy| *strategy < 5)
+    }
+
     /// The direction of an ordering operator, if it is the one that a plain index on the type has.
     pub(super) fn descends(&self, operator: Oid, of_type: Oid) -> Option<bool> {
         let family = self.family(of_type, pg_sys::BTREE_AM_OID)?;

@@ -315,7 +315,7 @@ impl Scopes {
         }
     }
 
-    fn rte(&self, scope: usize, place: c_int) -> Option<*mut RangeTblEntry> {
+    pub(super) fn rte(&self, scope: usize, place: c_int) -> Option<*mut RangeTblEntry> {
         let index = usize::try_from(place.checked_sub(1)?).ok()?;
         // SAFETY: the range table of a live query, as long as the list of entries made of it.
         let rtable = unsafe { list::nodes((*self.all[scope].query).rtable) };

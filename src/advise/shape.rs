@@ -13,7 +13,7 @@ use pgrx::{PgSqlErrorCode, pg_sys};
 use super::operator::Families;
 use super::repair::repair;
 use super::scope::{Scopes, Use};
-use super::{clause, order};
+use super::{clause, form, order};
 use crate::pg::fmgr::Quiet;
 use crate::pg::guess::Guess;
 use crate::pg::{analyze, catalog, fmgr, parse, role, session, txn};
@@ -168,10 +168,14 @@ unsafe fn shape_of(text: &CStr, guess: Option<Guess>, families: &Families) -> Op
         let mut scopes = Scopes::of(query)?;
         clause::judge(&mut scopes, families);
         order::note(&mut scopes, families);
+        let parameters = form::parameters(&scopes);
         let mut shape = Shape {
             bounded: order::is_bounded(query),
             aggregates: order::is_aggregated(query),
             tables: Vec::new(),
+            offset: form::offset(query),
+            parameters,
+            forms: form::find(&scopes, families, parameters),
         };
         for one in scopes.uses {
             let one = finished(one);

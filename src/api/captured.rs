@@ -15,7 +15,7 @@ pub(super) fn items() -> Vec<Item> {
             "See preloaded.",
         )];
     };
-    vec![counting(&state), room(&state), routes(&state), errors()]
+    vec![counting(&state), room(&state), routes(&state), plans(&state), nodes(&state), errors()]
 }
 
 fn counting(state: &State) -> Item {
@@ -66,6 +66,28 @@ fn room(state: &State) -> Item {
     Item::ok(name, value)
 }
 
+fn nodes(state: &State) -> Item {
+    let nodes = state.scans;
+    let name = "scan evidence";
+    if settings::scan_sample_ratio() <= 0.0 {
+        return Item::warning(
+            name,
+            "no execution is looked into",
+            "ALTER SYSTEM SET pg_perfmon.scan_sample_rate = 0.01; SELECT pg_reload_conf();",
+        );
+    }
+    let value = format!("{} of {} nodes of plans", nodes.used, nodes.capacity);
+    if nodes.refused + nodes.folded == 0 {
+        return Item::ok(name, value);
+    }
+    // The coldest go; what costs most is what is kept.
+    let value = format!(
+        "{value}; {} of the coldest went into the rest of their database, {} times a new one found no place",
+        nodes.folded, nodes.refused
+    );
+    Item::ok(name, value)
+}
+
 fn routes(state: &State) -> Item {
     let routes = state.routes;
     let value = format!("{} of {} routes", routes.used, routes.capacity);
@@ -81,6 +103,25 @@ fn routes(state: &State) -> Item {
         ),
         "Have applications name few routes (patterns, not addresses), or raise pg_perfmon.max_routes (2 kB each) and restart the server.",
     )
+}
+
+fn plans(state: &State) -> Item {
+    let name = "plans";
+    if let Some(why) = settings::no_plans() {
+        return Item::warning(name, "not recorded", why);
+    }
+    let (plans, post) = (state.plans, state.post);
+    let lost = post.dropped + post.expired + post.failed + plans.refused + plans.folded;
+    let value =
+        format!("{} of {} plans in memory; {} were printed", plans.used, plans.capacity, post.sent);
+    if lost == 0 {
+        return Item::ok(name, value);
+    }
+    let value = format!(
+        "{value}; {} found no room, {} were not collected, {} could not be printed, {} made room for others, {} times a new one found no place",
+        post.dropped, post.expired, post.failed, plans.folded, plans.refused
+    );
+    Item::ok(name, value)
 }
 
 /// The server calls the hook for what it logs only, and knows the statement only if it tracks it.

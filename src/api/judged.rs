@@ -13,7 +13,7 @@ use super::rows::{Cell, Sink};
 use super::statements::say_nothing_recorded;
 use crate::error::Error;
 use crate::judge;
-use crate::recall::names;
+use crate::recall::{names, plans};
 
 #[pg_extern(
     schema = "perfmon",
@@ -47,7 +47,13 @@ CREATE FUNCTION perfmon.slow_statements(
     temp_bytes bigint,
     wal_bytes bigint,
     cause text,
-    remedy text
+    remedy text,
+    plan_id bigint,
+    plan_since timestamptz,
+    plan_heaviest_node text,
+    plan_heaviest_cost_ratio float8,
+    plan_text text,
+    plan_note text
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
@@ -67,11 +73,17 @@ fn slow_statements(
         say_nothing_recorded();
     }
     let slow = statements::slow(&facts, &judge::thresholds());
-    let names = named(&scope, slow.iter().map(|one| one.statement.statement_id))?;
+    let ids = || slow.iter().map(|one| one.statement.statement_id);
+    let names = named(&scope, ids())?;
+    let plans = match scope.sources.first() {
+        Some(source) => plans::current(*source, ids())?,
+        None => HashMap::new(),
+    };
     for one in &slow {
         let s = one.statement;
         let who = names.get(&s.statement_id);
         let (cause, remedy) = statements::in_words(one);
+        let plan = plans.get(&s.statement_id);
         #[allow(clippy::cast_precision_loss)]
         let blocks = s.per_call(s.blks_hit.saturating_add(s.blks_read));
         let block = u64::from(pg_sys::BLCKSZ);
@@ -101,6 +113,12 @@ fn slow_statements(
             s.wal_bytes.into(),
             cause.as_str().into(),
             remedy.as_str().into(),
+            plan.map(|plan| plan.plan_id).into(),
+            plan.map_or(Cell::Null, |plan| Cell::Time(plan.first_seen)),
+            plan.map_or(Cell::Null, |plan| plan.heaviest_node.clone()),
+            plan.and_then(|plan| plan.heaviest_ratio).into(),
+            plan.map_or(Cell::Null, |plan| plan.text.clone()),
+            if plan.is_some() { Cell::Null } else { plans::why_none().into() },
         ])?;
     }
     Ok(())
@@ -142,7 +160,11 @@ CREATE FUNCTION perfmon.seq_scans(
     table_rows float8,
     table_bytes bigint,
     remedy text,
-    statement text
+    statement text,
+    samples bigint,
+    rows_read_per_call float8,
+    rows_kept_per_call float8,
+    table_share_ratio float8
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
@@ -177,7 +199,7 @@ fn seq_scans(
                 activity.seq_tup_read.into(),
                 ratio(activity.seq_tup_read, activity.seq_scan).into(),
                 reader.rows_kept.into(),
-                ratio(activity.seq_tup_read, reader.rows_kept).into(),
+                read_per_kept(scan, reader).into(),
                 scan.trend_ratio.into(),
                 reader.statement.calls.into(),
                 reader.wasted_ms.into(),
@@ -186,10 +208,22 @@ fn seq_scans(
                 scan.table.table_bytes.into(),
                 remedy.as_str().into(),
                 ddl.as_deref().into(),
+                reader.seen.as_ref().map(|seen| seen.samples).into(),
+                reader.seen.as_ref().map(|seen| seen.read_per_call).into(),
+                reader.seen.as_ref().map(|seen| seen.kept_per_call).into(),
+                reader.table_share(activity.seq_tup_read).into(),
             ])?;
         }
     }
     Ok(())
+}
+
+/// By the statement's own executions, else by all that was read of the table.
+fn read_per_kept(scan: &scans::Scan<'_>, reader: &scans::Reader<'_>) -> Option<f64> {
+    match &reader.seen {
+        Some(seen) => (seen.kept_per_call > 0.0).then(|| seen.read_per_call / seen.kept_per_call),
+        None => ratio(scan.activity.seq_tup_read, reader.rows_kept),
+    }
 }
 
 fn ratio(a: u64, b: u64) -> Option<f64> {

@@ -13,7 +13,6 @@ use pgrx::prelude::*;
 use super::args::{Scope, Stamp, now, show_time};
 use super::{latency, objectives, series, status};
 use crate::error::Error;
-use crate::judge;
 use crate::recall::cell::Cell;
 use crate::recall::plan::Kept;
 use crate::recall::query;
@@ -21,6 +20,7 @@ use crate::recall::statements::{ms, ratio};
 use crate::recall::times::{change_rows, distinct_gaps, gap_rows, total};
 use crate::recall::words::Raw;
 use crate::store::read;
+use crate::{judge, settings};
 
 pub(super) mod lists;
 
@@ -63,6 +63,7 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
         facts.objectives = Some(promises(objectives::judged_in(None, true, scope)?));
         findings(scope, &mut facts)?;
         facts.missing = status::statements_missing()?;
+        facts.unplanned = settings::no_plans().map(str::to_owned);
         facts.uncounted = latency::not_counted().map(|(problem, fix)| report::Missing {
             problem: format!("Execution times are not counted: {problem}"),
             fix: fix.to_owned(),

@@ -115,6 +115,7 @@ fn datum_of(cell: Cell, kind: pg_sys::Oid) -> Result<Option<pg_sys::Datum>, Erro
         (Cell::Float(v), pg_sys::FLOAT8OID) => v.into_datum(),
         (Cell::Bool(v), pg_sys::BOOLOID) => v.into_datum(),
         (Cell::Text(v), pg_sys::TEXTOID) => v.into_datum(),
+        (Cell::Text(v), pg_sys::JSONOID) => v.into_datum(),
         (Cell::Text(v), pg_sys::JSONBOID) => serde_json::from_slice(&v.0)
             .map(JsonB)
             .map_err(|e| Error::internal("a document is not valid JSON").detail(e.to_string()))?

@@ -243,7 +243,7 @@ fn slow(facts: &Facts, thresholds: &Thresholds, latency: Option<&Latency>) -> (f
         let known = facts.statements.iter().flatten();
         let fact = known.into_iter().find(|fact| fact.statement_id == line.statement_id);
         let (cause, remedy) =
-            fact.map(|fact| statements::explain(fact, thresholds)).unwrap_or_else(|| {
+            fact.map(|fact| statements::explain(fact, facts, thresholds)).unwrap_or_else(|| {
                 (
                     "The cause is not known, as pg_stat_statements did not record it.".to_owned(),
                     String::new(),

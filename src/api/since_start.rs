@@ -148,17 +148,17 @@ fn failure_row(c: &failure::Counted, users: &Users, database: &Cell) -> [Cell; 9
     ]
 }
 
-fn not_preloaded() -> Error {
+pub(super) fn not_preloaded() -> Error {
     Error::prerequisite("execution times and errors are not counted")
         .detail("pg_perfmon is not in shared_preload_libraries.")
         .hint("Add it to shared_preload_libraries in postgresql.conf, then restart the server.")
 }
 
 /// Users by oid: their names, and whether the caller may know what they executed.
-struct Users(HashMap<u32, (Cell, bool)>);
+pub(super) struct Users(HashMap<u32, (Cell, bool)>);
 
 impl Users {
-    fn of<'a>(keys: impl Iterator<Item = &'a Key>) -> Result<Self, Error> {
+    pub(super) fn of<'a>(keys: impl Iterator<Item = &'a Key>) -> Result<Self, Error> {
         let oids: BTreeSet<i64> = keys.map(|key| i64::from(key.user())).collect();
         let oids: Vec<i64> = oids.into_iter().collect();
         let rows = query::rows(
@@ -178,7 +178,7 @@ impl Users {
     }
 
     /// The name; that of a user who is gone is the oid, as of nobody is none.
-    fn name(&self, key: Key) -> Cell {
+    pub(super) fn name(&self, key: Key) -> Cell {
         match self.0.get(&key.user()) {
             Some((Cell::Null, _)) | None if key.user() != 0 => {
                 Cell::Text(Raw::from(key.user().to_string().as_str()))
@@ -189,9 +189,14 @@ impl Users {
     }
 
     /// The statement's identifier, by the rule of pg_stat_statements.
-    #[allow(clippy::cast_possible_wrap)]
     fn queryid(&self, key: Key) -> Cell {
+        self.queryid_of(key, key.what)
+    }
+
+    /// The identifier of a statement of a key's user, by the same rule.
+    #[allow(clippy::cast_possible_wrap)]
+    pub(super) fn queryid_of(&self, key: Key, query_id: u64) -> Cell {
         let visible = self.0.get(&key.user()).is_some_and(|(_, visible)| *visible);
-        Some(key.what as i64).filter(|what| *what != 0 && visible).into()
+        Some(query_id as i64).filter(|id| *id != 0 && visible).into()
     }
 }

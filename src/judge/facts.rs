@@ -7,11 +7,12 @@ use perfmon_core::objective::Observed;
 use pgrx::pg_sys;
 
 use super::counters::{self, Name};
-use super::statements;
+use super::{plans, statements};
 use crate::error::Error;
 use crate::pg::{catalog, clock, session, txn};
 use crate::probe;
 use crate::probe::catalog::{Catalog, Listed};
+use crate::recall::evidence::evidence;
 use crate::recall::objective::{Observer, declared};
 use crate::recall::scope::Scope;
 
@@ -36,9 +37,11 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
     counters::server(&scope, &mut facts.server)?;
     facts.database = counters::database(&scope, facts.server.started_us)?;
     if facts.database.exec_ms.is_some() {
-        facts.statements = Some(statements::statements(&scope, own)?);
+        facts.statements = Some(statements::statements(&scope, &whole, own)?);
     }
     facts.failures = counters::failures(&scope)?;
+    facts.plan_flips = plans::flips(&scope)?;
+    facts.evidence = evidence(&scope)?;
     if !own {
         return Ok(facts);
     }

@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 
 mod counters;
 mod facts;
+mod plans;
 mod statements;
 
 pub(crate) use facts::gather;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use perfmon_core::detect::rewrite::pages;
 use perfmon_core::facts::Statement;
 
 use crate::advise;
@@ -9,13 +10,23 @@ use crate::advise::Text;
 use crate::error::Error;
 use crate::pg::catalog;
 use crate::recall::cell::Cell;
+use crate::recall::returned;
 use crate::recall::scope::Scope;
 use crate::recall::statements::{Line, ORDERS, add_times, ms, top_with};
 
-/// How many are looked at, by order: those that take most time, and those that are slowest, spill most
-/// and return most, which a list by time may miss.
-const LOOKED_AT: [(&str, usize); 5] =
-    [("total_time", 200), ("mean_time", 50), ("p95", 50), ("temp_blks_written", 30), ("rows", 30)];
+/// How many are looked at, by order: those that take most time, and those that are slowest, spill most,
+/// return most and are planned longest, which a list by time may miss.
+const LOOKED_AT: [(&str, usize); 6] = [
+    ("total_time", 200),
+    ("mean_time", 50),
+    ("p95", 50),
+    ("temp_blks_written", 30),
+    ("rows", 30),
+    ("plan_time", 30),
+];
+
+/// Of how many statements the history is read for their rows.
+const ASKED: usize = 30;
 
 /// How many texts the server is asked about.
 const ANALYSED: usize = 200;
@@ -60,7 +71,11 @@ struct Told {
 }
 
 /// Whether anything can be said about statements, and what.
-pub(super) fn statements(scope: &Scope, analyse: bool) -> Result<Vec<Statement>, Error> {
+pub(super) fn statements(
+    scope: &Scope,
+    whole: &Scope,
+    analyse: bool,
+) -> Result<Vec<Statement>, Error> {
     let mut seen = HashSet::new();
     let mut lines: Vec<Line> = Vec::new();
     for (word, most) in LOOKED_AT {
@@ -80,7 +95,25 @@ pub(super) fn statements(scope: &Scope, analyse: bool) -> Result<Vec<Statement>,
     });
     let mut told: Vec<Told> = told.collect();
     told.sort_by(|a, b| b.fact.exec_ms.total_cmp(&a.fact.exec_ms));
-    Ok(if analyse { analysed(told) } else { told.into_iter().map(|told| told.fact).collect() })
+    if !analyse {
+        return Ok(told.into_iter().map(|told| told.fact).collect());
+    }
+    let mut found = analysed(told);
+    add_returned(whole, &lines, &mut found);
+    Ok(found)
+}
+
+/// Adds what they returned over all of history to statements of which that is asked.
+fn add_returned(whole: &Scope, lines: &[Line], statements: &mut [Statement]) {
+    let many = super::thresholds().of(&pages::MANY_ROWS);
+    let asked: Vec<&mut Statement> =
+        statements.iter_mut().filter(|one| pages::may_grow(one, many)).take(ASKED).collect();
+    let line = |one: &Statement| lines.iter().find(|l| i64::from(l.who.1) == one.statement_id);
+    let groups = asked.iter().map(|one| line(one).map(Line::all_names).unwrap_or_default());
+    let groups: Vec<_> = groups.collect();
+    for (one, returned) in asked.into_iter().zip(returned::stretches(whole, &groups)) {
+        one.returned = returned;
+    }
 }
 
 /// The statement's text in the server's own encoding, where it is known.
@@ -156,5 +189,6 @@ fn tell(line: &Line) -> Statement {
         jit_ms: ms(sum(&jit)),
         quality: u8::try_from(n("quality")).unwrap_or(2),
         shape: None,
+        returned: Vec::new(),
     }
 }

@@ -4,9 +4,16 @@
 use std::ffi::CStr;
 
 use perfmon_core::capture::failure::AUTOVACUUM_GIVES_WAY;
+use perfmon_core::capture::scan::Code;
 use pgrx::pg_sys;
 
-use super::raw;
+use super::explain::{self, Printed, Refusal};
+use super::planned::{self, Done};
+use super::{level, raw, shape};
+
+/// Among the options of an execution's counters: that it is looked into. The server knows no such option, and the
+/// sum of all that it knows leaves it out.
+const LOOKED_INTO: i32 = i32::MIN;
 
 /// A statement in the executor.
 #[derive(Clone, Copy)]
@@ -83,6 +90,45 @@ impl Execution {
         // SAFETY: a query in the executor has a state until it ends.
         unsafe { (*self.0).estate.as_ref() }
             .is_some_and(|state| state.es_top_eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 != 0)
+    }
+
+    /// What tells its plan from others of the same statement, in this database as it is; `None` if the plan is too
+    /// large to look at, or if nothing was left of it to execute.
+    pub(crate) fn fingerprint(self) -> Option<u64> {
+        // SAFETY: a query that was executed and not ended.
+        let plan = unsafe { shape::identity(self.0, &mut |table| u64::from(table.to_u32())) };
+        plan.map(i64::unsigned_abs)
+    }
+
+    /// Prints its plan. No error gets out.
+    pub(crate) fn print(self) -> Result<Printed, Refusal> {
+        // SAFETY: a query that was executed and not ended; at its end no lock of memory is held.
+        unsafe { explain::print(self.0) }
+    }
+
+    /// Has the executor count the rows of each node, and remembers that.
+    ///
+    /// # Safety
+    /// To be called before the executor is started.
+    #[inline]
+    pub(super) unsafe fn count_rows(self) {
+        let rows = pg_sys::InstrumentOption::INSTRUMENT_ROWS as i32;
+        // SAFETY: by the caller's word the query is there.
+        unsafe { (*self.0).instrument_options |= rows | LOOKED_INTO };
+    }
+
+    /// Whether the rows of each node were counted for us.
+    #[inline]
+    pub(crate) fn is_looked_into(self) -> bool {
+        // SAFETY: a field is read.
+        unsafe { (*self.0).instrument_options & LOOKED_INTO != 0 }
+    }
+
+    /// Hands each node of its plan that tells something to `each`, with what writes its conditions. Only of one that
+    /// is looked into, when it ended.
+    pub(crate) fn nodes(self, each: impl FnMut(&Done, &mut dyn FnMut(&mut Code))) {
+        // SAFETY: the executor holds the nodes until after the hook.
+        unsafe { planned::walk(self.0, each) }
     }
 
     /// Has the executor measure the query, everything of it, as the others in the chain that look at the
@@ -245,6 +291,24 @@ pub(crate) unsafe fn application_at<'a>(place: *const std::ffi::c_char) -> &'a [
     &name[..name.len().min(pg_sys::NAMEDATALEN as usize - 1)]
 }
 
+/// Now, on the server's epoch.
+pub(crate) fn now_us() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { raw::GetCurrentTimestamp() }
+}
+
+/// When the client's message came that is being worked on, microseconds on the server's epoch.
+#[inline]
+pub(crate) fn message_at() -> i64 {
+    level::message_at()
+}
+
+/// Number of this process.
+pub(crate) fn process() -> u32 {
+    // SAFETY: a variable of this process.
+    unsafe { pg_sys::MyProcPid.unsigned_abs() }
+}
+
 /// Whether this process helps another with its statement, who counts it.
 #[inline]
 pub(crate) fn is_parallel_worker() -> bool {
@@ -265,7 +329,7 @@ unsafe fn is_known() -> bool {
 pub(crate) struct Report<'a> {
     /// SQLSTATE as the server packs it.
     pub(crate) state: u32,
-    /// The untranslated message, without its values.
+    /// The untranslated message, without its values; what it says, where only that is known.
     pub(crate) message: &'a [u8],
     /// The statement that the client had sent, 0 if none or unknown, and whether one was running.
     pub(crate) query_id: u64,
@@ -290,7 +354,11 @@ impl Report<'_> {
         // SAFETY: fields and variables of this process are read, by functions that do only that; all of
         // them are valid from the start of the process.
         unsafe {
-            let message = text_of((*error).message_id);
+            // Errors that were caught and raised again have their words, maybe translated, only as a value.
+            let message = match text_of((*error).message_id) {
+                b"" | b"%s" => text_of((*error).message),
+                untranslated => untranslated,
+            };
             let (query_id, user) = match pg_sys::MyBackendType {
                 pg_sys::BackendType::B_BACKEND => {
                     let id = if is_known() { raw::pgstat_get_my_query_id() } else { 0 };

@@ -24,6 +24,10 @@ use super::{level, raw, transaction};
 pub(crate) trait Observer {
     /// Whether an execution or a command is of interest, nested in another or not.
     fn wants(nested: bool) -> bool;
+    /// Whether an execution that begins can be passed over without a closer look; must not panic.
+    fn passes(execution: Execution, nested: bool) -> bool;
+    /// Whether one that was not is to be looked into: its nodes' rows are counted then.
+    fn looks_into(execution: Execution, nested: bool) -> bool;
     /// A statement was executed to its end, or its portal was closed.
     fn executed(execution: Execution, nested: bool);
     /// A command ended.
@@ -119,6 +123,13 @@ unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, fl
     level::refresh();
     // SAFETY: the chain is called with what we were called with; the query is the server's own.
     unsafe {
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0
+            && !W::passes(Execution::of(query), level::now() > 0)
+            && quiet::<W, bool>(|| W::looks_into(Execution::of(query), level::now() > 0))
+                == Some(true)
+        {
+            Execution::of(query).count_rows();
+        }
         match previous().start {
             Some(previous) => previous(query, flags),
             None => raw::standard_ExecutorStart(query, flags),

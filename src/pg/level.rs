@@ -37,6 +37,13 @@ pub(super) fn now() -> u32 {
     unsafe { (*state()).level }
 }
 
+/// Start of the client's message, as it was known when the level was last looked at.
+#[inline]
+pub(super) fn message_at() -> pg_sys::TimestampTz {
+    // SAFETY: as above.
+    unsafe { (*state()).message }
+}
+
 /// Sets the level.
 #[inline]
 pub(super) fn set(level: u32) {

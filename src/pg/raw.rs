@@ -40,6 +40,9 @@ unsafe extern "C-unwind" {
         options: c_int,
         params: pg_sys::ParamListInfo,
     ) -> *mut pg_sys::PlannedStmt;
+    /// Gives up reads that were begun; raises no error.
+    #[cfg(feature = "pg18")]
+    pub(super) fn pgaio_error_cleanup();
     /// Allocates, and so may raise.
     pub(super) fn InstrAlloc(
         n: c_int,
@@ -59,5 +62,11 @@ unsafe extern "C" {
     /// Looks at the clock if nobody did at the end of the transaction.
     pub(super) fn GetCurrentTransactionStopTimestamp() -> pg_sys::TimestampTz;
     pub(super) fn IsTransactionBlock() -> bool;
+    pub(super) fn IsTransactionState() -> bool;
+    pub(super) fn IsAbortedTransactionBlockState() -> bool;
     pub(super) fn pgstat_get_my_query_id() -> u64;
+    pub(super) fn tuplesort_get_stats(
+        state: *mut pg_sys::Tuplesortstate,
+        stats: *mut pg_sys::TuplesortInstrumentation,
+    );
 }

@@ -2,6 +2,7 @@
 //! what it reads, nor write.
 
 pub(crate) mod cell;
+pub(crate) mod evidence;
 pub(crate) mod failures;
 pub(crate) mod latency;
 mod latency_checks;
@@ -9,7 +10,9 @@ pub(crate) mod names;
 pub(crate) mod objective;
 pub(crate) mod objects;
 pub(crate) mod plan;
+pub(crate) mod plans;
 pub(crate) mod query;
+pub(crate) mod returned;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod scope;

@@ -118,6 +118,11 @@ impl Line {
         self.values.get(self.columns.iter().position(|shown| *shown == name)?).copied().flatten()
     }
 
+    /// What it is and was called, under this source and older ones.
+    pub(crate) fn all_names(&self) -> Vec<Who> {
+        [&[self.who], self.also.as_slice()].concat()
+    }
+
     pub(crate) fn mean_ms(&self) -> Option<f64> {
         ratio(self.value("exec_us"), self.value("calls")).map(|us| us / 1000.0)
     }
@@ -143,8 +148,7 @@ pub(crate) fn deviation_ms(
 
 /// Adds their execution times to statements.
 pub(crate) fn add_times(scope: &Scope, lines: &mut [Line]) {
-    let all = |line: &Line| [&[line.who], line.also.as_slice()].concat();
-    let groups: Vec<Vec<Who>> = lines.iter().map(all).collect();
+    let groups: Vec<Vec<Who>> = lines.iter().map(Line::all_names).collect();
     // The window was widened aloud once.
     let sums = latency::sums(&scope.quietly(scope.since, scope.until), &groups);
     for (line, times) in lines.iter_mut().zip(sums) {

@@ -15,6 +15,7 @@ pub(crate) mod latency;
 mod latency_checks;
 pub(crate) mod object;
 pub(crate) mod period;
+pub(crate) mod plan;
 pub(crate) mod prior;
 pub(crate) mod read;
 pub(crate) mod retain;

@@ -22,6 +22,11 @@ pub(super) fn time<'a>(us: i64) -> Arg<'a> {
     unsafe { DatumWithOid::new(datum, pg_sys::TIMESTAMPTZOID) }
 }
 
+/// A `timestamptz` that is NULL.
+pub(super) fn no_time<'a>() -> Arg<'a> {
+    DatumWithOid::null_oid(pg_sys::TIMESTAMPTZOID)
+}
+
 /// An `interval`.
 pub(super) fn interval<'a>(value: Interval) -> Arg<'a> {
     // SAFETY: the oid is that of the value's type.

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use perfmon_core::capture::cache::Cache;
 use perfmon_core::capture::failure::{self, Class, State};
-use perfmon_core::capture::statement::{NESTED, TOPLEVEL};
+use perfmon_core::capture::statement::{NESTED, TOPLEVEL, Times};
 use perfmon_core::capture::table::Key;
 use perfmon_core::histogram::bucket;
 
 use super::memory::{self, Tables};
-use super::routes;
+use super::{plans, routes, scans};
 use crate::pg::execution::{self, Ended, Execution, Report};
 use crate::pg::hooks::Observer;
 use crate::settings::{self, Capture as Mode};
@@ -34,6 +34,28 @@ impl Observer for Capture {
     }
 
     #[inline]
+    fn passes(execution: Execution, nested: bool) -> bool {
+        let query_id = execution.query_id();
+        if query_id == 0 || scans::is_off() || !Self::wants(nested) {
+            return true;
+        }
+        // SAFETY: this process has one thread, and nothing in here comes back to this line.
+        let Some(cache) = (unsafe { (&raw mut CACHE).as_mut() }) else { return true };
+        scans::passes(cache, key(query_id, nested))
+    }
+
+    fn looks_into(execution: Execution, nested: bool) -> bool {
+        let query_id = execution.query_id();
+        if BROKEN.load(Ordering::Relaxed) {
+            return false;
+        }
+        let Some(tables) = memory::tables() else { return false };
+        // SAFETY: this process has one thread, and nothing in here comes back to this line.
+        let Some(cache) = (unsafe { (&raw mut CACHE).as_mut() }) else { return false };
+        scans::is_due(cache, &tables.statements, key(query_id, nested))
+    }
+
+    #[inline]
     fn executed(execution: Execution, nested: bool) {
         let query_id = execution.query_id();
         if query_id == 0 || !Self::wants(nested) {
@@ -44,10 +66,19 @@ impl Observer for Capture {
         if nested && execution.only_explained() {
             return;
         }
-        count(query_id, (ns, read), nested, |tables, whose, bucket| {
+        if execution.is_looked_into()
+            && let Some(tables) = memory::tables()
+            && !BROKEN.load(Ordering::Relaxed)
+        {
+            scans::look(&tables.scans, execution, whose(), !nested);
+        }
+        let counted = count(query_id, (ns, read), nested, |tables, whose, bucket| {
             let text = execution.text_with_comment();
             routes::executed(&tables.routes, whose, text, bucket, || execution.is_lone_select());
         });
+        if let Some((statement, times)) = counted {
+            plans::executed(statement, times, (ns, read), execution);
+        }
     }
 
     fn commanded(command: &Ended, nested: bool) {
@@ -87,31 +118,42 @@ impl Observer for Capture {
     }
 }
 
-/// Counts an execution by its time and whether it read blocks; one that is not nested under its route too.
+/// Database and user of this process now, as in [`Key`].
+#[inline]
+fn whose() -> u64 {
+    u64::from(execution::database()) << 32 | u64::from(execution::user())
+}
+
+#[inline]
+fn key(query_id: u64, nested: bool) -> Key {
+    Key { what: query_id, whose: whose(), kind: if nested { NESTED } else { TOPLEVEL } }
+}
+
+/// Counts an execution by its time and whether it read blocks; one that is not nested under its route too. Gives
+/// where it was counted.
 #[inline]
 fn count(
     query_id: u64,
     (ns, read): (u64, bool),
     nested: bool,
     route: impl FnOnce(&Tables, u64, usize),
-) {
+) -> Option<(Key, &'static Times)> {
     if BROKEN.load(Ordering::Relaxed) {
-        return;
+        return None;
     }
-    let Some(tables) = memory::tables() else { return };
-    let kind = if nested { NESTED } else { TOPLEVEL };
-    let whose = u64::from(execution::database()) << 32 | u64::from(execution::user());
-    let key = Key { what: query_id, whose, kind };
+    let tables = memory::tables()?;
+    let key = key(query_id, nested);
     let bucket = bucket(ns);
     // SAFETY: this process has one thread, and nothing in here comes back to this line.
     let cache = unsafe { (&raw mut CACHE).as_mut() };
-    let Some(cache) = cache else { return };
-    if let Some(entry) = cache.entry(&tables.statements, key) {
+    let entry = cache?.entry(&tables.statements, key);
+    if let Some(entry) = entry {
         entry.payload.record_in(bucket, ns, read);
     }
     if !nested {
-        route(tables, whose, bucket);
+        route(tables, key.whose, bucket);
     }
+    entry.map(|entry| (key, &entry.payload))
 }
 
 fn count_failure(report: &Report) {

@@ -127,6 +127,12 @@ mod tests {
         fn wants(_: bool) -> bool {
             panic!("clumsy")
         }
+        fn passes(_: Execution, _: bool) -> bool {
+            true
+        }
+        fn looks_into(_: Execution, _: bool) -> bool {
+            false
+        }
         fn executed(_: Execution, _: bool) {}
         fn commanded(_: &Ended, _: bool) {}
         fn failed(_: &Report) {}

@@ -1,11 +1,13 @@
 //! What was counted so far, for readers; and the worker's part in keeping entries free.
 
-use perfmon_core::capture::table::Occupancy;
+use perfmon_core::capture::mailbox::{Delivered, Post};
+use perfmon_core::capture::table::{Key, Occupancy};
 use perfmon_core::capture::tend::Tender;
 use perfmon_core::capture::whole::{TimesOfAll, WorkOfAll};
-use perfmon_core::capture::{failure, reading, route};
+use perfmon_core::capture::{failure, plan, reading, route, scan};
 
 use super::memory;
+use crate::pg::execution;
 
 /// When counting began, microseconds since the Unix epoch; two readings with the same are of the same life of the
 /// counters. `None` without preloading.
@@ -54,12 +56,66 @@ pub(crate) fn routes(database: u32, and_all: bool) -> Option<(route::Reading, Op
     Some((route::read(&tables.routes, database), None))
 }
 
+/// Plans of a database's statements that were seen since the server started, and those that were printed since a
+/// collector came for them last; `None` without preloading.
+pub(crate) fn plans(database: u32) -> Option<(Vec<plan::Counted>, Vec<Delivered>)> {
+    let tables = memory::tables()?;
+    let _shared = memory::lock(false)?;
+    Some((plan::read(&tables.plans, database), tables.mailbox.letters(Some(database))))
+}
+
+/// Takes out the printed plans that were stored.
+pub(crate) fn take_out(letters: &[(u32, u64)]) {
+    let Some(tables) = memory::tables() else { return };
+    let Some(_alone) = memory::lock(true) else { return };
+    for letter in letters {
+        tables.mailbox.remove(*letter);
+    }
+}
+
+/// Has some plans, by the births of their entries, printed again when they are seen next.
+pub(crate) fn print_again(born: &[u32]) {
+    if born.is_empty() {
+        return;
+    }
+    let Some(tables) = memory::tables() else { return };
+    let Some(_shared) = memory::lock(false) else { return };
+    for found in tables.plans.all().filter(|found| born.contains(&found.born)) {
+        found.payload.lost();
+    }
+}
+
+/// Asks for the plans of the next executions of some statements.
+pub(crate) fn want_plans(statements: &[Key], executions: u32) {
+    let Some(tables) = memory::tables() else { return };
+    let Some(_shared) = memory::lock(false) else { return };
+    for key in statements {
+        let entry =
+            tables.statements.find(*key).and_then(|place| tables.statements.entry(place.entry));
+        if let Some(entry) = entry {
+            entry.payload.want(executions);
+        }
+    }
+}
+
+/// What the plans of a database's statements did since the server started, in the executions that were looked into;
+/// `None` without preloading.
+pub(crate) fn scans(database: u32) -> Option<scan::Reading> {
+    let tables = memory::tables()?;
+    let _shared = memory::lock(false)?;
+    Some(scan::read(&tables.scans, database))
+}
+
 /// How full the memory is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct State {
     pub(crate) statements: Occupancy,
     pub(crate) failures: Occupancy,
     pub(crate) routes: Occupancy,
+    pub(crate) plans: Occupancy,
+    /// What became of the printed plans.
+    pub(crate) post: Post,
+    pub(crate) scans: Occupancy,
     /// Panics in hooks, after each of which one process counts no more.
     pub(crate) panics: u64,
 }
@@ -71,6 +127,9 @@ pub(crate) fn state() -> Option<State> {
         statements: tables.statements.occupancy(),
         failures: tables.failures.occupancy(),
         routes: tables.routes.occupancy(),
+        plans: tables.plans.occupancy(),
+        post: tables.mailbox.post(),
+        scans: tables.scans.occupancy(),
         panics: tables.panics(),
     })
 }
@@ -81,7 +140,12 @@ pub(crate) struct Keeper {
     statements: Tender,
     failures: Tender,
     routes: Tender,
+    plans: Tender,
+    scans: Tender,
 }
+
+/// A printed plan that no collector came for in this time is thrown away, microseconds.
+const EXPIRES_AFTER_US: i64 = 2 * 3_600_000_000;
 
 impl Keeper {
     /// One pass, to be made at most once a second: says whether there is more to do.
@@ -90,6 +154,17 @@ impl Keeper {
         let Some(_alone) = memory::lock(true) else { return false };
         let statements = self.statements.pass(&tables.statements);
         let failures = self.failures.pass(&tables.failures);
-        self.routes.pass(&tables.routes) || statements || failures
+        let routes = self.routes.pass(&tables.routes);
+        if !tables.mailbox.is_empty() {
+            let before = execution::now_us().saturating_sub(EXPIRES_AFTER_US);
+            for key in tables.mailbox.expire(before) {
+                let place = tables.plans.find(key);
+                if let Some(entry) = place.and_then(|place| tables.plans.entry(place.entry)) {
+                    entry.payload.lost();
+                }
+            }
+        }
+        let scans = self.scans.pass(&tables.scans);
+        self.plans.pass(&tables.plans) || routes || statements || failures || scans
     }
 }

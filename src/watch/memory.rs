@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use perfmon_core::capture::failure::Failures;
+use perfmon_core::capture::mailbox::{self, Mailbox};
+use perfmon_core::capture::plan::Sightings;
 use perfmon_core::capture::route::Work;
+use perfmon_core::capture::scan::Evidence;
 use perfmon_core::capture::statement::Times;
 use perfmon_core::capture::table::{Entry, Header, Payload, Shape, Table};
 
@@ -13,6 +16,11 @@ use crate::settings;
 
 /// Kinds of failure, by statement and SQLSTATE, that are counted apart.
 const MAX_FAILURES: usize = 4096;
+
+/// Plans of statements that are counted apart.
+const MAX_PLANS: usize = 2048;
+/// Nodes of plans that are counted apart.
+const MAX_NODES: usize = 4096;
 
 static AREA: Area = Area::new(c"pg_perfmon_capture");
 
@@ -33,6 +41,9 @@ pub(super) struct Tables {
     pub(super) statements: Table<'static, Times>,
     pub(super) failures: Table<'static, Failures>,
     pub(super) routes: Table<'static, Work>,
+    pub(super) plans: Table<'static, Sightings>,
+    pub(super) mailbox: Mailbox<'static>,
+    pub(super) scans: Table<'static, Evidence>,
 }
 
 static mut TABLES: Option<Tables> = None;
@@ -95,14 +106,20 @@ impl Cutter {
 /// The parts of one table.
 type Parts = (Shape, [*mut u8; 3]);
 
+/// The parts of the mailbox.
+type Letters = (*mut mailbox::Header, *mut AtomicU64);
+
 /// What [`Cutter`] makes of the whole.
-fn layout(at: *mut u8) -> (usize, *mut Common, [Parts; 3]) {
+fn layout(at: *mut u8) -> (usize, *mut Common, [Parts; 5], Letters) {
     let mut cutter = Cutter { at, used: 0 };
     let common = cutter.part::<Common>(1);
     let statements = cutter.table::<Times>(settings::max_statements());
     let failures = cutter.table::<Failures>(MAX_FAILURES);
     let routes = cutter.table::<Work>(settings::max_routes());
-    (cutter.used, common, [statements, failures, routes])
+    let plans = cutter.table::<Sightings>(MAX_PLANS);
+    let scans = cutter.table::<Evidence>(MAX_NODES);
+    let letters = (cutter.part(1), cutter.part(mailbox::WORDS));
+    (cutter.used, common, [statements, failures, routes, plans, scans], letters)
 }
 
 /// Asks for the memory; one more line, as the server's areas start at multiples of fewer bytes.
@@ -115,7 +132,7 @@ pub(super) fn start() {
     let bytes = layout(std::ptr::null_mut()).0 + 64;
     let data = AREA.startup(bytes);
     let data = data.wrapping_add(data.align_offset(64));
-    let (_, common, [statements, failures, routes]) = layout(data);
+    let (_, common, [statements, failures, routes, plans, scans], letters) = layout(data);
     let now = clock::wall_us();
     // SAFETY: the parts lie within the memory that was made for them, apart from each other and aligned; they
     // consist of atomics, for which zeroes are valid, and live as long as the server. One thread, at start-up.
@@ -125,6 +142,12 @@ pub(super) fn start() {
             statements: table(statements),
             failures: table(failures),
             routes: table(routes),
+            plans: table(plans),
+            mailbox: Mailbox::new(
+                &*letters.0,
+                std::slice::from_raw_parts(letters.1, mailbox::WORDS),
+            ),
+            scans: table(scans),
         };
         // Memory that is new is zero; one that a process only finds was begun by another.
         let began = &tables.common.began;

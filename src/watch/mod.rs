@@ -5,7 +5,9 @@ mod capture;
 mod checks;
 pub(crate) mod live;
 mod memory;
+mod plans;
 mod routes;
+mod scans;
 
 use pgrx::pg_sys;
 

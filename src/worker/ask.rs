@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 use super::{board, visit};
 use crate::error::Error;
 use crate::pg::{catalog, clock, session};
+use crate::settings::{self, Capture};
 
 /// Longest wait for an answer.
 const PATIENCE_MS: i64 = 60_000;
@@ -92,20 +93,25 @@ fn late(slot: &board::Slot) -> Error {
 }
 
 /// What holds while we work in a session of somebody's.
-pub(super) const OWN_SETTINGS: [(&str, &str); 7] = [
-    ("search_path", "pg_catalog, pg_temp"),
-    ("pg_stat_statements.track", "none"),
-    ("pg_perfmon.capture", "off"),
-    ("row_security", "off"),
-    ("jit", "off"),
-    ("default_tablespace", ""),
-    ("default_table_access_method", "heap"),
-];
+pub(super) fn own_settings() -> Vec<(&'static str, &'static str)> {
+    // What we run is nested in a statement of the client's. Its errors are the client's: they are logged, and so
+    // counted, before these settings are taken back.
+    let capture = if settings::capture() == Capture::Off { "off" } else { "top" };
+    vec![
+        ("search_path", "pg_catalog, pg_temp"),
+        ("pg_stat_statements.track", "none"),
+        ("pg_perfmon.capture", capture),
+        ("row_security", "off"),
+        ("jit", "off"),
+        ("default_tablespace", ""),
+        ("default_table_access_method", "heap"),
+    ]
+}
 
 fn in_own_transaction() -> i64 {
     must_be_writable("the snapshot is", "a snapshot");
     let request = visit::Request {
-        home: crate::settings::home_database().is_none_or(|name| name == catalog::database_name()),
+        home: settings::home_database().is_none_or(|name| name == catalog::database_name()),
         started_cpu_us: clock::cpu_us(),
         ..visit::Request::default()
     };
@@ -159,7 +165,7 @@ pub(crate) fn must_match() -> Result<(), Error> {
 
 /// Runs `body` beyond the reach of the session's settings.
 pub(crate) fn shielded<R>(body: impl FnOnce() -> R) -> R {
-    session::with_settings(&OWN_SETTINGS, body)
+    session::with_settings(&own_settings(), body)
 }
 
 /// Steps of housekeeping in one call: catching up must not make a call slow.

@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use super::{board, visit};
 use crate::pg::{catalog, clock, dbstat, session, signal, txn};
+use crate::watch::live;
 use crate::{judge, settings};
 
 /// What a visit came to.
@@ -43,6 +44,9 @@ pub extern "C-unwind" fn pg_perfmon_collector_main(argument: pg_sys::Datum) {
     let before = dbstat::movement(database);
     let result = txn::transaction(settings::statement_timeout_ms(), || work(&order));
     let stored = matches!(result, Ok(Outcome::Stored(_)));
+    if let Ok(Outcome::Stored(stored)) = &result {
+        live::take_out(&stored.letters);
+    }
     let change = report(database, &order, before, result);
     // After the note is left, so that nothing waits for the log.
     match change {

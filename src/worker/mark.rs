@@ -34,7 +34,7 @@ pub(crate) fn as_owner<T>(what: &str, done: &str, body: impl FnOnce(i64, i64) ->
         Err(error) => error.raise(),
     };
     let patience = settings::lock_timeout_ms().to_string();
-    let mut limits = ask::OWN_SETTINGS.to_vec();
+    let mut limits = ask::own_settings();
     limits.push(("lock_timeout", &patience));
     session::with_settings(&limits, || {
         session::as_user(owner, || {

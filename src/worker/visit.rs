@@ -5,7 +5,9 @@
 mod captured;
 mod cluster;
 mod latency;
+mod plans;
 mod rare;
+mod scans;
 mod timing;
 mod whole;
 
@@ -61,6 +63,8 @@ pub(crate) struct Stored {
     pub(crate) note: Option<String>,
     /// Housekeeping is due.
     pub(crate) due: bool,
+    /// Printed plans that are in it, to be taken out of shared memory then.
+    pub(crate) letters: Vec<(u32, u64)>,
     /// An objective of the whole cluster is judged here.
     pub(crate) judges_cluster: bool,
 }
@@ -108,7 +112,8 @@ fn snapshot_alone(request: &Request, owner: pg_sys::Oid) -> Result<Stored, Error
             store::chore::maintenance_due(visit.until, settings::snapshot_interval_us()).is_some();
         let note = (!visit.problems.is_empty()).then(|| visit.problems.join("; "));
         let judges_cluster = request.home && store::slo::of_cluster();
-        Ok(Stored { id: visit.until, due, judges_cluster, note })
+        let letters = std::mem::take(&mut visit.letters);
+        Ok(Stored { id: visit.until, due, judges_cluster, note, letters })
     })
 }
 
@@ -189,6 +194,9 @@ struct Visit {
     subjects: Vec<Probed>,
     latency: Option<latency::Read>,
     captured: Option<captured::Captured>,
+    plans: Option<plans::Plans>,
+    /// Printed plans that are stored with this visit.
+    letters: Vec<(u32, u64)>,
     /// What could not be read, in words.
     problems: Vec<String>,
     new_queryids: bool,
@@ -234,6 +242,8 @@ impl Visit {
             subjects: Vec::new(),
             latency: None,
             captured: None,
+            plans: None,
+            letters: Vec::new(),
             problems: Vec::new(),
             new_queryids: false,
             has_statements: false,
@@ -271,6 +281,7 @@ impl Visit {
             self.no_statements = self.problems.last().cloned();
         }
         self.latency = latency::read(home);
+        self.plans = plans::Plans::read();
         let sizing = clock::monotonic_us();
         if tables && let Some(read) = self.attempt("tables", || probe::relations::relations(sizes))
         {
@@ -322,6 +333,7 @@ impl Visit {
         self.store_cluster();
         self.store_latency();
         self.store_captured();
+        self.store_plans();
         others.into_iter().for_each(|probed| self.store_subject(probed));
     }
 

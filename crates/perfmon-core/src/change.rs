@@ -110,7 +110,7 @@ impl Object {
 /// One change, ready to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// What changed: `extension`, `table`, `index`, `setting` or `mark`.
+    /// What changed: `extension`, `table`, `index`, `setting`, `plan_flip` or `mark`.
     pub kind: String,
     /// What it is called, since the change.
     pub name: String,

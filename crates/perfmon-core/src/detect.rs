@@ -11,6 +11,8 @@ pub mod errors;
 pub mod idea;
 pub mod indexes;
 pub mod objectives;
+pub mod plans;
+pub mod rewrite;
 pub mod scans;
 pub mod server;
 pub mod settings;
@@ -64,12 +66,14 @@ pub struct Detector {
 pub static DETECTORS: &[&Detector] = &[
     &statements::DETECTOR,
     &scans::DETECTOR,
+    &plans::DETECTOR,
     &indexes::DETECTOR,
     &vacuum::DETECTOR,
     &server::DETECTOR,
     &errors::DETECTOR,
     &settings::DETECTOR,
     &objectives::DETECTOR,
+    &rewrite::DETECTOR,
 ];
 
 /// All thresholds, each with who compares with it: the detectors, what they share, and the report that

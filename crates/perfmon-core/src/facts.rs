@@ -4,12 +4,19 @@
 
 use crate::objective::Observed;
 
+pub mod evidence;
 pub mod failure;
+pub mod form;
+pub mod plan;
+pub mod predicate;
 pub mod relation;
 pub mod server;
 pub mod statement;
 
+pub use evidence::Evidence;
 pub use failure::Failures;
+pub use form::{Form, FormKind, Offset, Returned};
+pub use plan::{PlanFlip, PlanTimes};
 pub use relation::{
     Activity, Column, Constraint, ForeignKey, Index, KeyPart, Sequence, Stored, Table,
 };
@@ -33,6 +40,11 @@ pub struct Facts {
     pub statements: Option<Vec<Statement>>,
     /// Failures of the window; `None` when they were not counted.
     pub failures: Option<Failures>,
+    /// Statements whose plan changed in the window, the last change of each; `None` when plans are not recorded.
+    pub plan_flips: Option<Vec<PlanFlip>>,
+    /// What plans did in the executions of the window that were looked into, what read most first; `None` when none
+    /// were.
+    pub evidence: Option<Vec<Evidence>>,
     /// Tables and materialized views; `None` when the catalog could not be read.
     pub tables: Option<Vec<Table>>,
     /// Indexes of these.

@@ -46,7 +46,7 @@ impl Family {
 
     /// Whether the prior counters refer to dictionary ids.
     pub fn prior_holds_ids(&self) -> bool {
-        ![ROUTE.name, FAILURE.name, CLUSTER.name].contains(&self.name)
+        ![&ROUTE, &FAILURE, &SCAN, &CLUSTER].iter().any(|other| other.name == self.name)
     }
 
     /// Position of a column by its name.
@@ -286,6 +286,27 @@ pub static ROUTE: Family = Family {
     raw: &[],
 };
 
+/// What plans did in the executions that were looked into, by (statement, table, node and its conditions). Counts are
+/// those of these executions, as `crate::capture::scan::Slot` tells them.
+pub static SCAN: Family = Family {
+    name: "scan",
+    columns: &[
+        QUALITY,
+        sum("executions"),
+        sum("loops"),
+        sum("rows_read"),
+        sum("rows_kept"),
+        sum("rows_estimated"),
+        sum("spills"),
+        sum("spilled_bytes"),
+        sum("outer_rows"),
+        sum("outer_rows_estimated"),
+        sum("misestimates"),
+    ],
+    totals: &[],
+    raw: &[],
+};
+
 /// In place of a bucket, for what belongs to none.
 pub const ROUTE_FAILURES: u32 = 255;
 
@@ -356,5 +377,7 @@ pub static SERVER: Family = Family {
 };
 
 /// All families, in the order in which a snapshot writes them.
-pub static FAMILIES: [&Family; 10] =
-    [&STATEMENT, &LATENCY, &RELATION, &INDEX, &DATABASE, &IO, &FAILURE, &ROUTE, &CLUSTER, &SERVER];
+pub static FAMILIES: [&Family; 11] = [
+    &STATEMENT, &LATENCY, &RELATION, &INDEX, &DATABASE, &IO, &FAILURE, &ROUTE, &SCAN, &CLUSTER,
+    &SERVER,
+];

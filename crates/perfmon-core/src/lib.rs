@@ -19,6 +19,7 @@ pub mod latency;
 pub mod objective;
 pub mod pace;
 pub mod pack;
+pub mod plan;
 pub mod report;
 pub mod rollup;
 pub mod series;

@@ -16,8 +16,8 @@ mod words;
 
 pub use chart::step_us;
 pub use facts::{
-    Change, Command, ENOUGH, ErrorKind, Errors, Gap, Head, Latency, Load, Missing, Point, Promise,
-    Report, Statement, StatementTimes, Table, Times, Trend,
+    Change, Command, ENOUGH, ErrorKind, Errors, Gap, Head, Latency, Load, Missing, Plan, Point,
+    Promise, Report, Statement, StatementTimes, Table, Times, Trend,
 };
 pub use json::{SCHEMA, json};
 pub use markdown::markdown;

@@ -5,8 +5,8 @@ use perfmon_core::capture::condition;
 use perfmon_core::family::{DATABASE, RELATION, STATEMENT};
 use perfmon_core::histogram::ERROR;
 use perfmon_core::report::{
-    Change, Command, ENOUGH, ErrorKind, Errors, Gap, Latency, Load, Statement, StatementTimes,
-    Table, Times,
+    Change, Command, ENOUGH, ErrorKind, Errors, Gap, Latency, Load, Plan, Statement,
+    StatementTimes, Table, Times,
 };
 use perfmon_core::tally::add_known;
 use perfmon_core::window::Level;
@@ -21,7 +21,9 @@ use crate::recall::failures::{Failure, Failures, error_ratio};
 use crate::recall::latency;
 use crate::recall::objects::{Object, Objects};
 use crate::recall::plan::Kept;
+use crate::recall::plans;
 use crate::recall::query;
+use crate::recall::scope::show_time;
 use crate::recall::statements::{Line, ORDERS, ms, part, per_s, ratio, top};
 use crate::recall::times::total;
 use crate::store::read;
@@ -110,7 +112,19 @@ pub(in crate::api) fn commands(scope: &Scope) -> Result<Vec<Command>, Error> {
 pub(in crate::api) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error> {
     let lines = top(scope, 0, Some(STATEMENTS + NESTED))?;
     let shown = lines.iter().filter(|line| line.statement.toplevel != Cell::Bool(false));
-    Ok(shown.take(STATEMENTS).map(statement).collect())
+    let mut all: Vec<Statement> = shown.take(STATEMENTS).map(statement).collect();
+    let Some(source) = scope.sources.first() else { return Ok(all) };
+    let plans = plans::current(*source, all.iter().map(|one| one.statement_id))?;
+    for one in &mut all {
+        one.plan = plans.get(&one.statement_id).map(|plan| Plan {
+            plan_id: plan.plan_id,
+            first_seen: show_time(plan.first_seen),
+            heaviest_node: plan.heaviest_node.text(),
+            heaviest_cost_ratio: plan.heaviest_ratio,
+            text: plan.text.text(),
+        });
+    }
+    Ok(all)
 }
 
 fn statement(line: &Line) -> Statement {
@@ -124,6 +138,7 @@ fn statement(line: &Line) -> Statement {
         rows_per_call: ratio(line.value("rows"), line.value("calls")),
         user_name: line.statement.user_name.text(),
         query: line.statement.query.text(),
+        plan: None,
     }
 }
 

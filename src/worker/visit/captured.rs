@@ -1,4 +1,4 @@
-//! What the hooks counted in shared memory since the last visit: failures, and work by route. Readings are kept
+//! What the hooks counted in shared memory since the last visit: failures, work by route, and what plans did. Readings are kept
 //! until the next visit like those of the server's own counters, and begin anew with the shared memory.
 
 use std::collections::{BTreeMap, HashMap};
@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use perfmon_core::capture::failure::{self, Class};
 use perfmon_core::capture::kept::{self, Interval, Stamp};
 use perfmon_core::capture::route::{self, Slot};
+use perfmon_core::capture::scan;
 use perfmon_core::capture::table::Key;
 use perfmon_core::capture::whole::WorkOfAll;
 use perfmon_core::delta::GapKind;
@@ -25,24 +26,26 @@ pub(super) struct Captured {
     began: i64,
     failures: Vec<failure::Counted>,
     routes: route::Reading,
+    scans: scan::Reading,
     /// Of all databases, at home.
     pub(super) all: Option<WorkOfAll>,
 }
 
 impl Captured {
-    /// Reads both, at home also the work of all databases; `None` without preloading.
+    /// Reads all, at home also the work of all databases; `None` without preloading.
     pub(super) fn read(home: bool) -> Option<Self> {
         let own = session::database().to_u32();
         let mut failures = live::failures(None)?;
         // What belongs to no database is kept whoever is at home, in case that changes.
         failures.retain(|counted| [own, 0].contains(&counted.key.database()));
         let (routes, all) = live::routes(own, home)?;
-        Some(Self { began: live::began()?, failures, routes, all })
+        let scans = live::scans(own)?;
+        Some(Self { began: live::began()?, failures, routes, scans, all })
     }
 }
 
 /// Why nothing is counted, if the setting says so.
-fn switched_off() -> Option<String> {
+pub(super) fn switched_off() -> Option<String> {
     let capture = session::configured(c"pg_perfmon.capture")?;
     (capture == "off").then(|| "pg_perfmon.capture is off".to_owned())
 }
@@ -54,9 +57,10 @@ pub(super) fn errors_hidden() -> bool {
 }
 
 impl Visit {
-    /// Subtracts and writes both.
+    /// Subtracts and writes all.
     pub(super) fn store_captured(&mut self) {
         let Some(now) = self.captured.take() else { return };
+        self.store_scans(now.began, &now.scans);
         let stamp = Stamp { began: now.began, at: self.until };
         let routes = self.before(&ROUTE, route::from_columns);
         let failures = self.before(&FAILURE, failure::from_columns);
@@ -90,7 +94,7 @@ impl Visit {
     }
 
     /// The reading that the last visit left.
-    fn before<T>(
+    pub(super) fn before<T>(
         &mut self,
         family: &Family,
         from: impl Fn(&[Vec<u64>]) -> Option<Vec<T>>,
@@ -107,7 +111,7 @@ impl Visit {
 
     /// Since when the row to be written counts, and what it is worth; `None` when there is none to write. What
     /// was lost is recorded.
-    fn interval<T>(
+    pub(super) fn interval<T>(
         &self,
         family: &'static Family,
         prior: &Option<(Stamp, Vec<T>)>,
@@ -141,7 +145,7 @@ impl Visit {
         }
     }
 
-    fn append_captured(&mut self, (since, quality): (i64, Quality), frame: &mut Frame) {
+    pub(super) fn append_captured(&mut self, (since, quality): (i64, Quality), frame: &mut Frame) {
         if quality != Quality::Exact {
             frame.columns[0] = Some(vec![quality as u64; frame.ids.len()]);
         }
@@ -267,7 +271,7 @@ impl Visit {
 }
 
 /// What is to be subtracted: nothing from counters that began anew.
-fn earlier<T>(prior: &Option<(Stamp, Vec<T>)>, began: i64) -> &[T] {
+pub(super) fn earlier<T>(prior: &Option<(Stamp, Vec<T>)>, began: i64) -> &[T] {
     match prior {
         Some((stamp, counted)) if stamp.began == began => counted,
         _ => &[],
@@ -276,10 +280,10 @@ fn earlier<T>(prior: &Option<(Stamp, Vec<T>)>, began: i64) -> &[T] {
 
 /// Names of users by oid, looked up once; nobody has none.
 #[derive(Default)]
-struct Users(HashMap<u32, String>);
+pub(super) struct Users(HashMap<u32, String>);
 
 impl Users {
-    fn name(&mut self, user: u32) -> String {
+    pub(super) fn name(&mut self, user: u32) -> String {
         if user == 0 {
             return String::new();
         }

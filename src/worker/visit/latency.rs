@@ -85,6 +85,7 @@ impl Visit {
         if off {
             self.note_disabled(LATENCY.name, "pg_perfmon.capture is off");
         }
+        super::plans::want(&made.sums);
         let users = Users::of(read.entries.iter().map(|entry| &entry.key));
         let mut ids =
             kept.as_ref().map_or_else(HashMap::new, |kept| kept.known(|u| users.label(u)));

@@ -6,6 +6,8 @@
 //!
 //! * `PERFMON_PG_BIN`: directory of the server's programs (default: what `pg_config --bindir` says).
 //! * `PERFMON_TMP`: where clusters are made (default: `/tmp`).
+//! * `PERFMON_REGRESS_DIR`: src/test/regress of the source of this PostgreSQL.
+//! * `PERFMON_SQLSMITH`: how many statements SQLsmith sends (default: 10,000).
 //! * `PERFMON_SEED`: seed of the random tests (default: drawn and printed).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -16,6 +18,7 @@ mod programs;
 mod random;
 pub mod schemas;
 mod server;
+pub mod suite;
 
 pub use asking::{Change, Gap, Interval, Statement, WINDOW, named_history};
 pub use db::{Db, code_of, message_of};

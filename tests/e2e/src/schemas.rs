@@ -10,6 +10,7 @@ pub mod flaw;
 pub mod limits;
 pub mod names;
 pub mod promise;
+pub mod tpch;
 pub mod work;
 
 pub use flaw::{About, Flaw, assert_found, differences, literal, quoted, server_quoted};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use perfmon_e2e::{Db, Random, Server, Stop, secs, seed, wait_until};
+use perfmon_e2e::{Db, Random, Server, Stop, code_of, message_of, secs, seed, wait_until};
 
 const CAPTURE_OFF: &str = "SET pg_perfmon.capture = 'off'";
 
@@ -48,7 +48,7 @@ fn work(db: &mut Db, random: &mut Random, seen: &mut Seen, rounds: usize) {
     for _ in 0..rounds {
         let (sql, executions, class) = random.pick(STATEMENTS);
         let result = db.batch_execute(sql);
-        let code = result.err().map(|e| perfmon_e2e::code_of(&e));
+        let code = result.err().map(|e| code_of(&e));
         assert_eq!(code.is_none(), class.is_empty(), "{sql}: {code:?}");
         seen.executions += executions;
         if let Some(code) = code {
@@ -272,4 +272,29 @@ fn autovacuum_that_gives_way_is_counted_with_its_table() {
     assert!(
         db.val::<i64>("SELECT sum(autovacuum_cancelled)::bigint FROM perfmon.error_series()") > 0
     );
+}
+
+/// Our functions keep their own statements out of the counts, but an error in one is one of the client's.
+#[test]
+fn errors_in_our_own_functions_count() {
+    for capture in ["all", "off"] {
+        let server = Server::manual().conf("pg_perfmon.lock_timeout = 100").start();
+        let mut db = server.new_db("app");
+        db.run("SELECT perfmon.snapshot()");
+        db.run(&format!("ALTER DATABASE app SET pg_perfmon.capture = '{capture}'"));
+        let mut holder = server.db("app");
+        holder.run("BEGIN; LOCK TABLE perfmon.change IN ACCESS EXCLUSIVE MODE");
+        let mut client = server.db("app");
+        let error = client.fails("SELECT perfmon.mark_change('release 7')");
+        assert_eq!(code_of(&error), "55P03", "{}", message_of(&error));
+        holder.run("ROLLBACK");
+        let counted: i64 = db.val(
+            "SELECT coalesce(sum(errors), 0)::bigint FROM perfmon.errors_since_start()
+             WHERE class = 'lock_timeout' AND sqlstate = '55P03' AND user_name = 'postgres'",
+        );
+        assert_eq!(counted, i64::from(capture == "all"), "capture = {capture}");
+        let nested: bool =
+            db.val("SELECT coalesce(bool_or(NOT toplevel), false) FROM perfmon.latency_since_start() WHERE NOT rest");
+        assert!(!nested, "our own statements");
+    }
 }

@@ -143,6 +143,7 @@ fn readers_see_findings_without_statements_and_others_nothing() {
         "SELECT * FROM perfmon.thresholds()",
         "SELECT * FROM perfmon.seq_scans()",
         "SELECT * FROM perfmon.slow_statements()",
+        "SELECT * FROM perfmon.rewrite_hints()",
         "SELECT perfmon.evaluate()",
         "SELECT perfmon.set_threshold('slow_statement_mean_ms', 1)",
     ] {

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::sample::{Sampled, Shared};
 use super::table::Payload;
 use crate::histogram::{BUCKETS, bucket};
 
@@ -17,11 +18,21 @@ pub const TOPLEVEL: u64 = 1;
 pub struct Half {
     counts: [AtomicU32; BUCKETS],
     max_ns: AtomicU64,
+    /// Somebody wants to know the plan: executions that are still to be looked at. In the line of the maximum,
+    /// which is read with each execution anyway.
+    wanted: AtomicU32,
+    /// When an execution was looked into last; here as it has room, in one of the two.
+    turn: Shared,
 }
 
 impl Default for Half {
     fn default() -> Self {
-        Self { counts: [const { AtomicU32::new(0) }; BUCKETS], max_ns: AtomicU64::new(0) }
+        Self {
+            counts: [const { AtomicU32::new(0) }; BUCKETS],
+            max_ns: AtomicU64::new(0),
+            wanted: AtomicU32::new(0),
+            turn: Shared::new(0),
+        }
     }
 }
 
@@ -91,6 +102,26 @@ impl Times {
         let half = if read { &self.read } else { &self.cached };
         half.record(bucket.min(BUCKETS - 1), ns);
     }
+
+    /// Whether the plan of an execution that read blocks, or did not, is wanted.
+    #[inline]
+    pub fn is_wanted(&self, read: bool) -> bool {
+        let half = if read { &self.read } else { &self.cached };
+        half.wanted.load(Ordering::Relaxed) != 0
+    }
+
+    /// So many executions of either kind are to be looked at.
+    pub fn want(&self, executions: u32) {
+        self.cached.wanted.store(executions, Ordering::Relaxed);
+        self.read.wanted.store(executions, Ordering::Relaxed);
+    }
+
+    /// One of them was.
+    pub fn looked_at(&self, read: bool) {
+        let half = if read { &self.read } else { &self.cached };
+        let less = |wanted: u32| wanted.checked_sub(1);
+        let _ = half.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
 }
 
 impl Payload for Times {
@@ -107,5 +138,13 @@ impl Payload for Times {
     fn move_to(&self, other: &Self) {
         self.cached.move_to(&other.cached);
         self.read.move_to(&other.read);
+        self.want(0);
+        self.cached.turn.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Sampled for Times {
+    fn turn(&self) -> &Shared {
+        &self.cached.turn
     }
 }

@@ -52,6 +52,8 @@ pub(crate) fn healthy() -> Facts {
         indexes: Some(Vec::new()),
         foreign_keys: Some(Vec::new()),
         failures: Some(Failures::default()),
+        plan_flips: Some(Vec::new()),
+        evidence: None,
         sequences: Some(vec![Sequence {
             name: "public.orders_id_seq".to_owned(),
             last_value: Some(1_000_000),

@@ -13,10 +13,12 @@ use crate::finding::{Effort, Evidence, Finding, Helped, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
 mod remedy;
+mod seen;
 #[cfg(test)]
 mod tests;
 
 pub use remedy::{remedy, remedy_of};
+pub use seen::{Seen, filters};
 
 /// Kind of these findings.
 pub const SCAN: &str = "seq_scan";
@@ -25,7 +27,7 @@ pub const SCAN: &str = "seq_scan";
 pub static DETECTOR: Detector =
     Detector { name: "scans", kinds: &[SCAN], thresholds: THRESHOLDS, detect };
 
-const ROWS: Threshold = Threshold::new(
+pub(super) const ROWS: Threshold = Threshold::new(
     "seq_scan_min_table_rows",
     1_000.0,
     "Rows below which a table is small: reading it whole is quick.",
@@ -43,7 +45,7 @@ const SCANS: Threshold = Threshold::new(
     "Scans in the window below which nobody reads the table often enough to care.",
     "pg_perfmon",
 );
-const RETURNED: Threshold = Threshold::ratio(
+pub(super) const RETURNED: Threshold = Threshold::ratio(
     "seq_scan_max_returned_ratio",
     0.05,
     "Share of the table's rows up to which an index would serve a statement better than reading all.",
@@ -84,6 +86,8 @@ pub struct Reader<'a> {
     pub scan_share: f64,
     /// Execution time that goes into throwing rows away, ms over the window.
     pub wasted_ms: f64,
+    /// What its executions showed; `None` where too few were looked into, and all is a guess.
+    pub seen: Option<Seen>,
     /// The index that it lacks.
     pub idea: IndexIdea,
     /// The index that is proposed for the table serves it.
@@ -251,7 +255,10 @@ fn propose(
 ) -> Option<IndexIdea> {
     let own = indexes_of(table, facts);
     let serves = |idea: &IndexIdea, reader: &Reader<'_>| {
-        let seen = reader.statement.rows as f64 / reader.statement.calls.max(1) as f64 / rows;
+        let guess = reader.statement.rows as f64 / reader.statement.calls.max(1) as f64 / rows;
+        let seen =
+            reader.seen.as_ref().map(|seen| seen.kept_per_call / seen.read_per_call.max(1.0));
+        let seen = seen.unwrap_or(guess);
         let shape = reader.statement.shape.as_ref();
         shape.is_some_and(|shape| idea.serves(shape, table, &own, &facts.server, t, seen))
     };
@@ -319,37 +326,47 @@ fn reader<'a>(
     if s.calls == 0 {
         return None;
     }
+    let seen = seen::seen(facts, s.statement_id, &table.name)?;
     let calls = s.calls as f64;
     let block = facts.server.block_bytes.max(1) as f64;
     let pages = (table.table_bytes.unwrap_or(0) as f64 / block).max(1.0);
     let blocks = s.blks_hit.saturating_add(s.blks_read) as f64 / calls;
     // A scan of the table touches all of its blocks: a statement that touches far fewer takes an index,
     // or stops early.
-    if blocks < pages * 0.5 {
+    let early = match &seen {
+        Some(seen) => seen.read_per_scan < t.of(&ROWS).min(rows * 0.2),
+        None => blocks < pages * 0.5,
+    };
+    if early {
         return None;
     }
     let own = indexes_of(table, facts);
-    let kept = s.rows as f64 / calls;
+    // Of all that an execution read; without evidence, of the table, which it is thought to have read once.
+    let read = seen.as_ref().map_or(rows, |seen| seen.read_per_call.max(1.0));
+    let kept = seen.as_ref().map_or(s.rows as f64 / calls, |seen| seen.kept_per_call);
     let idea = shape
         .candidate_index(table, &own, &facts.server, t)
-        .or_else(|| shape.index_for_few(table, &own, &facts.server, t, kept / rows))?;
+        .or_else(|| shape.index_for_few(table, &own, &facts.server, t, kept / read))?;
     // An aggregate hides how many rows it went through: only statistics say that they are few.
-    let few = if shape.aggregates {
+    let few = if seen.is_none() && shape.aggregates {
         idea.rows_ratio.is_some_and(|ratio| ratio <= t.of(&RETURNED))
     } else {
-        kept <= rows * t.of(&RETURNED)
+        kept <= read * t.of(&RETURNED)
     };
     if !few {
         return None;
     }
-    let scan_share = (pages / blocks.max(1.0)).min(1.0);
-    let wasted_ms = s.exec_ms * scan_share * (1.0 - (kept / rows).clamp(0.0, 1.0));
+    // An execution may scan a table more than once.
+    let scans = seen.as_ref().map_or(1.0, |seen| (seen.read_per_call / rows).max(1.0));
+    let scan_share = (pages * scans / blocks.max(1.0)).min(1.0);
+    let wasted_ms = s.exec_ms * scan_share * (1.0 - (kept / read).clamp(0.0, 1.0));
     Some(Reader {
         statement: s,
         table: of_table,
-        rows_kept: s.rows,
+        rows_kept: if seen.is_some() { (kept * calls).round() as u64 } else { s.rows },
         scan_share,
         wasted_ms,
+        seen,
         idea,
         served: false,
     })
@@ -367,17 +384,6 @@ fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {
     for one in scans(facts, t) {
         judgement.add(finding(&one, facts, t));
     }
-}
-
-/// Columns and expressions that statements look rows up by, as SQL writes them.
-pub fn filters(reader: &Reader<'_>) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    for p in reader.table.predicates.iter().filter(|p| p.test != Test::Other) {
-        if !all.contains(&p.expression) {
-            all.push(p.expression.clone());
-        }
-    }
-    all
 }
 
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)]
@@ -458,6 +464,12 @@ fn evidence(
         Evidence::new("filter_columns", by, ""),
         Evidence::new("statement_ids", ids.join(", "), ""),
     ];
+    if let Some(seen) = scan.readers[0].seen.as_ref() {
+        evidence.push(Evidence::new("samples", seen.samples, "executions"));
+        let per_row = seen.read_per_call / seen.kept_per_call.max(1.0 / seen.samples as f64);
+        let per_row = Evidence::new("rows_read_per_row_kept", per_row, "rows");
+        evidence.push(per_row.out_of(i64::try_from(seen.samples).unwrap_or(i64::MAX)));
+    }
     if let Some(share) = saved_share.filter(|_| scan.saved_ms < scan.wasted_ms) {
         evidence.push(Evidence::new("served_share_ratio", share, "ratio"));
     }

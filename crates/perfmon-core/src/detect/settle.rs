@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::indexes::KEY_WITHOUT;
 use super::scans::SCAN;
-use super::words;
+use super::{rewrite, words};
 use crate::finding::Finding;
 
 /// What a remedy says of the finding whose statement does its work too.
@@ -21,7 +21,7 @@ pub fn leaves_to(finding: &Finding, other: &Finding) -> bool {
 }
 
 /// Has each statement proposed once. Findings come worst first, so that the worse one keeps it; an index
-/// that serves a scan is the scan's.
+/// that serves a scan is the scan's, even where a better form of a statement wants it more.
 pub(super) fn settle(findings: &mut [Finding]) {
     // Who has a statement first, and the scans of each table: not every pair is compared.
     let mut first: HashMap<String, usize> = HashMap::new();
@@ -31,7 +31,10 @@ pub(super) fn settle(findings: &mut [Finding]) {
             scans.entry(finding.object.clone()).or_default().push(at);
         }
     }
-    for at in 0..findings.len() {
+    // A form that could be written better is a reason more for an index, not the first.
+    let mut order: Vec<usize> = (0..findings.len()).collect();
+    order.sort_by_key(|&at| rewrite::KINDS.contains(&findings[at].kind.as_str()));
+    for at in order {
         let finding = &findings[at];
         let scan = scans.get(&finding.object).into_iter().flatten().map(|scan| &findings[*scan]);
         let remedy = if let Some(scan) = scan.clone().find(|scan| serves_key(scan, finding)) {

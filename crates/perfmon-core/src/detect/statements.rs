@@ -6,6 +6,7 @@ use crate::finding::{Evidence, Finding, Helped, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
 mod cause;
+mod plan;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -112,6 +113,7 @@ static THRESHOLDS: &[Threshold] = &[
     cause::READ,
     cause::LOCK_BLOCKS,
     cause::LOCK_BLOCKS_PER_MS,
+    plan::MISJUDGED,
     waits::WAIT_MEAN,
     waits::WAIT_CALLS,
     waits::WAIT_SHARE,
@@ -171,7 +173,7 @@ fn is_slow<'a>(s: &'a Statement, facts: &Facts, t: &Thresholds) -> Option<Slow<'
     }
     let threshold_ms = if by_p95_ms.is_some() { t.of(&P95) } else { threshold_ms };
     let per_hour_ms = per_hour(facts, s.exec_ms)?;
-    let reason = reason(s, t);
+    let reason = plan::with_plans(reason(s, t), s, facts, t);
     let hurts = p95_ms.map_or(mean_ms, |p95| p95.max(mean_ms)) >= t.of(&CRITICAL)
         && share >= t.of(&CRITICAL_SHARE)
         && per_hour_ms >= t.of(&LOSS)
@@ -229,6 +231,7 @@ fn saved_share(s: &Statement, cause: Cause) -> Option<f64> {
         | Cause::Rows
         | Cause::Write
         | Cause::Lock
+        | Cause::Estimate
         | Cause::Compute => None,
     }
 }
@@ -338,7 +341,7 @@ fn times(slow: &Slow<'_>, t: &Thresholds) -> Vec<Evidence> {
 }
 
 /// The likely cause of a statement's time and what to do about it, whether or not it is over a threshold.
-pub fn explain(s: &Statement, t: &Thresholds) -> (String, String) {
+pub fn explain(s: &Statement, facts: &Facts, t: &Thresholds) -> (String, String) {
     in_words(&Slow {
         statement: s,
         severity: Severity::Info,
@@ -346,7 +349,7 @@ pub fn explain(s: &Statement, t: &Thresholds) -> (String, String) {
         mean_ms: s.mean_ms().unwrap_or(0.0),
         by_p95_ms: None,
         parts: parts(s),
-        reason: reason(s, t),
+        reason: plan::with_plans(reason(s, t), s, facts, t),
         saved_ms_per_hour: None,
     })
 }

@@ -1,5 +1,7 @@
 //! Statements: what they did in the window, and what their texts say.
 
+use super::form::{Form, Offset, Returned};
+
 /// One statement (user, queryid, toplevel).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Statement {
@@ -53,6 +55,9 @@ pub struct Statement {
     pub quality: u8,
     /// What its text says, where the text is known and the server could analyse it.
     pub shape: Option<Shape>,
+    /// What it returned over all of history, in stretches of like length, oldest first; empty where nobody
+    /// asked.
+    pub returned: Vec<Returned>,
 }
 
 impl Statement {
@@ -82,6 +87,12 @@ pub struct Shape {
     pub bounded: bool,
     /// Aggregates, groups, or takes duplicates away at the top.
     pub aggregates: bool,
+    /// Skips rows at the top.
+    pub offset: Option<Offset>,
+    /// The highest number of its parameters; 0 when it has none.
+    pub parameters: u32,
+    /// Forms that have a better one.
+    pub forms: Vec<Form>,
 }
 
 /// One table in a statement.

@@ -35,6 +35,8 @@ pub struct Report {
     pub latency: Option<Latency>,
     /// Why they are not counted now.
     pub uncounted: Option<Missing>,
+    /// Why plans are not recorded now.
+    pub unplanned: Option<String>,
     /// What failed; `None` when failures were not counted.
     pub errors: Option<Errors>,
     /// Tables whose rows were read most by sequential scans.
@@ -255,6 +257,23 @@ pub struct Statement {
     pub user_name: Option<String>,
     /// Its text, as far as the reader may see it.
     pub query: Option<String>,
+    /// The plan that it was seen to have last.
+    pub plan: Option<Plan>,
+}
+
+/// A plan of a statement.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Plan {
+    /// Its identity.
+    pub plan_id: i64,
+    /// When it was seen first, as the session writes it.
+    pub first_seen: String,
+    /// The node with most of the estimated cost.
+    pub heaviest_node: Option<String>,
+    /// Its part of that cost.
+    pub heaviest_cost_ratio: Option<f64>,
+    /// The plan as EXPLAIN prints it, as far as the reader may see it.
+    pub text: Option<String>,
 }
 
 /// Executions below which a list of long ones would be one of single accidents.

@@ -204,6 +204,15 @@ pub(super) fn quoted(out: &mut String, prefix: &str, text: &str) {
 
 /// SQL in a block that nothing in it can close.
 pub(super) fn sql_block(out: &mut String, sql: &str) {
+    block(out, "sql", sql);
+}
+
+/// Text in a block that nothing in it can close.
+pub(super) fn text_block(out: &mut String, text: &str) {
+    block(out, "text", text);
+}
+
+fn block(out: &mut String, kind: &str, sql: &str) {
     let mut longest = 2;
     let mut run = 0;
     for c in sql.chars() {
@@ -211,7 +220,7 @@ pub(super) fn sql_block(out: &mut String, sql: &str) {
         longest = longest.max(run);
     }
     let fence = "`".repeat(longest + 1);
-    let _ = write!(out, "{fence}sql\n{}\n{fence}\n\n", sql.trim_end());
+    let _ = write!(out, "{fence}{kind}\n{}\n{fence}\n\n", sql.trim_end());
 }
 
 #[cfg(test)]

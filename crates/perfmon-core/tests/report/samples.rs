@@ -83,6 +83,7 @@ pub(crate) fn statement(id: i64, share: f64, calls: i64, mean: f64, query: &str)
         rows_per_call: Some(1.0),
         user_name: Some("app".to_owned()),
         query: Some(query.to_owned()),
+        plan: None,
     }
 }
 

@@ -1,7 +1,12 @@
 //! Whether two expressions are the same, however many parentheses the server puts around them.
 
 /// Whether two are the same column, or expressions that the server deparses alike.
-pub(super) fn same(attnum: i16, expression: &str, other: i16, other_expression: &str) -> bool {
+pub(in crate::detect) fn same(
+    attnum: i16,
+    expression: &str,
+    other: i16,
+    other_expression: &str,
+) -> bool {
     attnum == other && (attnum != 0 || bare(expression) == bare(other_expression))
 }
 

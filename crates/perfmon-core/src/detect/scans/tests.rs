@@ -1,4 +1,6 @@
 use super::*;
+use crate::capture::scan::{Kind, Slot};
+use crate::facts::Evidence as Shown;
 use crate::facts::{Database, Predicate, Server, Shape, Window};
 
 fn table() -> Table {
@@ -292,4 +294,63 @@ fn a_statement_that_the_index_does_not_serve_has_its_own() {
     let ddl: Vec<_> = all[0].readers.iter().map(|r| remedy_of(&all[0], r).1.unwrap()).collect();
     let on = |column| format!("CREATE INDEX CONCURRENTLY ON public.orders ({column});");
     assert_eq!(ddl, [on("customer_id"), on("status")]);
+}
+
+/// What executions of the reader showed.
+fn seen(kind: Kind, table: &str, read: u64, kept: u64) -> Shown {
+    let mut one = crate::facts::evidence::tests::evidence(5, kind, table, "customer_id", 10);
+    one.counts.set(Slot::Read, read * 10);
+    one.counts.set(Slot::Kept, kept * 10);
+    one
+}
+
+fn with_evidence(statement: Statement, evidence: Vec<Shown>) -> Vec<Finding> {
+    let mut facts = facts(table(), statement);
+    facts.evidence = Some(evidence);
+    let mut judgement = Judgement::default();
+    detect(&facts, &Thresholds::default(), &mut judgement);
+    judgement.findings
+}
+
+#[test]
+fn what_was_seen_is_believed_more_than_what_is_likely() {
+    let scan = |read, kept| vec![seen(Kind::SeqScan, "public.orders", read, kept)];
+    let own = || reader(by(Test::Equal));
+    let found = with_evidence(own(), scan(200_000, 10));
+    assert_eq!(found.len(), 1);
+    let value = |metric: &str| {
+        found[0].evidence.iter().find(|e| e.metric == metric).map(|e| e.value.clone())
+    };
+    assert_eq!(value("rows_read_per_row_kept"), Some(crate::finding::Value::Number(20_000.0)));
+    assert!(value("samples").is_some());
+    // Many rows of a join result say nothing of what the scan kept.
+    let joined = Statement { rows: 400 * 150_000, ..own() };
+    assert_eq!(with_evidence(joined.clone(), Vec::new()), Vec::new());
+    assert_eq!(with_evidence(joined, scan(200_000, 10)).len(), 1);
+    // An aggregate over a column that tells little apart, of which few rows are asked for.
+    let count = Statement { shape: Some(Shape { aggregates: true, ..by(Test::Equal) }), ..own() };
+    assert_eq!(with_evidence(count, scan(200_000, 10)).len(), 1);
+}
+
+#[test]
+fn what_was_seen_silences_what_is_likely() {
+    let own = || reader(by(Test::Equal));
+    let silent = |why: &str, evidence: Vec<Shown>| {
+        assert_eq!(with_evidence(own(), evidence), Vec::new(), "{why}");
+    };
+    let scan = |read, kept| vec![seen(Kind::SeqScan, "public.orders", read, kept)];
+    silent("most rows are kept", scan(200_000, 150_000));
+    silent("it stops early", scan(500, 1));
+    silent("an index is taken", vec![seen(Kind::IndexScan, "public.orders", 200_000, 10)]);
+    silent("another table is scanned", vec![seen(Kind::SeqScan, "public.other", 200_000, 10)]);
+    let mut once = seen(Kind::SeqScan, "public.other", 200_000, 10);
+    once.statement_samples = 1;
+    assert_eq!(
+        with_evidence(own(), vec![once]).len(),
+        1,
+        "one execution says nothing of the others"
+    );
+    let mut other = seen(Kind::SeqScan, "public.orders", 500, 1);
+    other.statement_id = 6;
+    assert_eq!(with_evidence(own(), vec![other]).len(), 1, "nor does another statement");
 }

@@ -124,6 +124,8 @@ pub enum Cause {
     Write,
     /// Hardly touches data, so it waits, most likely for a row that others hold.
     Lock,
+    /// A plan was chosen for far fewer rows than came.
+    Estimate,
     /// Nothing stands out.
     Compute,
 }
@@ -135,13 +137,15 @@ pub struct Reason {
     pub cause: Cause,
     /// What shows it; nothing where nothing stands out.
     pub evidence: Vec<Evidence>,
+    /// What its own executions showed, in words.
+    pub shown: Option<String>,
 }
 
 /// The likely cause, by what stands out most.
 pub fn reason(s: &Statement, t: &Thresholds) -> Reason {
     let m = Measures::of(s);
     let found = m.by_time(s, t).or_else(|| m.by_work(s, t));
-    found.unwrap_or(Reason { cause: Cause::Compute, evidence: Vec::new() })
+    found.unwrap_or(Reason { cause: Cause::Compute, evidence: Vec::new(), shown: None })
 }
 
 /// What is compared, per execution.
@@ -235,7 +239,7 @@ impl Measures {
 
 impl Reason {
     fn new(cause: Cause, evidence: impl IntoIterator<Item = Evidence>) -> Self {
-        Self { cause, evidence: evidence.into_iter().collect() }
+        Self { cause, evidence: evidence.into_iter().collect(), shown: None }
     }
 }
 

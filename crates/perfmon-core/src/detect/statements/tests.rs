@@ -1,4 +1,6 @@
 use super::*;
+use crate::capture::scan::{Kind, Slot};
+use crate::facts::Evidence as Shown;
 use crate::facts::{Database, Predicate, Shape, TableUse, Test, Window};
 
 /// An hour in which the statements given took all of the time.
@@ -273,4 +275,48 @@ fn a_measure_is_told_once() {
             assert_eq!(names.len(), all, "{why:?}: {:?}", f.evidence);
         }
     }
+}
+
+#[test]
+fn executions_show_the_cause() {
+    let node = |kind: Kind, set: &[(Slot, u64)]| {
+        let mut one =
+            crate::facts::evidence::tests::evidence(7, kind, "public.orders", "customer_id", 10);
+        set.iter().for_each(|(slot, n)| one.counts.set(*slot, *n));
+        one
+    };
+    let told = |evidence: Vec<Shown>, change: &dyn Fn(&mut Statement)| {
+        let mut s = statement(100, 500.0);
+        change(&mut s);
+        let mut facts = facts(vec![s]);
+        facts.evidence = Some(evidence);
+        let found = found(&facts);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].cause.clone().unwrap_or_default()
+    };
+    let none = told(Vec::new(), &|_| {});
+    assert!(none.starts_with("Nothing that is measured"), "{none}");
+    let wasted = node(Kind::SeqScan, &[(Slot::Read, 2_000_000), (Slot::Kept, 20)]);
+    let scan = told(vec![wasted.clone()], &|_| {});
+    assert_eq!(
+        scan,
+        "A seq scan of public.orders reads 200,000 rows per execution and keeps 2, by customer_id."
+    );
+    // Twins: most is kept, little is read, too few executions were seen, another statement's.
+    let whole = node(Kind::SeqScan, &[(Slot::Read, 2_000_000), (Slot::Kept, 1_900_000)]);
+    let small = node(Kind::SeqScan, &[(Slot::Read, 2_000), (Slot::Kept, 20)]);
+    let once = Shown { statement_samples: 1, ..wasted.clone() };
+    let other = Shown { statement_id: 8, ..wasted.clone() };
+    for twin in [whole, small, once, other] {
+        assert_eq!(told(vec![twin], &|_| {}), none);
+    }
+    let wrong = [(Slot::Outer, 500_000), (Slot::OuterEstimated, 100), (Slot::Misestimates, 10)];
+    let misjudged = told(vec![node(Kind::NestedLoop, &wrong)], &|_| {});
+    assert!(misjudged.contains("50,000 rows per execution, 5,000 times as many"), "{misjudged}");
+    let right = [(Slot::Outer, 500_000), (Slot::OuterEstimated, 400_000)];
+    assert_eq!(told(vec![node(Kind::NestedLoop, &right)], &|_| {}), none);
+    // Time that is measured stays the cause; what spilled is told with it.
+    let hash = node(Kind::Hash, &[(Slot::Spills, 10)]);
+    let spill = told(vec![wasted, hash], &|s| s.temp_blks_written = 100_000);
+    assert!(spill.ends_with("It was the hash table of a join that did not fit."), "{spill}");
 }

@@ -14,7 +14,15 @@ pub fn in_words(slow: &Slow<'_>) -> (String, String) {
 type Told = (String, String, Option<String>, Effort, &'static str);
 
 pub(super) fn told(slow: &Slow<'_>) -> Told {
-    by_time(slow).unwrap_or_else(|| by_work(slow))
+    let told = by_time(slow).unwrap_or_else(|| by_work(slow));
+    match &slow.reason.shown {
+        // What was seen stands for what the counters make likely.
+        Some(shown) if slow.reason.cause == Cause::Spill => {
+            (format!("{} {shown}", told.0), told.1, told.2, told.3, told.4)
+        }
+        Some(shown) => (shown.clone(), told.1, told.2, told.3, told.4),
+        None => told,
+    }
 }
 
 /// Where a part of the time that is measured is the cause.
@@ -73,6 +81,13 @@ fn by_work(slow: &Slow<'_>) -> Told {
             None,
             Effort::Low,
             "",
+        ),
+        Cause::Estimate => (
+            slow.reason.shown.clone().unwrap_or_default(),
+            "ANALYZE the tables of its plan; where columns depend on each other, CREATE STATISTICS on them, so that the planner expects what comes.".to_owned(),
+            None,
+            Effort::Low,
+            "Other statements on these tables may get other plans too.",
         ),
         Cause::Aggregate => (
             format!(

@@ -2,7 +2,7 @@
 
 use super::super::facts::{Report, Statement};
 use super::super::priority::Priority;
-use super::super::text::{WIDTH, cut, plain, quoted, sql_block, width, wrapped};
+use super::super::text::{WIDTH, cut, plain, quoted, sql_block, text_block, width, wrapped};
 use super::super::verdict::{Ranked, Verdict};
 use super::super::words::{
     bytes, count, duration, frequency, milliseconds, number, percent, sentence, size, whole,
@@ -105,6 +105,9 @@ fn bottleneck(
     {
         quoted(out, &format!("- Statement {id}: "), text);
     }
+    if let Some(statement) = worst_statement(report, finding) {
+        planned(out, report, statement);
+    }
     let mut item = |name: &str, text: &str| wrapped(out, &format!("- {name}: "), text);
     if let Some(cause) = &finding.cause {
         item("Cause", &sentence(&plain(cause)));
@@ -129,6 +132,37 @@ fn bottleneck(
         item("See also", &related.join("; "));
     }
     out.push('\n');
+}
+
+/// Lines of a plan that are shown; more are a call away.
+const PLAN_LINES: usize = 25;
+
+/// The plan of a statement: what its cost stands in, since when, and all of it.
+fn planned(out: &mut String, report: &Report, statement: &Statement) {
+    let Some(plan) = &statement.plan else {
+        if let Some(why) = &report.unplanned {
+            wrapped(out, "- Plan: ", why);
+        }
+        return;
+    };
+    let id = statement.statement_id;
+    let mostly = plan.heaviest_node.as_deref().map(|node| match plan.heaviest_cost_ratio {
+        Some(ratio) => {
+            format!("mostly {} ({} of its estimated cost), ", plain(node), percent(Some(ratio)))
+        }
+        None => format!("mostly {}, ", plain(node)),
+    });
+    let words = format!(
+        "{}first seen {}; perfmon.plans({id}) shows all of this statement",
+        mostly.unwrap_or_default(),
+        plain(&plan.first_seen)
+    );
+    wrapped(out, "- Plan: ", &words);
+    let Some(text) = plan.text.as_deref().filter(|text| !text.starts_with('<')) else { return };
+    let lines: Vec<&str> = text.lines().take(PLAN_LINES).collect();
+    let more = if text.lines().count() > PLAN_LINES { "\n..." } else { "" };
+    out.push('\n');
+    text_block(out, &format!("{}{more}", lines.join("\n")));
 }
 
 fn impact(report: &Report, ranked: &Ranked<'_>, show: Show<'_>) -> String {

@@ -1,0 +1,172 @@
+//! A column that is not compared as it is: a function, arithmetic or a conversion stands around it, so that
+//! an index on the column cannot be searched.
+
+use super::{CAST, FUNCTION, Hint, Look, column_of};
+use crate::detect::idea::Method;
+use crate::detect::words;
+use crate::facts::{Form, FormKind, Statement};
+use crate::finding::Effort;
+
+const HIDDEN: &str = "An index on a column is ordered by the column's values, not by what a function makes of them; \
+                      so every row is read, and the function called for it.";
+const CONVERTED: &str = "Values of two types are compared by converting one of them; it is the column that is converted, \
+                         and an index on it is not ordered by the converted values.";
+
+pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Option<Hint<'a>> {
+    let (table, rows) = look.large(&form.tables)?;
+    let blocks = look.blocks(s)?;
+    if let Some(indexable) = &form.indexable
+        && look.has_index(table.oid, 0, indexable)
+    {
+        return None;
+    }
+    let subject = column_of(table, form.attnum);
+    let indexed = is_indexed(look, table.oid, form.attnum);
+    let (kind, cause) = match form.kind {
+        FormKind::Converted { .. } => (CAST, CONVERTED),
+        _ => (FUNCTION, HIDDEN),
+    };
+    let own_index = form
+        .indexable
+        .as_ref()
+        .and_then(|indexable| look.index(table, indexable, 0, Method::Btree, None, None));
+    // With a form that leaves the column alone, it is an index on the column that is wanted.
+    let better = form.better.clone();
+    if better.is_none() && own_index.is_none() && kind == FUNCTION {
+        return None;
+    }
+    let sql = match better.is_some() || kind == CAST {
+        true if indexed => None,
+        true => table
+            .columns
+            .iter()
+            .find(|column| column.attnum == form.attnum)
+            .and_then(|c| look.index(table, &c.name, c.attnum, Method::Btree, None, None)),
+        false => own_index,
+    };
+    let (saved, effect) = look.fewer_blocks(s, blocks);
+    let (same_meaning, reason) = meaning(&form.kind, better.is_some());
+    let (title, remedy) = said(form, s, &subject, better.is_some(), indexed);
+    Some(Hint {
+        kind,
+        statement: s,
+        severity: look.severity(s),
+        table: Some(table),
+        subject,
+        expression: Some(form.expression.clone()),
+        better,
+        same_meaning,
+        reason,
+        title,
+        cause,
+        remedy,
+        sql,
+        saved_ms_per_hour: saved,
+        effect,
+        evidence: look.evidence(s, Some((table, rows))),
+        effort: if kind == CAST { Effort::Medium } else { Effort::Low },
+    })
+}
+
+/// Whether an index that queries may use begins with a column.
+fn is_indexed(look: &Look<'_>, table: u32, attnum: i16) -> bool {
+    let first = |index: &crate::facts::Index| index.key.first().is_some_and(|k| k.attnum == attnum);
+    let mut indexes = look.facts.indexes.iter().flatten();
+    attnum > 0 && indexes.any(|index| index.table == table && index.valid && first(index))
+}
+
+/// Whether the form means the same, and why, or what to look at.
+fn meaning(kind: &FormKind, has_form: bool) -> (bool, String) {
+    const ZONED: &str = "The same where the time zone changes its clocks at another hour than midnight; elsewhere, compare the rows of \
+                         such a day.";
+    let (same, reason) = match kind {
+        _ if !has_form && matches!(kind, FormKind::Converted { .. }) => (
+            false,
+            "The type of a column, or of a value, changes: compare the values that both types can hold.",
+        ),
+        _ if !has_form => (true, "An index changes no result."),
+        FormKind::Truncated { unit_known: false, zoned: false } => (
+            false,
+            "The same for every unit but quarter, whose length the interval must spell out as 3 months.",
+        ),
+        FormKind::Truncated { unit_known: false, zoned: true } => (
+            false,
+            "The same for every unit but quarter, whose length the interval must spell out as 3 months, and where the \
+             time zone changes its clocks at another hour than midnight.",
+        ),
+        FormKind::Truncated { zoned: true, .. } | FormKind::Dated { zoned: true } => (false, ZONED),
+        FormKind::Truncated { .. } | FormKind::Dated { .. } => {
+            (true, "The same rows, unless the value that is compared with is itself infinite.")
+        }
+        FormKind::Shifted { exact: true } => (
+            true,
+            "The same rows; only a sum that is too large for its type is an error elsewhere.",
+        ),
+        FormKind::Shifted { exact: false } => (
+            false,
+            "Months differ in length and clocks change, so that adding to one side is not always taking from the other; \
+             the same for intervals of hours and, without time zone, of days.",
+        ),
+        FormKind::Defaulted => (true, "The same rows: what is NULL is compared with the default."),
+        FormKind::Spelled => (
+            false,
+            "The same for a value as the server writes it; one that is not of the column's type is an error, and one with \
+             blanks or leading zeros is found where it was not.",
+        ),
+        FormKind::Converted { .. } => (
+            false,
+            "The value is converted to the column's type, which may round it or cut it, or fail: the same where it is of \
+             that type already.",
+        ),
+        _ => (true, "An index changes no result."),
+    };
+    (same, reason.to_owned())
+}
+
+fn said(
+    form: &Form,
+    s: &Statement,
+    subject: &str,
+    has_form: bool,
+    indexed: bool,
+) -> (String, String) {
+    let what = match &form.kind {
+        FormKind::Truncated { .. } => "date_trunc of",
+        FormKind::Dated { .. } => "the day of",
+        FormKind::Shifted { .. } => "arithmetic on",
+        FormKind::Defaulted => "COALESCE of",
+        FormKind::Spelled => "the text of",
+        FormKind::Converted { column, to, joined } => {
+            let title = format!(
+                "Statement {} compares {} as {to}, although it is {column}",
+                s.statement_id,
+                words::name(subject)
+            );
+            let remedy = match joined {
+                true => "Give both columns one type, or cast the other side to this column's type.",
+                false => "Give the value the column's type: cast it, or bind it as that type.",
+            };
+            return (title, index_too(remedy, indexed));
+        }
+        _ => "an expression on",
+    };
+    let title = format!("Statement {} compares {what} {}", s.statement_id, words::name(subject));
+    let place = if form.inside { " in the view or subquery that computes it" } else { "" };
+    let remedy = match &form.kind {
+        _ if !has_form => return (title, "Make an index on the expression.".to_owned()),
+        FormKind::Truncated { .. } | FormKind::Dated { .. } => {
+            format!("Compare the column itself with the beginning and the end of the range{place}.")
+        }
+        FormKind::Shifted { .. } => format!("Move the arithmetic to the other side{place}."),
+        FormKind::Defaulted => format!("Compare the column itself, and its NULLs apart{place}."),
+        _ => format!("Cast the value to the column's type, not the column to the value's{place}."),
+    };
+    (title, index_too(&remedy, indexed))
+}
+
+fn index_too(remedy: &str, indexed: bool) -> String {
+    match indexed {
+        true => format!("{remedy} The index on the column then serves."),
+        false => format!("{remedy} Then an index on the column serves."),
+    }
+}

@@ -1,0 +1,77 @@
+//! What executions of a statement showed of its sequential scans of a table, which is better than any guess.
+
+use super::Reader;
+use crate::capture::scan::{Kind, Slot};
+use crate::facts::evidence::ENOUGH;
+use crate::facts::{Evidence, Facts, Test};
+
+/// Sequential scans of one table in the executions of one statement that were looked into.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// Executions that were looked into.
+    pub samples: u64,
+    /// Rows read by one execution.
+    pub read_per_call: f64,
+    /// Rows of them that it kept.
+    pub kept_per_call: f64,
+    /// Rows that one scan read, of the largest of them.
+    pub read_per_scan: f64,
+    /// Columns and expressions by which the others were thrown away, as SQL writes them.
+    pub filters: Vec<String>,
+}
+
+/// Asks the executions: `None` if they did not scan the table, nothing if too few were looked into.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn seen(facts: &Facts, statement_id: i64, table: &str) -> Option<Option<Seen>> {
+    let own = |e: &&Evidence| e.statement_id == statement_id;
+    let all: Vec<&Evidence> = facts.evidence.iter().flatten().filter(own).collect();
+    let samples = all.iter().map(|e| e.statement_samples).max().unwrap_or(0);
+    if samples < ENOUGH {
+        return Some(None);
+    }
+    let scans: Vec<&Evidence> =
+        all.into_iter().filter(|e| e.kind() == Some(Kind::SeqScan) && e.table == table).collect();
+    if scans.is_empty() {
+        return None;
+    }
+    let sum = |slot: Slot| scans.iter().filter_map(|e| e.per_call(slot)).sum::<f64>();
+    let per_scan = |e: &&Evidence| {
+        e.counts.get(Slot::Read) as f64 / e.counts.get(Slot::Executions).max(1) as f64
+    };
+    let mut filters: Vec<String> = Vec::new();
+    for filter in scans.iter().flat_map(|e| e.node.filters()) {
+        if !filters.iter().any(|known| known == filter) {
+            filters.push(filter.to_owned());
+        }
+    }
+    Some(Some(Seen {
+        samples,
+        read_per_call: sum(Slot::Read),
+        kept_per_call: sum(Slot::Kept),
+        read_per_scan: scans.iter().map(per_scan).fold(0.0, f64::max),
+        filters,
+    }))
+}
+
+impl Reader<'_> {
+    /// Part of all rows that sequential scans of the table read: an estimate, and so never more than all.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn table_share(&self, seq_tup_read: u64) -> Option<f64> {
+        let read = self.seen.as_ref()?.read_per_call * self.statement.calls as f64;
+        (seq_tup_read > 0).then(|| (read / seq_tup_read as f64).min(1.0))
+    }
+}
+
+/// Columns and expressions that statements look rows up by, as SQL writes them.
+pub fn filters(reader: &Reader<'_>) -> Vec<String> {
+    if let Some(seen) = reader.seen.as_ref().filter(|seen| !seen.filters.is_empty()) {
+        return seen.filters.clone();
+    }
+    let mut all: Vec<String> = Vec::new();
+    for p in reader.table.predicates.iter().filter(|p| p.test != Test::Other) {
+        if !all.contains(&p.expression) {
+            all.push(p.expression.clone());
+        }
+    }
+    all
+}

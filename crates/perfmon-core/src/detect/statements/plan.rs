@@ -1,0 +1,135 @@
+//! What a statement's own executions show of why it is slow: the node of its plans that did most for nothing.
+
+use super::super::scans::{RETURNED, ROWS};
+use super::super::words;
+use super::cause::{Cause, Reason};
+use crate::capture::scan::{Kind, Slot};
+use crate::facts::evidence::ENOUGH;
+use crate::facts::{self, Facts, Statement};
+use crate::finding::Evidence;
+use crate::threshold::{Threshold, Thresholds};
+
+pub(super) const MISJUDGED: Threshold = Threshold::new(
+    "cause_misestimate_factor",
+    10.0,
+    "Rows that drive a nested loop over those that the planner had expected, from which the estimate is the cause.",
+    "pg_perfmon: other joins would have been chosen",
+);
+
+/// The cause as the executions show it, else the one that was guessed. What takes time that is measured stays the
+/// cause; a spill is told with what spilled.
+pub(super) fn with_plans(guess: Reason, s: &Statement, facts: &Facts, t: &Thresholds) -> Reason {
+    let own: Vec<&facts::Evidence> = facts
+        .evidence
+        .iter()
+        .flatten()
+        .filter(|e| e.statement_id == s.statement_id && e.statement_samples >= ENOUGH)
+        .collect();
+    match guess.cause {
+        Cause::Spill => match spilled(&own) {
+            Some(shown) => Reason { shown: Some(shown), ..guess },
+            None => guess,
+        },
+        Cause::Planning | Cause::Jit => guess,
+        _ => wasted(&own, t).or_else(|| misjudged(&own, t)).unwrap_or(guess),
+    }
+}
+
+/// The scan or join that threw most rows away, if they were many and few were kept.
+#[allow(clippy::cast_possible_wrap)]
+fn wasted(own: &[&facts::Evidence], t: &Thresholds) -> Option<Reason> {
+    let removed =
+        |e: &facts::Evidence| e.counts.get(Slot::Read).saturating_sub(e.counts.get(Slot::Kept));
+    let is_wasteful = |e: &&&facts::Evidence| {
+        e.per_call(Slot::Read).is_some_and(|read| read >= t.of(&ROWS))
+            && e.kept_ratio().is_some_and(|kept| kept <= t.of(&RETURNED))
+            && e.kind().is_some_and(is_scan_or_join)
+    };
+    let worst = own.iter().filter(is_wasteful).max_by_key(|e| removed(e))?;
+    let (read, kept) = (worst.per_call(Slot::Read)?, worst.per_call(Slot::Kept)?);
+    let by = worst.node.filters().join(", ");
+    let node = article(&worst.node.node.replace('_', " "));
+    let mut shown = format!(
+        "{node}{} reads {} per execution and keeps {}",
+        place(worst),
+        words::amount(read.round(), "row"),
+        words::number(kept.round()),
+    );
+    if !by.is_empty() {
+        shown.push_str(&format!(", by {by}"));
+    }
+    shown.push('.');
+    let samples = worst.statement_samples as i64;
+    let evidence = vec![
+        Evidence::new("rows_read_per_call", read, "rows").over(t.of(&ROWS)).out_of(samples),
+        Evidence::new("kept_share_ratio", worst.kept_ratio()?, "ratio").over(t.of(&RETURNED)),
+        Evidence::new("node", worst.node.node.as_str(), ""),
+        Evidence::new("table", worst.table.as_str(), ""),
+        Evidence::new("filter_columns", by.as_str(), ""),
+    ];
+    Some(Reason { cause: Cause::Scan, evidence, shown: Some(shown) })
+}
+
+fn is_scan_or_join(kind: Kind) -> bool {
+    (Kind::SeqScan..=Kind::HashJoin).contains(&kind)
+}
+
+/// The nested loop that was driven by far more rows than expected.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)]
+fn misjudged(own: &[&facts::Evidence], t: &Thresholds) -> Option<Reason> {
+    let factor = |e: &facts::Evidence| {
+        let (found, expected) = (e.counts.get(Slot::Outer), e.counts.get(Slot::OuterEstimated));
+        found as f64 / expected.max(1) as f64
+    };
+    let is_wrong = |e: &&&facts::Evidence| {
+        e.kind() == Some(Kind::NestedLoop)
+            && factor(e) >= t.of(&MISJUDGED)
+            && e.per_call(Slot::Outer).is_some_and(|rows| rows >= t.of(&ROWS))
+    };
+    let worst = own.iter().filter(is_wrong).max_by(|a, b| factor(a).total_cmp(&factor(b)))?;
+    let rows = worst.per_call(Slot::Outer)?;
+    let shown = format!(
+        "A nested loop ran its inner side for {} per execution, {} times as many as the planner had expected.",
+        words::amount(rows.round(), "row"),
+        words::number(factor(worst).round()),
+    );
+    let samples = worst.statement_samples as i64;
+    let evidence = vec![
+        Evidence::new("rows_over_expected", factor(worst), "")
+            .over(t.of(&MISJUDGED))
+            .out_of(samples),
+        Evidence::new("outer_rows_per_call", rows, "rows").over(t.of(&ROWS)),
+    ];
+    Some(Reason { cause: Cause::Estimate, evidence, shown: Some(shown) })
+}
+
+/// What wrote most to disk.
+fn spilled(own: &[&facts::Evidence]) -> Option<String> {
+    let worst = own
+        .iter()
+        .filter(|e| e.counts.get(Slot::Spills) > 0)
+        .max_by_key(|e| (e.counts.get(Slot::SpilledBytes), e.counts.get(Slot::Spills)))?;
+    let what = match worst.kind()? {
+        Kind::Hash => "hash table of a join".to_owned(),
+        Kind::Aggregate => "hash table of an aggregate".to_owned(),
+        _ => "sort".to_owned(),
+    };
+    let keys: Vec<&str> = worst
+        .node
+        .conditions
+        .iter()
+        .filter(|c| c.stage == "sort" || c.stage == "group")
+        .filter_map(|c| c.expression.as_deref())
+        .collect();
+    let by = if keys.is_empty() { String::new() } else { format!(" by {}", keys.join(", ")) };
+    Some(format!("It was the {what}{by} that did not fit."))
+}
+
+fn place(e: &facts::Evidence) -> String {
+    if e.table.is_empty() { String::new() } else { format!(" of {}", e.table) }
+}
+
+fn article(node: &str) -> String {
+    let an = node.starts_with(['a', 'e', 'i', 'o', 'u']);
+    format!("{} {node}", if an { "An" } else { "A" })
+}

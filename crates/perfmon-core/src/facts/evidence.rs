@@ -1,0 +1,95 @@
+//! What plans did, in the executions that were looked into.
+
+use crate::capture::scan::{Counts, Described, Kind, Slot};
+
+/// One node of one statement's plans over the window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The statement, by its id in this history.
+    pub statement_id: i64,
+    /// Executions of the statement that were looked into.
+    pub statement_samples: u64,
+    /// The table that the statement names, as the server quotes it with its schema; empty for none.
+    pub table: String,
+    /// What it was about.
+    pub node: Described,
+    /// What it did in these executions.
+    pub counts: Counts,
+}
+
+/// Fewer executions that were looked into say nothing of those that were not.
+pub const ENOUGH: u64 = 2;
+
+impl Evidence {
+    /// The kind of node.
+    pub fn kind(&self) -> Option<Kind> {
+        self.node.kind()
+    }
+
+    /// An amount per execution of the statement.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn per_call(&self, slot: Slot) -> Option<f64> {
+        let samples = self.statement_samples.max(self.counts.get(Slot::Executions));
+        (samples > 0).then(|| self.counts.get(slot) as f64 / samples as f64)
+    }
+
+    /// An amount over all executions, of which there were so many.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn scaled(&self, slot: Slot, calls: u64) -> Option<f64> {
+        self.per_call(slot).map(|amount| amount * calls as f64)
+    }
+
+    /// Rows kept of those read.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn kept_ratio(&self) -> Option<f64> {
+        let (read, kept) = (self.counts.get(Slot::Read), self.counts.get(Slot::Kept));
+        (read > 0).then(|| kept as f64 / read as f64)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::capture::scan::Condition;
+
+    /// A node as executions of a statement showed it.
+    pub(crate) fn evidence(
+        statement_id: i64,
+        kind: Kind,
+        table: &str,
+        column: &str,
+        samples: u64,
+    ) -> Evidence {
+        let condition = Condition {
+            stage: "filter".to_owned(),
+            text: format!("({column} = ?)"),
+            expression: Some(column.to_owned()),
+            operator: Some("=".to_owned()),
+            usage: "equality".to_owned(),
+        };
+        let node = Described {
+            node: kind.name().to_owned(),
+            index: None,
+            conditions: vec![condition],
+            cut: false,
+        };
+        let mut counts = Counts::default();
+        counts.set(Slot::Executions, samples);
+        Evidence { statement_id, statement_samples: samples, table: table.to_owned(), node, counts }
+    }
+
+    #[test]
+    fn amounts_are_scaled_by_the_executions_that_were_looked_into() {
+        let mut one = evidence(1, Kind::SeqScan, "public.t", "a", 4);
+        one.statement_samples = 8;
+        one.counts.set(Slot::Read, 800);
+        one.counts.set(Slot::Kept, 8);
+        assert_eq!(one.per_call(Slot::Read), Some(100.0));
+        assert_eq!(one.scaled(Slot::Read, 1000), Some(100_000.0));
+        assert_eq!(one.kept_ratio(), Some(0.01));
+        one.statement_samples = 0;
+        assert_eq!(one.per_call(Slot::Read), Some(200.0), "there were at least those of the node");
+        one.counts = Counts::default();
+        assert_eq!((one.per_call(Slot::Read), one.kept_ratio()), (None, None));
+    }
+}

@@ -1,0 +1,107 @@
+//! Forms of writing a statement that have a better one, as the server's analyser shows them. Whether one is
+//! worth a word is for the detectors.
+
+/// Something in a statement that can be written in another way.
+///
+/// Its texts are the server's own: parameters stand in place of constants, except where a constant is the
+/// form itself, such as the unit of `date_trunc` or the zero of `count(*) > 0`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Form {
+    /// What it is.
+    pub kind: FormKind,
+    /// Oids of the tables whose rows it is about.
+    pub tables: Vec<u32>,
+    /// Attribute number of the column that it is about; 0 where there is none, or several.
+    pub attnum: i16,
+    /// What is written.
+    pub expression: String,
+    /// What to write instead; `None` where the server's deparser could not write it.
+    pub better: Option<String>,
+    /// What an index would have to be on to serve what is written: the column, quoted, or the expression.
+    pub indexable: Option<String>,
+    /// The better form looks at the written one's query from outside: it belongs into the view or subquery
+    /// that computes the expression.
+    pub inside: bool,
+}
+
+/// What is written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FormKind {
+    /// `date_trunc(unit, column)` is compared.
+    Truncated {
+        /// The unit is in the text.
+        unit_known: bool,
+        /// The column is a `timestamptz`.
+        zoned: bool,
+    },
+    /// `column::date` is compared.
+    Dated {
+        /// The column is a `timestamptz`.
+        zoned: bool,
+    },
+    /// Something is added to the column, or taken off.
+    Shifted {
+        /// Of numbers without rounding, so that it can be taken to the other side.
+        exact: bool,
+    },
+    /// `COALESCE(column, value)` is compared.
+    Defaulted,
+    /// The column is written as text, and this is compared.
+    Spelled,
+    /// Any other function, operator or cast is applied to columns of one table.
+    Computed,
+    /// The server converts the column silently, because it is compared with another type.
+    Converted {
+        /// The column's type.
+        column: String,
+        /// The type that it is converted to.
+        to: String,
+        /// It is compared with columns of another table.
+        joined: bool,
+    },
+    /// A pattern that begins with a wildcard.
+    Wildcard,
+    /// Tables that no condition connects, in the parts that conditions do connect.
+    Unconnected {
+        /// Oid of each table with its name in the statement, quoted.
+        parts: Vec<Vec<(u32, String)>>,
+    },
+    /// `NOT IN (SELECT …)`.
+    NotIn {
+        /// The subquery may give NULL, as far as the catalog tells.
+        inner_nullable: bool,
+        /// What is sought may be NULL.
+        outer_nullable: bool,
+    },
+    /// `count(*)` is compared with a number so small that one row would tell.
+    Counted {
+        /// The number is in the text, and not a parameter.
+        known: bool,
+    },
+}
+
+/// OFFSET at the top of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offset {
+    /// Rows that it skips; `None` where that is a parameter.
+    pub rows: Option<i64>,
+}
+
+/// What a statement returned in a stretch of history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// Its end, microseconds since the Unix epoch.
+    pub until_us: i64,
+    /// Executions.
+    pub calls: u64,
+    /// Rows that these returned.
+    pub rows: u64,
+}
+
+impl Returned {
+    /// Rows per execution.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn per_call(&self) -> Option<f64> {
+        (self.calls > 0).then(|| self.rows as f64 / self.calls as f64)
+    }
+}

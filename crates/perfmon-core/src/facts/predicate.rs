@@ -1,0 +1,179 @@
+//! How statements look for rows: by which columns and expressions of which tables, compared how, and how many of the
+//! rows that were read passed. By their plans where these were looked into, else by their texts.
+
+use std::collections::BTreeMap;
+
+use super::{Facts, Statement, TableUse, Test};
+use crate::capture::scan::{Slot, Use};
+
+/// One column or expression of a table, as one statement uses it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Usage {
+    /// The statement, by its id in this history.
+    pub statement_id: i64,
+    /// The table, as the server quotes it with its schema.
+    pub table: String,
+    /// The column or expression.
+    pub expression: String,
+    /// How it is used, by name: equality, range, pattern, containment, null, truth, join, sort or group.
+    pub usage: String,
+    /// By which operator, where that is known.
+    pub operator: Option<String>,
+}
+
+/// What plans showed of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Executions that were looked into and had a node with it.
+    pub samples: u64,
+    /// Rows that these nodes read, and that they kept.
+    pub rows_read: u64,
+    /// See `rows_read`.
+    pub rows_kept: u64,
+    /// No other condition stood beside it: what was kept is its own doing.
+    pub alone: bool,
+}
+
+/// All of them; without [`Seen`] what only the text says.
+pub fn usages(facts: &Facts) -> Vec<(Usage, Option<Seen>)> {
+    let mut all: BTreeMap<Usage, Option<Seen>> = BTreeMap::new();
+    for e in facts.evidence.iter().flatten().filter(|e| !e.table.is_empty()) {
+        let filters =
+            e.node.conditions.iter().filter(|c| !["sort", "group"].contains(&c.stage.as_str()));
+        let alone = filters.count() == 1 && !e.node.cut;
+        for condition in e.node.conditions.iter().filter(|c| c.usage != Use::Other.name()) {
+            let Some(expression) = condition.expression.clone() else { continue };
+            let usage = Usage {
+                statement_id: e.statement_id,
+                table: e.table.clone(),
+                expression,
+                usage: condition.usage.clone(),
+                operator: condition.operator.clone(),
+            };
+            let seen = all.entry(usage).or_default();
+            let known = seen.get_or_insert(Seen { alone: true, ..Seen::default() });
+            known.samples += e.counts.get(Slot::Executions);
+            known.rows_read += e.counts.get(Slot::Read);
+            known.rows_kept += e.counts.get(Slot::Kept);
+            known.alone &= alone;
+        }
+    }
+    for s in facts.statements.iter().flatten() {
+        for usage in by_text(s, facts) {
+            let same = |known: &Usage| {
+                known.statement_id == usage.statement_id
+                    && known.table == usage.table
+                    && known.expression == usage.expression
+                    && known.usage == usage.usage
+            };
+            if !all.keys().any(same) {
+                all.insert(usage, None);
+            }
+        }
+    }
+    all.into_iter().collect()
+}
+
+fn by_text<'a>(s: &'a Statement, facts: &'a Facts) -> impl Iterator<Item = Usage> + 'a {
+    let uses = s.shape.iter().flat_map(|shape| &shape.tables).filter(|one| one.read);
+    uses.flat_map(|one| of_table(one).map(move |found| (one.oid, found))).filter_map(
+        move |(oid, (expression, usage))| {
+            let table = facts.tables.iter().flatten().find(|table| table.oid == oid)?;
+            Some(Usage {
+                statement_id: s.statement_id,
+                table: table.name.clone(),
+                expression,
+                usage: usage.name().to_owned(),
+                operator: None,
+            })
+        },
+    )
+}
+
+fn of_table(one: &TableUse) -> impl Iterator<Item = (String, Use)> + '_ {
+    let compared = one.predicates.iter().map(|p| {
+        let usage = match p.test {
+            _ if p.join => Use::Join,
+            Test::Equal | Test::In => Use::Equality,
+            Test::Range | Test::Between => Use::Range,
+            Test::Pattern | Test::Prefix => Use::Pattern,
+            Test::Contain | Test::Overlap => Use::Containment,
+            Test::Null => Use::Null,
+            Test::Other => Use::Other,
+        };
+        (p.expression.clone(), usage)
+    });
+    let sorted = one.order_by.iter().map(|order| (order.expression.clone(), Use::Sort));
+    compared.filter(|(_, usage)| *usage != Use::Other).chain(sorted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::scan::Kind;
+    use crate::facts::evidence::tests::evidence;
+    use crate::facts::{Order, Predicate, Shape, Table};
+
+    fn by_texts() -> Facts {
+        let predicate = |expression: &str, test, join| Predicate {
+            expression: expression.to_owned(),
+            attnum: 1,
+            test,
+            join,
+            other: 0,
+        };
+        let order =
+            Order { expression: "made".to_owned(), attnum: 4, descending: true, nulls_first: true };
+        let one = TableUse {
+            oid: 10,
+            read: true,
+            predicates: vec![
+                predicate("owner", Test::In, false),
+                predicate("made", Test::Between, false),
+                predicate("customer", Test::Equal, true),
+                predicate("note", Test::Other, false),
+            ],
+            order_by: vec![order],
+            ..TableUse::default()
+        };
+        let shape = Shape { tables: vec![one], ..Shape::default() };
+        let statement = Statement { statement_id: 5, shape: Some(shape), ..Statement::default() };
+        let table = Table { oid: 10, name: "public.t".to_owned(), ..Table::default() };
+        Facts { statements: Some(vec![statement]), tables: Some(vec![table]), ..Facts::default() }
+    }
+
+    fn short(facts: &Facts) -> Vec<(String, String, Option<u64>)> {
+        let all = usages(facts).into_iter();
+        all.map(|(one, seen)| (one.expression, one.usage, seen.map(|seen| seen.rows_kept)))
+            .collect()
+    }
+
+    fn line(expression: &str, usage: &str, kept: Option<u64>) -> (String, String, Option<u64>) {
+        (expression.to_owned(), usage.to_owned(), kept)
+    }
+
+    #[test]
+    fn texts_say_what_plans_do_not() {
+        let mut facts = by_texts();
+        let own = [
+            line("customer", "join", None),
+            line("made", "range", None),
+            line("made", "sort", None),
+            line("owner", "equality", None),
+        ];
+        assert_eq!(short(&facts), own);
+        let mut seen = evidence(5, Kind::SeqScan, "public.t", "owner", 3);
+        seen.counts.set(Slot::Read, 300);
+        seen.counts.set(Slot::Kept, 6);
+        facts.evidence = Some(vec![seen.clone(), seen.clone()]);
+        let mut own = own;
+        own[3] = line("owner", "equality", Some(12));
+        assert_eq!(short(&facts), own);
+        let alone =
+            |facts: &Facts| usages(facts).iter().find_map(|(_, seen)| *seen).map(|s| s.alone);
+        assert_eq!(alone(&facts), Some(true));
+        seen.node.conditions.push(seen.node.conditions[0].clone());
+        facts.evidence = Some(vec![seen]);
+        assert_eq!(alone(&facts), Some(false), "another condition stood beside it");
+    }
+}

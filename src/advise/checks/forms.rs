@@ -1,0 +1,338 @@
+//! Forms that have a better one, and their twins, of which nothing is said.
+
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[pgrx::pg_schema]
+mod tests {
+    use std::fmt::Write;
+
+    use perfmon_core::facts::{Form, FormKind};
+    use pgrx::prelude::*;
+
+    use crate::advise::checks::*;
+
+    pub(super) fn in_words(form: &Form) -> String {
+        let flags = match &form.kind {
+            FormKind::Truncated { unit_known, zoned } => {
+                format!("truncated{}{}", mark(*unit_known, " known"), mark(*zoned, " zoned"))
+            }
+            FormKind::Dated { zoned } => format!("dated{}", mark(*zoned, " zoned")),
+            FormKind::Shifted { exact } => format!("shifted{}", mark(*exact, " exact")),
+            FormKind::Defaulted => "defaulted".into(),
+            FormKind::Spelled => "spelled".into(),
+            FormKind::Computed => "computed".into(),
+            FormKind::Converted { column, to, joined } => {
+                format!("converted {column} to {to}{}", mark(*joined, " joined"))
+            }
+            FormKind::Wildcard => "wildcard".into(),
+            FormKind::Unconnected { parts } => format!("unconnected {}", parts.len()),
+            FormKind::NotIn { inner_nullable, outer_nullable } => {
+                format!(
+                    "not in{}{}",
+                    mark(*inner_nullable, " inner"),
+                    mark(*outer_nullable, " outer")
+                )
+            }
+            FormKind::Counted { known } => format!("counted{}", mark(*known, " known")),
+        };
+        let mut text = format!("{flags}: {}", form.expression);
+        if let Some(better) = &form.better {
+            write!(text, " => {better}").unwrap();
+        }
+        if let Some(indexable) = &form.indexable {
+            write!(text, " [{indexable}]").unwrap();
+        }
+        if form.inside {
+            text.push_str(" inside");
+        }
+        text
+    }
+
+    fn mark(holds: bool, word: &'static str) -> &'static str {
+        if holds { word } else { "" }
+    }
+
+    fn all_have(cases: &[(&str, &str)]) {
+        let mut wrong = String::new();
+        for (query, expected) in cases {
+            let found = match shape(query) {
+                Some(shape) => shape.forms.iter().map(in_words).collect::<Vec<_>>().join("; "),
+                None => "nothing".into(),
+            };
+            if found != *expected {
+                write!(wrong, "\n{query}\n  found: {found}\n  expected: {expected}").unwrap();
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+    }
+
+    #[pg_test]
+    fn functions_around_columns() {
+        shop();
+        all_have(&[
+            (
+                "SELECT * FROM orders o WHERE date_trunc('day', o.placed_on) = $1",
+                "truncated known: date_trunc('day'::text, o.placed_on) = $1 => o.placed_on >= ($1)::timestamp AND o.placed_on < ($1)::timestamp + interval '1 day' AND ($1)::timestamp = date_trunc('day', ($1)::timestamp) [date_trunc('day'::text, placed_on)]",
+            ),
+            (
+                "SELECT * FROM orders WHERE $2 <= date_trunc($1, created_at)",
+                "truncated zoned: date_trunc($1, orders.created_at) >= $2 => orders.created_at >= date_trunc($1, ($2)::timestamp with time zone + ('1 ' || $1)::interval - interval '1 microsecond')",
+            ),
+            (
+                "SELECT * FROM orders WHERE placed_on::date = $1",
+                "dated: (orders.placed_on)::date = $1 => orders.placed_on >= ($1)::date AND orders.placed_on < ($1)::date + 1 [(placed_on)::date]",
+            ),
+            (
+                "SELECT * FROM orders WHERE date(created_at) > current_date - 7",
+                "dated zoned: date(orders.created_at) > (CURRENT_DATE - $1) => orders.created_at >= ((CURRENT_DATE - $1))::date + 1",
+            ),
+            (
+                "SELECT * FROM orders WHERE created_at + interval '1 day' > now()",
+                "shifted: (orders.created_at + $1) > now() => orders.created_at > now() - $1",
+            ),
+            (
+                "SELECT * FROM orders WHERE total - 5 < $1",
+                "shifted exact: (orders.total - ($2)::numeric) < $1 => orders.total < $1 + $2 [(total - (5)::numeric)]",
+            ),
+            (
+                "SELECT * FROM orders WHERE coalesce(customer_id, 0) = $1",
+                "defaulted: COALESCE(orders.customer_id, ($2)::bigint) = $1 => (orders.customer_id = $1 OR (orders.customer_id IS NULL AND $2 = $1)) [COALESCE(customer_id, (0)::bigint)]",
+            ),
+            (
+                "SELECT * FROM customers WHERE lower(email) = $1",
+                "computed: lower(customers.email) = $1 [lower(email)]",
+            ),
+            (
+                "SELECT * FROM customers WHERE lower(email) = 'me'",
+                "computed: lower(customers.email) = $1 [lower(email)]",
+            ),
+            (
+                "SELECT * FROM customers WHERE extract(year FROM born) = $1",
+                "computed: EXTRACT(year FROM customers.born) = $1 [EXTRACT(year FROM born)]",
+            ),
+            (
+                "SELECT * FROM orders WHERE id::text = $1",
+                "spelled: (orders.id)::text = $1 => orders.id = ($1)::bigint [(id)::text]",
+            ),
+        ]);
+    }
+
+    #[pg_test]
+    fn columns_alone_are_left_in_peace() {
+        shop();
+        let mut wrong = String::new();
+        for query in [
+            "SELECT * FROM orders WHERE created_at >= $1 AND created_at < $1 + interval '1 day'",
+            "SELECT * FROM orders WHERE placed_on = date_trunc('day', $1::timestamp)",
+            "SELECT * FROM orders WHERE created_at >= current_date - 7",
+            "SELECT date_trunc('day', created_at) FROM orders WHERE id = $1",
+            "SELECT date_trunc('day', created_at), count(*) FROM orders GROUP BY 1",
+            "SELECT * FROM orders ORDER BY lower(status)",
+            "SELECT * FROM customers WHERE email = lower($1)",
+            "SELECT * FROM customers WHERE email = $1",
+            "SELECT * FROM customers WHERE name = $1",
+            "SELECT * FROM orders WHERE created_at > now() - interval '1 day'",
+            "SELECT * FROM orders WHERE total > $1 - 5",
+            "SELECT * FROM orders WHERE id = $1::int",
+            "SELECT * FROM orders WHERE total = $1::int",
+            "SELECT * FROM orders WHERE placed_on = $1::timestamptz",
+            "SELECT * FROM orders WHERE customer_id = $1::smallint",
+            "SELECT * FROM customers WHERE name = $1::text",
+            "SELECT * FROM orders WHERE random() * id > $1",
+            "SELECT * FROM orders o, customers c WHERE o.customer_id = c.id",
+            "SELECT * FROM orders WHERE NOT date_trunc('day', placed_on) = $1",
+            "SELECT * FROM customers WHERE email LIKE 'a%'",
+            "SELECT * FROM customers WHERE email LIKE $1",
+            "SELECT * FROM customers WHERE email NOT LIKE '%a'",
+            "SELECT * FROM customers WHERE coalesce(email, $2) LIKE 'b%'",
+        ] {
+            let found = shape(query).expect(query).forms;
+            if !found.is_empty() {
+                write!(wrong, "\n{query}: {}", in_words(&found[0])).unwrap();
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+    }
+
+    #[pg_test]
+    fn silent_conversions() {
+        shop();
+        run("CREATE TABLE public.codes (code char(8), customer int, amount numeric)");
+        all_have(&[
+            (
+                "SELECT * FROM customers WHERE region = $1::numeric",
+                "converted integer to numeric: customers.region = $1 => customers.region = ($1)::integer",
+            ),
+            (
+                "SELECT * FROM codes WHERE code = $1::text",
+                "converted bpchar to text: codes.code = $1 => codes.code = ($1)::bpchar",
+            ),
+            (
+                "SELECT * FROM customers c JOIN codes k ON c.region = k.amount",
+                "converted integer to numeric joined: c.region = a column of another table",
+            ),
+            ("SELECT * FROM customers c JOIN codes k ON c.id = k.customer", ""),
+            ("SELECT * FROM codes WHERE code = $1", ""),
+            ("SELECT * FROM codes WHERE amount = $1::int", ""),
+        ]);
+    }
+
+    #[pg_test]
+    fn patterns_with_wildcards_first() {
+        shop();
+        all_have(&[
+            (
+                "SELECT * FROM customers WHERE email LIKE '%@example.org'",
+                "wildcard: customers.email LIKE $1 [email]",
+            ),
+            (
+                "SELECT * FROM customers WHERE name ILIKE '_b%'",
+                "wildcard: customers.name ILIKE $1 [name]",
+            ),
+        ]);
+    }
+
+    #[pg_test]
+    fn subqueries_that_ask_too_much() {
+        shop();
+        run("CREATE TABLE public.blocked (customer bigint, id bigint NOT NULL)");
+        all_have(&[
+            (
+                "SELECT * FROM customers c WHERE id NOT IN (SELECT customer FROM blocked)",
+                "not in inner: (NOT (c.id IN (SELECT blocked.customer FROM public.blocked))) => (NOT (EXISTS (SELECT FROM public.blocked WHERE (blocked.customer = c.id))))",
+            ),
+            (
+                "SELECT * FROM customers WHERE id NOT IN (SELECT b.id FROM blocked b WHERE b.customer > 5)",
+                "not in: (NOT (customers.id IN (SELECT b.id FROM public.blocked b WHERE (b.customer > $1)))) => (NOT (EXISTS (SELECT FROM public.blocked b WHERE ((b.customer > $1) AND (b.id = customers.id)))))",
+            ),
+            (
+                "SELECT * FROM orders WHERE customer_id <> ALL (SELECT customer FROM blocked WHERE customer IS NOT NULL)",
+                "not in outer: (orders.customer_id <> ALL (SELECT blocked.customer FROM public.blocked WHERE (blocked.customer IS NOT NULL))) => (NOT (EXISTS (SELECT FROM public.blocked WHERE ((blocked.customer IS NOT NULL) AND (blocked.customer = orders.customer_id)))))",
+            ),
+            ("SELECT * FROM customers WHERE id IN (SELECT customer FROM blocked)", ""),
+            ("SELECT * FROM customers WHERE id NOT IN (1, 2)", ""),
+            (
+                "SELECT * FROM customers c WHERE NOT EXISTS (SELECT FROM blocked b WHERE b.customer = c.id)",
+                "",
+            ),
+            (
+                "SELECT * FROM customers c WHERE (SELECT count(*) FROM orders o WHERE o.customer_id = c.id) > 0",
+                "counted known: ((SELECT count(*) AS count FROM public.orders o WHERE (o.customer_id = c.id)) > $1) => (EXISTS (SELECT FROM public.orders o WHERE (o.customer_id = c.id)))",
+            ),
+            (
+                "SELECT count(*) > $1 FROM orders WHERE status = $2",
+                "counted: (count(*) > $1) => SELECT (EXISTS (SELECT FROM public.orders WHERE (status = $2)))",
+            ),
+            (
+                "SELECT count(*) = 0 FROM orders",
+                "counted known: (count(*) = $1) => SELECT (NOT (EXISTS (SELECT FROM public.orders)))",
+            ),
+            ("SELECT count(*) > 5 FROM orders", ""),
+            ("SELECT count(*) = $1 FROM orders", ""),
+            ("SELECT count(*) FROM orders", ""),
+            ("SELECT count(parent) > 0 FROM orders", ""),
+            ("SELECT status, count(*) > 0 FROM orders GROUP BY status", ""),
+            ("SELECT status FROM orders GROUP BY status HAVING count(*) > 0", ""),
+            ("SELECT (SELECT sum(total) FROM orders) > 0", ""),
+        ]);
+    }
+
+    #[pg_test]
+    fn tables_that_nothing_connects() {
+        shop();
+        all_have(&[
+            ("SELECT * FROM orders o, customers c WHERE o.total > $1", "unconnected 2: FROM o, c"),
+            (
+                "SELECT * FROM orders o JOIN items i ON i.order_id = i.position, customers c WHERE o.customer_id = c.id",
+                "unconnected 2: FROM o, c, i",
+            ),
+            (
+                "SELECT * FROM orders o NATURAL JOIN pg_catalog.pg_am",
+                "unconnected 2: FROM o, pg_am",
+            ),
+            ("SELECT * FROM orders o, customers c WHERE o.customer_id = c.id", ""),
+            ("SELECT * FROM orders o CROSS JOIN customers c", ""),
+            ("SELECT * FROM orders o JOIN customers c ON true", ""),
+            ("SELECT * FROM orders o LEFT JOIN customers c ON c.id = 1", ""),
+            ("SELECT * FROM orders o, customers c WHERE o.customer_id = $1 AND c.id = $1", ""),
+            ("SELECT * FROM orders o, (SELECT max(id) AS id FROM customers) c", ""),
+            ("SELECT * FROM orders o, (SELECT * FROM customers LIMIT 1) c", ""),
+            ("SELECT * FROM orders o, (VALUES (1)) AS v(x)", ""),
+            ("SELECT * FROM orders o, generate_series(1, 3) s", ""),
+            (
+                "SELECT * FROM orders o, LATERAL (SELECT * FROM items i WHERE i.order_id = o.id) i",
+                "",
+            ),
+            ("SELECT * FROM orders o, unnest(o.tags) t", ""),
+            ("SELECT * FROM orders JOIN items USING (id)", "nothing"),
+            (
+                "SELECT * FROM orders o, customers c WHERE EXISTS (SELECT FROM items i WHERE i.order_id = o.id AND i.sku = c.email)",
+                "",
+            ),
+            ("SELECT * FROM orders o, customers c WHERE o.total > 5 OR c.active", ""),
+            ("UPDATE orders SET total = 0 FROM customers c WHERE c.id = customer_id", ""),
+            (
+                "UPDATE orders SET total = 0 FROM customers c WHERE c.active",
+                "unconnected 2: FROM orders, c",
+            ),
+        ]);
+    }
+
+    #[pg_test]
+    fn wherever_the_column_comes_from() {
+        shop();
+        run(
+            "CREATE VIEW public.days AS SELECT id, status AS state, placed_on::date AS day FROM public.orders",
+        );
+        run("CREATE DOMAIN public.mail AS text CHECK (VALUE LIKE '%@%')");
+        run("CREATE SCHEMA \"My Shop\"");
+        run(
+            "CREATE TABLE \"My Shop\".\"Ord  ers\" (\"Id\" bigint, \"Placed On\" timestamp, mail public.mail) PARTITION BY RANGE (\"Id\")",
+        );
+        run(
+            "CREATE TABLE \"My Shop\".first PARTITION OF \"My Shop\".\"Ord  ers\" FOR VALUES FROM (0) TO (9)",
+        );
+        run("CREATE TABLE public.old_orders () INHERITS (public.orders)");
+        all_have(&[
+            (
+                "SELECT * FROM days WHERE day = $1",
+                "dated: (orders.placed_on)::date = $1 => orders.placed_on >= ($1)::date AND orders.placed_on < ($1)::date + 1 [(placed_on)::date] inside",
+            ),
+            (
+                "SELECT * FROM days d WHERE lower(d.state) = $1",
+                "computed: lower(d.state) = $1 [lower(status)]",
+            ),
+            (
+                "WITH w AS (SELECT id, status AS s FROM orders) SELECT * FROM w WHERE upper(s) = $1",
+                "computed: upper(orders.status) = $1 [upper(status)] inside",
+            ),
+            (
+                "SELECT * FROM \"My Shop\".\"Ord  ers\" WHERE \"Placed On\"::date = $1 AND lower(mail) = $2",
+                "dated: (\"Ord  ers\".\"Placed On\")::date = $1 => \"Ord  ers\".\"Placed On\" >= ($1)::date AND \"Ord  ers\".\"Placed On\" < ($1)::date + 1 [(\"Placed On\")::date]; computed: lower((\"Ord  ers\".mail)::text) = $2 [lower((mail)::text)]",
+            ),
+            (
+                "SELECT 1 WHERE 5 NOT IN (SELECT \"Id\" FROM \"My Shop\".\"Ord  ers\")",
+                "not in inner outer: (NOT ($1 IN (SELECT \"Id\" FROM \"My Shop\".\"Ord  ers\"))) => (NOT (EXISTS (SELECT FROM \"My Shop\".\"Ord  ers\" WHERE (\"Id\" = $1))))",
+            ),
+            (
+                "SELECT * FROM old_orders WHERE lower(status) = $1",
+                "computed: lower(old_orders.status) = $1 [lower(status)]",
+            ),
+            (
+                "DELETE FROM orders WHERE placed_on::date < $1",
+                "dated: (orders.placed_on)::date < $1 => orders.placed_on < ($1)::date [(placed_on)::date]",
+            ),
+        ]);
+    }
+
+    #[pg_test]
+    fn skipped_rows_and_parameters() {
+        shop();
+        let offset = |query: &str| shape(query).unwrap().offset.map(|offset| offset.rows);
+        assert_eq!(offset("SELECT * FROM orders ORDER BY id LIMIT $1 OFFSET $2"), Some(None));
+        assert_eq!(offset("SELECT * FROM orders LIMIT 10 OFFSET 5000"), Some(Some(5000)));
+        assert_eq!(offset("SELECT * FROM orders LIMIT 10"), None);
+        assert_eq!(offset("SELECT * FROM (SELECT * FROM orders OFFSET 5) o"), None);
+        assert_eq!(shape("SELECT $3 FROM orders WHERE id = $1").unwrap().parameters, 3);
+        assert_eq!(shape("SELECT * FROM orders").unwrap().parameters, 0);
+    }
+}

@@ -1,0 +1,395 @@
+//! Columns around which something stands where they are compared.
+
+use std::ffi::CStr;
+
+use perfmon_core::facts::{Form, FormKind};
+use pgrx::pg_sys;
+use pgrx::pg_sys::{CoercionForm, Node, NodeTag, Oid};
+
+use super::{Finder, Mask, Named};
+use crate::advise::scope::{Entry, What, plain};
+use crate::pg::{describe, list, tree};
+
+/// Operators on text, fixed in the catalogs: LIKE and ILIKE of text and of char(n).
+const PATTERNS: [u32; 4] = [1209, 1627, 1211, 1629];
+/// Signs of the comparisons of a btree, by strategy.
+pub(super) const SIGNS: [&str; 5] = ["<", "<=", "=", ">=", ">"];
+const EQUAL: usize = 2;
+
+/// What is not of a single row of a table.
+const NOT_OF_A_ROW: [NodeTag; 4] =
+    [NodeTag::T_SubLink, NodeTag::T_Aggref, NodeTag::T_WindowFunc, NodeTag::T_GroupingFunc];
+
+/// An expression over columns of one table.
+struct Subject {
+    /// A masked copy, its columns those of the first relation of a query.
+    node: *mut Node,
+    named: Named,
+    /// The table, and the column if it is only one.
+    table: Oid,
+    attnum: i16,
+    column_type: Oid,
+    inside: bool,
+    /// What an index would be on, if one can be.
+    indexable: Option<String>,
+}
+
+/// Both sides of a comparison as text, the column bare.
+pub(super) struct Sides {
+    pub(super) column: String,
+    pub(super) sign: usize,
+    pub(super) value: String,
+}
+
+impl Finder<'_> {
+    /// Whether something stands around a column, here or in the view or subquery that it comes from.
+    pub(super) unsafe fn is_computed(&self, scope: usize, side: *mut Node) -> bool {
+        const PLAIN: [NodeTag; 4] =
+            [NodeTag::T_Const, NodeTag::T_Param, NodeTag::T_RowExpr, NodeTag::T_SubLink];
+        // SAFETY: a node of that query.
+        unsafe {
+            let side = plain(side);
+            if side.is_null() || PLAIN.contains(&(*side).type_) {
+                return false;
+            }
+            (*side).type_ != NodeTag::T_Var
+                || matches!(
+                    self.scopes.meanings(scope, side, None)[..],
+                    [one] if matches!(one.what, What::Expression { .. })
+                )
+        }
+    }
+
+    /// A side of a comparison by a btree's operator.
+    pub(super) unsafe fn compared(
+        &mut self,
+        scope: usize,
+        side: *mut Node,
+        operator: Oid,
+        other: *mut Node,
+    ) {
+        // SAFETY: nodes of that query.
+        unsafe {
+            let side = plain(side);
+            if !self.is_computed(scope, side) || pg_sys::contain_volatile_functions(other) {
+                return;
+            }
+            let of_type = pg_sys::exprType(side);
+            let Some(sign) = self.families.strategy(operator, of_type) else { return };
+            let mut mask = self.mask();
+            let Some(subject) = self.subject(scope, side, &mut mask) else { return };
+            if is_column(subject.node) {
+                return;
+            }
+            let joined = self.has_columns(scope, other);
+            let single = tree::nodes(other, &NOT_OF_A_ROW).is_empty();
+            let converted = self.converted(&subject, joined);
+            if !single || (joined && converted.is_none()) {
+                return;
+            }
+            let value = match joined {
+                true => None,
+                false => self.deparsed(mask.copy(plain(other)), None, false),
+            };
+            let Some(text) = self.deparsed(subject.node, Some(&subject.named), false) else {
+                return;
+            };
+            let Some((kind, better)) =
+                self.rewritten(&subject, sign, converted, value.as_deref(), other)
+            else {
+                return;
+            };
+            let shown = value.unwrap_or_else(|| "a column of another table".to_owned());
+            let indexable =
+                subject.indexable.clone().filter(|_| !matches!(kind, FormKind::Converted { .. }));
+            if better.is_none() && indexable.is_none() && kind == FormKind::Computed {
+                return;
+            }
+            self.keep(Form {
+                kind,
+                tables: vec![subject.table.to_u32()],
+                attnum: subject.attnum,
+                expression: format!("{text} {} {shown}", SIGNS[sign]),
+                better,
+                indexable,
+                inside: subject.inside,
+            });
+        }
+    }
+
+    /// What stands around the column, and the form that leaves the column alone, if there is one.
+    unsafe fn rewritten(
+        &self,
+        subject: &Subject,
+        sign: usize,
+        converted: Option<FormKind>,
+        value: Option<&str>,
+        other: *mut Node,
+    ) -> Option<(FormKind, Option<String>)> {
+        // SAFETY: copies of nodes of a live query.
+        unsafe {
+            match (converted, value) {
+                (Some(kind), None) => Some((kind, None)),
+                (Some(kind), Some(value)) => {
+                    let to = describe::type_name(subject.column_type, -1);
+                    let column = self.column_text(subject);
+                    Some((kind, column.map(|c| format!("{c} {} ({value})::{to}", SIGNS[sign]))))
+                }
+                (None, Some(value)) => {
+                    let column = self.column_text(subject);
+                    let sides =
+                        column.map(|column| Sides { column, sign, value: value.to_owned() });
+                    match sides.and_then(|sides| self.form(subject, &sides, other)) {
+                        Some((kind, better)) => Some((kind, Some(better))),
+                        None => Some((FormKind::Computed, None)),
+                    }
+                }
+                (None, None) => None,
+            }
+        }
+    }
+
+    /// LIKE with a pattern that is known to begin with a wildcard.
+    pub(super) unsafe fn pattern(
+        &mut self,
+        scope: usize,
+        side: *mut Node,
+        operator: Oid,
+        pattern: *mut Node,
+    ) {
+        // SAFETY: nodes of that query, cast by their own tags; a constant of type text that is not null
+        // is one.
+        unsafe {
+            let constant = plain(pattern).cast::<pg_sys::Const>();
+            if !is_pattern(operator)
+                || (*constant.cast::<Node>()).type_ != NodeTag::T_Const
+                || (*constant).constisnull
+                || (*constant).consttype != pg_sys::TEXTOID
+            {
+                return;
+            }
+            let text = pg_sys::text_to_cstring((*constant).constvalue.cast_mut_ptr());
+            if !matches!(CStr::from_ptr(text).to_bytes().first(), Some(b'%' | b'_')) {
+                return;
+            }
+            let mut mask = self.mask();
+            let Some(subject) = self.subject(scope, side, &mut mask) else { return };
+            let Some(text) = self.deparsed(subject.node, Some(&subject.named), false) else {
+                return;
+            };
+            let Some(value) = self.deparsed(mask.copy(plain(pattern)), None, false) else { return };
+            let sign = if matches!(operator.to_u32(), 1627 | 1629) { "ILIKE" } else { "LIKE" };
+            let attnum = if (*subject.node).type_ == NodeTag::T_Var { subject.attnum } else { 0 };
+            self.keep(Form {
+                kind: FormKind::Wildcard,
+                tables: vec![subject.table.to_u32()],
+                attnum,
+                expression: format!("{text} {sign} {value}"),
+                better: None,
+                indexable: subject.indexable,
+                inside: subject.inside,
+            });
+        }
+    }
+
+    /// What a side is, in columns of one table.
+    unsafe fn subject(&self, scope: usize, side: *mut Node, mask: &mut Mask) -> Option<Subject> {
+        // SAFETY: a node of that query; copies are changed.
+        unsafe {
+            let [meaning] = self.scopes.meanings(scope, side, None)[..] else { return None };
+            if meaning.gathered {
+                return None;
+            }
+            let (at, node) = match meaning.what {
+                What::Expression { scope, node } => (scope, node),
+                What::Column { .. } => (scope, plain(side)),
+                What::Unknown => return None,
+            };
+            if !tree::nodes(node, &NOT_OF_A_ROW).is_empty()
+                || pg_sys::contain_volatile_functions(node)
+                || pg_sys::expression_returns_set(node)
+            {
+                return None;
+            }
+            let bare = pg_sys::copyObjectImpl(node.cast()).cast::<Node>();
+            let node = mask.copy(node);
+            let vars = |node| list::nodes(pg_sys::pull_vars_of_level(node, 0));
+            let all: Vec<*mut pg_sys::Var> = vars(node).into_iter().map(|var| var.cast()).collect();
+            let around = (1..).take_while(|level| self.scopes.up(at, *level).is_some());
+            if around.into_iter().any(|level| pg_sys::contain_vars_of_level(node, level as i32)) {
+                return None;
+            }
+            let mut columns = Vec::new();
+            for &var in &all {
+                let [one] = self.scopes.meanings(at, var.cast(), None)[..] else { return None };
+                let What::Column { place, attnum, of_type } = one.what else { return None };
+                columns.push((place, attnum, of_type));
+            }
+            let &(place, attnum, column_type) = columns.first()?;
+            if columns.iter().any(|(other, _, _)| *other != place) {
+                return None;
+            }
+            let table = self.scopes.uses[place].oid;
+            let attnum =
+                if columns.iter().all(|(_, other, _)| *other == attnum) { attnum } else { 0 };
+            let own = self.own_name(at, &all);
+            let base: Vec<i16> = columns.iter().map(|(_, attnum, _)| *attnum).collect();
+            let named = match &own {
+                Some(named) => Named { ..*named },
+                None => Named { relation: table, alias: pg_sys::get_rel_name(table) },
+            };
+            if named.alias.is_null() {
+                return None;
+            }
+            rename(&all, &base, own.is_some());
+            let bare_vars: Vec<*mut pg_sys::Var> =
+                vars(bare).into_iter().map(|var| var.cast()).collect();
+            rename(&bare_vars, &base, false);
+            let inside = at != scope || own.is_none();
+            let indexable = self.indexable(bare, table);
+            Some(Subject { node, named, table, attnum, column_type, inside, indexable })
+        }
+    }
+
+    /// The relation that columns are written as columns of, if it is one, and they are not those of a join.
+    unsafe fn own_name(&self, at: usize, vars: &[*mut pg_sys::Var]) -> Option<Named> {
+        // SAFETY: columns of that query.
+        unsafe {
+            let place = (**vars.first()?).varno;
+            let entry = self.scopes.rte(at, place)?;
+            let index = usize::try_from(place - 1).ok()?;
+            let known = !matches!(self.scopes.all[at].entries.get(index)?, Entry::Other);
+            let one = vars.iter().all(|var| (**var).varno == place);
+            let is_relation = (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION;
+            (one && known && is_relation)
+                .then(|| Named { relation: (*entry).relid, alias: (*(*entry).eref).aliasname })
+        }
+    }
+
+    /// As an index would say it; `None` for what changes with settings, or holds a parameter.
+    unsafe fn indexable(&self, node: *mut Node, table: Oid) -> Option<String> {
+        // SAFETY: a copy over the first relation of a query.
+        unsafe {
+            if !tree::nodes(node, &[NodeTag::T_Param]).is_empty()
+                || pg_sys::contain_mutable_functions(node)
+            {
+                return None;
+            }
+            let named = Named { relation: table, alias: c"t".as_ptr() };
+            self.deparsed(node, Some(&named), true)
+        }
+    }
+
+    unsafe fn column_text(&self, subject: &Subject) -> Option<String> {
+        // SAFETY: a copy over the first relation of a query.
+        unsafe {
+            let vars = list::nodes(pg_sys::pull_vars_of_level(subject.node, 0));
+            let one = vars.first().copied().filter(|_| subject.attnum > 0)?;
+            self.deparsed(one, Some(&subject.named), false)
+        }
+    }
+
+    /// A conversion that nobody wrote.
+    unsafe fn converted(&self, subject: &Subject, joined: bool) -> Option<FormKind> {
+        // SAFETY: a copy, cast by the node's own tag.
+        unsafe {
+            let silent = CoercionForm::COERCE_IMPLICIT_CAST;
+            let argument = match (*subject.node).type_ {
+                NodeTag::T_FuncExpr => {
+                    let call = subject.node.cast::<pg_sys::FuncExpr>();
+                    list::nodes((*call).args)
+                        .first()
+                        .copied()
+                        .filter(|_| (*call).funcformat == silent)
+                }
+                NodeTag::T_CoerceViaIO => {
+                    let cast = subject.node.cast::<pg_sys::CoerceViaIO>();
+                    Some((*cast).arg.cast()).filter(|_| (*cast).coerceformat == silent)
+                }
+                _ => None,
+            }?;
+            if (*plain(argument)).type_ != NodeTag::T_Var {
+                return None;
+            }
+            Some(FormKind::Converted {
+                column: describe::type_name(subject.column_type, -1),
+                to: describe::type_name(pg_sys::exprType(subject.node), -1),
+                joined,
+            })
+        }
+    }
+
+    /// A form that leaves the column alone.
+    unsafe fn form(
+        &self,
+        subject: &Subject,
+        sides: &Sides,
+        other: *mut Node,
+    ) -> Option<(FormKind, String)> {
+        // SAFETY: copies, cast by their own tags.
+        unsafe {
+            let node = subject.node;
+            match (*node).type_ {
+                NodeTag::T_FuncExpr => self.called(node.cast(), sides),
+                NodeTag::T_OpExpr => self.shifted(node.cast(), sides),
+                NodeTag::T_CoalesceExpr => {
+                    let arguments = list::nodes((*node.cast::<pg_sys::CoalesceExpr>()).args);
+                    let [column, default] = arguments[..] else { return None };
+                    if !is_column(column) || pg_sys::contain_var_clause(default) {
+                        return None;
+                    }
+                    let default = self.deparsed(default, None, false)?;
+                    let Sides { column, sign, value } = sides;
+                    let sign = SIGNS[*sign];
+                    let better = format!(
+                        "({column} {sign} {value} OR ({column} IS NULL AND {default} {sign} {value}))"
+                    );
+                    Some((FormKind::Defaulted, better))
+                }
+                NodeTag::T_CoerceViaIO => {
+                    let cast = node.cast::<pg_sys::CoerceViaIO>();
+                    let exact =
+                        [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::UUIDOID];
+                    let as_text = [pg_sys::TEXTOID, pg_sys::VARCHAROID];
+                    if !is_column((*cast).arg.cast())
+                        || !exact.contains(&subject.column_type)
+                        || !as_text.contains(&(*cast).resulttype)
+                        || sides.sign != EQUAL
+                        || !as_text.contains(&pg_sys::exprType(other))
+                    {
+                        return None;
+                    }
+                    let to = describe::type_name(subject.column_type, -1);
+                    Some((FormKind::Spelled, format!("{} = ({})::{to}", sides.column, sides.value)))
+                }
+                _ => None,
+            }
+        }
+    }
+}
+
+/// Whether an operator is LIKE or ILIKE.
+pub(super) fn is_pattern(operator: Oid) -> bool {
+    PATTERNS.contains(&operator.to_u32())
+}
+
+pub(super) unsafe fn is_column(node: *mut Node) -> bool {
+    // SAFETY: a node of a copy.
+    unsafe { (*plain(node)).type_ == NodeTag::T_Var }
+}
+
+/// Makes columns those of the first relation of a query: as they are numbered there, or in their table.
+unsafe fn rename(vars: &[*mut pg_sys::Var], base: &[i16], own: bool) {
+    for (&var, attnum) in vars.iter().zip(base) {
+        // SAFETY: nodes of a copy.
+        unsafe {
+            if !own {
+                (*var).varattno = *attnum;
+            }
+            (*var).varno = 1;
+            (*var).varnosyn = 1;
+            (*var).varattnosyn = (*var).varattno;
+            (*var).varlevelsup = 0;
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! What the nodes of a plan did in one execution, read field by field when it is over: rows, loops, what was thrown
+//! away, what went to disk. Nothing is allocated, changed or looked up, and nothing can raise.
+
+use perfmon_core::capture::scan::code::{Code, Stage};
+use perfmon_core::capture::scan::{Counts, Kind, Slot};
+use pgrx::pg_sys;
+use pgrx::pg_sys::{NodeTag, PlanState};
+
+use super::condition::Writer;
+use super::spill;
+
+/// More nodes of one plan are not looked at.
+const MOST_NODES: usize = 4096;
+/// Nodes that wait to be looked at.
+const MOST_OPEN: usize = 1024;
+/// Further subplans are not told apart.
+const MOST_SUBPLANS: usize = 1024;
+/// Tables with a lower number are the server's own.
+const FIRST_OF_USERS: u32 = pg_sys::FirstNormalObjectId;
+/// An estimate that is off by more is wrong.
+const WRONG: f64 = 10.0;
+
+/// What a node did, and where its conditions are.
+pub(crate) struct Done {
+    pub(crate) kind: Kind,
+    /// The table as the statement names it, the one that was read, and the index; 0 for none.
+    pub(crate) relation: u32,
+    pub(crate) child: u32,
+    pub(crate) index: u32,
+    pub(crate) counts: Counts,
+    plan: *mut pg_sys::Plan,
+    scan: u32,
+}
+
+/// A plan and its range table.
+#[derive(Clone, Copy)]
+pub(super) struct Planned {
+    statement: *mut pg_sys::PlannedStmt,
+    /// Place among the inheritance relations where the last child was found: they stand in the order of the plan.
+    cursor: i32,
+}
+
+/// The nodes of [`Stack`]: too many to be cleared for each plan.
+static mut OPEN: [Open; MOST_OPEN] = [Open(std::ptr::null_mut(), false); MOST_OPEN];
+
+/// A node to be looked at, and whether one above it may have stopped it early.
+#[derive(Clone, Copy)]
+struct Open(*mut PlanState, bool);
+
+/// Hands each node that tells something to `each`.
+///
+/// # Safety
+/// An execution with row counts that ended and was not taken down.
+pub(super) unsafe fn walk(
+    query: *mut pg_sys::QueryDesc,
+    mut each: impl FnMut(&Done, &mut dyn FnMut(&mut Code)),
+) {
+    // SAFETY: by the caller's word; every node of the tree lives as long as the execution.
+    unsafe {
+        let root = (*query).planstate;
+        let mut planned = Planned { statement: (*query).plannedstmt, cursor: 0 };
+        let mut open = Stack { used: 0, met: [0; MOST_SUBPLANS / 64] };
+        open.push(root, false);
+        for _ in 0..MOST_NODES {
+            let Some(Open(node, cut)) = open.pop() else { return };
+            if let Some(done) = planned.done(node, cut) {
+                each(&done, &mut |code| planned.conditions(&done, code));
+            }
+            open.children(node, cut);
+        }
+    }
+}
+
+struct Stack {
+    used: usize,
+    /// Subplans that were met, a bit each: several expressions may share one.
+    met: [u64; MOST_SUBPLANS / 64],
+}
+
+impl Stack {
+    fn push(&mut self, node: *mut PlanState, cut: bool) {
+        if !node.is_null() && self.used < MOST_OPEN {
+            // SAFETY: a variable of this process, which has one thread and walks one plan at a time.
+            unsafe { (&raw mut OPEN).cast::<Open>().add(self.used).write(Open(node, cut)) };
+            self.used += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<Open> {
+        self.used = self.used.checked_sub(1)?;
+        // SAFETY: as above; what lies there was pushed.
+        Some(unsafe { (&raw const OPEN).cast::<Open>().add(self.used).read() })
+    }
+
+    /// # Safety
+    /// A list of nodes of an execution, or of subplans; or NULL.
+    unsafe fn list(&mut self, list: *mut pg_sys::List, sub: bool) {
+        // SAFETY: by the caller's word; a list has `length` cells from `elements` on.
+        unsafe {
+            let Some(list) = list.as_ref() else { return };
+            for i in 0..list.length.max(0) as usize {
+                let cell = (*list.elements.add(i)).ptr_value;
+                // A subquery of an expression may be left as soon as its result is known.
+                if !sub {
+                    self.push(cell.cast(), true);
+                    continue;
+                }
+                let state = &*cell.cast::<pg_sys::SubPlanState>();
+                let id = (*state.subplan).plan_id.unsigned_abs() as usize % MOST_SUBPLANS;
+                let (word, bit) = (id / 64, 1 << (id % 64));
+                if self.met[word] & bit == 0 {
+                    self.met[word] |= bit;
+                    self.push(state.planstate, true);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// An array of so many nodes.
+    unsafe fn array(&mut self, nodes: *mut *mut PlanState, n: i32, cut: bool) {
+        if nodes.is_null() {
+            return;
+        }
+        for i in (0..n.max(0) as usize).rev() {
+            // SAFETY: by the caller's word.
+            self.push(unsafe { *nodes.add(i) }, cut);
+        }
+    }
+
+    /// # Safety
+    /// A node of an execution.
+    unsafe fn children(&mut self, node: *mut PlanState, cut: bool) {
+        // SAFETY: by the caller's word; a node is of the kind that its plan says.
+        unsafe {
+            let plan = (*node).plan;
+            let tag = (*plan).type_;
+            let below = cut || tag == NodeTag::T_Limit || stops_early(plan, tag);
+            // The last that is pushed is looked at first.
+            self.list((*node).subPlan, true);
+            match tag {
+                NodeTag::T_Append => {
+                    let state = node.cast::<pg_sys::AppendState>();
+                    self.array((*state).appendplans, (*state).as_nplans, below);
+                }
+                NodeTag::T_MergeAppend => {
+                    let state = node.cast::<pg_sys::MergeAppendState>();
+                    self.array((*state).mergeplans, (*state).ms_nplans, below);
+                }
+                NodeTag::T_SubqueryScan => {
+                    self.push((*node.cast::<pg_sys::SubqueryScanState>()).subplan, below);
+                }
+                NodeTag::T_CustomScan => {
+                    self.list((*node.cast::<pg_sys::CustomScanState>()).custom_ps, false);
+                }
+                _ => {}
+            }
+            self.push((*node).righttree, below);
+            self.push((*node).lefttree, below);
+            self.list((*node).initPlan, true);
+        }
+    }
+}
+
+/// Whether a node may leave its children before they are done.
+///
+/// # Safety
+/// A plan of that kind.
+unsafe fn stops_early(plan: *mut pg_sys::Plan, tag: NodeTag) -> bool {
+    match tag {
+        NodeTag::T_MergeJoin => true,
+        NodeTag::T_NestLoop => {
+            // SAFETY: by the caller's word.
+            let join = unsafe { &*plan.cast::<pg_sys::Join>() };
+            join.inner_unique
+                || matches!(
+                    join.jointype,
+                    pg_sys::JoinType::JOIN_SEMI | pg_sys::JoinType::JOIN_ANTI
+                )
+        }
+        _ => false,
+    }
+}
+
+/// Rows and loops of a node; the rounds that were added up, and the one that nobody ended.
+struct Rows {
+    loops: f64,
+    kept: f64,
+    removed: f64,
+}
+
+/// # Safety
+/// A node of an execution.
+unsafe fn rows_of(node: *mut PlanState) -> Option<Rows> {
+    // SAFETY: by the caller's word; a node that is counted has its counters.
+    let counters = unsafe { (*node).instrument.as_ref() }?;
+    let running = f64::from(u8::from(counters.running));
+    let rows = Rows {
+        loops: counters.nloops + running,
+        kept: counters.ntuples + counters.tuplecount,
+        removed: counters.nfiltered1 + counters.nfiltered2,
+    };
+    (rows.loops > 0.0).then_some(rows)
+}
+
+impl Planned {
+    /// What a node did, if that is worth telling.
+    ///
+    /// # Safety
+    /// A node of this plan's execution; `cut` says that one above it may have stopped it.
+    unsafe fn done(&mut self, node: *mut PlanState, cut: bool) -> Option<Done> {
+        // SAFETY: by the caller's word.
+        unsafe {
+            let plan = (*node).plan;
+            let kind = kind_of((*plan).type_)?;
+            let rows = rows_of(node)?;
+            let mut counts = Counts::default();
+            counts.set(Slot::Executions, 1);
+            counts.set(Slot::Loops, rows.loops as u64);
+            counts.set(Slot::Read, (rows.kept + rows.removed) as u64);
+            counts.set(Slot::Kept, rows.kept as u64);
+            counts.set(Slot::Estimated, ((*plan).plan_rows * rows.loops) as u64);
+            let mut telling = rows.removed > rows.kept;
+            if let Some(bytes) = spill::of(node) {
+                counts.set(Slot::Spills, 1);
+                counts.set(Slot::SpilledBytes, bytes);
+                telling = true;
+            }
+            if kind == Kind::NestedLoop {
+                telling |= misjudged(node, cut, &rows, &mut counts);
+            }
+            let mut done = Done { kind, relation: 0, child: 0, index: 0, counts, plan, scan: 0 };
+            if is_scan(kind) {
+                done.scan = (*plan.cast::<pg_sys::Scan>()).scanrelid;
+                if is_of_table(kind) {
+                    (done.relation, done.child) = self.tables(node, done.scan)?;
+                    telling |= kind.reads_all();
+                }
+            }
+            done.index = index_of(plan);
+            telling.then_some(done)
+        }
+    }
+
+    /// The table that a scan reads, and the one that the statement names for it; `None` for those of the server and
+    /// those of a session.
+    ///
+    /// # Safety
+    /// A scan of this plan's execution, and its place in the range table.
+    unsafe fn tables(&mut self, node: *mut PlanState, place: u32) -> Option<(u32, u32)> {
+        // SAFETY: by the caller's word; a relation that is scanned is open.
+        unsafe {
+            let relation = (*node.cast::<pg_sys::ScanState>()).ss_currentRelation.as_ref();
+            if relation.is_none() && place == 0 {
+                // A join that is made elsewhere.
+                return Some((0, 0));
+            }
+            let form = relation?.rd_rel;
+            let child = relation?.rd_id.to_u32();
+            let session = (*form).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP;
+            (child >= FIRST_OF_USERS && !session)
+                .then(|| (self.parent_of(place).unwrap_or(child), child))
+        }
+    }
+
+    /// The table of which that in this place is a partition or child, as far up as the statement goes.
+    ///
+    /// # Safety
+    /// The statement is alive.
+    unsafe fn parent_of(&mut self, place: u32) -> Option<u32> {
+        // SAFETY: by the caller's word.
+        unsafe {
+            let all = (*self.statement).appendRelations.as_ref()?;
+            let (mut place, mut found) = (place, None);
+            // Deeper trees of partitions are not followed.
+            for _ in 0..8 {
+                let Some(info) = self.above(all, place) else { break };
+                let parent = (*info).parent_reloid.to_u32();
+                if parent == 0 {
+                    break;
+                }
+                found = Some(parent);
+                place = (*info).parent_relid;
+            }
+            found
+        }
+    }
+
+    /// # Safety
+    /// The list of the statement's inheritance relations.
+    unsafe fn above(
+        &mut self,
+        all: &pg_sys::List,
+        place: u32,
+    ) -> Option<*mut pg_sys::AppendRelInfo> {
+        let n = all.length.max(0);
+        for step in 0..n {
+            let at = (self.cursor + step) % n;
+            // SAFETY: by the caller's word.
+            let info = unsafe {
+                (*all.elements.add(at as usize)).ptr_value.cast::<pg_sys::AppendRelInfo>()
+            };
+            // SAFETY: as above.
+            if unsafe { (*info).child_relid } == place {
+                self.cursor = at;
+                return Some(info);
+            }
+        }
+        None
+    }
+
+    /// Writes the conditions of a node.
+    ///
+    /// # Safety
+    /// A node of this plan's execution.
+    unsafe fn conditions(&self, done: &Done, code: &mut Code) {
+        // SAFETY: by the caller's word; a plan is of the kind that its tag says.
+        unsafe {
+            let plan = done.plan;
+            let mut writer = Writer::new(self.statement, plan, done.scan, code);
+            match (*plan).type_ {
+                NodeTag::T_IndexScan => {
+                    let scan = plan.cast::<pg_sys::IndexScan>();
+                    writer.stage(Stage::Index, (*scan).indexqualorig);
+                }
+                NodeTag::T_IndexOnlyScan => {
+                    let scan = plan.cast::<pg_sys::IndexOnlyScan>();
+                    writer.stage(Stage::Index, (*scan).recheckqual);
+                }
+                NodeTag::T_BitmapHeapScan => {
+                    let scan = plan.cast::<pg_sys::BitmapHeapScan>();
+                    writer.stage(Stage::Index, (*scan).bitmapqualorig);
+                }
+                NodeTag::T_HashJoin => {
+                    let join = plan.cast::<pg_sys::HashJoin>();
+                    writer.stage(Stage::Match, (*join).hashclauses);
+                    writer.stage(Stage::Join, (*join).join.joinqual);
+                }
+                NodeTag::T_MergeJoin => {
+                    let join = plan.cast::<pg_sys::MergeJoin>();
+                    writer.stage(Stage::Match, (*join).mergeclauses);
+                    writer.stage(Stage::Join, (*join).join.joinqual);
+                }
+                NodeTag::T_NestLoop => {
+                    writer.stage(Stage::Join, (*plan.cast::<pg_sys::Join>()).joinqual);
+                }
+                NodeTag::T_Sort | NodeTag::T_IncrementalSort => {
+                    let sort = &*plan.cast::<pg_sys::Sort>();
+                    writer.columns(Stage::Sort, sort.sortColIdx, sort.numCols);
+                }
+                NodeTag::T_Agg => {
+                    let agg = &*plan.cast::<pg_sys::Agg>();
+                    writer.columns_below(Stage::Group, agg.grpColIdx, agg.numCols);
+                }
+                NodeTag::T_Result => {
+                    let once = (*plan.cast::<pg_sys::Result>()).resconstantqual;
+                    writer.stage(Stage::Once, once.cast());
+                }
+                _ => {}
+            }
+            writer.stage(Stage::Filter, (*plan).qual);
+        }
+    }
+}
+
+/// Whether an estimate of a nested loop was wrong: what it gives, or its outer side, for each row of which the
+/// inner side runs.
+///
+/// # Safety
+/// A nested loop of an execution.
+unsafe fn misjudged(node: *mut PlanState, cut: bool, rows: &Rows, counts: &mut Counts) -> bool {
+    let is_off = |estimated: f64, found: f64| {
+        let (estimated, found) = (estimated.max(1.0), found.max(1.0));
+        found > estimated * WRONG || (!cut && estimated > found * WRONG)
+    };
+    // SAFETY: by the caller's word.
+    unsafe {
+        let mut wrong = is_off((*(*node).plan).plan_rows, rows.kept / rows.loops);
+        let outer = (*node).lefttree;
+        if !outer.is_null()
+            && let Some(outer_rows) = rows_of(outer)
+        {
+            let estimated = (*(*outer).plan).plan_rows;
+            counts.set(Slot::Outer, outer_rows.kept as u64);
+            counts.set(Slot::OuterEstimated, (estimated * outer_rows.loops) as u64);
+            wrong |= is_off(estimated, outer_rows.kept / outer_rows.loops);
+        }
+        counts.set(Slot::Misestimates, wrong.into());
+        wrong
+    }
+}
+
+/// # Safety
+/// A plan.
+unsafe fn index_of(plan: *mut pg_sys::Plan) -> u32 {
+    // SAFETY: by the caller's word; a plan is of the kind that its tag says.
+    unsafe {
+        match (*plan).type_ {
+            NodeTag::T_IndexScan => (*plan.cast::<pg_sys::IndexScan>()).indexid.to_u32(),
+            NodeTag::T_IndexOnlyScan => (*plan.cast::<pg_sys::IndexOnlyScan>()).indexid.to_u32(),
+            // That of several is none.
+            NodeTag::T_BitmapHeapScan => match (*plan).lefttree.as_ref() {
+                Some(below) if below.type_ == NodeTag::T_BitmapIndexScan => {
+                    (*(*plan).lefttree.cast::<pg_sys::BitmapIndexScan>()).indexid.to_u32()
+                }
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+}
+
+fn kind_of(tag: NodeTag) -> Option<Kind> {
+    Some(match tag {
+        NodeTag::T_SeqScan => Kind::SeqScan,
+        NodeTag::T_SampleScan => Kind::SampleScan,
+        NodeTag::T_IndexScan => Kind::IndexScan,
+        NodeTag::T_IndexOnlyScan => Kind::IndexOnlyScan,
+        NodeTag::T_BitmapHeapScan => Kind::BitmapScan,
+        NodeTag::T_TidScan | NodeTag::T_TidRangeScan => Kind::TidScan,
+        NodeTag::T_ForeignScan => Kind::ForeignScan,
+        NodeTag::T_CustomScan => Kind::CustomScan,
+        NodeTag::T_SubqueryScan => Kind::SubqueryScan,
+        NodeTag::T_FunctionScan => Kind::FunctionScan,
+        NodeTag::T_ValuesScan => Kind::ValuesScan,
+        NodeTag::T_CteScan => Kind::CteScan,
+        NodeTag::T_TableFuncScan | NodeTag::T_NamedTuplestoreScan | NodeTag::T_WorkTableScan => {
+            Kind::OtherScan
+        }
+        NodeTag::T_NestLoop => Kind::NestedLoop,
+        NodeTag::T_MergeJoin => Kind::MergeJoin,
+        NodeTag::T_HashJoin => Kind::HashJoin,
+        NodeTag::T_Agg => Kind::Aggregate,
+        NodeTag::T_Group => Kind::Group,
+        NodeTag::T_WindowAgg => Kind::Window,
+        NodeTag::T_Result => Kind::Result,
+        NodeTag::T_Gather | NodeTag::T_GatherMerge => Kind::Gather,
+        NodeTag::T_Sort => Kind::Sort,
+        NodeTag::T_IncrementalSort => Kind::IncrementalSort,
+        NodeTag::T_Hash => Kind::Hash,
+        _ => return None,
+    })
+}
+
+fn is_scan(kind: Kind) -> bool {
+    kind >= Kind::SeqScan && kind <= Kind::OtherScan
+}
+
+fn is_of_table(kind: Kind) -> bool {
+    kind >= Kind::SeqScan && kind <= Kind::CustomScan
+}

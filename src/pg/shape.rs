@@ -1,0 +1,348 @@
+//! The identity of a plan that was executed, read off the executor's state field by field: nothing here can raise,
+//! allocate, or look into the catalog.
+
+use perfmon_core::plan::shape::{Node, Part, Several, word};
+use pgrx::pg_sys;
+use pgrx::pg_sys::NodeTag;
+
+use super::compat;
+
+/// Larger plans have no identity here, and are not printed: it would take too long.
+const MAX_NODES: usize = 2000;
+/// Deeper ones neither.
+const MAX_DEPTH: usize = 250;
+
+/// The identity of a plan; `table` gives a word for each table that the statement names. `None` for a plan that is
+/// too large, or of which nothing was left to execute.
+///
+/// # Safety
+/// The query must have been executed, and not ended yet.
+pub(super) unsafe fn identity(
+    query: *mut pg_sys::QueryDesc,
+    table: &mut dyn FnMut(pg_sys::Oid) -> u64,
+) -> Option<i64> {
+    // SAFETY: by the caller's word; a query in the executor has a plan and a state, whose lists hold what
+    // their names say.
+    unsafe {
+        let query = &*query;
+        let state = query.estate.as_ref()?;
+        let mut walk =
+            Walk { plan: query.plannedstmt.as_ref()?, table, nodes: 0, child: 0, whole: true };
+        let mut all = walk.part(query.planstate, 0)?;
+        for subplan in cells(state.es_subplanstates) {
+            if let Some(part) = walk.part(subplan.cast(), 0) {
+                all = all.beside(part);
+            }
+        }
+        walk.whole.then(|| all.identity())
+    }
+}
+
+struct Walk<'a> {
+    plan: &'a pg_sys::PlannedStmt,
+    table: &'a mut dyn FnMut(pg_sys::Oid) -> u64,
+    nodes: usize,
+    /// Where in the list of parts the last one was found.
+    child: usize,
+    /// Nothing was left out so far.
+    whole: bool,
+}
+
+/// # Safety
+/// A list of pointers, or NULL.
+unsafe fn cells<'a>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut std::ffi::c_void> + 'a {
+    // SAFETY: a list has `length` cells from `elements` on.
+    let cells: &[pg_sys::ListCell] = unsafe {
+        match list.as_ref() {
+            Some(list) => std::slice::from_raw_parts(list.elements, list.length as usize),
+            None => &[],
+        }
+    };
+    // SAFETY: by the caller's word they are pointers.
+    cells.iter().map(|cell| unsafe { cell.ptr_value })
+}
+
+impl Walk<'_> {
+    /// # Safety
+    /// A node of the executor's state, or NULL.
+    unsafe fn part(&mut self, state: *mut pg_sys::PlanState, depth: usize) -> Option<Part> {
+        self.nodes += 1;
+        if state.is_null() || self.nodes > MAX_NODES || depth > MAX_DEPTH {
+            self.whole &= state.is_null();
+            return None;
+        }
+        // SAFETY: by the caller's word; what a state points to is of the type that its plan's tag says.
+        unsafe {
+            let tag = (*(*state).plan).type_;
+            match tag {
+                NodeTag::T_Append => {
+                    let append = &*state.cast::<pg_sys::AppendState>();
+                    let count = append.as_nplans;
+                    return self.several(append.appendplans, count, tag, depth);
+                }
+                NodeTag::T_MergeAppend => {
+                    let append = &*state.cast::<pg_sys::MergeAppendState>();
+                    let count = append.ms_nplans;
+                    return self.several(append.mergeplans, count, tag, depth);
+                }
+                _ => {}
+            }
+            let node = self.describe(state, tag);
+            let mut below = Some(node);
+            let mut over = |walk: &mut Self, state| {
+                if let (Some(node), Some(part)) = (below, walk.part(state, depth + 1)) {
+                    below = Some(node.over(part));
+                }
+            };
+            if !(*state).lefttree.is_null() {
+                over(self, (*state).lefttree);
+            }
+            if !(*state).righttree.is_null() {
+                over(self, (*state).righttree);
+            }
+            match tag {
+                NodeTag::T_BitmapAnd => {
+                    let and = &*state.cast::<pg_sys::BitmapAndState>();
+                    (0..and.nplans as usize).for_each(|i| over(self, *and.bitmapplans.add(i)));
+                }
+                NodeTag::T_BitmapOr => {
+                    let or = &*state.cast::<pg_sys::BitmapOrState>();
+                    (0..or.nplans as usize).for_each(|i| over(self, *or.bitmapplans.add(i)));
+                }
+                NodeTag::T_SubqueryScan => {
+                    over(self, (*state.cast::<pg_sys::SubqueryScanState>()).subplan);
+                }
+                NodeTag::T_CustomScan => {
+                    // Nodes of extensions over the parts of a table say so by having several children.
+                    let custom = (*state.cast::<pg_sys::CustomScanState>()).custom_ps;
+                    let mut several = Several::default();
+                    for child in cells(custom) {
+                        if let Some(part) = self.part(child.cast(), depth + 1) {
+                            several.add(part);
+                        }
+                    }
+                    let all = several.done(word(b"Custom"));
+                    below = below.map(|node| all.map_or(node, |all| node.over(all)));
+                }
+                _ => {}
+            }
+            below.map(Node::done)
+        }
+    }
+
+    /// # Safety
+    /// An array of so many nodes of the executor's state.
+    unsafe fn several(
+        &mut self,
+        states: *mut *mut pg_sys::PlanState,
+        count: i32,
+        tag: NodeTag,
+        depth: usize,
+    ) -> Option<Part> {
+        let mut several = Several::default();
+        for i in 0..usize::try_from(count).unwrap_or(0) {
+            // SAFETY: by the caller's word.
+            if let Some(part) = unsafe { self.part(*states.add(i), depth + 1) } {
+                several.add(part);
+            }
+        }
+        let done = several.done(word(kind(tag).as_bytes()));
+        // All parts were pruned for these parameters: that says nothing of the plan.
+        self.whole &= done.is_some();
+        done
+    }
+
+    /// The node without what is below it.
+    ///
+    /// # Safety
+    /// A node of the executor's state whose plan has this tag.
+    unsafe fn describe(&mut self, state: *mut pg_sys::PlanState, tag: NodeTag) -> Node {
+        let node = Node::new(word(kind(tag).as_bytes()));
+        // SAFETY: by the caller's word.
+        unsafe {
+            let plan = (*state).plan;
+            match tag {
+                NodeTag::T_NestLoop | NodeTag::T_MergeJoin | NodeTag::T_HashJoin => {
+                    node.with(u64::from((*plan.cast::<pg_sys::Join>()).jointype))
+                }
+                NodeTag::T_Agg => node.with(u64::from((*plan.cast::<pg_sys::Agg>()).aggstrategy)),
+                NodeTag::T_SetOp => {
+                    let setop = &*plan.cast::<pg_sys::SetOp>();
+                    node.with(u64::from(setop.cmd)).with(u64::from(setop.strategy))
+                }
+                NodeTag::T_ModifyTable => {
+                    let modify = &*plan.cast::<pg_sys::ModifyTable>();
+                    let node = node.with(u64::from(modify.operation));
+                    self.reads(node, modify.nominalRelation, std::ptr::null_mut())
+                }
+                NodeTag::T_CustomScan => {
+                    let methods = (*plan.cast::<pg_sys::CustomScan>()).methods;
+                    let name = methods.as_ref().map_or(std::ptr::null(), |m| m.CustomName);
+                    let name = (!name.is_null()).then(|| std::ffi::CStr::from_ptr(name).to_bytes());
+                    self.scans(node.with(word(name.unwrap_or_default())), state)
+                }
+                NodeTag::T_IndexScan => {
+                    let index = (*state.cast::<pg_sys::IndexScanState>()).iss_RelationDesc;
+                    self.scans(columns(node, index), state)
+                }
+                NodeTag::T_IndexOnlyScan => {
+                    let index = (*state.cast::<pg_sys::IndexOnlyScanState>()).ioss_RelationDesc;
+                    self.scans(columns(node, index), state)
+                }
+                NodeTag::T_BitmapIndexScan => {
+                    columns(node, (*state.cast::<pg_sys::BitmapIndexScanState>()).biss_RelationDesc)
+                }
+                NodeTag::T_SeqScan
+                | NodeTag::T_SampleScan
+                | NodeTag::T_BitmapHeapScan
+                | NodeTag::T_TidScan
+                | NodeTag::T_TidRangeScan
+                | NodeTag::T_ForeignScan => self.scans(node, state),
+                _ => node,
+            }
+        }
+    }
+
+    /// # Safety
+    /// The state of a scan.
+    unsafe fn scans(&mut self, node: Node, state: *mut pg_sys::PlanState) -> Node {
+        // SAFETY: by the caller's word.
+        unsafe {
+            let relation = (*(*state).plan.cast::<pg_sys::Scan>()).scanrelid;
+            self.reads(node, relation, (*state.cast::<pg_sys::ScanState>()).ss_currentRelation)
+        }
+    }
+
+    /// # Safety
+    /// A number in the range table, and the relation if it is open.
+    unsafe fn reads(&mut self, node: Node, number: u32, open: pg_sys::Relation) -> Node {
+        // SAFETY: by the caller's word; an open relation has its row of the catalog.
+        unsafe {
+            let Some(relation) = self.named(number) else { return node };
+            let pages = open.as_ref().map_or(0, |open| (*open.rd_rel).relpages);
+            node.reads((self.table)(relation), f64::from(pages))
+        }
+    }
+
+    /// The table that the statement names, of which this one may be a part.
+    ///
+    /// # Safety
+    /// A number in the range table, or 0.
+    unsafe fn named(&mut self, number: u32) -> Option<pg_sys::Oid> {
+        // SAFETY: by the caller's word.
+        unsafe {
+            let mut found = self.relation(number)?;
+            let mut number = number;
+            // Parts of parts, of which there are few levels.
+            for _ in 0..16 {
+                let Some(parent) = self.parent(number) else { break };
+                let Some(relation) = self.relation(parent) else { break };
+                (found, number) = (relation, parent);
+            }
+            Some(found)
+        }
+    }
+
+    /// # Safety
+    /// A number in the range table, or 0.
+    unsafe fn relation(&self, number: u32) -> Option<pg_sys::Oid> {
+        // SAFETY: by the caller's word; the list is one of range table entries.
+        unsafe {
+            let table = self.plan.rtable.as_ref()?;
+            let at = usize::try_from(number).ok()?.checked_sub(1)?;
+            if at >= table.length as usize {
+                return None;
+            }
+            let entry = &*(*table.elements.add(at)).ptr_value.cast::<pg_sys::RangeTblEntry>();
+            (entry.rtekind == pg_sys::RTEKind::RTE_RELATION).then_some(entry.relid)
+        }
+    }
+
+    /// What this is a part of. Parts are met in about the order in which they are listed.
+    ///
+    /// # Safety
+    /// The plan's list must be one of parts.
+    unsafe fn parent(&mut self, number: u32) -> Option<u32> {
+        // SAFETY: by the caller's word.
+        unsafe {
+            let list = self.plan.appendRelations.as_ref()?;
+            let length = list.length as usize;
+            for step in 0..length {
+                let at = (self.child + step) % length;
+                let info = (*list.elements.add(at)).ptr_value.cast::<pg_sys::AppendRelInfo>();
+                if (*info).child_relid == number {
+                    self.child = at;
+                    return Some((*info).parent_relid);
+                }
+            }
+            None
+        }
+    }
+}
+
+/// The names of an index's columns, and how it is organised.
+///
+/// # Safety
+/// An open index, or NULL.
+unsafe fn columns(node: Node, index: pg_sys::Relation) -> Node {
+    // SAFETY: by the caller's word; an index has its description and its row of the catalog.
+    unsafe {
+        let Some(index) = index.as_ref() else { return node };
+        let natts = (*index.rd_att).natts;
+        let node = node.with(u64::from((*index.rd_rel).relam.to_u32()));
+        (0..natts).fold(node, |node, at| {
+            let name = &(*compat::attribute(index.rd_att, at)).attname;
+            let name = std::ffi::CStr::from_ptr(name.data.as_ptr());
+            node.with(word(name.to_bytes()))
+        })
+    }
+}
+
+/// A name for a kind of node that is the same in all versions.
+fn kind(tag: NodeTag) -> &'static str {
+    match tag {
+        NodeTag::T_Result => "Result",
+        NodeTag::T_ProjectSet => "ProjectSet",
+        NodeTag::T_ModifyTable => "ModifyTable",
+        NodeTag::T_Append => "Append",
+        NodeTag::T_MergeAppend => "MergeAppend",
+        NodeTag::T_RecursiveUnion => "RecursiveUnion",
+        NodeTag::T_BitmapAnd => "BitmapAnd",
+        NodeTag::T_BitmapOr => "BitmapOr",
+        NodeTag::T_SeqScan => "SeqScan",
+        NodeTag::T_SampleScan => "SampleScan",
+        NodeTag::T_IndexScan => "IndexScan",
+        NodeTag::T_IndexOnlyScan => "IndexOnlyScan",
+        NodeTag::T_BitmapIndexScan => "BitmapIndexScan",
+        NodeTag::T_BitmapHeapScan => "BitmapHeapScan",
+        NodeTag::T_TidScan => "TidScan",
+        NodeTag::T_TidRangeScan => "TidRangeScan",
+        NodeTag::T_SubqueryScan => "SubqueryScan",
+        NodeTag::T_FunctionScan => "FunctionScan",
+        NodeTag::T_ValuesScan => "ValuesScan",
+        NodeTag::T_TableFuncScan => "TableFuncScan",
+        NodeTag::T_CteScan => "CteScan",
+        NodeTag::T_NamedTuplestoreScan => "NamedTuplestoreScan",
+        NodeTag::T_WorkTableScan => "WorkTableScan",
+        NodeTag::T_ForeignScan => "ForeignScan",
+        NodeTag::T_CustomScan => "CustomScan",
+        NodeTag::T_NestLoop => "NestLoop",
+        NodeTag::T_MergeJoin => "MergeJoin",
+        NodeTag::T_HashJoin => "HashJoin",
+        NodeTag::T_Material => "Material",
+        NodeTag::T_Memoize => "Memoize",
+        NodeTag::T_Sort => "Sort",
+        NodeTag::T_IncrementalSort => "IncrementalSort",
+        NodeTag::T_Group => "Group",
+        NodeTag::T_Agg => "Agg",
+        NodeTag::T_WindowAgg => "WindowAgg",
+        NodeTag::T_Unique => "Unique",
+        NodeTag::T_Gather => "Gather",
+        NodeTag::T_GatherMerge => "GatherMerge",
+        NodeTag::T_Hash => "Hash",
+        NodeTag::T_SetOp => "SetOp",
+        NodeTag::T_LockRows => "LockRows",
+        NodeTag::T_Limit => "Limit",
+        _ => "other",
+    }
+}

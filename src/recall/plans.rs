@@ -1,0 +1,119 @@
+//! Plans of statements and their flips, as far as the caller may see them.
+
+use std::collections::HashMap;
+
+use super::cell::Cell;
+use super::query;
+use super::scope::Scope;
+use crate::error::Error;
+use crate::settings;
+
+/// The plan that a statement was seen to have last.
+#[derive(Debug, Clone)]
+pub(crate) struct Current {
+    pub(crate) plan_id: i64,
+    pub(crate) first_seen: i64,
+    pub(crate) heaviest_node: Cell,
+    pub(crate) heaviest_ratio: Option<f64>,
+    pub(crate) text: Cell,
+}
+
+/// The plans of some statements of a source, by their ids.
+pub(crate) fn current(
+    source: i64,
+    statements: impl Iterator<Item = i64>,
+) -> Result<HashMap<i64, Current>, Error> {
+    let ids: Vec<i32> = statements.filter_map(|id| i32::try_from(id).ok()).collect();
+    let rows = query::rows(
+        "SELECT DISTINCT ON (p.statement_id) p.statement_id, p.plan_id, p.first_seen, p.heaviest_node,
+             p.heaviest_ratio, p.plan_text
+         FROM perfmon.plan_shown p
+         WHERE p.source OPERATOR(pg_catalog.=) $1 AND p.statement_id OPERATOR(pg_catalog.=) ANY ($2)
+         ORDER BY p.statement_id, p.last_seen DESC, p.plan_id",
+        &[source.into(), ids.into()],
+    )?;
+    let plan = |row: Vec<Cell>| {
+        let [statement, plan, first, node, ratio, text] = <[Cell; 6]>::try_from(row).ok()?;
+        let current = Current {
+            plan_id: plan.int()?,
+            first_seen: first.int()?,
+            heaviest_node: node,
+            heaviest_ratio: ratio.float(),
+            text,
+        };
+        Some((statement.int()?, current))
+    };
+    Ok(rows.into_iter().filter_map(plan).collect())
+}
+
+/// Why there is no plan of a statement.
+pub(crate) fn why_none() -> &'static str {
+    settings::no_plans().unwrap_or(
+        "not seen yet: an execution that takes pg_perfmon.plan_min_duration, or one of the next of a statement with much of the time, shows it",
+    )
+}
+
+/// A row as it is shown; its columns are those of the function that shows it.
+type Row = Vec<Cell>;
+
+/// Plans of one statement or of all, those of a statement with the newest first: statement, plan, whether it was the
+/// last one seen, first and last seen, calls, mean and longest time, sampled calls and their mean, cost, heaviest
+/// node and its share, whether constants were kept, text, JSON, source.
+pub(crate) fn plans(sources: &[i64], statement: Option<i32>) -> Result<Vec<Row>, Error> {
+    query::rows(
+        "SELECT p.statement_id, p.plan_id,
+             p.last_seen OPERATOR(pg_catalog.=) pg_catalog.max(p.last_seen) OVER (
+                 PARTITION BY p.source, p.statement_id),
+             p.first_seen, p.last_seen, p.calls,
+             p.total_us OPERATOR(pg_catalog./) NULLIF(p.calls, 0)::pg_catalog.float8
+                 OPERATOR(pg_catalog./) 1000.0::pg_catalog.float8,
+             CASE WHEN p.calls OPERATOR(pg_catalog.>) 0
+                 THEN p.max_us OPERATOR(pg_catalog./) 1000.0::pg_catalog.float8 END,
+             p.sampled_calls,
+             p.sampled_us OPERATOR(pg_catalog./) NULLIF(p.sampled_calls, 0)::pg_catalog.float8
+                 OPERATOR(pg_catalog./) 1000.0::pg_catalog.float8,
+             p.cost, p.heaviest_node, p.heaviest_ratio, p.has_constants, p.plan_text,
+             p.plan_json::pg_catalog.text, p.source
+         FROM perfmon.plan_shown p
+         WHERE p.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND ($2 IS NULL OR p.statement_id OPERATOR(pg_catalog.=) $2)
+         ORDER BY p.statement_id, p.last_seen DESC, p.plan_id",
+        &[sources.to_vec().into(), statement.into()],
+    )
+}
+
+/// Flips of the window, oldest first: time, statement, last time with the plan before; of the plan before and of the
+/// one after: the plan, calls, mean of all known, sampled calls, mean of the sampled, heaviest node, text; source.
+pub(crate) fn flips(scope: &Scope) -> Result<Vec<Row>, Error> {
+    query::rows(
+        "SELECT f.at, f.statement_id, f.last_before,
+             f.before_plan_id, b.calls, b.mean_ms, b.sampled_calls, b.sampled_ms, b.heaviest_node, b.plan_text,
+             f.after_plan_id, a.calls, a.mean_ms, a.sampled_calls, a.sampled_ms, a.heaviest_node, a.plan_text,
+             f.source
+         FROM perfmon.plan_flip f
+         LEFT JOIN LATERAL (
+             SELECT p.calls, p.sampled_calls, p.heaviest_node, p.plan_text,
+                 p.total_us OPERATOR(pg_catalog./) NULLIF(p.calls, 0)::pg_catalog.float8
+                     OPERATOR(pg_catalog./) 1000.0::pg_catalog.float8 AS mean_ms,
+                 p.sampled_us OPERATOR(pg_catalog./) NULLIF(p.sampled_calls, 0)::pg_catalog.float8
+                     OPERATOR(pg_catalog./) 1000.0::pg_catalog.float8 AS sampled_ms
+             FROM perfmon.plan_shown p
+             WHERE p.source OPERATOR(pg_catalog.=) f.source
+                 AND p.statement_id OPERATOR(pg_catalog.=) f.statement_id
+                 AND p.plan_id OPERATOR(pg_catalog.=) f.before_plan_id) b ON true
+         LEFT JOIN LATERAL (
+             SELECT p.calls, p.sampled_calls, p.heaviest_node, p.plan_text,
+                 p.total_us OPERATOR(pg_catalog./) NULLIF(p.calls, 0)::pg_catalog.float8
+                     OPERATOR(pg_catalog./) 1000.0::pg_catalog.float8 AS mean_ms,
+                 p.sampled_us OPERATOR(pg_catalog./) NULLIF(p.sampled_calls, 0)::pg_catalog.float8
+                     OPERATOR(pg_catalog./) 1000.0::pg_catalog.float8 AS sampled_ms
+             FROM perfmon.plan_shown p
+             WHERE p.source OPERATOR(pg_catalog.=) f.source
+                 AND p.statement_id OPERATOR(pg_catalog.=) f.statement_id
+                 AND p.plan_id OPERATOR(pg_catalog.=) f.after_plan_id) a ON true
+         WHERE f.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND f.at OPERATOR(pg_catalog.>) $2 AND f.at OPERATOR(pg_catalog.<=) $3
+         ORDER BY f.at, f.statement_id",
+        &[scope.sources.clone().into(), query::time(scope.since), query::time(scope.until)],
+    )
+}

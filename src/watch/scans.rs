@@ -1,0 +1,90 @@
+//! Executions that are looked into: which ones, and what their plans did.
+
+use perfmon_core::capture::cache::Cache;
+use perfmon_core::capture::sample::Pace;
+use perfmon_core::capture::scan::{self, Code, Counts, Evidence, Kind, Slot, Subject};
+use perfmon_core::capture::statement::Times;
+use perfmon_core::capture::table::{Key, Table};
+
+use crate::pg::execution::{self, Execution};
+use crate::settings;
+
+/// Nodes of one execution that are told apart; further ones count an execution each.
+const MOST: usize = 128;
+
+static mut PACE: Pace = Pace::new();
+
+/// Whether an execution that begins can be passed over at once. Cannot panic.
+#[inline]
+pub(super) fn passes(cache: &mut Cache, key: Key) -> bool {
+    // SAFETY: as below.
+    let Some(pace) = (unsafe { (&raw const PACE).as_ref() }) else { return true };
+    // A share that was changed holds from the next execution on.
+    pace.is(settings::scan_sample_ratio()) && cache.passes(key, execution::message_at(), pace)
+}
+
+/// Whether none is to be looked into. Cannot panic.
+#[inline]
+pub(super) fn is_off() -> bool {
+    settings::scan_sample_ratio() <= 0.0
+}
+
+/// Whether an execution that begins, and was not passed over, is to be looked into.
+#[cold]
+#[inline(never)]
+pub(super) fn is_due(cache: &mut Cache, table: &Table<'_, Times>, key: Key) -> bool {
+    let ratio = settings::scan_sample_ratio();
+    // SAFETY: this process has one thread, and nothing in here comes back to this line.
+    let Some(pace) = (unsafe { (&raw mut PACE).as_mut() }) else { return false };
+    pace.set(ratio, execution::process());
+    cache.is_due(table, key, execution::message_at(), pace)
+}
+
+/// Counts what the nodes of an execution did.
+#[cold]
+#[inline(never)]
+pub(super) fn look(table: &Table<'_, Evidence>, execution: Execution, whose: u64, toplevel: bool) {
+    let query_id = execution.query_id();
+    let mut seen = [0_u64; MOST];
+    let mut used = 0;
+    execution.nodes(|done, conditions| {
+        let mut code = Code::EMPTY;
+        conditions(&mut code);
+        let subject = Subject {
+            query_id,
+            toplevel,
+            kind: done.kind,
+            relation: done.relation,
+            columns_of: done.child,
+            index: done.index,
+            code,
+        };
+        let key = subject.key(whose);
+        let mut counts = done.counts;
+        // Partitions of a table, for instance, are one subject.
+        if seen[..used].contains(&key.what) {
+            counts.set(Slot::Executions, 0);
+        } else if used < MOST {
+            seen[used] = key.what;
+            used += 1;
+        }
+        scan::record(table, key, &subject, &counts);
+    });
+    let whole = Subject {
+        query_id,
+        toplevel,
+        kind: Kind::Execution,
+        relation: 0,
+        columns_of: 0,
+        index: 0,
+        code: Code::EMPTY,
+    };
+    let mut one = Counts::default();
+    one.set(Slot::Executions, 1);
+    // A statement of which nothing is worth telling takes no room.
+    if used > 0 {
+        scan::record(table, whole.key(whose), &whole, &one);
+    } else {
+        scan::record_known(table, whole.key(whose), &one);
+    }
+}

@@ -1,0 +1,219 @@
+//! Plans that the hooks saw and printed since the last visit, and which statements they are to look at next.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use perfmon_core::capture::kept::{self, Stamp};
+use perfmon_core::capture::mailbox::Delivered;
+use perfmon_core::capture::plan::{self, Counted};
+use perfmon_core::capture::statement::TOPLEVEL;
+use perfmon_core::capture::table::Key;
+use perfmon_core::change::Change;
+use perfmon_core::family::STATEMENT;
+use perfmon_core::histogram::{Latency, Sum};
+use perfmon_core::plan::flip::{self, Flip, Stretch};
+use perfmon_core::plan::share;
+use pgrx::pg_sys;
+
+use super::Visit;
+use crate::pg::{clock, fmgr, session};
+use crate::store::plan::{Known, Printed, Seen};
+use crate::watch::live;
+use crate::{settings, store};
+
+/// Subject among the kept readings.
+const SUBJECT: &str = "plan";
+
+/// Statements whose plans are looked at, by their time since the last visit: twice as many as are promised, as the
+/// order changes from minute to minute.
+const STATEMENTS: usize = 200;
+
+/// Executions of each that are looked at between two visits.
+const EXECUTIONS: u32 = 8;
+
+/// What was read.
+pub(super) struct Plans {
+    began: i64,
+    counted: Vec<Counted>,
+    letters: Vec<Delivered>,
+}
+
+impl Plans {
+    /// Reads them; `None` without preloading.
+    pub(super) fn read() -> Option<Self> {
+        let (counted, letters) = live::plans(session::database().to_u32())?;
+        Some(Self { began: live::began()?, counted, letters })
+    }
+}
+
+/// Asks for the plans of the statements that took most time.
+pub(super) fn want(sums: &BTreeMap<Key, Latency>) {
+    if settings::plans_are_off() {
+        return;
+    }
+    let mut by_time: Vec<(f64, Key)> = sums
+        .iter()
+        .filter(|(key, _)| key.what != 0)
+        .map(|(key, latency)| {
+            let mut sum = Sum::default();
+            sum.add(latency);
+            (sum.total_ns(), *key)
+        })
+        .collect();
+    by_time.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let keys: Vec<Key> = by_time.into_iter().take(STATEMENTS).map(|(_, key)| key).collect();
+    live::want_plans(&keys, EXECUTIONS);
+}
+
+impl Visit {
+    /// Writes what was seen and printed, and what took the place of what.
+    pub(super) fn store_plans(&mut self) {
+        let before = self.priors.remove(SUBJECT);
+        let Some(now) = self.plans.take() else { return };
+        let before = before.and_then(|bytes| {
+            let (stamp, columns) = kept::from_bytes(&bytes).ok()?;
+            let same_life = stamp.began == now.began;
+            plan::from_columns(&columns).filter(|_| same_life)
+        });
+        let stamp = Stamp { began: now.began, at: self.until };
+        self.next_priors.push((SUBJECT, kept::to_bytes(stamp, &plan::to_columns(&now.counted))));
+        let moved = plan::difference(&before.unwrap_or_default(), &now.counted);
+        self.letters = now.letters.iter().map(|delivered| delivered.place).collect();
+        if moved.is_empty() && now.letters.is_empty() {
+            return;
+        }
+        let ids = self.plan_statements(&moved, &now.letters);
+        self.keep_printed(&now.letters, &ids);
+        self.keep_seen(&moved, &ids);
+        if !now.letters.is_empty() {
+            let [retention, ..] = settings::retention_us();
+            store::plan::trim(self.source, retention.map(|us| self.until.saturating_sub(us)));
+        }
+    }
+
+    /// Dictionary ids of the statements.
+    fn plan_statements(&mut self, moved: &[Counted], letters: &[Delivered]) -> HashMap<Key, u32> {
+        let seen = moved.iter().map(|counted| counted.statement);
+        let keys: BTreeSet<Key> =
+            seen.chain(letters.iter().map(|delivered| delivered.letter.statement)).collect();
+        let mut users: HashMap<u32, String> = HashMap::new();
+        let names: Vec<store::dictionary::Names> = keys
+            .iter()
+            .map(|key| {
+                let user = users
+                    .entry(key.user())
+                    .or_insert_with(|| fmgr::role_name(pg_sys::Oid::from_u32(key.user())));
+                let toplevel = if key.kind == TOPLEVEL { "t" } else { "f" };
+                [user.clone(), (key.what as i64).to_string(), toplevel.to_owned()]
+            })
+            .collect();
+        let ids = store::dictionary::resolve(&STATEMENT, self.source, &names, self.until);
+        keys.into_iter().zip(ids).collect()
+    }
+
+    fn keep_printed(&self, letters: &[Delivered], ids: &HashMap<Key, u32>) {
+        for Delivered { letter, .. } in letters {
+            let Some(statement_id) = ids.get(&letter.statement).copied() else { continue };
+            let json = fmgr::utf8(&letter.json);
+            let found = share::heaviest(json.as_bytes());
+            store::plan::keep(
+                self.source,
+                &Printed {
+                    statement_id,
+                    plan: letter.plan,
+                    at: clock::unix_us(letter.at),
+                    cost: found.as_ref().map(|(_, cost)| *cost),
+                    // What could not be read is not worth keeping, and must not fail the snapshot.
+                    json: found.is_some().then_some(json),
+                    heaviest: found.map(|(heaviest, _)| (heaviest.node, heaviest.share_ratio)),
+                    constants: letter.constants,
+                    text: (!letter.text.is_empty()).then(|| fmgr::utf8(&letter.text)),
+                },
+            );
+        }
+    }
+
+    fn keep_seen(&self, moved: &[Counted], ids: &HashMap<Key, u32>) {
+        let statements: Vec<u32> =
+            moved.iter().filter_map(|c| ids.get(&c.statement).copied()).collect();
+        let known = store::plan::known(self.source, &statements);
+        let none = Vec::new();
+        let of = |statement: u32, plan: i64| -> Option<&Known> {
+            known.get(&statement).unwrap_or(&none).iter().find(|k| k.stretch.plan == plan)
+        };
+        let mut seen: BTreeMap<(u32, i64), Seen> = BTreeMap::new();
+        let mut unprinted = Vec::new();
+        for counted in moved {
+            let Some(statement) = ids.get(&counted.statement).copied() else { continue };
+            let before = of(statement, counted.plan);
+            // Its printed form was lost, or went with old ones: it has to be printed again.
+            if before.is_none_or(|known| !known.printed) {
+                unprinted.push(counted.born);
+            }
+            let fresh = Stretch {
+                plan: counted.plan,
+                since: clock::unix_us(counted.since),
+                until: clock::unix_us(counted.until),
+            };
+            // A row that was made for the printed form alone is no sighting of its own.
+            let stretch = before.map_or(fresh, |known| known.stretch.then(fresh));
+            let one = seen.entry((statement, counted.plan)).or_insert(Seen {
+                statement_id: statement,
+                stretch,
+                calls: 0,
+                total_us: 0,
+                max_us: 0,
+                sampled: 0,
+                sampled_us: 0,
+            });
+            one.stretch = one.stretch.then(stretch);
+            one.calls += counted.calls;
+            one.total_us += counted.total_us;
+            one.max_us = one.max_us.max(counted.max_us);
+            one.sampled += counted.sampled;
+            one.sampled_us += counted.sampled_us;
+        }
+        let seen: Vec<Seen> = seen.into_values().collect();
+        store::plan::add(self.source, &seen);
+        live::print_again(&unprinted);
+        self.keep_flips(&seen, &known);
+    }
+
+    fn keep_flips(&self, seen: &[Seen], known: &HashMap<u32, Vec<Known>>) {
+        let mut statements: Vec<u32> = seen.iter().map(|seen| seen.statement_id).collect();
+        statements.dedup();
+        let currents = store::plan::flipped_to(self.source, &statements);
+        let mut flips: Vec<(u32, Flip)> = Vec::new();
+        for statement in statements {
+            let mut plans: HashMap<i64, (i64, Stretch)> = HashMap::new();
+            for old in known.get(&statement).into_iter().flatten() {
+                plans.insert(old.stretch.plan, (old.first_seen, old.stretch));
+            }
+            for new in seen.iter().filter(|seen| seen.statement_id == statement) {
+                let plan =
+                    plans.entry(new.stretch.plan).or_insert((new.stretch.since, new.stretch));
+                plan.1 = new.stretch;
+            }
+            let first = plans.values().min_by_key(|(first, s)| (*first, s.since, s.plan));
+            let flipped = currents.get(&statement).filter(|plan| plans.contains_key(plan));
+            let Some(current) = flipped.copied().or(first.map(|(_, stretch)| stretch.plan)) else {
+                continue;
+            };
+            let stretches: Vec<Stretch> = plans.into_values().map(|(_, stretch)| stretch).collect();
+            flips.extend(flip::flip(current, &stretches).map(|flip| (statement, flip)));
+        }
+        store::plan::record(self.source, &flips);
+        for (statement, flip) in flips {
+            let words = |plan: i64| match store::plan::heaviest(self.source, statement, plan) {
+                Some(node) => format!("plan {plan}: mostly {node}"),
+                None => format!("plan {plan}"),
+            };
+            let change = Change {
+                kind: "plan_flip".to_owned(),
+                name: format!("statement {statement}"),
+                old: Some(words(flip.before)),
+                new: Some(words(flip.after)),
+            };
+            store::change::record(self.source, flip.at, &[change]);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Better forms of statements on a live server: those that cost time are told, with what to write instead, and
+//! their twins are not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use perfmon_e2e::{Db, Server, secs};
+
+/// What was told, of one statement.
+#[derive(Debug)]
+struct Hint {
+    kind: String,
+    query: String,
+    expression: Option<String>,
+    better: Option<String>,
+    same: bool,
+    statement: Option<String>,
+}
+
+/// What must be told of, by words in its text, and its kind.
+const TOLD: [(&str, &str); 10] = [
+    (
+        "SELECT /* day */ * FROM \"My Shop\".\"Orders\" WHERE placed_at::date = date '2024-02-03'",
+        "rewrite_function_on_column",
+    ),
+    (
+        "SELECT /* month */ count(*) FROM \"My Shop\".\"Orders\" o WHERE date_trunc('month', o.placed_at) = '2024-02-01'",
+        "rewrite_function_on_column",
+    ),
+    (
+        "SELECT /* lower */ * FROM \"My Shop\".\"Orders\" WHERE lower(mail) = 'm17'",
+        "rewrite_function_on_column",
+    ),
+    (
+        "SELECT /* cast */ * FROM \"My Shop\".\"Orders\" WHERE id = 17::numeric",
+        "rewrite_cast_on_column",
+    ),
+    ("SELECT /* view */ * FROM ends WHERE customer = 4711", "rewrite_leading_wildcard"),
+    (
+        "SELECT /* pairs */ count(*) FROM \"My Shop\".\"Orders\" o, \"My Shop\".\"Customers\" c WHERE o.id < 0 OR o.id > 10",
+        "rewrite_missing_join",
+    ),
+    (
+        "SELECT /* notin */ count(*) FROM \"My Shop\".\"Customers\" WHERE id NOT IN (SELECT customer FROM \"My Shop\".\"Orders\")",
+        "rewrite_not_in",
+    ),
+    (
+        "SELECT /* any */ (SELECT count(*) FROM \"My Shop\".\"Orders\" o WHERE o.customer > 5) > 0",
+        "rewrite_count_for_existence",
+    ),
+    (
+        "SELECT /* page */ id FROM \"My Shop\".\"Orders\" ORDER BY placed_at DESC LIMIT 20 OFFSET 25000",
+        "rewrite_deep_offset",
+    ),
+    ("SELECT /* parts */ * FROM parts WHERE lower(note) = 'n17'", "rewrite_function_on_column"),
+];
+
+/// What must not be.
+const TWINS: [&str; 8] = [
+    "SELECT /* twin */ * FROM \"My Shop\".\"Orders\" WHERE placed_at >= '2024-02-03' AND placed_at < '2024-02-04'",
+    "SELECT /* twin */ * FROM \"My Shop\".\"Orders\" WHERE id = 17",
+    "SELECT /* twin */ * FROM \"My Shop\".\"Orders\" WHERE id = 17 AND lower(mail) = 'm17'",
+    "SELECT /* twin */ * FROM small WHERE lower(note) = 'n17'",
+    "SELECT /* twin */ count(*) FROM \"My Shop\".\"Customers\" c WHERE NOT EXISTS (SELECT FROM \"My Shop\".\"Orders\" o WHERE o.customer = c.id)",
+    "SELECT /* twin */ count(*) FROM \"My Shop\".\"Orders\" o JOIN \"My Shop\".\"Customers\" c ON o.customer = c.id",
+    "SELECT /* twin */ EXISTS (SELECT FROM \"My Shop\".\"Orders\" o WHERE o.customer > 5)",
+    "SELECT /* twin */ id FROM \"My Shop\".\"Orders\" ORDER BY id DESC LIMIT 20 OFFSET 40",
+];
+
+fn load(db: &mut Db) {
+    db.run(
+        "CREATE EXTENSION pg_trgm;
+         CREATE SCHEMA \"My Shop\";
+         CREATE TABLE \"My Shop\".\"Customers\" (id int PRIMARY KEY, name text);
+         INSERT INTO \"My Shop\".\"Customers\" SELECT i, 'c' || i FROM generate_series(1, 200) i;
+         CREATE TABLE \"My Shop\".\"Orders\" (id int PRIMARY KEY, customer int REFERENCES \"My Shop\".\"Customers\",
+             placed_at timestamp NOT NULL, mail text, note text);
+         INSERT INTO \"My Shop\".\"Orders\" SELECT i, CASE WHEN i % 7 > 0 THEN i % 190 + 1 END,
+             timestamp '2024-01-01' + i * interval '3 minutes', 'M' || i, repeat('x', 80) FROM generate_series(1, 30000) i;
+         CREATE INDEX ON \"My Shop\".\"Orders\" (placed_at);
+         CREATE INDEX ON \"My Shop\".\"Orders\" (customer);
+         CREATE VIEW ends AS SELECT * FROM \"My Shop\".\"Orders\" WHERE mail LIKE '%17';
+         CREATE TABLE small (note text); INSERT INTO small SELECT 'N' || i FROM generate_series(1, 50) i;
+         CREATE TABLE parts (id int, note text, filler text) PARTITION BY RANGE (id);
+         CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (15000);
+         CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (15000) TO (30000);
+         INSERT INTO parts SELECT i, 'N' || i, repeat('x', 80) FROM generate_series(1, 29999) i;
+         ANALYZE",
+    );
+    db.run("DROP INDEX \"My Shop\".\"Orders_customer_idx\"");
+}
+
+fn hints(db: &mut Db) -> Vec<Hint> {
+    db.rows(
+        "SELECT kind, query, expression, better_form, same_meaning, statement FROM perfmon.rewrite_hints()",
+    )
+    .iter()
+    .map(|row| Hint {
+        kind: row.get(0),
+        query: row.get(1),
+        expression: row.get(2),
+        better: row.get(3),
+        same: row.get(4),
+        statement: row.get(5),
+    })
+    .collect()
+}
+
+/// What marks a statement among others: the comment that it begins with.
+fn mark(query: &str) -> &str {
+    let (_, rest) = query.split_once("/*").unwrap();
+    rest.split_once("*/").unwrap().0
+}
+
+#[test]
+fn better_forms_are_told_and_twins_are_not() {
+    let server = Server::manual().conf("jit = off").start();
+    let mut db = server.new_db("app");
+    load(&mut db);
+    db.run("CREATE ROLE reader LOGIN; SELECT perfmon.grant_reader('reader')");
+    // On a machine that is busy with other things, shares shift; each statement counts here.
+    db.set_thresholds(&[("rewrite_min_share_ratio", 0.0)]);
+    db.snapshot();
+    for _ in 0..3 {
+        TOLD.iter().for_each(|(query, _)| db.run(query));
+        TWINS.iter().for_each(|query| db.run(query));
+    }
+    db.snapshot_with_texts(secs(30));
+    let told = hints(&mut db);
+    for hint in &told {
+        println!("{hint:?}");
+    }
+    for (query, kind) in TOLD {
+        let found: Vec<_> = told.iter().filter(|one| mark_of(&one.query) == mark(query)).collect();
+        assert!(found.iter().any(|one| one.kind == kind), "{query}: {found:?}");
+        assert!(found.iter().all(|one| one.kind == kind), "{query}: {found:?}");
+    }
+    let twins: Vec<_> = told.iter().filter(|one| mark_of(&one.query) == " twin ").collect();
+    assert!(twins.is_empty(), "{twins:?}");
+    let of = |word: &str| told.iter().find(|one| mark_of(&one.query).trim() == word).unwrap();
+    let day = of("day");
+    assert!(
+        day.same && day.better.as_ref().is_some_and(|b| b.contains("\"Orders\".placed_at >= ")),
+        "{day:?}"
+    );
+    assert!(!of("month").same, "the unit is a parameter");
+    assert!(!of("notin").same && !of("any").same && !of("page").same);
+    assert_eq!(
+        of("pairs").better.as_deref(),
+        Some("o.customer = c.id"),
+        "a foreign key tells what is missing"
+    );
+    assert!(of("lower").statement.as_ref().is_some_and(|s| s.contains("(lower(mail))")));
+    assert!(of("view").statement.as_ref().is_some_and(|s| s.contains("gin_trgm_ops")));
+    let expressions = told.iter().filter_map(|one| one.expression.as_deref());
+    let data = ["17", "2024"];
+    assert!(
+        expressions.into_iter().all(|e| data.iter().all(|word| !e.contains(word))),
+        "constants are data"
+    );
+    forms_do_what_they_promise(&mut db, &told);
+    findings_hold_no_text(&mut db);
+    // A reader of numbers has no texts, and nothing that was learned from them.
+    let mut reader = server.connect("reader", "app");
+    assert_eq!(reader.val::<i64>("SELECT count(*) FROM perfmon.rewrite_hints()"), 0);
+}
+
+fn mark_of(query: &str) -> &str {
+    if query.contains("/*") { mark(query) } else { "" }
+}
+
+/// The better form finds the same rows through the index.
+fn forms_do_what_they_promise(db: &mut Db, told: &[Hint]) {
+    let day = told.iter().find(|one| mark_of(&one.query) == " day ").unwrap();
+    let better = day.better.as_ref().unwrap().replace("$1", "'2024-02-03'");
+    let table = "\"My Shop\".\"Orders\"";
+    let rows: i64 = db.val(&format!("SELECT count(*) FROM {table} WHERE {better}"));
+    let before: i64 =
+        db.val(&format!("SELECT count(*) FROM {table} WHERE placed_at::date = '2024-02-03'"));
+    assert_eq!((rows, before), (480, 480));
+    let plan =
+        db.list::<String>(&format!("EXPLAIN SELECT * FROM {table} WHERE {better}")).join("\n");
+    assert!(plan.contains("Orders_placed_at_idx"), "{plan}");
+}
+
+fn findings_hold_no_text(db: &mut Db) {
+    let found = db.evaluate();
+    let rewrites: Vec<_> = found.iter().filter(|one| one.kind.starts_with("rewrite_")).collect();
+    assert!(rewrites.len() >= TOLD.len() - 1, "{}", rewrites.len());
+    for one in rewrites {
+        assert!(!one.title.contains('$') && !one.remedy.contains('$'), "{one:?}");
+    }
+    let report: String = db.val("SELECT perfmon.report()");
+    assert!(report.contains("NOT IN"), "{report}");
+}
+
+#[test]
+fn planning_over_execution_is_told_where_it_is_counted() {
+    let server =
+        Server::manual().conf("pg_stat_statements.track_planning = on").conf("jit = off").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE TABLE p (id int) PARTITION BY RANGE (id)");
+    for i in 0..60 {
+        db.run(&format!("CREATE TABLE p{i} PARTITION OF p FOR VALUES FROM ({i}) TO ({})", i + 1));
+    }
+    db.set_thresholds(&[("rewrite_min_share_ratio", 0.0)]);
+    db.snapshot();
+    // The join of all parts takes long to plan and nothing to run.
+    let slow = "SELECT /* plan */ a.id FROM p a JOIN p b USING (id) JOIN p c USING (id) WHERE false OR a.id < 0";
+    for _ in 0..25 {
+        db.run(slow);
+    }
+    db.run("PREPARE twin AS SELECT /* twin */ a.id FROM p a JOIN p b USING (id) WHERE a.id < 0");
+    db.run("SET plan_cache_mode = force_generic_plan");
+    for _ in 0..50 {
+        db.run("EXECUTE twin");
+    }
+    db.snapshot_with_texts(secs(30));
+    let told = hints(&mut db);
+    let planned: Vec<_> = told.iter().filter(|one| one.kind == "rewrite_planning_time").collect();
+    assert!(planned.iter().any(|one| one.query.contains("/* plan */")), "{told:?}");
+    assert!(planned.iter().all(|one| !one.query.contains("twin")), "{planned:?}");
+}

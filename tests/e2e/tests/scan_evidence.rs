@@ -1,0 +1,213 @@
+//! Evidence of wasteful plans in the history: that it is there soon however rare or frequent a statement is, that near
+//! twins are no findings, and that nobody notices that executions are looked into.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use perfmon_e2e::{Db, Server, secs, wait_until};
+
+const TABLES: &str = "
+CREATE TABLE big (id int PRIMARY KEY, owner int, state text, note text);
+INSERT INTO big SELECT g, g % 5000, CASE g % 50 WHEN 0 THEN 'open' ELSE 'done' END, repeat('x', 60)
+FROM generate_series(1, 50000) g;
+CREATE TABLE small (id int PRIMARY KEY, owner int);
+INSERT INTO small SELECT g, g FROM generate_series(1, 200) g;
+CREATE TABLE parted (id int, owner int, note text) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10000);
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10000) TO (20000);
+INSERT INTO parted SELECT g, g % 2000, repeat('y', 60) FROM generate_series(0, 19999) g;
+";
+
+fn app(server: &Server) -> Db {
+    let mut db = server.new_db("app");
+    db.run("SET pg_perfmon.capture = 'off'");
+    db.run(TABLES);
+    db.run("VACUUM ANALYZE");
+    db
+}
+
+/// Samples, rows read and rows kept of the statement that looks a table up by its owner.
+fn evidence(watcher: &mut Db, table: &str) -> Option<(i64, i64, i64)> {
+    let rows = watcher.rows(&format!(
+        "SELECT samples, rows_read, rows_kept FROM perfmon.scan_evidence()
+         WHERE table_name = 'public.{table}' AND node = 'seq_scan' AND filter_columns = 'owner'"
+    ));
+    rows.first().map(|row| (row.get(0), row.get(1), row.get(2)))
+}
+
+#[test]
+fn rare_and_frequent_statements_have_evidence_soon() {
+    // A share that never comes to pass here: what is left is that every statement has its turn.
+    let server = Server::builder().conf("pg_perfmon.scan_sample_rate = 0.000000001").start();
+    let mut watcher = app(&server);
+    watcher.snapshot();
+    wait_until("a statement that each client executes once is seen", secs(60), || {
+        server.db("app").run("SELECT note FROM big WHERE owner = 17");
+        watcher.snapshot();
+        evidence(&mut watcher, "big").is_some()
+    });
+    let (samples, read, kept) = evidence(&mut watcher, "big").unwrap();
+    assert_eq!((read, kept), (50_000 * samples, 10 * samples));
+    // Ten thousand executions are looked into by their share, and not much more often.
+    watcher.run("ALTER SYSTEM SET pg_perfmon.scan_sample_rate = 0.01");
+    watcher.run("SELECT pg_reload_conf()");
+    let mut frequent = server.db("app");
+    wait_until("the setting is known", secs(10), || {
+        frequent.val::<String>("SHOW pg_perfmon.scan_sample_rate") == "0.01"
+    });
+    for _ in 0..10 {
+        frequent.run(&"SELECT id FROM small WHERE owner = 7;".repeat(1000));
+    }
+    watcher.snapshot();
+    let (samples, read, kept) = evidence(&mut watcher, "small").unwrap();
+    assert!((40..250).contains(&samples), "{samples} of 10,000");
+    assert_eq!((read, kept), (200 * samples, samples));
+    let scaled: f64 = watcher.val(
+        "SELECT rows_read_scaled FROM perfmon.scan_evidence() WHERE table_name = 'public.small' AND node = 'seq_scan'",
+    );
+    assert!((scaled - 2_000_000.0).abs() < 1.0, "{scaled}");
+}
+
+#[test]
+fn findings_rest_on_evidence_and_twins_are_silent() {
+    let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
+    let mut watcher = app(&server);
+    watcher.snapshot();
+    let mut db = server.db("app");
+    for i in 0..40 {
+        // Wasteful; the join hides how few rows the scan keeps.
+        db.run(&format!("SELECT b.id, s.id FROM big b CROSS JOIN small s WHERE b.owner = {i}"));
+        db.run(&format!("SELECT id FROM parted WHERE owner = {i}"));
+        // Twins: a small table, most of a table, an index.
+        db.run(&format!("SELECT id FROM small WHERE owner = {i}"));
+        db.run(&format!("SELECT count(*) FROM big WHERE state = 'done' AND note <> '{i}'"));
+        db.run(&format!("SELECT note FROM big WHERE id = {i}"));
+    }
+    db.run("SELECT pg_stat_force_next_flush()");
+    watcher.snapshot();
+    let found: Vec<(String, String, i64, f64, f64, f64)> = watcher
+        .rows(
+            "SELECT table_name, filter_columns, samples, rows_read_per_call, rows_kept_per_call, table_share_ratio
+             FROM perfmon.seq_scans() ORDER BY 1, 2",
+        )
+        .iter()
+        .map(|r| (r.get(0), r.get(1), r.get(2), r.get(3), r.get(4), r.get(5)))
+        .collect();
+    let tables: Vec<&str> = found.iter().map(|f| f.0.as_str()).collect();
+    assert_eq!(tables, ["public.big", "public.parted"], "{found:?}");
+    let big = &found[0];
+    assert_eq!((big.1.as_str(), big.2, big.3, big.4), ("owner", 40, 50_000.0, 10.0));
+    // Half of what was read of the table is the other statement's.
+    assert!((big.5 - 0.5).abs() < 0.01, "{big:?}");
+    let parted = &found[1];
+    assert_eq!((parted.2, parted.3, parted.4, parted.5), (40, 20_000.0, 10.0, 1.0));
+    // Nothing of what was looked for is kept.
+    let texts: Vec<String> =
+        watcher.list("SELECT coalesce(conditions, '') FROM perfmon.scan_evidence()");
+    assert!(texts.iter().any(|t| t == "(owner = ?)"), "{texts:?}");
+    let constants = texts.iter().filter(|t| t.contains(['1', '2', '3', '\'']));
+    assert_eq!(constants.count(), 0, "{texts:?}");
+    predicates_are_listed(&mut watcher);
+    let shown: i64 =
+        watcher.val("SELECT count(*) FROM perfmon.scan_history() WHERE table_name = 'public.big'");
+    assert!(shown > 0);
+}
+
+fn predicates_are_listed(watcher: &mut Db) {
+    // What an index would have to serve.
+    let uses: Vec<(String, String, String, i64, f64, bool)> = watcher
+        .rows(
+            "SELECT table_name, expression, usage, samples, kept_ratio, alone FROM perfmon.predicates()
+             WHERE samples IS NOT NULL AND expression = 'owner' ORDER BY 1",
+        )
+        .iter()
+        .map(|r| (r.get(0), r.get(1), r.get(2), r.get(3), r.get(4), r.get(5)))
+        .collect();
+    let of = |table: &str, kept: f64| {
+        (format!("public.{table}"), "owner".to_owned(), "equality".to_owned(), 40, kept, true)
+    };
+    // Of the small table there is one owner a row, and none has number 0.
+    assert_eq!(uses, [of("big", 0.0002), of("parted", 0.0005), of("small", 39.0 / 8000.0)]);
+    let key: i64 = watcher.val(
+        "SELECT count(*) FROM perfmon.predicates()
+         WHERE table_name = 'public.big' AND expression = 'id' AND usage = 'equality' AND samples IS NULL",
+    );
+    assert_eq!(key, 1, "what no plan was told of is known by the text");
+}
+
+/// What somebody who asks for a plan sees.
+const ASKED: [&str; 4] = [
+    "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF) SELECT note FROM big WHERE owner = 17",
+    "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS, WAL, VERBOSE) SELECT owner, count(*) FROM big WHERE id > 40000 GROUP BY owner HAVING count(*) > 1 ORDER BY 1 LIMIT 3",
+    "EXPLAIN SELECT note FROM big WHERE owner = 17",
+    "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, FORMAT JSON) SELECT b.id FROM big b JOIN small s ON s.owner = b.owner AND s.id + b.id = 30",
+];
+
+#[test]
+fn plans_that_others_ask_for_are_unchanged() {
+    let server = Server::manual()
+        .preload("pg_stat_statements,auto_explain,pg_perfmon")
+        .conf("auto_explain.log_min_duration = -1")
+        .conf("auto_explain.log_timing = off")
+        .conf("max_parallel_workers_per_gather = 0")
+        .start();
+    drop(app(&server));
+    let mut db = server.db("app");
+    let (mut asked, mut logged) = (Vec::new(), Vec::new());
+    for rate in ["0", "1"] {
+        db.run(&format!(
+            "SET pg_perfmon.scan_sample_rate = {rate}; SET pg_perfmon.capture = 'all'"
+        ));
+        // The first execution of all reads the catalogs.
+        let plans = |db: &mut Db| ASKED.map(|sql| db.texts(sql));
+        plans(&mut db);
+        asked.push(plans(&mut db));
+        let mark = server.log_mark();
+        for analyze in ["off", "on"] {
+            db.run(&format!(
+                "SET auto_explain.log_analyze = {analyze}; SET auto_explain.log_min_duration = 0"
+            ));
+            for sql in &ASKED[..1] {
+                db.run(sql.rsplit(") ").next().unwrap());
+            }
+            db.run("SET auto_explain.log_min_duration = -1");
+        }
+        let log = server.log_since(mark);
+        let plans = log.split(" plan:").skip(1).map(|plan| {
+            let lines = plan.lines().skip(1).take_while(|line| line.starts_with(['\t', ' ']));
+            lines.collect::<Vec<_>>().join("\n")
+        });
+        logged.push(plans.collect::<Vec<String>>());
+    }
+    assert_eq!(asked[0], asked[1]);
+    assert_eq!(logged[0].len(), 2, "{logged:#?}");
+    assert_eq!(logged[0], logged[1]);
+    assert!(!logged[1][0].contains("actual") && logged[1][1].contains("actual"), "{logged:#?}");
+}
+
+#[test]
+fn errors_cursors_and_many_executions_leave_nothing_behind() {
+    let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
+    drop(app(&server));
+    let mut db = server.db("app");
+    db.run("PREPARE look AS SELECT note FROM big WHERE owner = $1 AND id < 2000");
+    let round = |db: &mut Db| {
+        db.run(&"EXECUTE look(5);".repeat(500));
+        db.fails("SELECT 1 / (owner - 17) FROM big");
+        db.run("BEGIN; DECLARE c CURSOR FOR SELECT id FROM big WHERE owner < 17; FETCH 5 FROM c; COMMIT");
+        db.run("DO $$ BEGIN FOR i IN 1..20 LOOP BEGIN PERFORM 1 / (owner - i) FROM big; EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$");
+        db.val::<i64>("SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts")
+    };
+    round(&mut db);
+    let first = round(&mut db);
+    let mut last = first;
+    for _ in 0..6 {
+        last = round(&mut db);
+    }
+    assert!(last - first <= 65_536, "memory grew from {first} to {last}");
+    let counted: i64 = db.val(
+        "SELECT samples FROM perfmon.scans_since_start() WHERE table_name = 'public.big' AND node IN ('index_scan', 'bitmap_scan', 'seq_scan')
+             AND conditions LIKE '%(owner = ?)%'",
+    );
+    assert_eq!(counted, 4000);
+    let panics: bool = db.val("SELECT state = 'ok' FROM perfmon.status() WHERE item = 'capture'");
+    assert!(panics);
+}
