@@ -3,11 +3,11 @@
 
 DROP FUNCTION perfmon.load_series(timestamptz, timestamptz, interval, bigint);
 
+DROP FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint);
+
 DROP FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint);
 
 DROP FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint);
-
-DROP FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint);
 
 DROP FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint);
 
@@ -157,6 +157,39 @@ BEGIN
 END
 $$;
 
+-- All findings, open and resolved, for those who may see numbers.
+CREATE OR REPLACE VIEW perfmon.finding_shown WITH (security_barrier) AS
+SELECT
+    f.finding_id,
+    f.kind,
+    f.severity,
+    f.object,
+    f.subject,
+    f.title,
+    f.cause,
+    f.evidence,
+    f.saved_ms_per_hour,
+    f.saved_bytes,
+    f.outage_at,
+    f.share_ratio,
+    f.remedy,
+    CASE WHEN pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE')
+        THEN f.statement
+        WHEN f.statement IS NOT NULL THEN '<insufficient privilege>' END AS statement,
+    f.gain,
+    f.effort,
+    -- The command that undoes the other one is masked alike.
+    CASE WHEN pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE')
+        THEN f.risk
+        ELSE pg_catalog.split_part(f.risk, ' To have it back: ', 1) END AS risk,
+    f.reference,
+    f.opened_at,
+    f.last_seen,
+    f.resolved_at,
+    f.helped,
+    f.source
+FROM perfmon.finding f;
+
 -- What was promised, and which stretches of time are looked at as one. Both hold what people declared: they
 -- are part of a dump, and an update of the extension leaves them as they are.
 
@@ -270,64 +303,6 @@ CROSS JOIN LATERAL (
         OR COALESCE(e.user_name OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text, false) AS visible
 ) v;
 
-CREATE FUNCTION perfmon.latency_heatmap(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    statement_id int DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    low_ms float8,
-    high_ms float8,
-    calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
-
-CREATE FUNCTION perfmon.scan_evidence(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    user_name text,
-    query text,
-    table_name text,
-    node text,
-    index_name text,
-    conditions text,
-    filter_columns text,
-    calls bigint,
-    statement_samples bigint,
-    samples bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_read_per_row_kept float8,
-    rows_read_per_call float8,
-    rows_kept_per_call float8,
-    rows_read_scaled float8,
-    table_share_ratio float8,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
-
-CREATE FUNCTION perfmon.latency_histogram(
-    statement_id int DEFAULT NULL,
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    low_ms float8,
-    high_ms float8,
-    calls bigint,
-    cached_calls bigint,
-    read_calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
-
 CREATE FUNCTION perfmon.load_series(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
@@ -355,9 +330,6 @@ CREATE FUNCTION perfmon.load_series(
     changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'load_series_wrapper';
 
-CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
-
 CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
     what text,
     subject text,
@@ -370,23 +342,18 @@ CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
     query text
 ) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
 
-CREATE FUNCTION perfmon.cluster_history(
+CREATE FUNCTION perfmon.latency_histogram(
+    statement_id int DEFAULT NULL,
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    quality text,
-    cached bigint,
-    read bigint,
-    executions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
+    low_ms float8,
+    high_ms float8,
+    calls bigint,
+    cached_calls bigint,
+    read_calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
 
 CREATE FUNCTION perfmon.plans(
     statement_id int DEFAULT NULL,
@@ -411,160 +378,29 @@ CREATE FUNCTION perfmon.plans(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
 
-CREATE FUNCTION perfmon.predicates(
-    since timestamptz DEFAULT now() - interval '1 hour',
+CREATE FUNCTION perfmon.slo_status(
+    since timestamptz DEFAULT NULL,
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    statement_id int,
-    table_name text,
-    expression text,
-    usage text,
-    operator text,
-    samples bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    kept_ratio float8,
-    alone bool
-) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
-
-CREATE FUNCTION perfmon.rewrite_hints(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    severity text,
-    kind text,
-    user_name text,
-    query text,
-    table_name text,
-    expression text,
-    better_form text,
-    same_meaning boolean,
-    reason text,
-    statement text,
-    calls bigint,
-    mean_exec_ms float8,
-    total_exec_ms float8,
-    share_ratio float8,
-    rows_per_call float8,
-    blocks_per_call float8,
-    plan_ms_per_plan float8,
-    table_rows float8,
-    saved_ms_per_hour float8,
-    effect text,
-    remedy text
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
-
-CREATE FUNCTION perfmon.seq_scans(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    table_name text,
-    severity text,
-    statement_id int,
-    query text,
-    filter_columns text,
-    seq_scan bigint,
-    seq_tup_read bigint,
-    rows_per_seq_scan float8,
-    rows_kept bigint,
-    rows_read_per_row_kept float8,
-    trend_ratio float8,
-    calls bigint,
-    wasted_ms float8,
-    wasted_share_ratio float8,
-    table_rows float8,
-    table_bytes bigint,
-    remedy text,
-    statement text,
-    samples bigint,
-    rows_read_per_call float8,
-    rows_kept_per_call float8,
-    table_share_ratio float8
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'seq_scans_wrapper';
-
-CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
     executions bigint,
-    read_executions bigint,
-    total_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    cached_p50_ms float8,
-    cached_p95_ms float8,
-    read_p50_ms float8,
-    read_p95_ms float8,
-    error_ratio float8
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
-
-CREATE FUNCTION perfmon.route_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
     "time" timestamptz,
     time_end timestamptz,
-    length_ms float8,
-    route_id int,
-    application text,
-    user_name text,
-    route text,
-    quality text,
-    statements bigint,
-    transactions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
-
-CREATE FUNCTION perfmon.slow_statements(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    severity text,
-    user_name text,
-    query text,
-    command text,
-    calls bigint,
-    mean_exec_ms float8,
-    p95_ms float8,
-    timed_calls bigint,
-    threshold_ms float8,
-    stddev_exec_ms float8,
-    total_exec_ms float8,
-    share_ratio float8,
-    read_ms float8,
-    write_ms float8,
-    temp_ms float8,
-    jit_ms float8,
-    other_ms float8,
-    plan_ms float8,
-    rows_per_call float8,
-    blocks_per_call float8,
-    temp_bytes bigint,
-    wal_bytes bigint,
-    cause text,
-    remedy text,
-    plan_id bigint,
-    plan_since timestamptz,
-    plan_heaviest_node text,
-    plan_heaviest_cost_ratio float8,
-    plan_text text,
-    plan_note text
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
+    detail text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
 
 CREATE FUNCTION perfmon.statement_series(
     statement_id int,
@@ -604,6 +440,353 @@ CREATE FUNCTION perfmon.statement_series(
     covered_ratio float8,
     changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
+
+CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
+    database_name text,
+    user_name text,
+    queryid bigint,
+    rest bool,
+    class text,
+    sqlstate text,
+    errors bigint,
+    lost_ms float8,
+    last_at timestamptz
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
+
+CREATE FUNCTION perfmon.failure_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    failure_id int,
+    user_name text,
+    object text,
+    kind text,
+    quality text,
+    failures bigint,
+    lost_ms float8,
+    last_s bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
+
+CREATE FUNCTION perfmon.plan_flips(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    statement_id int,
+    last_seen_before timestamptz,
+    before_plan_id bigint,
+    before_calls bigint,
+    before_mean_ms float8,
+    before_sampled_calls bigint,
+    before_sampled_mean_ms float8,
+    before_heaviest_node text,
+    before_plan_text text,
+    after_plan_id bigint,
+    after_calls bigint,
+    after_mean_ms float8,
+    after_sampled_calls bigint,
+    after_sampled_mean_ms float8,
+    after_heaviest_node text,
+    after_plan_text text,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
+
+CREATE FUNCTION perfmon.assert_slo(
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
+
+CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
+    user_name text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
+    node text,
+    table_name text,
+    index_name text,
+    conditions text,
+    statement_samples bigint,
+    samples bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
+
+CREATE FUNCTION perfmon.seq_scans(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    table_name text,
+    severity text,
+    statement_id int,
+    query text,
+    filter_columns text,
+    seq_scan bigint,
+    seq_tup_read bigint,
+    rows_per_seq_scan float8,
+    rows_kept bigint,
+    rows_read_per_row_kept float8,
+    trend_ratio float8,
+    calls bigint,
+    wasted_ms float8,
+    wasted_share_ratio float8,
+    table_rows float8,
+    table_bytes bigint,
+    remedy text,
+    statement text,
+    samples bigint,
+    rows_read_per_call float8,
+    rows_kept_per_call float8,
+    table_share_ratio float8
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'seq_scans_wrapper';
+
+CREATE FUNCTION perfmon.routes(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    application text,
+    user_name text,
+    route text,
+    calls bigint,
+    calls_per_s float8,
+    total_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    errors bigint,
+    cancelled bigint,
+    error_ratio float8,
+    transactions bigint,
+    statements_per_transaction float8,
+    transaction_p50_ms float8,
+    transaction_p95_ms float8,
+    transaction_p99_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
+
+CREATE FUNCTION perfmon.slow_statements(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    user_name text,
+    query text,
+    command text,
+    calls bigint,
+    mean_exec_ms float8,
+    p95_ms float8,
+    timed_calls bigint,
+    threshold_ms float8,
+    stddev_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    read_ms float8,
+    write_ms float8,
+    temp_ms float8,
+    jit_ms float8,
+    other_ms float8,
+    plan_ms float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    temp_bytes bigint,
+    wal_bytes bigint,
+    cause text,
+    remedy text,
+    plan_id bigint,
+    plan_since timestamptz,
+    plan_heaviest_node text,
+    plan_heaviest_cost_ratio float8,
+    plan_text text,
+    plan_note text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
+
+CREATE FUNCTION perfmon.errors(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    class text,
+    sqlstate text,
+    condition text,
+    user_name text,
+    statement_id int,
+    query text,
+    table_name text,
+    errors bigint,
+    per_hour float8,
+    lost_ms float8,
+    share_ratio float8,
+    last_seen timestamptz,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
+
+CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
+
+CREATE FUNCTION perfmon.create_slo(
+    name text,
+    p95_ms float8 DEFAULT NULL,
+    p99_ms float8 DEFAULT NULL,
+    error_ratio float8 DEFAULT NULL,
+    throughput_per_second float8 DEFAULT NULL,
+    availability_ratio float8 DEFAULT NULL,
+    percentile float8 DEFAULT NULL,
+    percentile_ms float8 DEFAULT NULL,
+    database text DEFAULT NULL,
+    username text DEFAULT NULL,
+    application text DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    cluster bool DEFAULT false,
+    min_executions bigint DEFAULT 100,
+    period interval DEFAULT '1 hour',
+    note text DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
+
+CREATE FUNCTION perfmon.rewrite_hints(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    kind text,
+    user_name text,
+    query text,
+    table_name text,
+    expression text,
+    better_form text,
+    same_meaning boolean,
+    reason text,
+    statement text,
+    calls bigint,
+    mean_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    plan_ms_per_plan float8,
+    table_rows float8,
+    saved_ms_per_hour float8,
+    effect text,
+    remedy text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
+
+CREATE FUNCTION perfmon.run_report(
+    name text,
+    format text DEFAULT 'markdown',
+    baseline text DEFAULT NULL
+) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
+
+CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
+
+CREATE FUNCTION perfmon.scan_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    scan_id int,
+    statement text,
+    table_name text,
+    node text,
+    quality text,
+    executions bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
+
+CREATE FUNCTION perfmon.error_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    executions bigint,
+    errors bigint,
+    error_ratio float8,
+    errors_per_s float8,
+    lost_ms float8,
+    cancellations bigint,
+    statement_timeouts bigint,
+    lock_timeouts bigint,
+    transaction_timeouts bigint,
+    idle_in_transaction_timeouts bigint,
+    idle_session_timeouts bigint,
+    deadlocks bigint,
+    refused bigint,
+    terminated bigint,
+    autovacuum_cancelled bigint,
+    rollbacks bigint,
+    rollbacks_per_s float8,
+    rollback_ratio float8,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
+
+CREATE FUNCTION perfmon.predicates(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    table_name text,
+    expression text,
+    usage text,
+    operator text,
+    samples bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    kept_ratio float8,
+    alone bool
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
 
 CREATE FUNCTION perfmon.top_statements(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -653,262 +836,113 @@ CREATE FUNCTION perfmon.top_statements(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'top_statements_wrapper';
 
-CREATE FUNCTION perfmon.run_report(
-    name text,
-    format text DEFAULT 'markdown',
-    baseline text DEFAULT NULL
-) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
-
-CREATE FUNCTION perfmon.failure_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    failure_id int,
-    user_name text,
-    object text,
-    kind text,
-    quality text,
-    failures bigint,
-    lost_ms float8,
-    last_s bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
-
-CREATE FUNCTION perfmon.create_slo(
-    name text,
-    p95_ms float8 DEFAULT NULL,
-    p99_ms float8 DEFAULT NULL,
-    error_ratio float8 DEFAULT NULL,
-    throughput_per_second float8 DEFAULT NULL,
-    availability_ratio float8 DEFAULT NULL,
-    percentile float8 DEFAULT NULL,
-    percentile_ms float8 DEFAULT NULL,
-    database text DEFAULT NULL,
-    username text DEFAULT NULL,
-    application text DEFAULT NULL,
-    statement_id int DEFAULT NULL,
-    cluster bool DEFAULT false,
-    min_executions bigint DEFAULT 100,
-    period interval DEFAULT '1 hour',
-    note text DEFAULT NULL
-) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
-
-CREATE FUNCTION perfmon.assert_slo(
-    name text DEFAULT NULL,
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
-    "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
-
-CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
-
-CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
-    database_name text,
-    user_name text,
-    queryid bigint,
-    rest bool,
-    class text,
-    sqlstate text,
-    errors bigint,
-    lost_ms float8,
-    last_at timestamptz
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
-
-CREATE FUNCTION perfmon.scan_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    scan_id int,
-    statement text,
-    table_name text,
-    node text,
-    quality text,
-    executions bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
-
-CREATE FUNCTION perfmon.routes(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    application text,
-    user_name text,
-    route text,
-    calls bigint,
-    calls_per_s float8,
-    total_ms float8,
-    p50_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    errors bigint,
-    cancelled bigint,
-    error_ratio float8,
-    transactions bigint,
-    statements_per_transaction float8,
-    transaction_p50_ms float8,
-    transaction_p95_ms float8,
-    transaction_p99_ms float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
-
-CREATE FUNCTION perfmon.slo_status(
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
-    "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
-
 CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
 
-CREATE FUNCTION perfmon.errors(
+CREATE FUNCTION perfmon.route_history(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    class text,
-    sqlstate text,
-    condition text,
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    route_id int,
+    application text,
     user_name text,
-    statement_id int,
-    query text,
-    table_name text,
+    route text,
+    quality text,
+    statements bigint,
+    transactions bigint,
     errors bigint,
-    per_hour float8,
-    lost_ms float8,
-    share_ratio float8,
-    last_seen timestamptz,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
-
-CREATE FUNCTION perfmon.plan_flips(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    statement_id int,
-    last_seen_before timestamptz,
-    before_plan_id bigint,
-    before_calls bigint,
-    before_mean_ms float8,
-    before_sampled_calls bigint,
-    before_sampled_mean_ms float8,
-    before_heaviest_node text,
-    before_plan_text text,
-    after_plan_id bigint,
-    after_calls bigint,
-    after_mean_ms float8,
-    after_sampled_calls bigint,
-    after_sampled_mean_ms float8,
-    after_heaviest_node text,
-    after_plan_text text,
+    cancelled bigint,
+    bucket int,
     from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
 
-CREATE FUNCTION perfmon.error_series(
+CREATE FUNCTION perfmon.cluster_history(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    quality text,
+    cached bigint,
+    read bigint,
     executions bigint,
     errors bigint,
-    error_ratio float8,
-    errors_per_s float8,
-    lost_ms float8,
-    cancellations bigint,
-    statement_timeouts bigint,
-    lock_timeouts bigint,
-    transaction_timeouts bigint,
-    idle_in_transaction_timeouts bigint,
-    idle_session_timeouts bigint,
-    deadlocks bigint,
-    refused bigint,
-    terminated bigint,
-    autovacuum_cancelled bigint,
-    rollbacks bigint,
-    rollbacks_per_s float8,
-    rollback_ratio float8,
-    covered_ratio float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
 
-CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
+CREATE FUNCTION perfmon.scan_evidence(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
     user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
-    node text,
+    query text,
     table_name text,
+    node text,
     index_name text,
     conditions text,
+    filter_columns text,
+    calls bigint,
     statement_samples bigint,
     samples bigint,
     loops bigint,
     rows_read bigint,
     rows_kept bigint,
+    rows_read_per_row_kept float8,
+    rows_read_per_call float8,
+    rows_kept_per_call float8,
+    rows_read_scaled float8,
+    table_share_ratio float8,
     rows_estimated bigint,
     spills bigint,
     spilled_bytes bigint,
     outer_rows bigint,
     outer_rows_estimated bigint,
     misestimates bigint
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
+
+CREATE FUNCTION perfmon.latency_heatmap(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    low_ms float8,
+    high_ms float8,
+    calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
+
+CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
+    user_name text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
+    executions bigint,
+    read_executions bigint,
+    total_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    cached_p50_ms float8,
+    cached_p95_ms float8,
+    read_p50_ms float8,
+    read_p95_ms float8,
+    error_ratio float8
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
 
 REVOKE ALL ON TABLE
     perfmon.latency_minute,
@@ -920,39 +954,40 @@ REVOKE ALL ON TABLE
     perfmon.run,
     perfmon.plan,
     perfmon.plan_flip,
-    perfmon.plan_shown
+    perfmon.plan_shown,
+    perfmon.finding_shown
 FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION
-    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
-    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
-    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
-    perfmon.drop_slo(text),
     perfmon.compare_runs(text, text),
-    perfmon.cluster_history(timestamptz, timestamptz, bigint),
+    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
     perfmon.plans(int, bigint),
-    perfmon.predicates(timestamptz, timestamptz, bigint),
-    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
-    perfmon.latency_since_start(),
-    perfmon.route_history(timestamptz, timestamptz, bigint),
-    perfmon.run_report(text, text, text),
-    perfmon.failure_history(timestamptz, timestamptz, bigint),
-    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
-    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
-    perfmon.end_run(text),
-    perfmon.errors_since_start(),
-    perfmon.scan_history(timestamptz, timestamptz, bigint),
-    perfmon.routes(timestamptz, timestamptz, bigint),
     perfmon.slo_status(timestamptz, timestamptz, bigint),
-    perfmon.begin_run(text, text),
-    perfmon.errors(timestamptz, timestamptz, bigint),
+    perfmon.errors_since_start(),
+    perfmon.failure_history(timestamptz, timestamptz, bigint),
     perfmon.plan_flips(timestamptz, timestamptz, bigint),
-    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
     perfmon.scans_since_start(),
+    perfmon.routes(timestamptz, timestamptz, bigint),
+    perfmon.errors(timestamptz, timestamptz, bigint),
+    perfmon.drop_slo(text),
+    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
+    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
+    perfmon.run_report(text, text, text),
+    perfmon.end_run(text),
+    perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.predicates(timestamptz, timestamptz, bigint),
+    perfmon.begin_run(text, text),
+    perfmon.route_history(timestamptz, timestamptz, bigint),
+    perfmon.cluster_history(timestamptz, timestamptz, bigint),
+    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
+    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
+    perfmon.latency_since_start(),
     perfmon.load_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
     perfmon.seq_scans(timestamptz, timestamptz, bigint),
     perfmon.slow_statements(timestamptz, timestamptz, bigint),
-    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
     perfmon.top_statements(timestamptz, timestamptz, text, int, bigint)
 FROM PUBLIC;
 
@@ -974,6 +1009,7 @@ GRANT SELECT ON TABLE
     perfmon.scan_day,
     perfmon.slo,
     perfmon.run,
+    perfmon.finding_shown,
     perfmon.plan_shown,
     perfmon.plan_flip
 TO pg_monitor;
@@ -1010,6 +1046,9 @@ GRANT EXECUTE ON FUNCTION
     perfmon.cluster_history(timestamptz, timestamptz, bigint),
     perfmon.scan_history(timestamptz, timestamptz, bigint)
 TO pg_monitor;
+
+COMMENT ON COLUMN perfmon.gap.kind IS
+'server_down, missed (no snapshot), reset (counters were reset, or lost with a restart or a crash before they were read), evicted, standby, disabled, or clock (the clock stepped).';
 
 COMMENT ON TABLE perfmon.latency_minute IS
 'Execution times that the hooks counted, one row per interval, one packed histogram per statement (by the ids of perfmon.statement). Read it through perfmon.top_statements(), statement_series(), latency_histogram() and latency_heatmap().';
@@ -1053,14 +1092,14 @@ COMMENT ON FUNCTION perfmon.scans_since_start() IS
 'What the nodes of plans did since the server started, in the executions of this database that were looked into: a share of all (pg_perfmon.scan_sample_rate), and each statement at least once in ten seconds in which it was executed. Counts are those of the samples, never scaled. node: seq_scan, index_scan, nested_loop and so on. Told are all scans of whole tables, every other node whose conditions threw away more rows than they kept, sorts and hash tables that wrote to disk, and nested loops of which an estimate was off by more than ten times; not those on the server''s own tables and on temporary ones. Of partitions, the table that the statement names stands for all. conditions: without constants; "index:" what the index found rows by, "join:" and "match:" conditions of joins, "sort:" and "group:" columns. statement_samples: executions of the statement that were looked into. samples: those in which the node did something. loops, rows_read (kept and thrown away) and rows_kept are sums over loops and parallel workers, as EXPLAIN ANALYZE counts them; rows_estimated: rows that the planner had expected in as many loops. spills: how often it wrote to disk; spilled_bytes: NULL where not known, as of hash joins. outer_rows, outer_rows_estimated and misestimates: of nested loops only. rest: all nodes that found no place. queryid is NULL unless the caller may see it by the rules of pg_stat_statements. Source: the executor''s counters. Errors: 55000 without preloading.';
 
 COMMENT ON FUNCTION perfmon.errors_since_start() IS
-'Errors that the server logged for clients of this database since it started, most frequent first, by user, statement (queryid; that which the client sent) and SQLSTATE. class tells errors of applications (error, deadlock) from cancelled, statement_timeout, lock_timeout, idle_in_transaction_timeout, idle_session_timeout, transaction_timeout, terminated and refused (connections; without a database). lost_ms: time of the failed statements since their message arrived. rest is true for what has no row of its own any more. queryid is NULL where it is unknown (syntax errors; compute_query_id or track_activities off), and for other users'' statements unless the caller has pg_read_all_stats. 55000 without preloading. Errors that log_min_messages keeps from the log are not counted.';
+'Errors that the server logged for clients of this database since it started, most frequent first, by user, statement (queryid; that which the client sent) and SQLSTATE. class tells errors of applications (error, deadlock) from cancelled, statement_timeout, lock_timeout, idle_in_transaction_timeout, idle_session_timeout, transaction_timeout, terminated, refused (connections; without a database) and login_failed (no session began: password, database or permission to connect). lost_ms: time of the failed statements since their message arrived. rest is true for what has no row of its own any more. queryid is NULL where it is unknown (syntax errors; compute_query_id or track_activities off), and for other users'' statements unless the caller has pg_read_all_stats. 55000 without preloading. Errors that log_min_messages keeps from the log are not counted.';
 
 COMMENT ON FUNCTION perfmon.errors(timestamptz, timestamptz, bigint) IS
-'What failed in a time window, most frequent first: one row for each class, SQLSTATE, user and statement. Arguments: since and until (default: the last hour), source. class: error, statement_timeout, lock_timeout, transaction_timeout and deadlock count as errors of statements; cancelled (on request), idle_in_transaction_timeout, idle_session_timeout, refused (too many connections, or the server takes none) and terminated do not, nor does autovacuum_cancelled (autovacuum gave way to a lock; table_name is its table). condition: the standard name of the SQLSTATE, NULL for those of applications. statement_id and query: the statement that the client sent, where known; texts are shown as in top_statements(). user_name NULL and statement_id NULL: what found no place of its own, or has neither. What belongs to no database, such as refused connections, is in the home database. errors: how often it reached a client; what a function or block caught does not count. per_hour: over the time that intervals cover. lost_ms: from the arrival of the message to the error, all of it. share_ratio: of all rows. last_seen: within a second. quality: lower bound where the server was restarted in between.
+'What failed in a time window, most frequent first: one row for each class, SQLSTATE, user and statement. Arguments: since and until (default: the last hour), source. class: error, statement_timeout, lock_timeout, transaction_timeout and deadlock count as errors of statements; cancelled (on request), idle_in_transaction_timeout, idle_session_timeout, refused (too many connections, or the server takes none), login_failed (no session began: password, role, database or permission to connect) and terminated do not, nor does autovacuum_cancelled (autovacuum gave way to a lock; table_name is its table). condition: the standard name of the SQLSTATE, NULL for those of applications. statement_id and query: the statement that the client sent, where known; texts are shown as in top_statements(). user_name NULL and statement_id NULL: what found no place of its own, or has neither. What belongs to no database, such as refused connections, is in the home database. errors: how often it reached a client; what a function or block caught does not count. per_hour: over the time that intervals cover. lost_ms: from the arrival of the message to the error, all of it. share_ratio: of all rows. last_seen: within a second. quality: lower bound where the server was restarted in between.
 No rows and a notice without preloading. Errors: 22023 for bad arguments. Source: emit_log_hook.';
 
 COMMENT ON FUNCTION perfmon.error_series(timestamptz, timestamptz, interval, bigint) IS
-'Errors over time, one row per step, for graphs. Arguments and steps as in statement_series(). executions: top-level statements that were executed to their end, but for BEGIN, COMMIT, ROLLBACK, SAVEPOINT and the like, SET and DISCARD. errors: statements that failed, timeouts and deadlocks included, cancellations not. error_ratio: errors over executions, errors and cancellations together. lost_ms: time of all failures. The classes apart as in errors(). rollbacks, rollbacks_per_s and rollback_ratio (of all transactions) come from pg_stat_database and say nothing about errors. NULL where nothing is known: without preloading (a notice says so), or while log_min_messages hides errors.
+'Errors over time, one row per step, for graphs. Arguments and steps as in statement_series(). executions: top-level statements that were executed to their end, but for BEGIN, COMMIT, ROLLBACK, SAVEPOINT and the like, SET and DISCARD. errors: statements that failed, timeouts and deadlocks included, cancellations not. error_ratio: errors over executions, errors and cancellations together. lost_ms: time of all failures. The classes apart as in errors(). rollbacks, rollbacks_per_s and rollback_ratio (of all transactions) come from pg_stat_database and say nothing about errors. changes: as in statement_series(). NULL where nothing is known: without preloading (a notice says so), or while log_min_messages hides errors.
 Errors: 22023 for bad arguments.';
 
 COMMENT ON FUNCTION perfmon.routes(timestamptz, timestamptz, bigint) IS
@@ -1085,7 +1124,13 @@ COMMENT ON FUNCTION perfmon.latency_histogram(int, timestamptz, timestamptz, big
 'How many executions took how long in a time window, one row per range of times in which there were any, shortest first. Arguments: statement_id as in top_statements() (NULL, the default: all that clients sent); since and until (default: the last hour); source. An execution took low_ms or longer and less than high_ms (NULL: no end; from an hour on). Ranges are the same always and everywhere, so that rows of any two calls can be added. cached_calls found all blocks in the server''s cache, read_calls read some. No rows where nothing was counted. Errors: 22023.';
 
 COMMENT ON FUNCTION perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint) IS
-'How many executions took how long over time, for a heat map: one row per step and range of times in which there were any; a step in which nothing ran has one row of 0 calls without a range, one of which nothing is known has none. Arguments: since and until (default: the last hour), step as in statement_series(), statement_id (NULL, the default: all that clients sent), source. Ranges as in latency_histogram(). Errors: 22023.';
+'How many executions took how long over time, for a heat map: one row per step and range of times in which there were any; a step in which nothing ran has one row of 0 calls without a range, one of which nothing is known has none. Arguments: since and until (default: the last hour), step as in statement_series(), statement_id (NULL, the default: all that clients sent), source. Ranges as in latency_histogram(). Changes are not told here, as a step has many rows: load_series() and statement_series() tell them by the same steps. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.tables(timestamptz, timestamptz, bigint) IS
+'Tables and materialized views used in a time window, by name: scans, rows, writes, sizes. Arguments: since and until (default: the last hour), source. n_live_tup, n_dead_tup, n_mod_since_analyze and sizes are the last known values, everything else is what happened in the window. rows_per_seq_scan: rows read per sequential scan; the server counts each worker of a parallel scan as a scan of its own. hot_update_ratio: updates that needed no index entry. dead_ratio: dead over dead and live rows. blks_read and blks_hit include indexes and TOAST. growth_bytes: last less first known total size. Sizes in bytes, read every few minutes. Errors: 22023. Source: pg_stat_all_tables, pg_statio_all_tables, file sizes.';
+
+COMMENT ON FUNCTION perfmon.gaps(timestamptz, timestamptz, bigint) IS
+'Gaps that touch a time window, in order. Arguments: since and until (default: the last hour), source. kind: server_down, missed, reset (counters were reset, or lost with a restart or a crash before they were read), evicted, standby, disabled or clock. Only server_down says that the server was not there. Errors: 22023.';
 
 COMMENT ON FUNCTION perfmon.changes(timestamptz, timestamptz, bigint) IS
 'What changed in a time window, in order, with the time of the snapshot that saw it: it happened since the look before, usually within a minute, within five where temporary tables come and go all the time. Arguments: since and until (default: the last hour), source.
@@ -1119,13 +1164,13 @@ COMMENT ON TABLE perfmon.run IS
 COMMENT ON FUNCTION perfmon.create_slo(
     text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint,
     interval, text) IS
-'Declares an objective: what is promised of the executions of this database, of one user, one application name, one statement, or (in the home database) of the whole server. Arguments: name (1 to 200 characters, unique); targets: p95_ms and p99_ms, another percentile (a share such as 0.999) with percentile_ms, error_ratio (a share such as 0.005), throughput_per_second (at least), availability_ratio (at least, such as 0.999); without any, p95 200 ms, p99 500 ms and errors 0.5 %. Scope: at most one of username, application, statement_id and cluster; database may only name this one. min_executions (default 100): with fewer, nothing is judged. period (default 1 hour): the time over which it is judged when nobody names another. For pg_monitor and the owner. Errors: 22023 for what cannot be meant, 42710 for a name that is taken, 55000 for another database and for cluster outside of the home database, 25006 on a standby and in read-only transactions.';
+'Declares an objective: what is promised of the executions of this database, of one user, one application name, one statement, or (in the home database) of the whole server. Arguments: name (1 to 200 characters, unique); targets: p95_ms and p99_ms, another percentile (a share such as 0.999) with percentile_ms, error_ratio (a share such as 0.005), throughput_per_second (at least), availability_ratio (at least, such as 0.999); without any, p95 200 ms, p99 500 ms and errors 0.5 %. Scope: at most one of username, application, statement_id and cluster; database may only name this one. min_executions (default 100): with fewer, percentiles and errors are not judged; throughput and availability are, by time. period (default 1 hour): the time over which it is judged when nobody names another. For pg_monitor and the owner. Errors: 22023 for what cannot be meant, a statement that is not known among it, 42710 for a name that is taken, 55000 for another database and for cluster outside of the home database, 25006 on a standby and in read-only transactions.';
 
 COMMENT ON FUNCTION perfmon.drop_slo(text) IS
 'Takes an objective back. For pg_monitor and the owner. Errors: 42704 when there is none of that name, 25006 on a standby and in read-only transactions.';
 
 COMMENT ON FUNCTION perfmon.slo_status(timestamptz, timestamptz, bigint) IS
-'Whether the objectives were kept: one row for each promise. Arguments: since (default NULL: each objective over its own period before until), until (default now), source. target, actual: in unit (ms, ratio, per_s); actual_low, actual_high: between them it surely lies (the error of a histogram bucket, at most 5 %; what is not known of an availability). status: met, missed, no_data (nothing, or less than 80 % of the time of an availability, is known, or nothing was executed), too_few (fewer executions than min_executions); no_data and too_few do not pass. Percentiles are of summed buckets; one of rank ceil(q n). errors: those that reached clients over all that clients tried. availability: share of the known time in which the server was up and no more than the promised share of answers came late (the objective''s own percentiles, else p95 200 ms; a single late answer among others does not make an interval bad); only time without a server and late answers count against it, quiet time counts as available. budget_left_ratio: share of the error budget (1 - percentile, error_ratio, 1 - availability_ratio) that is left, negative when overspent. burn_rate_short, burn_rate_long: how fast the budget was spent in the last 5 minutes and the last hour before until, 1 being as fast as allowed. bad_minutes: time of intervals in which it was not kept. Windows over 25 hours are read by the hour. Errors: 22023. Source of burn rates and windows: Site Reliability Workbook, chapter 5.';
+'Whether the objectives were kept: one row for each promise. Arguments: since (default NULL: each objective over its own period before until), until (default now), source. target, actual: in unit (ms, ratio, per_s); actual_low, actual_high: between them it surely lies (the error of a histogram bucket, at most 5 %; what is not known of an availability). status: met, missed, no_data (nothing, or less than 80 % of the time of an availability, is known, or nothing was executed), too_few (fewer executions than min_executions); no_data and too_few do not pass. Percentiles are of summed buckets; one of rank ceil(q n). Executions are those that clients sent, without what only begins or ends transactions, SET and DISCARD (times of the cluster include these). errors: those that reached clients over all that clients tried. availability: share of the known time in which the server was up and no more than the promised share of answers came late (the objective''s own percentiles, else p95 200 ms; a single late answer among others does not make an interval bad); only time without a server and late answers count against it, quiet time counts as available. budget_left_ratio: share of the error budget (1 - percentile, error_ratio, 1 - availability_ratio) that is left, negative when overspent. burn_rate_short, burn_rate_long: how fast the budget was spent in the last 5 minutes and the last hour before until, 1 being as fast as allowed. bad_minutes: time of intervals in which it was not kept. Windows over 25 hours are read by the hour. Errors: 22023. Source of burn rates and windows: Site Reliability Workbook, chapter 5.';
 
 COMMENT ON FUNCTION perfmon.assert_slo(text, timestamptz, timestamptz, bigint) IS
 'The same rows as slo_status() if all promises were kept, else an error that ends a script: P0004 (assert_failure), whose detail is the table of target, actual and status, whose hint says where to look. Promises about which nothing can be said are not kept. Arguments: name (default NULL: all objectives), since and until as of slo_status(), source. In CI: psql -v ON_ERROR_STOP=1 -c "SELECT perfmon.snapshot()" -c "SELECT * FROM perfmon.assert_slo()". Errors: P0004; 42704 for an unknown name, 55000 when no objective is declared, 22023.';
@@ -1160,18 +1205,21 @@ COMMENT ON FUNCTION perfmon.route_history(timestamptz, timestamptz, bigint) IS
 COMMENT ON FUNCTION perfmon.cluster_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: what clients of all databases of the server executed, one row per interval and bucket of the histogram, as the hooks counted them (home database only: status() names it). Arguments: since and until (default: the last hour), source. cached, read: executions that found every block in the server''s cache, and those that read some; nested ones are in neither. bucket 0: under 1 microsecond; bucket b from 1 on: up to about 1.104 to the power of b microseconds; 255: executions, errors and cancelled, which have no time and stand as in error_series(): executed to their end but for what only begins or ends transactions or sets something, failed, and cancelled; NULL where the server''s settings hide errors. Errors: 22023 for bad arguments.';
 
+COMMENT ON VIEW perfmon.finding_shown IS
+'All findings of all sources kept here, open and resolved; the statement to run is shown to members of pg_read_all_stats. Columns as in perfmon.findings.';
+
 COMMENT ON COLUMN perfmon.findings.statement IS 'What to run; NULL where there is no such statement, or another finding has it, which the remedy names. Nothing here runs it.';
 
 COMMENT ON COLUMN perfmon.findings.last_seen IS 'Last time it was written; while nothing changes, at most hourly, unless perfmon.evaluate() is called.';
 
 COMMENT ON FUNCTION perfmon.evaluate() IS
-'Judges the last hour now, opens, refreshes and resolves findings, and returns the number of open ones; every finding has the numbers of now afterwards. The collector does the same by itself, but writes hourly what stands as it stood. Errors: 55000 when there is no history yet or library and SQL objects differ, 55P03 while another session evaluates, 25006 in a read-only transaction.';
+'Judges the last hour now, opens, refreshes and resolves findings, and returns the number of open ones; every finding has the numbers of now afterwards. The collector does the same by itself, but writes hourly what stands as it stood. Errors: 55000 when there is no history yet or library and SQL objects differ, 55P03 when another session evaluates for longer than five seconds, 25006 in a read-only transaction.';
 
 COMMENT ON FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint) IS
 'Statements whose mean execution time is over the thresholds, worst first, with what the time went into and the likely cause. read_ms, write_ms, temp_ms and jit_ms are parts of total_exec_ms, other_ms the rest; plan_ms comes on top. NULL where the server does not measure (track_io_timing, pg_stat_statements.track_planning). plan_id, plan_since (when it was seen first), plan_heaviest_node, plan_heaviest_cost_ratio and plan_text: the plan that the statement was seen to have last, as in plans(); without one plan_note says why, with the line that turns plans on. Errors: 22023 for bad arguments.';
 
 COMMENT ON FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint) IS
-'Large tables that are read by sequential scans for a few of their rows, and the statements that most likely do it (those whose text looks rows of the table up and that touch at least half of its blocks per execution). trend_ratio is rows read in the second half of the window over the first. wasted_ms is the execution time spent on rows thrown away, an estimate. statement is the index that serves most of that time of the table, or, for a statement that it does not serve, the one that this lacks. Where executions of the statement were looked into (samples, at least 2), what they showed stands for what is likely: rows_read_per_call and rows_kept_per_call of the table, filter_columns, rows_kept and rows_read_per_row_kept; and one that does not scan the table is not told. table_share_ratio: the statement''s part of all rows that sequential scans of the table read, an estimate from the samples. Errors: 22023 for bad arguments.';
+'Large tables that are read by sequential scans for a few of their rows, and the statements that most likely do it (those whose text looks rows of the table up and that touch at least half of its blocks per execution). trend_ratio is rows read in the second half of the window over the first. wasted_ms is the execution time spent on rows thrown away, an estimate. Scans are as the server counts them: each worker of a parallel scan is one. statement is the index that serves most of that time of the table, or, for a statement that it does not serve, the one that this lacks. Where executions of the statement were looked into (samples, at least 2), what they showed stands for what is likely: rows_read_per_call and rows_kept_per_call of the table, filter_columns, rows_kept and rows_read_per_row_kept; and one that does not scan the table is not told. table_share_ratio: the statement''s part of all rows that sequential scans of the table read, an estimate from the samples. Errors: 22023 for bad arguments.';
 
 COMMENT ON FUNCTION perfmon.rewrite_hints(timestamptz, timestamptz, bigint) IS
 'Statements that could be written in a better way, worst first. Arguments: since and until (default: the last hour), source. kind is that of the finding. expression is what is written and better_form what to write instead, both as the server deparses them, with parameters in place of constants; better_form is NULL where an index (statement) or the remedy in words is all. same_meaning: the better form gives the same rows whatever is stored; reason says why, or what to look at first (NULLs, units, rounding). saved_ms_per_hour is an upper bound, NULL where nothing is promised; plan_ms_per_plan is NULL while pg_stat_statements.track_planning is off. Only statements whose text the caller may read, and only where tables are large and the statement takes time (thresholds rewrite_...). Errors: 22023 for bad arguments, 55000 for the history of another database. Source: the server''s parser and analyser, pg_stat_statements, the catalog.';

@@ -333,18 +333,6 @@ pub(crate) fn preloaded() -> bool {
     PRELOADED.load(Ordering::Relaxed)
 }
 
-/// Why execution times of this database are not counted, and the line that turns them on.
-pub(crate) fn not_counted() -> Option<&'static str> {
-    if !preloaded() {
-        return Some(
-            "not counted: in postgresql.conf add pg_perfmon to shared_preload_libraries, then restart the server",
-        );
-    }
-    capture_is_off().then_some(
-        "not counted: ALTER SYSTEM SET pg_perfmon.capture = 'top'; SELECT pg_reload_conf();",
-    )
-}
-
 /// Whether sessions of this database count nothing unless told otherwise, whatever this one does itself.
 pub(crate) fn capture_is_off() -> bool {
     // SAFETY: a setting that this library defines; a C string of the server's, looked at at once.

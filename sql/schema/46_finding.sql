@@ -62,7 +62,10 @@ SELECT
         WHEN f.statement IS NOT NULL THEN '<insufficient privilege>' END AS statement,
     f.gain,
     f.effort,
-    f.risk,
+    -- The command that undoes the other one is masked alike.
+    CASE WHEN pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE')
+        THEN f.risk
+        ELSE pg_catalog.split_part(f.risk, ' To have it back: ', 1) END AS risk,
     f.reference,
     f.opened_at,
     f.last_seen,

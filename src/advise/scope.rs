@@ -19,6 +19,8 @@ pub(super) struct Use {
     pub(super) oid: Oid,
     pub(super) read: bool,
     pub(super) written: bool,
+    /// Columns that an UPDATE sets.
+    pub(super) set: Vec<i16>,
     pub(super) repeated: bool,
     pub(super) conditions: Vec<super::clause::Condition>,
     pub(super) order_by: Vec<perfmon_core::facts::Order>,
@@ -76,6 +78,15 @@ pub(super) enum What {
     Unknown,
 }
 
+/// Columns that the target list of an UPDATE gives a value to.
+unsafe fn columns_set(targets: *mut pg_sys::List) -> Vec<i16> {
+    // SAFETY: by the caller's word a target list, which holds entries.
+    unsafe {
+        let entries = list::nodes(targets).into_iter().map(|t| t.cast::<pg_sys::TargetEntry>());
+        entries.filter(|t| !(**t).resjunk).map(|t| (*t).resno).collect()
+    }
+}
+
 impl Scopes {
     /// Of an analysed statement. `None` if it is too much, uses temporary tables, or somebody has locked a
     /// view that it uses.
@@ -127,6 +138,11 @@ impl Scopes {
                 self.all[id].entries[index] = entry;
                 if place == target {
                     self.write(entry, looked_for);
+                    if let (Entry::Table(place), pg_sys::CmdType::CMD_UPDATE) =
+                        (entry, (*query).commandType)
+                    {
+                        self.uses[place].set = columns_set((*query).targetList);
+                    }
                 }
             }
             for sublink in tree::nodes_of_query(query, &[NodeTag::T_SubLink]) {
@@ -160,6 +176,7 @@ impl Scopes {
                         oid: (*entry).relid,
                         read: true,
                         written: false,
+                        set: Vec::new(),
                         repeated: false,
                         conditions: Vec::new(),
                         order_by: Vec::new(),

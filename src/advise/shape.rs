@@ -192,6 +192,7 @@ fn finished(one: Use) -> TableUse {
         oid: one.oid.to_u32(),
         read: one.read,
         written: one.written,
+        set: one.set,
         repeated: one.repeated,
         predicates: one.conditions.into_iter().map(clause::Condition::finished).collect(),
         order_by: one.order_by,

@@ -1,45 +1,65 @@
 //! The lines of `status` about the hooks: whether they count, what hides something from them, and whether what
 //! they count finds its place.
 
+use std::ffi::CStr;
+
 use super::status::Item;
+use crate::error::Error;
 use crate::pg::session;
+use crate::recall::counting::{CAPTURE, kept, missing, uncounted_roles};
 use crate::settings::{self, Capture};
 use crate::watch::live::{self, State};
 
 /// What is to be said; of a library that was not preloaded, that nothing is counted.
-pub(super) fn items() -> Vec<Item> {
+pub(super) fn items() -> Result<Vec<Item>, Error> {
     let Some(state) = live::state() else {
-        return vec![Item::warning(
+        return Ok(vec![Item::warning(
             "capture",
             "execution times and errors are not counted without preloading",
             "See preloaded.",
-        )];
+        )]);
     };
-    vec![counting(&state), room(&state), routes(&state), plans(&state), nodes(&state), errors()]
+    Ok(vec![
+        counting(&state)?,
+        room(&state),
+        routes(&state),
+        plans(&state),
+        nodes(&state),
+        errors()?,
+    ])
 }
 
-fn counting(state: &State) -> Item {
+fn counting(state: &State) -> Result<Item, Error> {
+    let name = "capture";
     if state.panics > 0 {
-        return Item::error(
-            "capture",
+        return Ok(Item::error(
+            name,
             format!(
                 "{} processes count no more after an error of pg_perfmon in each",
                 state.panics
             ),
             "New sessions count again. Please report what the server log says.",
-        );
+        ));
     }
-    match settings::capture() {
+    if let Some(missing) = missing(None)? {
+        let value = format!("execution times and errors are not counted: {}", missing.problem);
+        return Ok(Item::warning(name, value, missing.fix));
+    }
+    let roles = uncounted_roles()?;
+    if !roles.is_empty() {
+        let (names, fixes): (Vec<String>, Vec<String>) = roles.into_iter().unzip();
+        let value = format!("{CAPTURE} is off for some roles: {}", names.join(", "));
+        return Ok(Item::warning(name, value, fixes.join(" ")));
+    }
+    Ok(match settings::capture() {
         Capture::Off => Item::warning(
-            "capture",
-            "execution times and errors of this session are not counted",
-            "ALTER SYSTEM SET pg_perfmon.capture = 'top'; SELECT pg_reload_conf(); see also ALTER ROLE and ALTER DATABASE.",
+            name,
+            "this session switched it off for itself",
+            format!("RESET {CAPTURE};"),
         ),
-        Capture::Top => Item::ok("capture", "statements that clients send"),
-        Capture::All => {
-            Item::ok("capture", "statements that clients send, and those nested in others")
-        }
-    }
+        Capture::Top => Item::ok(name, "statements that clients send"),
+        Capture::All => Item::ok(name, "statements that clients send, and those nested in others"),
+    })
 }
 
 fn room(state: &State) -> Item {
@@ -124,30 +144,50 @@ fn plans(state: &State) -> Item {
     Item::ok(name, value)
 }
 
-/// The server calls the hook for what it logs only, and knows the statement only if it tracks it.
-fn errors() -> Item {
+/// Settings that keep errors from the hook, the values that do, what follows, and the value to be set.
+const HIDING: [(&CStr, &[&str], &str, &str); 3] = [
+    (
+        c"log_min_messages",
+        &["log", "fatal", "panic"],
+        "errors are hidden: they are not counted",
+        "'error'",
+    ),
+    (
+        c"compute_query_id",
+        &["off"],
+        "errors are counted without their statement, executions not at all",
+        "'auto'",
+    ),
+    (c"track_activities", &["off"], "errors are counted without their statement", "on"),
+];
+
+/// The server calls the hook for what it logs only, and knows the statement only if it tracks it. What this session
+/// began with is what others do, unless something is kept for its role.
+fn errors() -> Result<Item, Error> {
     let name = "capture of errors";
-    let least = session::get("log_min_messages").unwrap_or_default();
-    if matches!(least.as_str(), "log" | "fatal" | "panic") {
-        return Item::warning(
-            name,
-            format!("log_min_messages = {least} hides errors: they are not counted"),
-            "ALTER SYSTEM SET log_min_messages = 'error'; SELECT pg_reload_conf();",
-        );
+    if let Some(missing) = missing(None)? {
+        let value = format!("they are not counted: {}", missing.problem);
+        return Ok(Item::warning(name, value, missing.fix));
     }
-    if session::get("compute_query_id").as_deref() == Some("off") {
-        return Item::warning(
-            name,
-            "compute_query_id is off: errors are counted without their statement, executions not at all",
-            "ALTER SYSTEM SET compute_query_id = 'auto'; SELECT pg_reload_conf();",
-        );
+    for (parameter, values, what, good) in HIDING {
+        let setting = &parameter.to_string_lossy();
+        let hides = |value: &str| {
+            values.contains(&value) || (values == ["off"] && ["false", "no", "0"].contains(&value))
+        };
+        let kept = kept(setting)?;
+        if let Some(one) = kept.iter().find(|one| hides(&one.value)) {
+            let of = one.role().map(|role| format!(" for role {role}")).unwrap_or_default();
+            let value = format!("{setting} = {}{of}: {what}", one.value);
+            return Ok(Item::warning(name, value, one.fix(setting)));
+        }
+        let own = session::configured(parameter).unwrap_or_default();
+        if hides(&own) {
+            return Ok(Item::warning(
+                name,
+                format!("{setting} = {own}: {what}"),
+                format!("ALTER SYSTEM SET {setting} = {good}; SELECT pg_reload_conf();"),
+            ));
+        }
     }
-    if session::get("track_activities").as_deref() == Some("off") {
-        return Item::warning(
-            name,
-            "track_activities is off: errors are counted without their statement",
-            "ALTER SYSTEM SET track_activities = on; SELECT pg_reload_conf();",
-        );
-    }
-    Item::ok(name, "works")
+    Ok(Item::ok(name, "works"))
 }

@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
 use super::rows::{Cell, Sink};
-use super::series::edges;
+use super::series::{Changes, edges};
 use crate::error::Error;
 use crate::recall::failures::{Failure, Failures, error_ratio, interval, kinds};
 use crate::recall::names;
@@ -148,7 +148,8 @@ CREATE FUNCTION perfmon.error_series(
     rollbacks bigint,
     rollbacks_per_s float8,
     rollback_ratio float8,
-    covered_ratio float8
+    covered_ratio float8,
+    changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
@@ -169,9 +170,10 @@ fn error_series(
     let kept = Kept::of(&DATABASE, &scope);
     let edges = edges(&scope, step, &kept)?;
     let transactions = transactions(&scope, edges.clone(), &kept)?;
+    let changes = Changes::of(&scope, &transactions)?;
     let (failures, hidden) = failures(&scope, edges)?;
     for (bucket, hidden) in hidden.into_iter().enumerate() {
-        sink.put(point((&failures, hidden), &transactions, bucket))?;
+        sink.put(point((&failures, hidden), &transactions, &changes, bucket))?;
     }
     Ok(())
 }
@@ -235,7 +237,12 @@ fn transactions(scope: &Scope, edges: Vec<i64>, kept: &Kept) -> Result<Series, E
     Ok(series)
 }
 
-fn point((failures, hidden): (&Series, bool), transactions: &Series, bucket: usize) -> [Cell; 20] {
+fn point(
+    (failures, hidden): (&Series, bool),
+    transactions: &Series,
+    changes: &Changes,
+    bucket: usize,
+) -> [Cell; 21] {
     // What is known of a part only would look like fewer errors.
     let known = |column: &usize| !hidden || *column == EXECUTIONS;
     let of = |column: usize| Some(column).filter(known).and_then(|c| failures.sum(c, bucket));
@@ -265,5 +272,6 @@ fn point((failures, hidden): (&Series, bool), transactions: &Series, bucket: usi
         per_s(rollbacks, transactions.covered_us(bucket)).into(),
         ratio(rollbacks, all).into(),
         failures.covered_ratio(bucket).into(),
+        changes.cell(bucket),
     ]
 }

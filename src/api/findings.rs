@@ -9,11 +9,14 @@ use super::args::{Scope, Stamp};
 use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::judge::{self, Evaluated};
-use crate::pg::{catalog, clock, session};
+use crate::pg::{catalog, clock, session, txn};
 use crate::recall::query;
 use crate::recall::words::Raw;
 use crate::store;
 use crate::worker;
+
+/// How long an evaluation waits for another one to end.
+const PATIENCE: &str = "5s";
 
 #[pg_extern(
     schema = "perfmon",
@@ -25,7 +28,14 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 fn evaluate() -> Result<i64, ErrorReport> {
     worker::ask::must_be_writable("findings are", "an evaluation");
     worker::ask::must_match()?;
-    let outcome = worker::ask::shielded(|| judge::evaluate(judge::By::Request))?;
+    let evaluate = || worker::ask::shielded(|| judge::evaluate(judge::By::Request));
+    let mut outcome = evaluate()?;
+    // The collector evaluates now and then, for a moment.
+    let wait = || session::with_settings(&[("lock_timeout", PATIENCE)], judge::wait_for_other);
+    if outcome == Evaluated::Busy && wait() {
+        // What the other one wrote must be seen, else it would be found anew.
+        outcome = txn::with_latest_snapshot(evaluate)?;
+    }
     match outcome {
         Evaluated::Open(open) => Ok(open),
         Evaluated::Busy => Err(Error::busy("findings are being evaluated by another session")

@@ -47,13 +47,14 @@ fn index_hygiene(source: Option<i64>, fcinfo: pg_sys::FunctionCallInfo) -> Resul
     let facts = judge::gather(&scope)?;
     let judgement = detect::judge_with(&[&indexes::DETECTOR], &facts, &judge::thresholds());
     let texts = judge::may_read_texts()?;
-    for finding in &judgement.findings {
-        sink.put(row(finding, &facts, texts)?)?;
+    for mut finding in judgement.findings {
+        let hidden = !texts && finding.hide_commands();
+        sink.put(row(&finding, &facts, hidden)?)?;
     }
     Ok(())
 }
 
-fn row(finding: &Finding, facts: &Facts, texts: bool) -> Result<[Cell; 15], Error> {
+fn row(finding: &Finding, facts: &Facts, hidden: bool) -> Result<[Cell; 15], Error> {
     let index = facts.indexes.iter().flatten().find(|index| index.name == finding.object);
     let table = index.map_or(finding.object.as_str(), |index| {
         let mut tables = facts.tables.iter().flatten();
@@ -68,7 +69,7 @@ fn row(finding: &Finding, facts: &Facts, texts: bool) -> Result<[Cell; 15], Erro
     let evidence = serde_json::to_string(&finding.evidence)
         .map_err(|error| Error::internal(error.to_string()))?;
     let statement = match &finding.statement {
-        Some(_) if !texts => Cell::from("<insufficient privilege>"),
+        None if hidden => Cell::from("<insufficient privilege>"),
         statement => statement.as_deref().into(),
     };
     Ok([

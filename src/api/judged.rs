@@ -72,7 +72,9 @@ fn slow_statements(
     if facts.statements.as_ref().is_none_or(Vec::is_empty) {
         say_nothing_recorded();
     }
-    let slow = statements::slow(&facts, &judge::thresholds());
+    let thresholds = judge::thresholds();
+    let slow = statements::slow(&facts, &thresholds);
+    let cures = statements::Cures::of(&facts, &thresholds);
     let ids = || slow.iter().map(|one| one.statement.statement_id);
     let names = named(&scope, ids())?;
     let plans = match scope.sources.first() {
@@ -82,7 +84,8 @@ fn slow_statements(
     for one in &slow {
         let s = one.statement;
         let who = names.get(&s.statement_id);
-        let (cause, remedy) = statements::in_words(one);
+        let elsewhere = cures.tell(s, &facts, &thresholds);
+        let (cause, remedy) = elsewhere.unwrap_or_else(|| statements::in_words(one));
         let plan = plans.get(&s.statement_id);
         #[allow(clippy::cast_precision_loss)]
         let blocks = s.per_call(s.blks_hit.saturating_add(s.blks_read));

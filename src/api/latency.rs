@@ -14,9 +14,9 @@ use super::args::{Scope, Stamp};
 use super::rows::{Cell, Sink};
 use super::series;
 use crate::error::Error;
+use crate::recall::counting::{self, Missing};
 use crate::recall::latency::{Times, Whose, rows};
 use crate::recall::plan::{Kept, coarsest_for};
-use crate::{settings, watch};
 
 const NS_PER_MS: f64 = 1e6;
 
@@ -30,44 +30,34 @@ pub(in crate::api) fn at(sum: &Sum, q: f64) -> Option<f64> {
 pub(super) fn cells(times: Option<&Times>) -> [Cell; 11] {
     let Some(times) = times else { return [const { Cell::Null }; 11] };
     let (all, cached, read) = (&times.all(), &times.cached(), &times.read());
+    let longest = all.max().map(|found| found.ns / NS_PER_MS);
+    // Of a part the longest is known by its bucket only.
+    let part = |sum: &Sum| at(sum, 0.95).map(|ms| longest.map_or(ms, |longest| ms.min(longest)));
     [
         at(all, 0.5).into(),
         at(all, 0.75).into(),
         at(all, 0.9).into(),
         at(all, 0.95).into(),
         at(all, 0.99).into(),
-        all.max().map(|found| found.ns / NS_PER_MS).into(),
+        longest.into(),
         all.executions().into(),
         cached.executions().into(),
-        at(cached, 0.95).into(),
+        part(cached).into(),
         read.executions().into(),
-        at(read, 0.95).into(),
+        part(read).into(),
     ]
 }
 
 /// Tells a caller why percentiles are NULL, with the line that turns them on.
 pub(super) fn say_not_counted(scope: &Scope) {
-    let Some((problem, fix)) = not_counted().filter(|_| scope.is_own()) else { return };
+    let missing = if scope.is_own() { counting::missing(None) } else { Ok(None) };
+    let Ok(Some(Missing { problem, fix })) = missing else { return };
     ereport!(
         NOTICE,
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
         "no execution times were counted in this window, so percentiles are NULL",
         format!("{problem}: {fix}")
     );
-}
-
-/// Why execution times are not counted now, and what to do about it.
-pub(super) fn not_counted() -> Option<(&'static str, &'static str)> {
-    if watch::live::began().is_none() {
-        return Some((
-            "pg_perfmon is not in shared_preload_libraries",
-            "Add pg_perfmon to shared_preload_libraries in postgresql.conf and restart the server.",
-        ));
-    }
-    settings::capture_is_off().then_some((
-        "pg_perfmon.capture is off",
-        "ALTER SYSTEM SET pg_perfmon.capture = 'top'; SELECT pg_reload_conf()",
-    ))
 }
 
 /// Execution times between edges.

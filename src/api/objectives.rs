@@ -12,6 +12,7 @@ use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::pg::catalog;
 use crate::recall::objective::{Declared, Observer, declared};
+use crate::recall::query;
 use crate::recall::words::Raw;
 use crate::{store, worker};
 
@@ -94,6 +95,7 @@ fn create(
     if objective.scope == objective::Scope::Cluster {
         worker::status::must_be_home("an objective of the whole cluster")?;
     }
+    exists(&objective.scope)?;
     let period = checked(period)?;
     let min_executions = objective.min_executions;
     let written = worker::mark::as_owner("an objective", "declared", |source, now| {
@@ -113,6 +115,42 @@ fn create(
     Err(Error::duplicate(format!("objective \"{}\" exists already", draft.name))
         .detail("The name of an objective is unique in a database.")
         .hint("Drop it first: SELECT perfmon.drop_slo(name)."))
+}
+
+/// Whether there is somebody, or something, to be judged: a statement by the ids of this history, and a role, which may
+/// still be made.
+fn exists(scope: &objective::Scope) -> Result<(), Error> {
+    match scope {
+        objective::Scope::Statement(id) => {
+            let known = query::value(
+                "SELECT true FROM perfmon.statement s
+                 WHERE s.source OPERATOR(pg_catalog.=) $1 AND s.statement_id OPERATOR(pg_catalog.=) $2",
+                &[store::source::own().unwrap_or(0).into(), (*id).into()],
+            )?;
+            if known == Cell::Null {
+                return Err(Error::argument(format!("there is no statement {id}"))
+                    .detail("\"statement_id\" is that of this database's history.")
+                    .hint("SELECT statement_id, query FROM perfmon.top_statements() lists them."));
+            }
+        }
+        objective::Scope::User(name) => {
+            let known = query::value(
+                "SELECT true FROM pg_catalog.pg_roles r
+                 WHERE r.rolname::pg_catalog.text OPERATOR(pg_catalog.=) $1",
+                &[Raw::from(name.as_str()).into()],
+            )?;
+            if known == Cell::Null {
+                ereport!(
+                    NOTICE,
+                    PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+                    format!("there is no role \"{name}\""),
+                    "The objective has no data until it exists and works."
+                );
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// The time over which it is judged when nobody says.
@@ -298,7 +336,9 @@ pub(super) fn judged_in(
     scope: &Scope,
 ) -> Result<Vec<Judged>, Error> {
     let all = declared(name, scope.until)?;
-    let mut observer = Observer::new(scope);
+    let slot = worker::status::read().slot;
+    let mut observer =
+        Observer::new(scope).quiet(slot.map(|slot| (slot.snapshot_id, slot.quiet_until)));
     all.iter().map(|one| judged_one(one, named_since, scope, &mut observer)).collect()
 }
 

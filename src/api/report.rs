@@ -1,5 +1,7 @@
 //! `report`: gathers the facts for core's report and hands back its text.
 
+use std::collections::HashMap;
+
 use perfmon_core::ask;
 use perfmon_core::family::{SERVER, STATEMENT};
 use perfmon_core::finding::Finding;
@@ -11,9 +13,10 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp, now, show_time};
-use super::{latency, objectives, series, status};
+use super::{objectives, series, status};
 use crate::error::Error;
 use crate::recall::cell::Cell;
+use crate::recall::counting;
 use crate::recall::plan::Kept;
 use crate::recall::query;
 use crate::recall::statements::{ms, ratio};
@@ -59,14 +62,15 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
     let gaps = gap_rows(scope)?;
     let mut facts = Report { head: head(scope, distinct_gaps(&gaps))?, ..Report::default() };
     let own = name_server(scope, &mut facts.head)?;
+    let mut sizes = HashMap::new();
     if own {
         facts.objectives = Some(promises(objectives::judged_in(None, true, scope)?));
-        findings(scope, &mut facts)?;
+        sizes = findings(scope, &mut facts)?;
         facts.missing = status::statements_missing()?;
         facts.unplanned = settings::no_plans().map(str::to_owned);
-        facts.uncounted = latency::not_counted().map(|(problem, fix)| report::Missing {
-            problem: format!("Execution times are not counted: {problem}"),
-            fix: fix.to_owned(),
+        facts.uncounted = counting::missing(None)?.map(|missing| report::Missing {
+            problem: format!("Execution times are not counted: {}", missing.problem),
+            fix: missing.fix,
         });
     }
     if facts.head.intervals > 0 {
@@ -81,6 +85,10 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
         facts.latency = lists::latency(scope)?;
         facts.errors = lists::errors(scope)?;
         facts.tables = lists::tables(scope)?;
+        // Sizes are read every few minutes: a window may hold none.
+        for table in facts.tables.iter_mut().filter(|table| table.table_bytes.is_none()) {
+            table.table_bytes = sizes.remove(&table.name);
+        }
     }
     facts.gaps = gaps.iter().map(|row| lists::gap(row)).collect();
     let unrecorded = |gap: &report::Gap| gap.subject == STATEMENT.name && gap.kind == "disabled";
@@ -109,8 +117,8 @@ pub(super) fn promises(judged: Vec<objectives::Judged>) -> Vec<Promise> {
 }
 
 /// Lets the detectors look at the window. Only this database's own history can be judged: they compare it
-/// with the catalog.
-fn findings(scope: &Scope, facts: &mut Report) -> Result<(), Error> {
+/// with the catalog. Gives the sizes of tables by name.
+fn findings(scope: &Scope, facts: &mut Report) -> Result<HashMap<String, i64>, Error> {
     let (known, judgement) = judge::judge(scope)?;
     facts.head.cpus = known.server.cpus;
     facts.head.memory_bytes = known.server.memory_bytes;
@@ -118,11 +126,14 @@ fn findings(scope: &Scope, facts: &mut Report) -> Result<(), Error> {
     facts.unjudged = judgement.unjudged.iter().map(|kind| (*kind).to_owned()).collect();
     let mut found = judgement.findings;
     if !judge::may_read_texts()? {
-        facts.hidden = found.iter().any(|finding| finding.statement.is_some());
-        found.iter_mut().for_each(|finding: &mut Finding| finding.statement = None);
+        let hidden = found
+            .iter_mut()
+            .filter_map(|finding: &mut Finding| finding.hide_commands().then_some(()));
+        facts.hidden = hidden.count() > 0;
     }
     facts.findings = Some(found);
-    Ok(())
+    let size = |table: perfmon_core::facts::Table| Some((table.name, table.table_bytes?));
+    Ok(known.tables.into_iter().flatten().filter_map(size).collect())
 }
 
 fn head(scope: &Scope, gaps: usize) -> Result<Head, Error> {

@@ -12,14 +12,15 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, now, show_time};
+use super::objectives;
 use super::report::{lists, promises};
 use super::rows::{Sink, to_server};
-use super::{latency, objectives};
 use crate::error::Error;
 use crate::pg::catalog;
+use crate::recall::counting;
 use crate::recall::plan::Kept;
 use crate::recall::run::{Run, latest, overlapping};
-use crate::recall::times::change_rows;
+use crate::recall::times::{change_rows, gap_rows};
 use crate::recall::words::Raw;
 use crate::store::read;
 use crate::{judge, store, worker};
@@ -193,8 +194,11 @@ fn gathered(name: &str) -> Result<report::Run, Error> {
     let latency = lists::latency(&scope)?;
     let (slow_ms, slow) = slow(&facts, &thresholds, latency.as_ref());
     let changes = change_rows(&scope)?;
+    let (covered_us, quality) = covered(&scope);
     Ok(report::Run {
-        covered_us: covered(&scope),
+        covered_us,
+        quality,
+        gaps: gap_rows(&scope)?.iter().map(|row| lists::gap(row)).collect(),
         objectives: promises(judged),
         slow,
         slow_ms,
@@ -217,38 +221,43 @@ fn empty(own: &Scope, run: &Run, until: i64) -> Result<report::Run, Error> {
         until_us: until,
         unfinished: run.ended.is_none(),
         overlapping: others.into_iter().map(|other| other.name).collect(),
-        uncounted: latency::not_counted().map(|(problem, fix)| Missing {
-            problem: format!("Execution times are not counted: {problem}"),
-            fix: fix.to_owned(),
+        uncounted: counting::missing(None)?.map(|missing| Missing {
+            problem: format!("Execution times are not counted: {}", missing.problem),
+            fix: missing.fix,
         }),
         ..report::Run::default()
     })
 }
 
-/// Time that recorded intervals cover.
-fn covered(scope: &Scope) -> i64 {
+/// Time that recorded intervals cover, and the worst of their qualities.
+fn covered(scope: &Scope) -> (i64, Option<i16>) {
     let segments = Kept::of(&SERVER, scope).segments(scope, Level::Day);
-    let mut covered_us = 0_i64;
+    let (mut covered_us, mut worst) = (0_i64, None);
     read::frames(&scope.sources, &SERVER, &segments, &[], &mut |row| {
         covered_us = covered_us.saturating_add(row.head.span.length_us);
+        worst = worst.max(Some(row.head.span.quality));
     });
-    covered_us
+    (covered_us, worst.map(|quality| quality as i16))
 }
 
 /// Statements over the limit at p95, longest first, with their likely cause.
 fn slow(facts: &Facts, thresholds: &Thresholds, latency: Option<&Latency>) -> (f64, Vec<Slow>) {
     let limit = thresholds.of(&statements::P95);
     let over = |line: &&report::StatementTimes| line.times.p95_ms.is_some_and(|ms| ms > limit);
+    let cures = statements::Cures::of(facts, thresholds);
+    let explain = |fact: &_| {
+        let elsewhere = cures.tell(fact, facts, thresholds);
+        elsewhere.unwrap_or_else(|| statements::explain(fact, facts, thresholds))
+    };
     let slow = |line: &report::StatementTimes| {
         let known = facts.statements.iter().flatten();
         let fact = known.into_iter().find(|fact| fact.statement_id == line.statement_id);
-        let (cause, remedy) =
-            fact.map(|fact| statements::explain(fact, facts, thresholds)).unwrap_or_else(|| {
-                (
-                    "The cause is not known, as pg_stat_statements did not record it.".to_owned(),
-                    String::new(),
-                )
-            });
+        let (cause, remedy) = fact.map(explain).unwrap_or_else(|| {
+            (
+                "The cause is not known, as pg_stat_statements did not record it.".to_owned(),
+                String::new(),
+            )
+        });
         Slow {
             statement_id: line.statement_id,
             p95_ms: line.times.p95_ms.unwrap_or(limit),

@@ -144,12 +144,12 @@ impl Worst {
 }
 
 /// What changed in each bucket.
-struct Changes(HashMap<usize, Vec<Noticed>>);
+pub(super) struct Changes(HashMap<usize, Vec<Noticed>>);
 
 impl Changes {
     /// Those that were noticed in the window. A change stands where it was noticed, whether the bucket is a
     /// gap or not.
-    fn of(scope: &Scope, series: &Series) -> Result<Self, Error> {
+    pub(super) fn of(scope: &Scope, series: &Series) -> Result<Self, Error> {
         let mut of_bucket: HashMap<usize, Vec<Noticed>> = HashMap::new();
         for (at, change) in noticed(scope)? {
             if let Some(bucket) = series.bucket_of(at) {
@@ -159,7 +159,7 @@ impl Changes {
         Ok(Self(of_bucket))
     }
 
-    fn cell(&self, bucket: usize) -> Cell {
+    pub(super) fn cell(&self, bucket: usize) -> Cell {
         let here: Vec<&Noticed> = self.0.get(&bucket).into_iter().flatten().collect();
         change::brief(&here).as_deref().into()
     }

@@ -113,7 +113,7 @@ fn items() -> Result<Vec<Item>, Error> {
     items.extend([worker::collector(&board), worker::housekeeping(&board)].into_iter().flatten());
     items.extend(worker::places(&board));
     items.push(statements()?);
-    items.extend(super::captured::items());
+    items.extend(super::captured::items()?);
     items.push(last_snapshot(&board, &scope)?);
     items.push(gaps(&scope)?);
     items.push(day.completeness());

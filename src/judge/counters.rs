@@ -176,11 +176,15 @@ pub(super) fn database(scope: &Scope, started_us: i64) -> Result<Database, Error
     found.exec_ms = exec_us.map(|us| us as f64 / 1000.0);
     if started_us >= scope.since && started_us < scope.until {
         let end = started_us.saturating_add(COLD_US).min(scope.until);
-        let cold = Objects::of(&DATABASE, &scope.quietly(started_us, end))?;
-        found.after_restart = cold
-            .iter()
-            .find(|o| o.names[1] == own)
-            .and_then(|o| o.v("blks_read").zip(o.v("blks_hit")));
+        let blocks = |since: i64, until: i64| -> Result<Option<(u64, u64)>, Error> {
+            let objects = Objects::of(&DATABASE, &scope.quietly(since, until))?;
+            let own = objects.iter().find(|o| o.names[1] == own);
+            Ok(own.and_then(|o| o.v("blks_read").zip(o.v("blks_hit"))))
+        };
+        found.after_restart = blocks(started_us, end)?;
+        if end < scope.until {
+            found.warmed_up = blocks(end, scope.until)?;
+        }
     }
     Ok(found)
 }
@@ -217,7 +221,7 @@ pub(super) fn failures(scope: &Scope) -> Result<Option<Failures>, Error> {
     let interval = |one: &failures::Interval| {
         Some(Interval {
             until_us: one.until,
-            length_us: one.length_us,
+            length_us: one.length_us.saturating_sub(one.quiet_us).max(0),
             executions: one.executions?,
             errors: one.errors?,
             cancelled: one.cancelled?,

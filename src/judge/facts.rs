@@ -1,7 +1,5 @@
 //! Everything that is known about this database and a window, put together for the detectors.
 
-use std::collections::HashMap;
-
 use perfmon_core::facts::{Facts, Index, Sequence, Server, Table};
 use perfmon_core::objective::Observed;
 use pgrx::pg_sys;
@@ -15,6 +13,7 @@ use crate::probe::catalog::{Catalog, Listed};
 use crate::recall::evidence::evidence;
 use crate::recall::objective::{Observer, declared};
 use crate::recall::scope::Scope;
+use crate::store;
 
 /// What is known, as far as the current user may know it. What cannot be read is left unknown.
 pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
@@ -51,7 +50,7 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
     }
     facts.sequences = sequences();
     facts.objectives = Some(objectives(&scope)?);
-    pace(&mut facts);
+    positions(&mut facts);
     Ok(facts)
 }
 
@@ -63,23 +62,14 @@ fn objectives(scope: &Scope) -> Result<Vec<Observed>, Error> {
     all.iter().map(|one| observer.observe(one, scope.since)).collect()
 }
 
-/// A sequence that feeds a column gives out a value for each row that is inserted, whether it stays or not.
-#[allow(clippy::cast_precision_loss)]
-fn pace(facts: &mut Facts) {
-    const ENOUGH_US: i64 = 3_600_000_000;
-    let covered_us = facts.history.covered_us;
-    if covered_us < ENOUGH_US {
-        return;
-    }
-    let inserted: HashMap<&str, u64> = facts
-        .tables
-        .iter()
-        .flatten()
-        .filter_map(|table| Some((table.name.as_str(), table.history?.n_tup_ins)))
-        .collect();
-    for sequence in facts.sequences.iter_mut().flatten() {
-        let rows = sequence.owner().and_then(|(table, _)| inserted.get(table));
-        sequence.per_day = rows.map(|rows| *rows as f64 * 86_400e6 / covered_us as f64);
+/// Where sequences stood when that was last kept, so that it is known how fast they run.
+fn positions(facts: &mut Facts) {
+    let Some(sequences) = facts.sequences.as_mut().filter(|all| !all.is_empty()) else { return };
+    // A reader of findings may not read the notes of housekeeping.
+    let kept = apart(|| Ok(store::sequence::kept(facts.now_us))).flatten();
+    let Some(kept) = kept else { return };
+    for sequence in sequences {
+        sequence.before = kept.values.get(&sequence.name).map(|value| (*value, kept.at));
     }
 }
 

@@ -79,6 +79,13 @@ pub(crate) enum By {
     Request,
 }
 
+/// Waits until no other session evaluates, as long as lock_timeout allows; then none begins until this
+/// transaction ends. False when that was not long enough.
+pub(crate) fn wait_for_other() -> bool {
+    let owner = catalog::extension(EXTENSION).and_then(catalog::extension_owner);
+    owner.is_some_and(|owner| session::as_user(owner, store::finding::wait_for_lock))
+}
+
 /// Judges the last hour and writes what changed. The caller's transaction must be one that may write.
 pub(crate) fn evaluate(by: By) -> Result<Evaluated, Error> {
     let Some(owner) = catalog::extension(EXTENSION).and_then(catalog::extension_owner) else {
@@ -99,9 +106,12 @@ pub(crate) fn evaluate(by: By) -> Result<Evaluated, Error> {
         }
         judge(&scope).map(Some)
     });
-    let Some((_, judgement)) = judged? else { return Ok(Evaluated::NoHistory) };
+    let Some((facts, judgement)) = judged? else { return Ok(Evaluated::NoHistory) };
     session::as_user(owner, || {
         store::finding::reconcile(source, now, by == By::Request, &judgement);
+        let standing = facts.sequences.iter().flatten();
+        let standing = standing.filter_map(|s| Some((s.name.as_str(), s.last_value?)));
+        store::sequence::keep(facts.now_us, standing);
         Ok(Evaluated::Open(store::finding::open(source)))
     })
 }

@@ -65,6 +65,21 @@ pub(crate) fn partition_bounds(bounds: pg_sys::Datum) -> Option<String> {
     call(pg_sys::pg_get_expr, &[Some(bounds), oid(0)])
 }
 
+/// An expression over the columns of a table, from its stored form.
+pub(crate) fn expression(tree: pg_sys::Datum, table: u32) -> Option<String> {
+    without_waiting(table, || call(pg_sys::pg_get_expr, &[Some(tree), oid(table)]))
+}
+
+/// A constraint of a table.
+pub(crate) fn constraint(constraint: u32, table: u32) -> Option<String> {
+    without_waiting(table, || call(pg_sys::pg_get_constraintdef, &[oid(constraint)]))
+}
+
+/// The statement that makes a trigger of a table.
+pub(crate) fn trigger(trigger: u32, table: u32) -> Option<String> {
+    without_waiting(table, || call(pg_sys::pg_get_triggerdef, &[oid(trigger)]))
+}
+
 /// Runs `ask` if nobody holds the table, or waits for it, in a way that it would have to wait for.
 fn without_waiting<R>(table: u32, ask: impl FnOnce() -> Option<R>) -> Option<R> {
     let share = pg_sys::AccessShareLock as pg_sys::LOCKMODE;

@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use perfmon_core::capture::failure::AUTOVACUUM_GIVES_WAY;
+use perfmon_core::capture::failure::{AUTOVACUUM_GIVES_WAY, Ends, meant};
 use perfmon_core::capture::scan::Code;
 use pgrx::pg_sys;
 
@@ -309,6 +309,22 @@ pub(crate) fn process() -> u32 {
     unsafe { pg_sys::MyProcPid.unsigned_abs() }
 }
 
+/// Whether a client's session does something that no statement of the client's asked for: these run in portals, from
+/// their start to their end, though not always while they are cleared away.
+#[inline]
+pub(crate) fn is_outside_of_portals() -> bool {
+    // SAFETY: variables of this process.
+    unsafe {
+        pg_sys::ActivePortal.is_null() && pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND
+    }
+}
+
+/// The text of the client's message; empty outside of one.
+pub(super) fn message_text<'a>() -> &'a [u8] {
+    // SAFETY: a C string of the server's that lives as long as the message is worked on, or null.
+    unsafe { text_of(pg_sys::debug_query_string) }
+}
+
 /// Whether this process helps another with its statement, who counts it.
 #[inline]
 pub(crate) fn is_parallel_worker() -> bool {
@@ -325,12 +341,25 @@ unsafe fn is_known() -> bool {
     unsafe { !pg_sys::MyBEEntry.is_null() && (*pg_sys::MyBEEntry).st_procpid == pg_sys::MyProcPid }
 }
 
+/// What an error of this level ends in this process, now.
+fn ends(level: std::ffi::c_int) -> Ends {
+    // SAFETY: a variable of this process.
+    let starting = unsafe { pg_sys::Mode } == pg_sys::ProcessingMode::InitProcessing;
+    match level < pgrx::PgLogLevel::FATAL as std::ffi::c_int {
+        true => Ends::Statement,
+        false if starting => Ends::Login,
+        false => Ends::Session,
+    }
+}
+
 /// An error of a client's session on its way to the log.
 pub(crate) struct Report<'a> {
     /// SQLSTATE as the server packs it.
     pub(crate) state: u32,
-    /// The untranslated message, without its values; what it says, where only that is known.
+    /// What tells its class, without its values.
     pub(crate) message: &'a [u8],
+    /// What it ends.
+    pub(crate) ends: Ends,
     /// The statement that the client had sent, 0 if none or unknown, and whether one was running.
     pub(crate) query_id: u64,
     pub(crate) in_statement: bool,
@@ -354,14 +383,14 @@ impl Report<'_> {
         // SAFETY: fields and variables of this process are read, by functions that do only that; all of
         // them are valid from the start of the process.
         unsafe {
-            // Errors that were caught and raised again have their words, maybe translated, only as a value.
-            let message = match text_of((*error).message_id) {
-                b"" | b"%s" => text_of((*error).message),
-                untranslated => untranslated,
-            };
+            let message = meant(text_of((*error).message_id), text_of((*error).message));
+            let in_statement = !pg_sys::debug_query_string.is_null();
             let (query_id, user) = match pg_sys::MyBackendType {
                 pg_sys::BackendType::B_BACKEND => {
-                    let id = if is_known() { raw::pgstat_get_my_query_id() } else { 0 };
+                    // Outside of a statement the last one's is still there. It is meant only if nothing was sent
+                    // since: what is deferred fails when the transaction ends.
+                    let meant = is_known() && (in_statement || level::executed_in_message());
+                    let id = if meant { raw::pgstat_get_my_query_id() } else { 0 };
                     (id, raw::GetOuterUserId().to_u32())
                 }
                 pg_sys::BackendType::B_AUTOVAC_WORKER if message == AUTOVACUUM_GIVES_WAY => {
@@ -374,9 +403,10 @@ impl Report<'_> {
             Some(Self {
                 state: (*error).sqlerrcode as u32,
                 message,
+                ends: ends((*error).elevel),
                 query_id,
-                in_statement: !pg_sys::debug_query_string.is_null(),
-                text: text_of(pg_sys::debug_query_string),
+                in_statement,
+                text: message_text(),
                 database: database(),
                 user,
                 now: raw::GetCurrentTimestamp(),

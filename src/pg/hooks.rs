@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_sys;
 
-use super::execution::{Command, Ended, Execution, Report};
+use super::execution::{Command, Ended, Execution, Report, is_outside_of_portals};
 use super::{level, raw, transaction};
 
 /// What is done on each occasion. Nothing here may call the server; a panic is caught and told to `panicked`.
@@ -34,11 +34,13 @@ pub(crate) trait Observer {
     fn commanded(command: &Ended, nested: bool);
     /// An error is being logged.
     fn failed(report: &Report);
-    /// The transaction is over, with everything that was executed in it. Says whether that is of interest; must
-    /// not panic.
-    fn transaction_ends() -> bool;
-    /// It was: what is to be done then.
-    fn transaction_ended();
+    /// No client's statement is at work that this one could belong to: a deferred trigger's.
+    fn starts_on_its_own(execution: Execution);
+    /// The transaction is over, with everything that was executed in it. Says whether something is still to be done
+    /// about it: `Some(true)`, and `Some(false)` if nothing was executed to its end. Must not panic.
+    fn transaction_ends() -> Option<bool>;
+    /// It was: what is to be done then. `text` is given where a statement with that text goes on.
+    fn transaction_ended(text: Option<&[u8]>);
     /// One of these functions panicked.
     fn panicked();
 }
@@ -140,6 +142,9 @@ unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, fl
             }) == Some(true)
         {
             Execution::of(query).measure();
+        }
+        if is_outside_of_portals() && level::now() == 0 {
+            quiet::<W, ()>(|| W::starts_on_its_own(Execution::of(query)));
         }
     }
 }

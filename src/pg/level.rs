@@ -66,6 +66,12 @@ pub(super) fn refresh() {
     }
 }
 
+/// Whether something was executed for the last message of the client.
+pub(super) fn executed_in_message() -> bool {
+    // SAFETY: as above.
+    unsafe { raw::GetCurrentStatementStartTimestamp() == (*state()).message }
+}
+
 /// Follows subtransactions; once in the postmaster's life, for all its children.
 pub(super) fn follow_subtransactions() {
     // SAFETY: a callback that lives as long as the library, registered by one thread at start-up.

@@ -64,6 +64,7 @@ unsafe extern "C" {
     pub(super) fn IsTransactionBlock() -> bool;
     pub(super) fn IsTransactionState() -> bool;
     pub(super) fn IsAbortedTransactionBlockState() -> bool;
+    pub(super) fn SPI_inside_nonatomic_context() -> bool;
     pub(super) fn pgstat_get_my_query_id() -> u64;
     pub(super) fn tuplesort_get_stats(
         state: *mut pg_sys::Tuplesortstate,

@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use super::hooks::{Observer, quiet};
-use super::raw;
+use super::{execution, raw};
 
 /// Follows transactions; once in the postmaster's life, for all its children.
 pub(super) fn follow<W: Observer>() {
@@ -16,11 +16,24 @@ unsafe extern "C-unwind" fn on_transaction<W: Observer>(
     _argument: *mut std::ffi::c_void,
 ) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
-    if matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE)
-        && W::transaction_ends()
-    {
-        quiet::<W, ()>(W::transaction_ended);
+    if !matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
+        return;
     }
+    match W::transaction_ends() {
+        Some(true) => {
+            quiet::<W, ()>(|| W::transaction_ended(None));
+        }
+        Some(false) if event == XACT_EVENT_COMMIT && goes_on() => {
+            quiet::<W, ()>(|| W::transaction_ended(Some(execution::message_text())));
+        }
+        _ => {}
+    }
+}
+
+/// Whether it is a block or a procedure that ends the transaction, and goes on.
+fn goes_on() -> bool {
+    // SAFETY: the server's function only reads variables.
+    unsafe { raw::SPI_inside_nonatomic_context() }
 }
 
 /// How long the transaction that just ended took, from the arrival of its first message, nanoseconds.

@@ -317,7 +317,7 @@ mod tests {
     #[pg_test]
     fn settings_leave_out_secrets() {
         one::<String>("SELECT set_config('role', 'pg_read_all_stats', true)");
-        let settings = probe::settings::settings().unwrap();
+        let probe::settings::Look { settings, untold } = probe::settings::settings().unwrap();
         one::<String>("SELECT set_config('role', 'none', true)");
         assert!(!has_transaction_id());
         let value = |name: &str| settings.iter().find(|s| s.name == name).map(|s| s.value.clone());
@@ -326,6 +326,9 @@ mod tests {
         assert!(value("work_mem").is_some());
         assert_eq!(value("primary_conninfo"), None, "for superusers");
         assert_eq!(value("transaction_isolation"), None, "a session's own");
+        assert_eq!(value("shared_memory_size"), None, "follows from others");
+        assert_eq!(value("wal_buffers"), None, "automatic");
+        assert!(untold.iter().any(|name| name == "wal_buffers"));
         assert!(settings.iter().any(|s| s.name == "work_mem" && s.unit.as_deref() == Some("kB")));
     }
 

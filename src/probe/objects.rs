@@ -3,6 +3,7 @@
 //! differs from what was seen before, for a short time, and only where nobody makes it wait.
 
 mod catalog;
+mod parts;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -18,7 +19,7 @@ use catalog::Catalog;
 /// Time in which definitions are read in one look; what is left then waits for the next.
 const BUDGET_US: i64 = 30_000;
 /// Changes with the words of definitions.
-const WORDS: i32 = 1;
+const WORDS: i32 = 2;
 
 /// An object as it was seen: its mark, and whether its definition is known in today's words.
 pub(crate) type Seen = HashMap<Key, (u64, bool)>;

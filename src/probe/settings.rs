@@ -16,24 +16,76 @@ pub(crate) struct Setting {
     pub(crate) unit: Option<String>,
 }
 
+/// What was seen of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) settings: Vec<Setting>,
+    /// Those that are there, of which this session cannot tell what others get: its role or its client
+    /// chose the value, or the server worked it out from others.
+    pub(crate) untold: Vec<String>,
+}
+
 /// What differs between sessions, or moves without anybody having set it.
 #[rustfmt::skip]
 static VOLATILE: &[&str] = &[
-    "application_name", "client_encoding", "in_hot_standby", "is_superuser", "role", "seed",
-    "session_authorization", "transaction_deferrable", "transaction_isolation",
+    "application_name", "client_encoding", "in_hot_standby", "is_superuser", "num_os_semaphores", "role",
+    "seed", "session_authorization", "shared_memory_size", "shared_memory_size_in_huge_pages",
+    "transaction_deferrable", "transaction_isolation",
     "transaction_read_only",
 ];
 
+/// All settings, and whether this session cannot tell their value for others. A session's own SET does not
+/// change what it began with. A number by default that is not the default was worked out by the server.
+const SETTINGS: &str = "
+SELECT s.name, s.reset_val, s.unit,
+    s.source OPERATOR(pg_catalog.=) ANY ('{user,database user,client}')
+    OR s.source OPERATOR(pg_catalog.=) 'default' AND s.vartype OPERATOR(pg_catalog.=) 'integer'
+        AND s.reset_val OPERATOR(pg_catalog.<>) s.boot_val
+    OR EXISTS (
+        SELECT 1
+        FROM pg_catalog.pg_db_role_setting r
+            JOIN pg_catalog.pg_roles o ON o.oid OPERATOR(pg_catalog.=) r.setrole,
+            pg_catalog.unnest(r.setconfig) AS c (item)
+        WHERE o.rolname OPERATOR(pg_catalog.=) SESSION_USER
+            AND (r.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+                OR r.setdatabase OPERATOR(pg_catalog.=) (
+                    SELECT d.oid FROM pg_catalog.pg_database d
+                    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))
+            AND pg_catalog.lower(pg_catalog.split_part(c.item, '=', 1))
+                OPERATOR(pg_catalog.=) pg_catalog.lower(s.name))
+FROM pg_catalog.pg_show_all_settings() s";
+
+/// Moves whenever a setting of this database, or of all, is altered: sessions that begin then have it
+/// without a reload.
+const OF_DATABASE: &str = "
+SELECT pg_catalog.hashtextextended(COALESCE(pg_catalog.string_agg(
+    pg_catalog.concat(r.setdatabase, ' ', r.setconfig), E'\\n' ORDER BY r.setdatabase), ''), 0)
+FROM pg_catalog.pg_db_role_setting r
+WHERE r.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+    AND (r.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+        OR r.setdatabase OPERATOR(pg_catalog.=) (
+            SELECT d.oid FROM pg_catalog.pg_database d
+            WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))";
+
+/// What is set for this database, as one number.
+pub(crate) fn of_database() -> Result<i64, ProbeError> {
+    Spi::connect(|client| client.select(OF_DATABASE, None, &[])?.first().get_one::<i64>())
+        .map(Option::unwrap_or_default)
+        .map_err(|error| ProbeError::unexpected(error.to_string()))
+}
+
 /// Reads all settings that are not secret, by name.
-pub(crate) fn settings() -> Result<Vec<Setting>, ProbeError> {
-    let sql = "SELECT name, reset_val, unit FROM pg_catalog.pg_show_all_settings()";
+pub(crate) fn settings() -> Result<Look, ProbeError> {
+    let mut untold = Vec::new();
     let mut found = Spi::connect(|client| {
         let mut found = Vec::new();
-        for row in client.select(sql, None, &[])? {
+        for row in client.select(SETTINGS, None, &[])? {
             let Some(name) = row.get::<String>(1)? else {
                 continue;
             };
-            if !VOLATILE.contains(&name.as_str()) {
+            if VOLATILE.contains(&name.as_str()) || row.get::<bool>(4)? != Some(false) {
+                untold.push(name);
+            } else {
                 found.push(Setting { name, value: row.get(2)?, unit: row.get(3)? });
             }
         }
@@ -41,5 +93,5 @@ pub(crate) fn settings() -> Result<Vec<Setting>, ProbeError> {
     })
     .map_err(|error| ProbeError::unexpected(error.to_string()))?;
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
+    Ok(Look { settings: found, untold })
 }

@@ -44,6 +44,8 @@ pub(crate) struct Failure {
 pub(crate) struct Interval {
     pub(crate) until: i64,
     pub(crate) length_us: i64,
+    /// Of it, time in which nothing at all happened.
+    pub(crate) quiet_us: i64,
     pub(crate) executions: Option<u64>,
     pub(crate) errors: Option<u64>,
     pub(crate) cancelled: Option<u64>,
@@ -137,6 +139,7 @@ pub(crate) fn interval(head: &read::Head) -> Interval {
     Interval {
         until: head.span.until,
         length_us: head.span.length_us,
+        quiet_us: head.span.quiet_us,
         executions: of("executions"),
         errors: of("errors"),
         cancelled: of("cancelled"),

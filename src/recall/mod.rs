@@ -2,6 +2,7 @@
 //! what it reads, nor write.
 
 pub(crate) mod cell;
+pub(crate) mod counting;
 pub(crate) mod evidence;
 pub(crate) mod failures;
 pub(crate) mod latency;

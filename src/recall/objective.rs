@@ -7,7 +7,7 @@ use perfmon_core::capture::whole::Moved;
 use perfmon_core::family::{CLUSTER, FAILURE, Family, ROUTE, ROUTE_FAILURES, SERVER, STATEMENT};
 use perfmon_core::histogram::{BUCKETS, Latency, Sparse};
 use perfmon_core::objective::declare::Draft;
-use perfmon_core::objective::{self, Errors, History, Objective, Observed, Row, WINDOWS_US};
+use perfmon_core::objective::{self, Errors, History, KNOWN, Objective, Observed, Row, WINDOWS_US};
 use perfmon_core::tally::Who;
 use perfmon_core::window::{HOUR_US, Level};
 
@@ -18,9 +18,8 @@ use super::plan::Kept;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
-use super::{names, query};
+use super::{counting, names, query};
 use crate::error::Error;
-use crate::settings;
 use crate::store::read::{self, Segment};
 
 /// An objective, and what of it is not the promise itself.
@@ -81,16 +80,20 @@ fn declared_by(row: &[Cell]) -> Result<Declared, Error> {
 /// Reads what is known of several objectives up to one moment, each scope once.
 pub(crate) struct Observer<'a> {
     scope: &'a Scope,
-    /// Why execution times are not counted, where they are not.
-    not_counted: Option<String>,
+    /// From the last snapshot until when the database is known to have been quiet.
+    quiet: Option<(i64, i64)>,
     seen: HashMap<(objective::Scope, i64), History>,
 }
 
 impl<'a> Observer<'a> {
     /// `scope` is what the histories end with; its start is the earliest that is asked for.
     pub(crate) fn new(scope: &'a Scope) -> Self {
-        let not_counted = settings::not_counted().map(str::to_owned);
-        Self { scope, not_counted, seen: HashMap::new() }
+        Self { scope, quiet: None, seen: HashMap::new() }
+    }
+
+    /// A quiet database is not visited: what is known of the time since its last snapshot.
+    pub(crate) fn quiet(self, quiet: Option<(i64, i64)>) -> Self {
+        Self { quiet: quiet.filter(|_| self.scope.is_own()), ..self }
     }
 
     /// What is known of an objective from a time on, and of the time before the end that burn rates look at.
@@ -113,24 +116,51 @@ impl<'a> Observer<'a> {
             rows.know_up(scope, &segments(&SERVER));
             rows.count(scope, &segments(&STATEMENT), declared)?;
             rows.time(scope, *coarsest, declared)?;
-            rows.fail(scope, &segments(&FAILURE), declared)?;
             rows.route(scope, &segments(&ROUTE), declared)?;
+            rows.fail(scope, &segments(&FAILURE), declared)?;
             // Rows of both are of the same level.
             rows.whole(scope, &segments(&SERVER), declared);
+        }
+        if declared.objective.scope != objective::Scope::Cluster {
+            rows.rest(self.quiet, self.scope.until);
         }
         let mut history = History {
             rows: rows.0.into_values().collect(),
             down: down(self.scope, since)?,
             ..History::default()
         };
-        if history.rows.iter().all(|row| row.latency.is_none()) {
-            history.no_latency.clone_from(&self.not_counted);
-        }
-        if history.rows.iter().all(|row| row.errors.is_none()) {
-            history.no_errors.clone_from(&self.not_counted);
-        }
+        let all = history.within(since, self.scope.until);
+        let no_latency = all.is_empty() || all.iter().any(|row| row.latency.is_none());
+        let no_errors = all.is_empty() || all.iter().any(|row| row.errors.is_none());
+        let why = if no_latency || no_errors { not_counted(declared)? } else { None };
+        history.no_latency = why.clone().filter(|_| no_latency);
+        history.no_errors = why.filter(|_| no_errors);
         Ok(history)
     }
+}
+
+/// Why nothing is counted of those whom an objective means, and the line that changes that.
+fn not_counted(declared: &Declared) -> Result<Option<String>, Error> {
+    let user = match &declared.objective.scope {
+        objective::Scope::User(name) => Some(name.clone()),
+        objective::Scope::Statement(id) => query::value(
+            "SELECT s.user_name FROM perfmon.statement s
+             WHERE s.source OPERATOR(pg_catalog.=) $1
+                 AND s.statement_id OPERATOR(pg_catalog.=) $2::pg_catalog.int4",
+            &[declared.source.into(), (*id).into()],
+        )?
+        .text(),
+        _ => None,
+    };
+    let words = |problem: &str, fix: &str| format!("not counted, as {problem}: {fix}");
+    if let Some(missing) = counting::missing(user.as_deref())? {
+        return Ok(Some(words(&missing.problem, &missing.fix)));
+    }
+    let is_application = matches!(declared.objective.scope, objective::Scope::Application(_));
+    let roles = if is_application { counting::uncounted_roles()? } else { Vec::new() };
+    Ok(roles
+        .first()
+        .map(|(role, fix)| words(&format!("pg_perfmon.capture is off for role {role}"), fix)))
 }
 
 /// The stretches to be read, and how fine: burn rates need the last hours by the minute.
@@ -174,7 +204,7 @@ impl Rows {
     }
 
     /// How long executions took, as the hooks counted them. They know better than pg_stat_statements how many
-    /// there were.
+    /// there were, unless capture is off for whom it is about: then they saw fewer, or none.
     fn time(&mut self, scope: &Scope, coarsest: Level, of: &Declared) -> Result<(), Error> {
         let statements: Vec<Who>;
         let whose = match &of.objective.scope {
@@ -186,12 +216,18 @@ impl Rows {
             }
             objective::Scope::Application(_) | objective::Scope::Cluster => return Ok(()),
         };
+        let is_part = of.objective.scope != objective::Scope::Database;
         for interval in latency::intervals(whose, scope, coarsest)? {
             let Some(row) = self.0.get_mut(&interval.until) else { continue };
-            if interval.latency.is_some() {
-                row.executions = None;
-                row.latency = interval.latency;
+            let Some(latency) = interval.latency else { continue };
+            let seen = executions(&latency);
+            #[allow(clippy::cast_precision_loss)]
+            let misses = row.executions.is_some_and(|all| (seen as f64) < KNOWN * all as f64);
+            if is_part && misses {
+                continue;
             }
+            row.executions = None;
+            row.latency = Some(latency);
         }
         Ok(())
     }
@@ -225,7 +261,8 @@ impl Rows {
 }
 
 impl Rows {
-    /// What failed of them. An error counts among all that was tried.
+    /// What failed of them. An error counts among all that was tried. Errors that the server keeps from the hooks are
+    /// not known to be none.
     fn fail(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
         if of.objective.scope == objective::Scope::Database {
             read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
@@ -238,6 +275,15 @@ impl Rows {
             });
             return Ok(());
         }
+        if matches!(of.objective.scope, objective::Scope::Application(_)) {
+            let mut known = HashSet::new();
+            read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
+                known.extend(total(&FAILURE, row.head, "errors").map(|_| row.head.span.until));
+            });
+            let hidden = self.0.values_mut().filter(|row| !known.contains(&row.until_us));
+            hidden.for_each(|row| row.errors = None);
+            return Ok(());
+        }
         let own = match &of.objective.scope {
             objective::Scope::User(name) => Failing::User(Cell::from(name.as_str())),
             objective::Scope::Statement(_) => Failing::Statements(statements_of(scope, of)?),
@@ -246,7 +292,6 @@ impl Rows {
         let kinds = failures::kinds(scope)?;
         let columns: Vec<usize> = FAILURE.position("failures").into_iter().collect();
         read::frames(&scope.sources, &FAILURE, segments, &columns, &mut |row| {
-            // Errors that the server keeps from the hooks are not known to be none.
             let is_known = total(&FAILURE, row.head, "errors").is_some();
             let Some(target) = self.0.get_mut(&row.head.span.until).filter(|_| is_known) else {
                 return;
@@ -259,21 +304,16 @@ impl Rows {
                 let sum = if kind.class.is_error() { &mut errors } else { &mut cancelled };
                 *sum += count;
             }
-            let executed = target.latency.as_ref().map(|latency| {
-                latency.cached.executions().saturating_add(latency.read.executions())
-            });
+            let executed = target.latency.as_ref().map(executions);
             target.errors = executed.map(|n| Errors { errors, of: n + errors + cancelled });
         });
         Ok(())
     }
 
-    /// Times and failures of one application, which stand by route.
+    /// Times by route, which leave out what only begins or ends transactions or sets something: for a database, a user,
+    /// and an application with its failures.
     fn route(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
-        let objective::Scope::Application(name) = &of.objective.scope else { return Ok(()) };
-        let name = Cell::from(name.as_str());
-        let names = names::objects(ROUTE.name, &scope.sources)?;
-        let own: HashSet<Who> =
-            names.into_iter().filter(|(_, names)| names[0] == name).map(|(who, _)| who).collect();
+        let Some(routes) = Routes::of(scope, &of.objective.scope)? else { return Ok(()) };
         let columns: Vec<usize> = ["statements", "errors", "cancelled"]
             .iter()
             .filter_map(|column| ROUTE.position(column))
@@ -281,25 +321,89 @@ impl Rows {
         read::frames(&scope.sources, &ROUTE, segments, &columns, &mut |row| {
             let Some(target) = self.0.get_mut(&row.head.span.until) else { return };
             let mut counts = [0_u64; BUCKETS];
-            let (mut errors, mut cancelled) = (0_u64, 0_u64);
+            let (mut errors, mut cancelled, mut rest) = (0_u64, 0_u64, 0_u64);
             for (place, id) in row.ids.iter().enumerate() {
-                if !own.contains(&(row.head.source, ROUTE.object_of(*id))) {
-                    continue;
-                }
                 let value =
                     |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
-                if id & 255 == ROUTE_FAILURES {
+                if !routes.are_meant(row.head.source, ROUTE.object_of(*id)) {
+                    rest += if ROUTE.object_of(*id) == 0 { value(0) } else { 0 };
+                } else if id & 255 == ROUTE_FAILURES {
                     (errors, cancelled) = (errors + value(1), cancelled + value(2));
                 } else if let Some(count) = counts.get_mut((id & 255) as usize) {
                     *count += value(0);
                 }
             }
             let cached = Sparse::new((0..).zip(counts));
-            let of = cached.executions() + errors + cancelled;
-            target.latency = Some(Latency { cached, ..Latency::default() });
-            target.errors = Some(Errors { errors, of });
+            let tried = cached.executions() + errors + cancelled;
+            if routes.are_all_there_is {
+                let known = tried > 0 || !routes.may_be_unseen;
+                target.latency = known.then(|| Latency { cached, ..Latency::default() });
+                target.errors = known.then_some(Errors { errors, of: tried });
+            } else if target.latency.is_some() && rest == 0 {
+                // What found no route of its own is nobody's here, but still among the statements of its user.
+                target.latency = Some(Latency { cached, ..Latency::default() });
+            }
         });
         Ok(())
+    }
+
+    /// The time since the last row, of which it is known that nothing happened.
+    fn rest(&mut self, quiet: Option<(i64, i64)>, until: i64) {
+        let Some((last, quiet_until)) = quiet else { return };
+        let until_us = quiet_until.min(until);
+        if until_us <= last || self.0.last_key_value().is_none_or(|(at, _)| *at != last) {
+            return;
+        }
+        let length_us = until_us - last;
+        let row = Row {
+            since_us: last,
+            until_us,
+            length_us,
+            quiet_us: length_us,
+            latency: Some(Latency::default()),
+            executions: Some(0),
+            errors: Some(Errors::default()),
+        };
+        self.0.insert(until_us, row);
+    }
+}
+
+fn executions(latency: &Latency) -> u64 {
+    latency.cached.executions().saturating_add(latency.read.executions())
+}
+
+/// The routes that an objective means.
+struct Routes {
+    /// `None` for all.
+    own: Option<HashSet<Who>>,
+    /// Nothing else tells of those whom it is about.
+    are_all_there_is: bool,
+    /// Some role's work is not counted, which may be theirs.
+    may_be_unseen: bool,
+}
+
+impl Routes {
+    fn of(scope: &Scope, of: &objective::Scope) -> Result<Option<Self>, Error> {
+        let all = Self { own: None, are_all_there_is: false, may_be_unseen: false };
+        let (place, name) = match of {
+            objective::Scope::Database => return Ok(Some(all)),
+            objective::Scope::Application(name) => (0, name),
+            objective::Scope::User(name) => (1, name),
+            objective::Scope::Statement(_) | objective::Scope::Cluster => return Ok(None),
+        };
+        let name = Cell::from(name.as_str());
+        let names = names::objects(ROUTE.name, &scope.sources)?;
+        let own = names.into_iter().filter(|(_, names)| names[place] == name);
+        let is_application = place == 0;
+        Ok(Some(Self {
+            own: Some(own.map(|(who, _)| who).collect()),
+            are_all_there_is: is_application,
+            may_be_unseen: is_application && !counting::uncounted_roles()?.is_empty(),
+        }))
+    }
+
+    fn are_meant(&self, source: i64, id: u32) -> bool {
+        self.own.as_ref().is_none_or(|own| own.contains(&(source, id)))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use perfmon_core::family::STATEMENT;
 use perfmon_core::histogram::Sum;
+use perfmon_core::rollup::OTHER;
 use perfmon_core::tally::{Tally, Who, add_known, deviation};
 
 use super::cell::Cell;
@@ -205,7 +206,48 @@ pub(crate) fn fold(scope: &Scope, tally: &mut Tally) -> Result<HashMap<Who, Vec<
 pub(crate) fn top(scope: &Scope, order: usize, most: Option<usize>) -> Result<Vec<Line>, Error> {
     let mut lines = top_with(scope, order, most, &SHOWN)?;
     add_times(scope, &mut lines);
+    add_rest(scope, order, most, &mut lines);
     Ok(lines)
+}
+
+/// What the hooks counted of statements without a place of their own, under id 0. pg_stat_statements knows these
+/// apart, so that it is a line of times alone, at its place in the order.
+fn add_rest(scope: &Scope, order: usize, most: Option<usize>, lines: &mut Vec<Line>) {
+    let Some(newest) = scope.sources.first().copied() else { return };
+    if lines.iter().any(|line| line.who.1 == OTHER) {
+        return;
+    }
+    let all: Vec<Who> = scope.sources.iter().map(|source| (*source, OTHER)).collect();
+    let scope = &scope.quietly(scope.since, scope.until);
+    let rest = latency::sums(scope, &[all]).pop().flatten();
+    let Some(rest) = rest.filter(|times| times.all().executions() > 0) else { return };
+    let (word, names) = ORDERS[order];
+    let rank = rank_by_times(word, &rest.all()).unwrap_or(-1.0);
+    let rank_of = |line: &Line| match percentile(word).is_some() || line.value("calls").is_none() {
+        true => line.times.as_ref().and_then(|times| rank_by_times(word, &times.all())),
+        false => rank_of_line(word, names, line),
+    };
+    let place = lines.partition_point(|line| rank_of(line).unwrap_or(-1.0) >= rank);
+    let line = Line {
+        who: (newest, OTHER),
+        statement: Statement::unknown(OTHER),
+        columns: &SHOWN,
+        values: vec![None; SHOWN.len()],
+        share_ratio: None,
+        covered_us: lines.first().map_or(0, |line| line.covered_us),
+        also: Vec::new(),
+        times: Some(rest),
+    };
+    lines.insert(place, line);
+    lines.truncate(most.unwrap_or(usize::MAX));
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn rank_of_line(word: &str, names: &[&str], line: &Line) -> Option<f64> {
+    match word {
+        "mean_time" => ratio(line.value(names[0]), line.value(names[1])),
+        _ => names.iter().map(|name| line.value(name).map(|v| v as f64)).sum(),
+    }
 }
 
 /// The first statements by an order, with some columns, `quality` the first of them.
@@ -256,7 +298,7 @@ fn rank_of(word: &str, names: &[&str], tally: &Tally, place: usize) -> Option<f6
     }
 }
 
-/// The same from execution times, for what these tell.
+/// The same from execution times, for what these tell; times in microseconds, but for percentiles.
 #[allow(clippy::cast_precision_loss)]
 fn rank_by_times(word: &str, sum: &Sum) -> Option<f64> {
     if let Some(q) = percentile(word) {
@@ -264,8 +306,8 @@ fn rank_by_times(word: &str, sum: &Sum) -> Option<f64> {
     }
     let calls = sum.executions() as f64;
     match word {
-        "total_time" => Some(sum.total_ns()),
-        "mean_time" => (calls > 0.0).then(|| sum.total_ns() / calls),
+        "total_time" => Some(sum.total_ns() / 1000.0),
+        "mean_time" => (calls > 0.0).then(|| sum.total_ns() / 1000.0 / calls),
         "calls" => Some(calls),
         _ => None,
     }

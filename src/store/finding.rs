@@ -29,6 +29,12 @@ pub(crate) fn try_lock() -> bool {
         .is_some_and(|table| sql::try_lock(table, pg_sys::ShareRowExclusiveLock))
 }
 
+/// The same, waiting for whoever is at it as long as lock_timeout allows.
+pub(crate) fn wait_for_lock() -> bool {
+    history::table_oid("finding")
+        .is_some_and(|table| sql::wait_for_locks(&[table], pg_sys::ShareRowExclusiveLock))
+}
+
 /// Writes what changed since the last evaluation: opens, refreshes, resolves. Nothing that stands as it
 /// stood is written, so that most evaluations take no transaction id; unless somebody `asked`, who wants
 /// all numbers as they are now.

@@ -21,6 +21,7 @@ pub(crate) mod read;
 pub(crate) mod retain;
 mod rollup;
 pub(crate) mod run;
+pub(crate) mod sequence;
 pub(crate) mod setting;
 pub(crate) mod size;
 pub(crate) mod slo;

@@ -1,14 +1,19 @@
 //! Settings as last seen. Must never judge a change.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use perfmon_core::change::Change;
 
 use super::sql;
 
 /// Replaces what was seen of a source's settings, given as (name, value), and returns the changes; the
-/// first look changes nothing.
-pub(crate) fn replace(source: i64, at: i64, now: &[(String, String)]) -> Vec<Change> {
+/// first look changes nothing. What is there but could not be told this time stays as it was seen.
+pub(crate) fn replace(
+    source: i64,
+    at: i64,
+    now: &[(String, String)],
+    untold: &[String],
+) -> Vec<Change> {
     let before: HashMap<String, String> = sql::read(
         "SELECT s.name, s.value FROM perfmon.setting s WHERE s.source OPERATOR(pg_catalog.=) $1",
         &[source.into()],
@@ -19,8 +24,11 @@ pub(crate) fn replace(source: i64, at: i64, now: &[(String, String)]) -> Vec<Cha
     .collect();
     let moved: Vec<&(String, String)> =
         now.iter().filter(|(name, value)| before.get(name) != Some(value)).collect();
-    let gone: Vec<&String> =
-        before.keys().filter(|name| !now.iter().any(|(n, _)| n == *name)).collect();
+    let there: HashSet<&String> = now.iter().map(|(name, _)| name).chain(untold).collect();
+    // A library's settings are there in sessions that have loaded it, and come and go with these.
+    let of_library = |name: &str| name.contains('.');
+    let is_gone = |name: &&String| !there.contains(name) && !of_library(name);
+    let gone: Vec<&String> = before.keys().filter(is_gone).collect();
     keep(source, at, &moved);
     forget(source, &gone);
     if before.is_empty() {
@@ -32,8 +40,9 @@ pub(crate) fn replace(source: i64, at: i64, now: &[(String, String)]) -> Vec<Cha
         old: before.get(name).cloned(),
         new: new.cloned(),
     };
-    let mut changes: Vec<Change> =
-        moved.iter().map(|(name, value)| change(name, Some(value))).collect();
+    let known = |name: &str| before.contains_key(name) || !of_library(name);
+    let moved = moved.into_iter().filter(|(name, _)| known(name));
+    let mut changes: Vec<Change> = moved.map(|(name, value)| change(name, Some(value))).collect();
     changes.extend(gone.iter().map(|name| change(name, None)));
     changes
 }

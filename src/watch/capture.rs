@@ -10,8 +10,9 @@ use perfmon_core::capture::table::Key;
 use perfmon_core::histogram::bucket;
 
 use super::memory::{self, Tables};
-use super::{plans, routes, scans};
-use crate::pg::execution::{self, Ended, Execution, Report};
+use super::routes::{self, Ended};
+use super::{plans, scans};
+use crate::pg::execution::{self, Execution, Report};
 use crate::pg::hooks::Observer;
 use crate::settings::{self, Capture as Mode};
 
@@ -81,12 +82,12 @@ impl Observer for Capture {
         }
     }
 
-    fn commanded(command: &Ended, nested: bool) {
+    fn commanded(command: &execution::Ended, nested: bool) {
         if command.control {
             routes::forget_application();
         }
         count(command.query_id, (command.ns, command.read), nested, |tables, whose, bucket| {
-            if !command.control {
+            if !command.control && !execution::is_outside_of_portals() {
                 routes::executed(&tables.routes, whose, Some(command.text), bucket, || false);
             }
         });
@@ -98,14 +99,32 @@ impl Observer for Capture {
         }
     }
 
-    #[inline]
-    fn transaction_ends() -> bool {
-        routes::transaction_ends()
+    #[cold]
+    fn starts_on_its_own(execution: Execution) {
+        if execution.query_id() != 0 && Self::wants(false) {
+            routes::starts_on_its_own();
+        }
     }
 
-    fn transaction_ended() {
-        if let Some(tables) = memory::tables() {
-            routes::transaction_ended(&tables.routes);
+    #[inline]
+    fn transaction_ends() -> Option<bool> {
+        match routes::transaction_ends() {
+            Ended::Counted => None,
+            Ended::Uncounted => Some(true),
+            Ended::Empty => Some(false),
+        }
+    }
+
+    fn transaction_ended(text: Option<&[u8]>) {
+        let Some(tables) = memory::tables().filter(|_| !BROKEN.load(Ordering::Relaxed)) else {
+            return;
+        };
+        match text {
+            None => routes::transaction_ended(&tables.routes),
+            Some(text) if Self::wants(false) => {
+                routes::part_ended(&tables.routes, whose(), text);
+            }
+            Some(_) => {}
         }
     }
 
@@ -159,7 +178,7 @@ fn count(
 fn count_failure(report: &Report) {
     let Some(tables) = memory::tables() else { return };
     let state = State(report.state);
-    let class = Class::of(state, report.message);
+    let class = Class::of(state, report.message, report.ends);
     // A session that is ended while it does nothing is not the fault of its last statement.
     let idle = class.hits_sessions() && !report.in_statement;
     let query_id = if idle { 0 } else { report.query_id };

@@ -136,10 +136,11 @@ mod tests {
         fn executed(_: Execution, _: bool) {}
         fn commanded(_: &Ended, _: bool) {}
         fn failed(_: &Report) {}
-        fn transaction_ends() -> bool {
-            false
+        fn starts_on_its_own(_: Execution) {}
+        fn transaction_ends() -> Option<bool> {
+            None
         }
-        fn transaction_ended() {}
+        fn transaction_ended(_: Option<&[u8]>) {}
         fn panicked() {
             PANICS.fetch_add(1, Ordering::Relaxed);
         }

@@ -15,6 +15,19 @@ pub(crate) fn began() -> Option<i64> {
     memory::tables().map(memory::Tables::began)
 }
 
+/// When counting began and when the server was first ready for clients after that.
+pub(crate) fn recovery() -> Option<(i64, i64)> {
+    let tables = memory::tables()?;
+    Some((tables.began(), tables.ready()?))
+}
+
+/// To be told when the server is ready.
+pub(crate) fn note_ready(now: i64) {
+    if let Some(tables) = memory::tables() {
+        tables.note_ready(now);
+    }
+}
+
 /// Execution times of a database's statements since the server started, in the order in which they came; with
 /// `and_all` those of all that clients of any database sent, too. `None` without preloading. Two readings of the same
 /// life of the server can be subtracted.

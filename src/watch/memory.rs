@@ -31,6 +31,8 @@ struct Common {
     panics: AtomicU64,
     /// When everything here began at zero, microseconds since the Unix epoch.
     began: AtomicI64,
+    /// When the server was ready for the first time since then, by the same clock; 0 until it is.
+    ready: AtomicI64,
 }
 
 /// All of it. The pointers behind it are the same in every process, and are set anew when a crash made the
@@ -64,6 +66,17 @@ impl Tables {
     /// When counting began, microseconds since the Unix epoch: tells one life of the counters from the next.
     pub(super) fn began(&self) -> i64 {
         self.common.began.load(Ordering::Relaxed)
+    }
+
+    /// When the server was first ready since then, if it was.
+    pub(super) fn ready(&self) -> Option<i64> {
+        Some(self.common.ready.load(Ordering::Relaxed)).filter(|at| *at != 0)
+    }
+
+    /// The server is ready: keeps the time if it is the first.
+    pub(super) fn note_ready(&self, now: i64) {
+        let ready = &self.common.ready;
+        let _ = ready.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Panics in hooks since the server started.

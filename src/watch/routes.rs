@@ -1,6 +1,8 @@
 //! Statements and transactions by application and route, in the hooks. Most statements name no route, and are
 //! counted where this process counted its last one.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use perfmon_core::capture::comment::{self, LONGEST, Route};
 use perfmon_core::capture::route::{self, Last, MAX_APPLICATION, Work};
 use perfmon_core::capture::table::{Entry, Table};
@@ -9,12 +11,13 @@ use perfmon_core::histogram::bucket;
 use crate::pg::{execution, transaction};
 
 /// What is known of the transaction at hand.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Phase {
     /// Nothing was counted in it.
     Clean,
-    /// It is counted already.
-    Counted,
+    /// One statement so far that only read: if nothing follows, its time is that of its execution, and it is counted
+    /// here.
+    Alone(&'static AtomicU32),
     /// To be counted, with its time, when it ends.
     Open,
 }
@@ -24,6 +27,8 @@ struct State {
     /// Where the application's name lies, and what it was there.
     place: *const std::ffi::c_char,
     phase: Phase,
+    /// What is being executed is no client's statement.
+    foreign: bool,
     /// Where statements without a route were counted last.
     plain: Last,
     /// Where the transaction is to be counted.
@@ -40,6 +45,7 @@ struct State {
 static mut STATE: State = State {
     place: std::ptr::null(),
     phase: Phase::Clean,
+    foreign: false,
     plain: Last::NONE,
     open: Last::NONE,
     name: [0; MAX_APPLICATION],
@@ -62,12 +68,21 @@ pub(super) fn forget_application() {
     state().place = std::ptr::null();
 }
 
+/// What is started now is no client's statement, though no other statement runs: a deferred trigger's. The next that
+/// is counted looks twice.
+#[cold]
+pub(super) fn starts_on_its_own() {
+    let state = state();
+    state.place = std::ptr::null();
+    state.foreign = true;
+}
+
 /// Counts a statement that was executed, by the bucket of its time. `text` is given only if it may hold a comment.
-/// `alone` says that it is a transaction of its own that only read: its time is that of its execution, which saves
+/// `alone` says that it may be a transaction of its own that only read: its time is that of its execution, which saves
 /// looks at the clock.
 #[inline]
 pub(super) fn executed(
-    table: &Table<'_, Work>,
+    table: &Table<'static, Work>,
     whose: u64,
     text: Option<&[u8]>,
     bucket: usize,
@@ -77,16 +92,15 @@ pub(super) fn executed(
     let known = text.is_none() && execution::application() == state.place;
     let (entry, plain) = match state.plain.entry(table, whose) {
         Some(entry) if known => (entry, true),
-        _ => match state.find(table, whose, text) {
+        _ => match state.find_own(table, whose, text) {
             Some(found) => found,
             None => return,
         },
     };
     entry.payload.statement(bucket);
-    if state.phase == Phase::Clean && alone() {
-        entry.payload.transaction(bucket);
-        state.phase = Phase::Counted;
-    } else if state.phase != Phase::Counted {
+    if matches!(state.phase, Phase::Clean) && alone() {
+        state.phase = Phase::Alone(entry.payload.transactions(bucket));
+    } else {
         state.open(plain);
     }
 }
@@ -94,22 +108,46 @@ pub(super) fn executed(
 /// Counts a statement that failed.
 pub(super) fn failed(table: &Table<'_, Work>, whose: u64, text: &[u8], cancelled: bool) {
     let state = state();
+    state.foreign = false;
     let Some((entry, plain)) = state.find(table, whose, Some(text)) else { return };
     entry.payload.failure(cancelled);
-    if state.phase != Phase::Counted {
-        state.open(plain);
-    }
+    state.open(plain);
 }
 
 /// Begins anew with the next transaction; says whether this one is to be counted. Cannot panic.
 #[inline]
-pub(super) fn transaction_ends() -> bool {
-    std::mem::replace(&mut state().phase, Phase::Clean) == Phase::Open
+pub(super) fn transaction_ends() -> Ended {
+    let state = state();
+    state.foreign = false;
+    match std::mem::replace(&mut state.phase, Phase::Clean) {
+        Phase::Alone(counter) => {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ended::Counted
+        }
+        Phase::Open => Ended::Uncounted,
+        Phase::Clean => Ended::Empty,
+    }
 }
 
-/// Counts the transaction that just ended.
+/// What became of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Nothing was executed to its end in it.
+    Empty,
+    Counted,
+    Uncounted,
+}
+
+/// Counts the transaction that just ended, where its last statement was.
 pub(super) fn transaction_ended(table: &Table<'_, Work>) {
     if let Some(entry) = state().open.anywhere(table) {
+        entry.payload.transaction(bucket(transaction::length_ns()));
+    }
+}
+
+/// Counts one that just ended within a statement with this text, which goes on.
+pub(super) fn part_ended(table: &Table<'_, Work>, whose: u64, text: &[u8]) {
+    if let Some((entry, _)) = state().find(table, whose, Some(text)) {
         entry.payload.transaction(bucket(transaction::length_ns()));
     }
 }
@@ -120,6 +158,17 @@ impl State {
     fn open(&mut self, plain: bool) {
         self.phase = Phase::Open;
         self.open = if plain { self.plain } else { self.commented };
+    }
+
+    /// Where a client's statement with this text is counted.
+    #[inline(never)]
+    fn find_own<'a>(
+        &mut self,
+        table: &Table<'a, Work>,
+        whose: u64,
+        text: Option<&[u8]>,
+    ) -> Option<(&'a Entry<Work>, bool)> {
+        if std::mem::take(&mut self.foreign) { None } else { self.find(table, whose, text) }
     }
 
     /// Where a statement with this text is counted, and whether that is without a route.

@@ -16,7 +16,8 @@ const TABLES_US: i64 = 59_000_000;
 const SIZES_US: i64 = 300_000_000;
 const SIZES_MOST_US: i64 = 3_600_000_000;
 const SIZES_SHARE: i64 = 1000;
-/// Settings of databases and roles change without a reload: look this often anyway.
+/// What a session cannot see of them at once, such as a reload that it has not followed: look this often
+/// anyway.
 const SETTINGS_US: i64 = 900_000_000;
 
 /// The header of the prior counters.
@@ -42,6 +43,8 @@ pub(super) struct Header {
     pub(super) sizes_at: i64,
     pub(super) sizes_cost_us: i64,
     pub(super) settings_at: i64,
+    /// What was set for the database then, as one number.
+    pub(super) settings_own: i64,
     pub(super) objects: Pace,
 }
 
@@ -98,10 +101,12 @@ impl Header {
         self.sizes_at == 0 || now - self.sizes_at >= pause || now < self.sizes_at
     }
 
-    /// Settings are read after a reload or a restart, and from time to time.
-    pub(super) fn settings_due(&self, now: i64, reloaded_at: i64) -> bool {
+    /// Settings are read after a reload or a restart, when those of the database were altered, and from time
+    /// to time.
+    pub(super) fn settings_due(&self, now: i64, reloaded_at: i64, own: Option<i64>) -> bool {
         self.settings_at == 0
             || reloaded_at >= self.settings_at
+            || own.is_some_and(|own| own != self.settings_own)
             || now - self.settings_at >= SETTINGS_US
             || now < self.settings_at
     }

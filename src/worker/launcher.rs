@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use super::board::{self, Slot, State};
 use crate::pg::{catalog, clock, dbstat, signal, txn};
 use crate::settings;
-use crate::watch::live::Keeper;
+use crate::watch::live::{self, Keeper};
 
 /// Most time between two looks at the list of databases, whatever the interval.
 const RESCAN_US: i64 = 60_000_000;
@@ -97,6 +97,7 @@ pub extern "C-unwind" fn pg_perfmon_launcher_main(_argument: pg_sys::Datum) {
     }
     crate::pg::session::set("lock_timeout", &settings::lock_timeout_ms().to_string());
     let now = clock::wall_us();
+    live::note_ready(now);
     if let Some(mut board) = board::lock() {
         board.enter_launcher(now);
     }

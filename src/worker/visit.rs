@@ -94,12 +94,15 @@ fn snapshot_alone(request: &Request, owner: pg_sys::Oid) -> Result<Stored, Error
         let read = session::as_user(pg_monitor(), || visit.read_texts(&wanted));
         session::as_user(owner, || visit.store_texts(&wanted, read));
     }
-    if visit.header.settings_due(visit.until, catalog::configuration_loaded()) {
-        // Not pg_monitor: settings that only superusers may see stay unseen.
+    // Not pg_monitor: settings that only superusers may see stay unseen.
+    let own = session::as_user(pg_read_all_stats(), || {
+        visit.attempt("settings of the database", probe::settings::of_database)
+    });
+    if visit.header.settings_due(visit.until, catalog::configuration_loaded(), own) {
         let read = session::as_user(pg_read_all_stats(), || {
             visit.attempt("settings", probe::settings::settings)
         });
-        session::as_user(owner, || visit.store_settings(read));
+        session::as_user(owner, || visit.store_settings(read, own));
     }
     if let Some(counters) = visit.objects_due() {
         let seen = session::as_user(owner, || visit.seen_objects());

@@ -129,7 +129,8 @@ pub fn judge_with(
     }
     all.findings.iter_mut().for_each(in_lines);
     all.findings.sort_by_cached_key(Finding::rank);
-    settle::settle(&mut all.findings);
+    statements::point_elsewhere(&mut all.findings, facts, thresholds);
+    settle::settle(&mut all.findings, facts, thresholds);
     all
 }
 

@@ -200,7 +200,18 @@ pub struct Finding {
     pub helped: Vec<Helped>,
 }
 
+/// What comes before the command that undoes another, in words of a risk.
+pub const WAY_BACK: &str = " To have it back: ";
+
 impl Finding {
+    /// Takes away what is to be run, for those who may not read statements. Says whether there was any.
+    pub fn hide_commands(&mut self) -> bool {
+        if let Some(at) = self.risk.find(WAY_BACK) {
+            self.risk.truncate(at);
+        }
+        self.statement.take().is_some()
+    }
+
     /// With the parts that every finding has; the rest is set by name.
     pub fn new(
         kind: &str,

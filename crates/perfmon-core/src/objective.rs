@@ -260,7 +260,7 @@ pub struct Verdict {
     pub bad_us: Option<i64>,
     /// Time about which something is known.
     pub known_us: i64,
-    /// Time that was looked at: from the first thing known to the end.
+    /// Time that was looked at: all of the window.
     pub looked_at_us: i64,
     /// The target lies within the error of what was measured: it may as well be the other way.
     pub uncertain: bool,

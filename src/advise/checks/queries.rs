@@ -39,6 +39,26 @@ mod tests {
     }
 
     #[pg_test]
+    fn columns_that_an_update_sets() {
+        shop();
+        let set = |query: &str| shape(query).unwrap().tables.remove(0).set;
+        let twins: [(&str, &[i16]); 6] = [
+            ("UPDATE customers SET active = $1, region = region + 1 WHERE id = $2", &[5, 4]),
+            ("UPDATE customers c SET (id, email) = ($1, $2)", &[1, 2]),
+            (
+                "UPDATE customers SET active = o.total > 1 FROM orders o WHERE o.customer_id = customers.id",
+                &[5],
+            ),
+            ("INSERT INTO customers (id, email) VALUES ($1, $2)", &[]),
+            ("DELETE FROM customers WHERE id = $1", &[]),
+            ("SELECT id FROM customers FOR UPDATE", &[]),
+        ];
+        for (query, expected) in twins {
+            assert_eq!(set(query), expected, "{query}");
+        }
+    }
+
+    #[pg_test]
     fn outer_joins() {
         shop();
         all_say(&[

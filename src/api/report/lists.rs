@@ -16,6 +16,7 @@ use crate::api::args::Scope;
 use crate::api::commands::kinds;
 use crate::api::latency::at as percentile;
 use crate::error::Error;
+use crate::pg::catalog;
 use crate::recall::cell::Cell;
 use crate::recall::failures::{Failure, Failures, error_ratio};
 use crate::recall::latency;
@@ -209,17 +210,17 @@ pub(in crate::api) fn errors(scope: &Scope) -> Result<Option<Errors>, Error> {
 pub(in crate::api) fn tables(scope: &Scope) -> Result<Vec<Table>, Error> {
     let relations = Objects::of(&RELATION, scope)?;
     // Nobody adds an index to a catalog.
-    let catalog = Cell::from("pg_catalog");
+    let system = Cell::from("pg_catalog");
     let mut read: Vec<_> = relations
         .iter()
-        .filter(|t| t.v("seq_tup_read").unwrap_or(0) >= FEW_ROWS && t.names[0] != catalog)
+        .filter(|t| t.v("seq_tup_read").unwrap_or(0) >= FEW_ROWS && t.names[0] != system)
         .collect();
     read.sort_by_key(|t| std::cmp::Reverse(t.v("seq_tup_read")));
     let table = |t: &Object<'_>| Table {
         name: format!(
             "{}.{}",
-            t.names[0].text().unwrap_or_default(),
-            t.names[1].text().unwrap_or_default()
+            catalog::quoted(&t.names[0].text().unwrap_or_default()),
+            catalog::quoted(&t.names[1].text().unwrap_or_default())
         ),
         seq_scans: signed(t.v("seq_scan")),
         rows_read: signed(t.v("seq_tup_read")),

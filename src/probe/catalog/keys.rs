@@ -23,7 +23,8 @@ pub(super) fn constraints(
         r#"SELECT c.contype, pg_catalog.quote_ident(c.conname::pg_catalog.text), c.conrelid,
              c.conindid, c.confrelid, pg_catalog.array_to_string(c.conkey, ' '),
              c.confdeltype, c.confupdtype,
-             c.conparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND {PLAIN}
+             c.conparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND {PLAIN},
+             pg_catalog.array_to_string(c.confkey, ' ')
          FROM pg_catalog.pg_constraint c
          WHERE c.contype OPERATOR(pg_catalog.=) ANY ('{{p,u,x,f}}'::pg_catalog."char"[])
          ORDER BY c.conrelid, c.conname"#
@@ -42,20 +43,22 @@ pub(super) fn constraints(
                 known.push(constraint);
             }
         }
-        let numbers: Option<Vec<i16>> =
-            row.text(5).and_then(|list| list.split_whitespace().map(|n| n.parse().ok()).collect());
+        let numbers = |column: usize| -> Option<Vec<i16>> {
+            row.text(column)?.split_whitespace().map(|n| n.parse().ok()).collect()
+        };
         if kind != 'f' || !row.is(8) || !columns.contains_key(&table) {
             return;
         }
-        let Some(numbers) = numbers else { return };
-        let names = numbers.iter().map(|&n| columns::name(columns, table, n));
+        let Some(columns_of_key) = numbers(5) else { return };
+        let names = columns_of_key.iter().map(|&n| columns::name(columns, table, n));
         let Some(column_names) = names.collect() else { return };
         foreign_keys.push(ForeignKey {
             name,
             table,
-            columns: numbers,
+            columns: columns_of_key,
             column_names,
             referenced: row.oid(4).unwrap_or(0),
+            referenced_columns: numbers(9).unwrap_or_default(),
             on_delete: row.letter(6).unwrap_or('a'),
             on_update: row.letter(7).unwrap_or('a'),
         });

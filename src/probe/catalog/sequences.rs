@@ -78,7 +78,7 @@ pub(crate) fn sequences() -> Result<Vec<Sequence>, ProbeError> {
             cycle: row.is(6),
             owned_by,
             column_max: column_max.flatten(),
-            per_day: None,
+            before: None,
         });
     })?;
     Ok(found)

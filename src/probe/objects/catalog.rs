@@ -5,23 +5,25 @@ use std::collections::{HashMap, HashSet};
 use perfmon_core::change::{Key, Kind, Object};
 use pgrx::pg_sys;
 
+use super::parts;
 use crate::pg::describe::{self, Name};
 use crate::pg::scan::{self, Moment, Only, Row};
 
 /// Catalogs that the bindings do not name; their numbers and columns have not changed since ever.
 const INHERITS: pg_sys::Oid = pg_sys::Oid::from_u32(2611);
-const DEPEND: pg_sys::Oid = pg_sys::Oid::from_u32(2608);
-const DEPEND_BY_REFERENCE: u32 = 2674;
 const PARTITIONED: pg_sys::Oid = pg_sys::Oid::from_u32(3350);
 
 /// What moves when an object changes.
-pub(super) const CATALOGS: [pg_sys::Oid; 6] = [
+pub(super) const CATALOGS: [pg_sys::Oid; 9] = [
     pg_sys::RelationRelationId,
     pg_sys::AttributeRelationId,
     pg_sys::IndexRelationId,
     pg_sys::ExtensionRelationId,
     pg_sys::NamespaceRelationId,
     INHERITS,
+    parts::DEFAULTS,
+    parts::CONSTRAINTS,
+    pg_sys::TriggerRelationId,
 ];
 
 /// Up to so many tables their columns are looked up; all columns are read at once for more.
@@ -123,7 +125,7 @@ pub(super) struct Catalog {
 
 impl Catalog {
     pub(super) fn read(at: &Moment) -> Self {
-        let members = members(at);
+        let members = parts::members(at);
         let schemas = schemas(at, &members);
         let (relations, unwatched) = relations(at, &schemas);
         let mut catalog = Self {
@@ -136,6 +138,7 @@ impl Catalog {
         };
         catalog.add_indexes(at);
         catalog.add_columns(at);
+        catalog.add_parts(at);
         catalog.add_partition_keys(at);
         for (child, parents) in &catalog.parents {
             if let Some(relation) = catalog.relations.get_mut(child) {
@@ -214,6 +217,14 @@ impl Catalog {
             ]);
             hash.number(statistics_target(row).map_or(u64::MAX, |target| target as u64));
             relation.shape.0 = relation.shape.0.wrapping_add(hash.0);
+        });
+    }
+
+    fn add_parts(&mut self, at: &Moment) {
+        parts::each(at, |table, hash| {
+            if let Some(relation) = self.relations.get_mut(&table) {
+                relation.shape.0 = relation.shape.0.wrapping_add(hash.0);
+            }
         });
     }
 
@@ -481,19 +492,4 @@ fn parents(at: &Moment) -> HashMap<u32, Vec<u32>> {
             (child, parents.into_iter().map(|(_, parent)| parent).collect())
         })
         .collect()
-}
-
-/// Relations and schemas that are part of an extension.
-fn members(at: &Moment) -> HashSet<u32> {
-    let mut found = HashSet::new();
-    // refclassid leads the index.
-    let only = Only { index: DEPEND_BY_REFERENCE, column: 4, value: pg_sys::ExtensionRelationId };
-    scan::rows(DEPEND, Some(only), at, |row| {
-        let class = pg_sys::Oid::from(row.oid(1));
-        let kinds = [pg_sys::RelationRelationId, pg_sys::NamespaceRelationId];
-        if row.byte(7) == b'e' && kinds.contains(&class) {
-            found.insert(row.oid(2));
-        }
-    });
-    found
 }

@@ -9,7 +9,7 @@ mod tests {
     use pgrx::prelude::*;
 
     use super::super::made::{DAY, MINUTE_US, own};
-    use crate::store::{finding, sql};
+    use crate::store::{finding, sequence, sql};
 
     fn judged(dead_rows: i64) -> Judgement {
         let mut one = Finding::new("dead_rows", Severity::Warning, "public.t", "t", "r", "m");
@@ -37,5 +37,23 @@ mod tests {
         assert_eq!(shown(), "6 30");
         finding::reconcile(source, at(67), false, &judged(50));
         assert_eq!(shown(), "67 50");
+    }
+
+    #[pg_test]
+    fn positions_of_sequences_are_kept_for_a_day_or_two() {
+        let at = |day: i64| DAY + day * 24 * 60 * MINUTE_US;
+        let keep = |now: i64, value: i64| sequence::keep(now, [("s.\"q\n\"", value)].into_iter());
+        let kept = |now: i64| {
+            sequence::kept(now).map(|kept| (kept.at, kept.values.get("s.\"q\n\"").copied()))
+        };
+        assert_eq!(kept(at(0)), None);
+        keep(at(0), 10);
+        keep(at(0) + MINUTE_US, 11);
+        assert_eq!(kept(at(0) + MINUTE_US), Some((at(0), Some(10))), "not before a day is over");
+        keep(at(1), 20);
+        assert_eq!(kept(at(1)), Some((at(0), Some(10))), "the older one, so that it is a day");
+        keep(at(2), 30);
+        assert_eq!(kept(at(2)), Some((at(1), Some(20))));
+        assert_eq!(kept(at(0)), None, "the clock went back");
     }
 }

@@ -125,13 +125,7 @@ impl Visit {
             Interval::Anew { since, lost_until } => {
                 if lost_until > since {
                     let detail = "the server was restarted: what was counted after the last snapshot is lost";
-                    self.gap(
-                        family.name,
-                        since,
-                        lost_until,
-                        GapKind::ServerDown,
-                        detail.to_owned(),
-                    );
+                    self.gap(family.name, since, lost_until, GapKind::Reset, detail.to_owned());
                 }
                 Some((since, interval.quality()))
             }

@@ -54,18 +54,20 @@ impl Visit {
     }
 
     /// Keeps settings as they are, and what changed in them since they were last seen.
-    pub(super) fn store_settings(&mut self, read: Option<Vec<probe::settings::Setting>>) {
-        let Some(read) = read else { return };
-        let now: Vec<(String, String)> = read
+    pub(super) fn store_settings(&mut self, look: Option<probe::settings::Look>, own: Option<i64>) {
+        let Some(look) = look else { return };
+        let now: Vec<(String, String)> = look
+            .settings
             .into_iter()
             .filter_map(|s| {
                 let unit = s.unit.unwrap_or_default();
                 Some((s.name, s.value.map(|value| format!("{value}{}", spaced(&unit)))?))
             })
             .collect();
-        let changes = store::setting::replace(self.source, self.until, &now);
+        let changes = store::setting::replace(self.source, self.until, &now, &look.untold);
         store::change::record(self.source, self.until, &changes);
         self.header.settings_at = self.until;
+        self.header.settings_own = own.unwrap_or(self.header.settings_own);
     }
 
     /// Where the catalog's counters stand, if it is time to look at it: whoever asks for a snapshot does not

@@ -6,6 +6,7 @@ use perfmon_core::frame::{Quality, Span};
 
 use super::Visit;
 use crate::pg::catalog;
+use crate::watch::live;
 use crate::{settings, store};
 
 /// Row flags, as in `frame::Span`.
@@ -34,19 +35,35 @@ impl Visit {
 
     /// A restart that kept the counters: the time without a server is a gap and counts for no rate.
     pub(super) fn note_restart(&mut self) {
-        let Some(before) = &self.before else { return };
+        let Some(before) = &self.before else { return self.note_recovery() };
         let started = self.header.server_started;
         if before.server_started == started || started <= before.until {
             return;
         }
-        // Until the first checkpoint after the start, the control file tells of the shutdown.
-        let stopped = catalog::last_checkpoint().filter(|at| (before.until..started).contains(at));
-        let (since, detail) = match stopped {
-            Some(at) => (at, "the server was shut down".to_owned()),
-            None => (before.until, "the server was restarted at some time in between".to_owned()),
-        };
+        // Until the first checkpoint after the start, the control file tells of the shutdown, in whole seconds.
+        let possible = before.until.saturating_sub(1_000_000)..started;
+        let stopped = catalog::last_checkpoint().filter(|at| possible.contains(at));
+        let stopped = stopped.map(|at| at.max(before.until));
         self.downtime_us = stopped.map_or(0, |at| started - at);
-        self.gap("all", since, started, GapKind::ServerDown, detail);
+        // When it was gone is not known of a stop that no file tells of.
+        let (since, kind, detail) = match stopped {
+            Some(at) => (at, GapKind::ServerDown, "the server was shut down"),
+            None => {
+                (before.until, GapKind::Missed, "the server was restarted at some time in between")
+            }
+        };
+        self.gap("all", since, started, kind, detail.to_owned());
+    }
+
+    /// After a crash, or a stop like one, the last counters are lost. Until when the server was there is not known, but
+    /// since when it came back: memory was set up anew, and then it recovered.
+    fn note_recovery(&self) {
+        let Some(last) = self.last_until(&family::SERVER) else { return };
+        let Some((began, ready)) = live::recovery() else { return };
+        if last < began && began < ready {
+            let detail = "the server recovered from a crash".to_owned();
+            self.gap("all", began, ready, GapKind::ServerDown, detail);
+        }
     }
 
     /// Time whose statements nobody counted, or could read: one gap, as long as it lasts.

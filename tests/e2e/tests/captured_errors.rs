@@ -119,7 +119,7 @@ fn errors_are_kept_as_the_client_saw_them() {
     work(&mut alice, &mut random, &mut seen, 50);
     watcher.snapshot();
     assert_eq!(kept(&mut watcher), seen);
-    let gap = "SELECT count(*) FROM perfmon.gaps() WHERE kind = 'server_down' AND subject IN ('failure', 'route')";
+    let gap = "SELECT count(*) FROM perfmon.gaps() WHERE kind = 'reset' AND subject IN ('failure', 'route')";
     assert_eq!(watcher.val::<i64>(gap), 2);
     // So does a crash.
     server.expect_crash();

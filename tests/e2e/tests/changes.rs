@@ -97,6 +97,50 @@ fn extensions_tables_and_indexes_come_change_and_go() {
 }
 
 #[test]
+fn defaults_constraints_and_triggers_come_and_go() {
+    let server = Server::manual().start();
+    let mut db = looked_at(
+        &server,
+        "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (a int, b int, \"C c\" text);
+         CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+    );
+    let mut before = "(a integer, b integer, \"C c\" text)".to_owned();
+    for (change, after) in [
+        ("ALTER a SET DEFAULT 7", "(a integer DEFAULT 7, b integer, \"C c\" text)"),
+        (
+            "ADD CONSTRAINT few CHECK (b < 100) NOT VALID",
+            "(a integer DEFAULT 7, b integer, \"C c\" text, CHECK ((b < 100)) NOT VALID)",
+        ),
+        (
+            "VALIDATE CONSTRAINT few",
+            "(a integer DEFAULT 7, b integer, \"C c\" text, CHECK ((b < 100)))",
+        ),
+        (
+            "ADD FOREIGN KEY (b) REFERENCES p ON DELETE CASCADE, ALTER a SET DEFAULT 8",
+            "(a integer DEFAULT 8, b integer, \"C c\" text, CHECK ((b < 100)), FOREIGN KEY (b) REFERENCES public.p(id) ON DELETE CASCADE)",
+        ),
+        (
+            "DROP CONSTRAINT few, DROP CONSTRAINT t_b_fkey, ALTER a DROP DEFAULT",
+            "(a integer, b integer, \"C c\" text)",
+        ),
+    ] {
+        db.run(&format!("ALTER TABLE t {change}"));
+        assert_eq!(db.new_changes(), [altered("table", "public.t", &before, after)], "{change}");
+        before = after.to_owned();
+    }
+    db.run("CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()");
+    let with = format!(
+        "{before}; CREATE TRIGGER g BEFORE INSERT ON public.t FOR EACH ROW EXECUTE FUNCTION public.f()"
+    );
+    assert_eq!(db.new_changes(), [altered("table", "public.t", &before, &with)]);
+    db.run("ALTER TABLE t DISABLE TRIGGER g");
+    let disabled = format!("{with} (disabled)");
+    assert_eq!(db.new_changes(), [altered("table", "public.t", &with, &disabled)]);
+    db.run("DROP TRIGGER g ON t; DROP TABLE t; CREATE TABLE t (a int, b int, \"C c\" text)");
+    assert_eq!(db.new_changes(), [altered("table", "public.t", &disabled, &before)]);
+}
+
+#[test]
 fn a_rename_is_a_rename_and_the_same_made_anew_is_nothing() {
     let server = Server::manual().start();
     let mut db = looked_at(

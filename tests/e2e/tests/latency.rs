@@ -198,8 +198,8 @@ fn session(server: &Server) -> (Db, i32) {
 /// After a new start, what was unread is a gap as soon as somebody looks.
 fn stated(db: &mut Db, starts: i64) {
     db.snapshot();
-    let gaps: i64 = db
-        .val("SELECT count(*) FROM perfmon.gap WHERE subject = 'latency' AND kind = 'server_down'");
+    let gaps: i64 =
+        db.val("SELECT count(*) FROM perfmon.gap WHERE subject = 'latency' AND kind = 'reset'");
     assert_eq!(gaps, starts);
 }
 

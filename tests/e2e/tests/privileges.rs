@@ -378,3 +378,28 @@ fn secrets_are_not_kept() {
     assert_eq!(commands, 1);
     db.run("ALTER SUBSCRIPTION sub SET (slot_name = NONE); DROP SUBSCRIPTION sub");
 }
+
+#[test]
+fn who_may_declare_objectives_and_who_may_read_them() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE bob LOGIN");
+    db.snapshot();
+    db.run(
+        "CREATE ROLE monitor LOGIN IN ROLE pg_monitor; CREATE ROLE reader LOGIN;
+         SELECT perfmon.grant_reader('reader')",
+    );
+    let mut monitor = server.connect("monitor", "app");
+    monitor.run("SELECT perfmon.create_slo('m'); SELECT perfmon.begin_run('r'); SELECT perfmon.end_run('r')");
+    monitor.run("SELECT * FROM perfmon.slo_status(); SELECT perfmon.run_report('r')");
+    let mut reader = server.connect("reader", "app");
+    reader.run("SELECT * FROM perfmon.slo_status(); SELECT perfmon.run_report('r', 'json')");
+    assert_eq!(code_of(&reader.fails("SELECT perfmon.assert_slo()")), "P0004");
+    for call in ["create_slo('x')", "drop_slo('m')", "begin_run('x')", "end_run('r')"] {
+        assert_eq!(code_of(&reader.fails(&format!("SELECT perfmon.{call}"))), "42501", "{call}");
+    }
+    let mut nobody = server.connect("bob", "app");
+    for call in ["slo_status()", "assert_slo()", "run_report('r')", "create_slo('x')"] {
+        assert_eq!(code_of(&nobody.fails(&format!("SELECT perfmon.{call}"))), "42501", "{call}");
+    }
+}

@@ -123,5 +123,5 @@ fn hostile_names_in_another_encoding_break_nothing() {
     assert!(report.contains("t\u{fc}r \\| \\`a\\` # b"), "{report}");
     assert!(!report.contains("\n# b"), "{report}");
     let name: String = json(&mut db, "{tables,0,name}", "text");
-    assert_eq!(name, "public.t\u{fc}r | `a`\n# b");
+    assert_eq!(name, "public.\"t\u{fc}r | `a`\n# b\"");
 }

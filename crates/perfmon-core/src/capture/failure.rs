@@ -31,14 +31,50 @@ pub enum Class {
     Terminated = 9,
     /// Autovacuum gave way to somebody who wanted the table's lock. No client saw it.
     AutovacuumCancelled = 10,
+    /// A session never began: who it was, or to where, was not accepted. No statement failed.
+    LoginFailed = 11,
 }
+
+/// What an error ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// The statement.
+    Statement,
+    /// The session.
+    Session,
+    /// The session before it began.
+    Login,
+}
+
+/// The untranslated message of an error that a function raised itself, with whatever SQLSTATE it liked.
+const RAISED: &[u8] = b"%s";
 
 /// What autovacuum says when it gives way.
 pub const AUTOVACUUM_GIVES_WAY: &[u8] = b"canceling autovacuum task";
 
+/// What the server says itself where the words tell more than the SQLSTATE.
+const OWN_WORDS: [&[u8]; 6] = [
+    b"canceling statement due to statement timeout",
+    b"canceling statement due to lock timeout",
+    b"canceling statement due to user request",
+    b"canceling statement due to conflict with recovery",
+    b"deadlock detected",
+    AUTOVACUUM_GIVES_WAY,
+];
+
+/// What tells the class of an error: its untranslated message, or where a function raised it, that. An error that a
+/// block caught and raised again is the server's own if its words are.
+pub fn meant<'a>(untranslated: &'a [u8], message: &'a [u8]) -> &'a [u8] {
+    match untranslated {
+        b"" | b"%s" if OWN_WORDS.contains(&message) => message,
+        b"" => RAISED,
+        untranslated => untranslated,
+    }
+}
+
 impl Class {
     /// All classes; `ALL[c as usize] == c`.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Error,
         Self::Cancelled,
         Self::StatementTimeout,
@@ -50,6 +86,7 @@ impl Class {
         Self::Refused,
         Self::Terminated,
         Self::AutovacuumCancelled,
+        Self::LoginFailed,
     ];
 
     /// The class's name in SQL.
@@ -66,25 +103,29 @@ impl Class {
             Self::Refused => "refused",
             Self::Terminated => "terminated",
             Self::AutovacuumCancelled => "autovacuum_cancelled",
+            Self::LoginFailed => "login_failed",
         }
     }
 
     /// The class of an error. Some share a SQLSTATE and differ in their message only: `message` is the
-    /// untranslated one.
-    pub fn of(state: State, message: &[u8]) -> Self {
+    /// untranslated one. A SQLSTATE alone proves nothing, since any function may raise it: what ends sessions for
+    /// certain reasons is told by that it does, a deadlock and a cancellation by that no function raised it.
+    pub fn of(state: State, message: &[u8], ends: Ends) -> Self {
+        let fatal = ends != Ends::Statement;
         match &state.text() {
+            b"53300" | b"57P03" if fatal => Self::Refused,
+            b"57P01" | b"57P02" | b"57P04" if fatal => Self::Terminated,
+            _ if ends == Ends::Login => Self::LoginFailed,
+            b"25P03" if fatal => Self::IdleInTransactionTimeout,
+            b"57P05" if fatal => Self::IdleSessionTimeout,
+            b"25P04" if fatal => Self::TransactionTimeout,
             b"57014" if message == b"canceling statement due to statement timeout" => {
                 Self::StatementTimeout
             }
             b"57014" if message == AUTOVACUUM_GIVES_WAY => Self::AutovacuumCancelled,
-            b"57014" => Self::Cancelled,
+            b"57014" if message != RAISED => Self::Cancelled,
             b"55P03" if message == b"canceling statement due to lock timeout" => Self::LockTimeout,
-            b"25P03" => Self::IdleInTransactionTimeout,
-            b"57P05" => Self::IdleSessionTimeout,
-            b"25P04" => Self::TransactionTimeout,
-            b"40P01" => Self::Deadlock,
-            b"53300" | b"57P03" => Self::Refused,
-            b"57P01" | b"57P02" | b"57P04" => Self::Terminated,
+            b"40P01" if message != RAISED => Self::Deadlock,
             _ => Self::Error,
         }
     }

@@ -70,8 +70,7 @@ impl Window {
             Some(_) => "the server was restarted before the last executions were read",
             None => "the last executions were lost, as after a crash",
         };
-        let gap =
-            |until| Gap { since: start, until, kind: GapKind::ServerDown, detail: detail.into() };
+        let gap = |until| Gap { since: start, until, kind: GapKind::Reset, detail: detail.into() };
         if !(start..=at).contains(&began) {
             // They began before the last row ended, so part of them is in it.
             let gap = Some(gap(at.max(start.saturating_add(1))));
@@ -238,7 +237,7 @@ mod tests {
         let made = between(Some(&kept()), None, 250, 300, &now);
         assert_eq!((made.since, executions(&made)), (Some(250), 2));
         let gap = made.gap.unwrap();
-        assert_eq!((gap.since, gap.until, gap.kind), (200, 250, GapKind::ServerDown));
+        assert_eq!((gap.since, gap.until, gap.kind), (200, 250, GapKind::Reset));
         assert!(gap.detail.contains("restarted"));
         // After a crash only the rows tell until when it is known.
         let made = between(None, Some(180), 250, 300, &now);

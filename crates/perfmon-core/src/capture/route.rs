@@ -86,7 +86,13 @@ impl Work {
     /// Counts a transaction by the bucket of its time.
     #[inline]
     pub fn transaction(&self, bucket: usize) {
-        self.transactions[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+        self.transactions(bucket).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where transactions of a bucket are counted, for those who may yet do so.
+    #[inline]
+    pub fn transactions(&self, bucket: usize) -> &AtomicU32 {
+        &self.transactions[bucket.min(BUCKETS - 1)]
     }
 
     /// Counts a statement that failed, or was cancelled.

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use proptest::prelude::*;
 
 use super::cache::Cache;
-use super::failure::{self, Class, Failures, State};
+use super::failure::{self, Class, Ends, Failures, State};
 use super::reading::{self, Counted};
 use super::statement::{TOPLEVEL, Times};
 use super::table::{Entry, Header, Key, Payload, Shape, Table};
@@ -234,7 +234,9 @@ fn classes_of_failures() {
     };
     assert_eq!(&state("40P01").text(), b"40P01");
     assert_eq!(state("00000"), State(0));
-    let of = |text, message: &str| Class::of(state(text), message.as_bytes());
+    let of = |text, message: &str| Class::of(state(text), message.as_bytes(), Ends::Statement);
+    let fatal = |text| Class::of(state(text), b"x", Ends::Session);
+    let login = |text| Class::of(state(text), b"x", Ends::Login);
     assert_eq!(
         of("57014", "canceling statement due to statement timeout"),
         Class::StatementTimeout
@@ -242,7 +244,34 @@ fn classes_of_failures() {
     assert_eq!(of("57014", "canceling statement due to user request"), Class::Cancelled);
     assert_eq!(of("55P03", "canceling statement due to lock timeout"), Class::LockTimeout);
     assert_eq!(of("55P03", "could not obtain lock on row in relation \"%s\""), Class::Error);
-    assert_eq!(of("53300", "sorry, too many clients already"), Class::Refused);
+    assert_eq!(fatal("53300"), Class::Refused);
+    assert_eq!(login("53300"), Class::Refused);
+    assert_eq!(login("57P03"), Class::Refused);
+    assert_eq!(login("57P01"), Class::Terminated);
+    for text in ["28000", "28P01", "3D000", "42501", "08P01", "57014"] {
+        assert_eq!(login(text), Class::LoginFailed, "{text}");
+    }
+    assert_eq!(fatal("28000"), Class::Error);
+    assert!(!Class::LoginFailed.is_error() && !Class::LoginFailed.ends_statement());
+    // Any function may raise a SQLSTATE; the true ones end the session, or have the server's own message.
+    for (text, class) in [
+        ("53300", Class::Refused),
+        ("57P03", Class::Refused),
+        ("57P01", Class::Terminated),
+        ("25P03", Class::IdleInTransactionTimeout),
+        ("57P05", Class::IdleSessionTimeout),
+        ("25P04", Class::TransactionTimeout),
+    ] {
+        assert_eq!((of(text, "x"), fatal(text)), (Class::Error, class), "{text}");
+    }
+    assert_eq!(of("40P01", "%s"), Class::Error);
+    assert_eq!(of("57014", "%s"), Class::Error);
+    let timeout = b"canceling statement due to statement timeout".as_slice();
+    let meant = failure::meant;
+    assert_eq!(meant(b"%s", timeout), timeout, "caught, and raised again");
+    assert_eq!(meant(b"%s", b"mine"), b"%s");
+    assert_eq!(meant(b"", b"mine"), b"%s");
+    assert_eq!(meant(timeout, b"translated"), timeout);
     assert_eq!(of("40P01", "deadlock detected"), Class::Deadlock);
     assert_eq!(of("22012", ""), Class::Error);
     assert_eq!(of("57014", "canceling autovacuum task"), Class::AutovacuumCancelled);

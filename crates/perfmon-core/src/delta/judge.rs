@@ -52,7 +52,7 @@ enum Fate {
 pub(super) fn anew(prior: Option<&Prior>, start: i64, now: &Sorted<'_>) -> Difference {
     let reading = &*now.reading;
     let (kind, detail) = match prior {
-        None => (GapKind::ServerDown, "the previous counters were lost, as after a crash"),
+        None => (GapKind::Reset, "the previous counters were lost, as after a crash"),
         Some(p) if p.epoch.timeline() != reading.epoch.timeline() => {
             (GapKind::Standby, "the server changed its timeline, as after a promotion")
         }

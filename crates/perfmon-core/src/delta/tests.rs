@@ -45,13 +45,13 @@ fn a_lost_prior_is_a_gap_unless_the_counters_say_when_they_began() {
     let made = difference(None, Some(40), &now);
     let gap = made.gap.unwrap();
     assert!(made.baseline);
-    assert_eq!((gap.since, gap.until, gap.kind), (40, 100, GapKind::ServerDown));
+    assert_eq!((gap.since, gap.until, gap.kind), (40, 100, GapKind::Reset));
 
     now.epoch.began = Some(60);
     let made = difference(None, Some(40), &now);
     let gap = made.gap.clone().unwrap();
     assert_eq!((made.since, made.quality, made.baseline), (60, Quality::Exact, false));
-    assert_eq!((gap.since, gap.until, gap.kind), (40, 60, GapKind::ServerDown));
+    assert_eq!((gap.since, gap.until, gap.kind), (40, 60, GapKind::Reset));
     assert_eq!(column(&made, &now, "idx_scan"), Some(vec![5]));
 
     now.epoch.began = Some(39);

@@ -90,18 +90,18 @@ impl Stretch {
     }
 
     /// The worst of all stretches that are just so long, or a little shorter: snapshots are not taken to the
-    /// second. Each begins and ends with errors, so that a single burst is not what lasts.
+    /// second. Each begins and ends with errors, in an interval of its own, so that a single burst is not what lasts.
     fn worst(intervals: &[Interval], minutes: f64, least: f64) -> Option<Self> {
         let needed_us = (minutes * 60e6 * 0.95) as i64;
         let mut worst: Option<Self> = None;
         for last in 0..intervals.len() {
             let mut stretch = Self::default();
             let mut first = last + 1;
-            while stretch.length_us < needed_us && first > 0 {
+            while (stretch.length_us < needed_us || first >= last) && first > 0 {
                 first -= 1;
                 stretch.add(&intervals[first]);
             }
-            let lasts = intervals[first.min(last)].errors > 0 && intervals[last].errors > 0;
+            let lasts = first < last && intervals[first].errors > 0 && intervals[last].errors > 0;
             if !lasts || stretch.length_us < needed_us || (stretch.tried as f64) < least {
                 continue;
             }
@@ -222,6 +222,25 @@ mod tests {
         silent(&DETECTOR, &failing(9, 4), RATE);
         silent(&DETECTOR, &failing(200, 1), RATE);
         silent(&DETECTOR, &failing(0, 0), RATE);
+    }
+
+    #[test]
+    fn a_burst_in_one_long_interval_does_not_last() {
+        let mut facts = failing(0, 0);
+        let burst = Interval {
+            until_us: facts.window.since_us + 10 * MINUTE_US,
+            length_us: 10 * MINUTE_US,
+            executions: 300,
+            errors: 100,
+            cancelled: 0,
+        };
+        let failures = facts.failures.as_mut().unwrap();
+        failures.intervals = vec![burst];
+        silent(&DETECTOR, &facts, RATE);
+        // Again in the next, it is known to be more than one.
+        let again = Interval { until_us: burst.until_us + 10 * MINUTE_US, ..burst };
+        facts.failures.as_mut().unwrap().intervals.push(again);
+        assert_eq!(the(&DETECTOR, &facts, RATE).severity, Severity::Critical);
     }
 
     #[test]

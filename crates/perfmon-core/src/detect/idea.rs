@@ -36,8 +36,15 @@ pub const ROWS_RATIO: Threshold = Threshold::ratio(
     "largest share of a table's rows that an index is proposed for",
     "PostgreSQL reads a table whole when it wants much more of it",
 );
+/// A range of a column of fewer values is no part of an index.
+pub const RANGE_VALUES: Threshold = Threshold::new(
+    "index_idea_range_values",
+    10.0,
+    "distinct values of a column below which a range of it is not added to an index",
+    "pg_perfmon: a range at one end is taken for a third of the values, each for a tenth of the rows",
+);
 /// What the proposals compare with.
-pub static THRESHOLDS: &[Threshold] = &[COLUMNS, ENOUGH_ROWS, ROWS_RATIO];
+pub static THRESHOLDS: &[Threshold] = &[COLUMNS, ENOUGH_ROWS, ROWS_RATIO, RANGE_VALUES];
 
 /// What the planner assumes of a condition about which it has no statistics.
 const ASSUMED_EQUAL: f64 = 0.005;
@@ -223,6 +230,7 @@ impl Adviser<'_> {
             .iter()
             .filter(|p| matches!(p.test, Test::Range | Test::Between | Test::Prefix))
             .filter(|p| !p.join && !fixed.iter().any(|known| alike(known, p)))
+            .filter(|p| self.parts_rows(p))
             .map(|p| (*p, self.estimate(p)))
             .min_by(|(_, x), (_, y)| x.ratio.total_cmp(&y.ratio));
         let tail = if order { self.order(fixed, room) } else { Vec::new() };
@@ -248,6 +256,17 @@ impl Adviser<'_> {
             key.parts.push(part);
             key.add(estimate);
         }
+    }
+
+    /// Whether a range of a column can leave few rows: not where they share a few values. A beginning may be
+    /// that of none of them.
+    fn parts_rows(&self, predicate: &Predicate) -> bool {
+        if predicate.test == Test::Prefix {
+            return true;
+        }
+        let column = self.table.columns.iter().find(|c| c.attnum == predicate.attnum);
+        let distinct = column.filter(|_| predicate.attnum != 0).and_then(|c| c.distinct);
+        distinct.is_none_or(|d| d <= 0.0 || d >= self.thresholds.of(&RANGE_VALUES))
     }
 
     /// What the rows are ordered by, without what has one value anyway.

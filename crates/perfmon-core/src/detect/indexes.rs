@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Detector, Judgement, words};
 use crate::facts::{Facts, Index};
-use crate::finding::Severity;
+use crate::finding::{Severity, WAY_BACK};
 use crate::threshold::{Threshold, Thresholds};
 
 mod alike;
@@ -21,6 +21,7 @@ mod tests;
 mod unused;
 mod writes;
 
+pub(super) use keys::narrows;
 use scene::Scene;
 
 /// Not scanned over the whole history.
@@ -136,8 +137,48 @@ fn runnable(sql: String) -> Option<String> {
 fn way_back(index: &Index) -> String {
     match index.definition.as_str() {
         "" => String::new(),
-        definition => format!(" To have it back: {}.", words::name(&with_partitions(definition))),
+        // It would make another index.
+        unread if unread.contains(char::REPLACEMENT_CHARACTER) => String::new(),
+        definition => format!("{WAY_BACK}{}.", on_one_line(&with_partitions(definition))),
     }
+}
+
+/// SQL without line breaks, which means the same: within names and strings they become escapes.
+fn on_one_line(sql: &str) -> String {
+    if !sql.contains(char::is_control) {
+        return sql.to_owned();
+    }
+    let mut out = String::new();
+    let mut rest = sql;
+    while let Some(start) = rest.find(['"', '\'']) {
+        let quote = &rest[start..=start];
+        // A doubled quote ends one piece and begins the next.
+        let mut end = start + 1;
+        while let Some(found) = rest[end..].find(quote) {
+            end += found + 1;
+            if !rest[end..].starts_with(quote) {
+                break;
+            }
+            end += 1;
+        }
+        let (before, quoted) = (&rest[..start], &rest[start..end]);
+        out.push_str(&words::name(before));
+        if !quoted.contains(char::is_control) {
+            out.push_str(quoted);
+        } else if quote == "'" && before.ends_with('E') {
+            out.extend(quoted.chars().map(|c| escaped(c, "\\u")));
+        } else {
+            out.push_str("U&");
+            let doubled = quoted.replace('\\', "\\\\");
+            out.extend(doubled.chars().map(|c| escaped(c, "\\")));
+        }
+        rest = &rest[end..];
+    }
+    out + &words::name(rest)
+}
+
+fn escaped(c: char, with: &str) -> String {
+    if c.is_control() { format!("{with}{:04X}", u32::from(c)) } else { c.to_string() }
 }
 
 /// The definition of an index so that it is made on the partitions too: the server writes ON ONLY for

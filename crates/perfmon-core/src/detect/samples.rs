@@ -63,7 +63,7 @@ pub(crate) fn healthy() -> Facts {
             increment: 1,
             owned_by: Some("public.orders.id".to_owned()),
             column_max: Some(i64::MAX),
-            per_day: Some(9_000.0),
+            before: Some((982_000, now - 2 * 86_400_000_000)),
             ..Sequence::default()
         }]),
         objectives: Some(Vec::new()),
@@ -386,7 +386,7 @@ fn disturb(facts: &mut Facts, field: usize, value: usize) {
                 Some(Horizon { xid_age: whole, xids_per_s: Some(number), ..Default::default() })
         }
         28 => facts.sequences.as_mut().expect("there is one")[0].last_value = Some(-whole),
-        29 => facts.sequences.as_mut().expect("there is one")[0].per_day = Some(number),
+        29 => facts.sequences.as_mut().expect("there is one")[0].before = Some((whole, -whole)),
         30 => facts.sequences.as_mut().expect("there is one")[0].column_max = Some(whole),
         31 => facts.sequences.as_mut().expect("there is one")[0].increment = -whole,
         32 => {

@@ -128,7 +128,7 @@ pub fn scans<'a>(facts: &'a Facts, t: &Thresholds) -> Vec<Scan<'a>> {
     }
     // Statements that look into each table, so that not every pair is tried.
     let mut users: HashMap<u32, Vec<&Statement>> = HashMap::new();
-    for s in facts.statements.iter().flatten() {
+    for s in facts.statements.iter().flatten().filter(|s| !s.explains()) {
         for one in s.shape.iter().flat_map(|shape| &shape.tables) {
             let of_table = users.entry(one.oid).or_default();
             if one.read && of_table.last().is_none_or(|last| !std::ptr::eq(*last, s)) {
@@ -154,6 +154,10 @@ pub fn scans<'a>(facts: &'a Facts, t: &Thresholds) -> Vec<Scan<'a>> {
 /// children.
 fn with_children(table: &Table, children: &HashMap<u32, Vec<&Table>>) -> Table {
     let mut whole = table.clone();
+    if table.partitioned {
+        // Without rows of its own: what is told of it as a whole is what its partitions hold.
+        (whole.rows, whole.live_rows, whole.table_bytes) = (None, None, None);
+    }
     let mut open: Vec<&Table> = children.get(&table.oid).into_iter().flatten().copied().collect();
     let mut seen = std::collections::HashSet::from([table.oid]);
     while let Some(child) = open.pop() {
@@ -161,6 +165,9 @@ fn with_children(table: &Table, children: &HashMap<u32, Vec<&Table>>) -> Table {
             continue;
         }
         open.extend(children.get(&child.oid).into_iter().flatten());
+        if child.partitioned {
+            continue;
+        }
         whole.rows = sum(whole.rows.filter(|rows| *rows >= 0.0), rows_of(child));
         whole.table_bytes = sum(whole.table_bytes, child.table_bytes);
         whole.window = together(whole.window, child.window);

@@ -54,6 +54,7 @@ static THRESHOLDS: &[Threshold] = &[
     planner::STORAGE_READ_MS,
     planner::HIGH_COST,
     planner::SCANNED_ROWS,
+    planner::SCANNED_TIMES,
     planner::JIT_RATIO,
     planner::JIT_MEAN_MS,
     planner::JIT_SHARE,

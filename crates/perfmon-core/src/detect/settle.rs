@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 
-use super::indexes::KEY_WITHOUT;
+use super::indexes::{self, KEY_WITHOUT};
 use super::scans::SCAN;
 use super::{rewrite, words};
+use crate::facts::{Facts, Table};
 use crate::finding::Finding;
+use crate::threshold::Thresholds;
 
 /// What a remedy says of the finding whose statement does its work too.
 fn points_to(other: &Finding) -> String {
@@ -22,7 +24,7 @@ pub fn leaves_to(finding: &Finding, other: &Finding) -> bool {
 
 /// Has each statement proposed once. Findings come worst first, so that the worse one keeps it; an index
 /// that serves a scan is the scan's, even where a better form of a statement wants it more.
-pub(super) fn settle(findings: &mut [Finding]) {
+pub(super) fn settle(findings: &mut [Finding], facts: &Facts, limits: &Thresholds) {
     // Who has a statement first, and the scans of each table: not every pair is compared.
     let mut first: HashMap<String, usize> = HashMap::new();
     let mut scans: HashMap<String, Vec<usize>> = HashMap::new();
@@ -37,7 +39,9 @@ pub(super) fn settle(findings: &mut [Finding]) {
     for at in order {
         let finding = &findings[at];
         let scan = scans.get(&finding.object).into_iter().flatten().map(|scan| &findings[*scan]);
-        let remedy = if let Some(scan) = scan.clone().find(|scan| serves_key(scan, finding)) {
+        let remedy = if let Some(scan) =
+            scan.clone().find(|scan| serves_key(scan, finding, facts, limits))
+        {
             format!("Create the index of {}: it serves this foreign key too.", points_to(scan))
         } else {
             let Some(statement) = &finding.statement else { continue };
@@ -54,14 +58,23 @@ pub(super) fn settle(findings: &mut [Finding]) {
     }
 }
 
-/// Whether the index that a scan lacks serves a foreign key too: its first columns are those of the key.
-fn serves_key(scan: &Finding, key: &Finding) -> bool {
+/// Whether the index that a scan lacks serves a foreign key too: its first columns are those of the key,
+/// or the first is one of them that leaves only a few rows for a value.
+fn serves_key(scan: &Finding, key: &Finding, facts: &Facts, limits: &Thresholds) -> bool {
     let both = scan.kind == SCAN && key.kind == KEY_WITHOUT && scan.object == key.object;
     let Some(sql) = scan.statement.as_deref().filter(|_| both) else { return false };
     // Another method than btree stands between the two.
     let Some((_, rest)) = sql.split_once(&format!(" ON {} (", scan.object)) else { return false };
     let Some(list) = rest.strip_suffix(");") else { return false };
     let (index, mut wanted) = (columns(list), columns(&key.subject));
+    if let Some(first) = index.first().filter(|first| wanted.contains(first)) {
+        let table = facts.tables.iter().flatten().find(|table| table.name == key.object);
+        let column = table.and_then(|table| table.columns.iter().find(|c| c.name == *first));
+        let narrows = |distinct, table: &Table| indexes::narrows(distinct, table.rows, limits);
+        if column.zip(table).is_some_and(|(column, table)| narrows(column.distinct, table)) {
+            return true;
+        }
+    }
     let Some(first) = index.get(..wanted.len()) else { return false };
     let mut first = first.to_vec();
     first.sort_unstable();
@@ -91,6 +104,7 @@ fn columns(list: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::Column;
     use crate::finding::Severity;
 
     fn scan(columns: &str) -> Finding {
@@ -105,6 +119,10 @@ mod tests {
         let mut finding = Finding { kind: kind.to_owned(), ..scan(columns) };
         finding.subject = columns.to_owned();
         finding
+    }
+
+    fn settle(findings: &mut [Finding]) {
+        super::settle(findings, &Facts::default(), &Thresholds::default());
     }
 
     fn statements(findings: &[Finding]) -> Vec<bool> {
@@ -130,6 +148,30 @@ mod tests {
                 assert!(told.remedy.contains("the finding seq_scan on public.orders"), "{told:?}");
                 assert!(leaves_to(told, other) && !leaves_to(other, told));
             }
+        }
+    }
+
+    #[test]
+    fn one_column_of_the_key_is_enough_where_it_tells_rows_apart() {
+        for (of_scan, distinct, alone) in [
+            ("order_no", Some(-1.0), false),
+            ("order_no, kind", Some(90_000.0), false),
+            ("order_no", Some(20.0), true),
+            ("order_no", None, true),
+            ("kind, order_no", Some(-1.0), true),
+        ] {
+            let name = "order_no".to_owned();
+            let column = Column { attnum: 2, name, distinct, ..Column::default() };
+            let table = Table {
+                name: "public.orders".to_owned(),
+                rows: Some(90_000.0),
+                columns: vec![column],
+                ..Table::default()
+            };
+            let facts = Facts { tables: Some(vec![table]), ..Facts::default() };
+            let mut all = vec![scan(of_scan), key("shop, order_no")];
+            super::settle(&mut all, &facts, &Thresholds::default());
+            assert_eq!(statements(&all), [true, alone], "{of_scan} {distinct:?}");
         }
     }
 

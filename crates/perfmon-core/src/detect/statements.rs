@@ -2,10 +2,11 @@
 
 use super::{Detector, Judgement, per_hour, words};
 use crate::facts::{Facts, Statement};
-use crate::finding::{Evidence, Finding, Helped, Severity};
+use crate::finding::{Effort, Evidence, Finding, Helped, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
 mod cause;
+mod elsewhere;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod told;
 mod waits;
 
 pub use cause::{Cause, Parts, Reason, parts, reason};
+pub use elsewhere::Cures;
 pub use told::in_words;
 use told::told;
 use waits::{waiting, waits};
@@ -113,6 +115,7 @@ static THRESHOLDS: &[Threshold] = &[
     cause::READ,
     cause::LOCK_BLOCKS,
     cause::LOCK_BLOCKS_PER_MS,
+    elsewhere::CURED,
     plan::MISJUDGED,
     waits::WAIT_MEAN,
     waits::WAIT_CALLS,
@@ -337,6 +340,19 @@ fn times(slow: &Slow<'_>, t: &Thresholds) -> Vec<Evidence> {
         p95.into_iter().chain([mean]).collect()
     } else {
         [mean].into_iter().chain(p95).collect()
+    }
+}
+
+/// Has slow statements name the finding that explains most of their time.
+pub(super) fn point_elsewhere(findings: &mut [Finding], facts: &Facts, t: &Thresholds) {
+    let cures = Cures::among(findings);
+    for finding in findings.iter_mut().filter(|finding| finding.kind == SLOW) {
+        let is_it = |s: &&Statement| finding.object == format!("statement {}", s.statement_id);
+        let statement = facts.statements.iter().flatten().find(is_it);
+        if let Some((cause, remedy)) = statement.and_then(|s| cures.tell(s, facts, t)) {
+            (finding.cause, finding.remedy) = (Some(cause), remedy);
+            (finding.gain, finding.effort, finding.risk) = (None, Effort::Low, String::new());
+        }
     }
 }
 

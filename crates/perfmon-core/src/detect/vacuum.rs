@@ -54,6 +54,7 @@ static THRESHOLDS: &[Threshold] = &[
     sequences::CRITICAL_DAYS,
     sequences::FAR_DAYS,
     sequences::FORECAST_HOURS,
+    sequences::PACE_HOURS,
 ];
 
 fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {

@@ -113,6 +113,12 @@ pub(super) fn date(us: i64) -> String {
     format!("{:04}-{month:02}-{day:02}", year + era * 400 + next)
 }
 
+/// A moment, in UTC: `2026-11-21 14:05 UTC`.
+pub(super) fn moment(us: i64) -> String {
+    let minutes = us.rem_euclid(86_400_000_000) / 60_000_000;
+    format!("{} {:02}:{:02} UTC", date(us), minutes / 60, minutes % 60)
+}
+
 /// Things in a row: `a`, `a and b`, `a, b and c`; more than `most` are cut.
 pub(super) fn list(items: &[String], most: usize) -> String {
     match items {

@@ -31,7 +31,7 @@ impl Failures {
 pub struct Interval {
     /// Its end, microseconds since the Unix epoch.
     pub until_us: i64,
-    /// Its length.
+    /// Its length without the time that is known to have been quiet.
     pub length_us: i64,
     /// Statements of clients that were executed to their end.
     pub executions: u64,

@@ -241,6 +241,8 @@ pub struct ForeignKey {
     pub column_names: Vec<String>,
     /// The table referred to.
     pub referenced: u32,
+    /// Its columns that are referred to, in the same order.
+    pub referenced_columns: Vec<i16>,
     /// ON DELETE: `a` no action, `r` restrict, `c` cascade, `n` set null, `d` set default.
     pub on_delete: char,
     /// ON UPDATE.
@@ -268,8 +270,8 @@ pub struct Sequence {
     pub owned_by: Option<String>,
     /// Largest value that this column's type can hold; smaller than `max` when types differ.
     pub column_max: Option<i64>,
-    /// Values given out per day, from history, where known.
-    pub per_day: Option<f64>,
+    /// Where it stood at an earlier moment, with that moment in microseconds since the Unix epoch.
+    pub before: Option<(i64, i64)>,
 }
 
 impl Sequence {

@@ -218,4 +218,6 @@ pub struct Database {
     pub exec_ms: Option<f64>,
     /// The ten minutes after a start of the server within the window apart: blocks read and hit in them.
     pub after_restart: Option<(u64, u64)>,
+    /// The same from then on to the end of the window; `None` while these ten minutes last.
+    pub warmed_up: Option<(u64, u64)>,
 }

@@ -61,6 +61,11 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// Shows a plan: what it reads, if anything, is read for somebody who looks at it.
+    pub fn explains(&self) -> bool {
+        self.command.as_deref() == Some("EXPLAIN")
+    }
+
     /// Mean execution time, ms.
     #[allow(clippy::cast_precision_loss)]
     pub fn mean_ms(&self) -> Option<f64> {
@@ -104,6 +109,9 @@ pub struct TableUse {
     pub read: bool,
     /// Its rows are inserted, updated, deleted or merged.
     pub written: bool,
+    /// Columns that an UPDATE sets, of its target itself; empty where there is none, or where it goes
+    /// through a view.
+    pub set: Vec<i16>,
     /// Looked into once for each row of something else: a correlated subquery, a LATERAL one.
     pub repeated: bool,
     /// Conditions on it that a scan could use, from WHERE and JOIN … ON, all joined by AND.

@@ -4,6 +4,8 @@ use super::{DEFAULTS, MIN_EXECUTIONS, Objective, Scope, Target};
 use crate::ask::Fault;
 
 /// Longest name, in characters: it stands in a column of a table.
+/// The server cuts the names of applications off after so many bytes.
+const LONGEST_APPLICATION: usize = 63;
 const LONGEST: usize = 200;
 
 /// An objective as somebody declares it.
@@ -145,6 +147,14 @@ impl Draft {
     }
 
     fn scope(&self) -> Result<Scope, Fault> {
+        let long = self.application.as_ref().filter(|name| name.len() > LONGEST_APPLICATION);
+        if let Some(long) = long {
+            return Err(fault(
+                "\"application\" is longer than the server keeps such a name",
+                format!("It has {} bytes of at most {LONGEST_APPLICATION}.", long.len()),
+                "Give the name as pg_stat_activity.application_name shows it.",
+            ));
+        }
         let user = self.user.clone().map(Scope::User);
         let application = self.application.clone().map(Scope::Application);
         let statement = self.statement_id.map(Scope::Statement);

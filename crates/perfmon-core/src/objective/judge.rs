@@ -220,7 +220,7 @@ struct Time {
     down_us: i64,
     /// Answers came late.
     slow_us: i64,
-    /// From the first thing known to the last.
+    /// All of the window.
     all_us: i64,
     executions: Option<u64>,
 }
@@ -228,22 +228,13 @@ struct Time {
 impl Time {
     fn of(objective: &Objective, history: &History, since: i64, until: i64) -> Self {
         let limits = objective.limits();
-        let mut time = Self::default();
-        let (mut first, mut last) = (i64::MAX, i64::MIN);
-        for row in history.within(since, until) {
-            time.add(row, &limits);
-            first = first.min(row.since_us);
-            last = last.max(row.until_us);
-        }
+        let mut time = Self { all_us: until.saturating_sub(since).max(0), ..Self::default() };
         for (from, to) in &history.down {
-            let (from, to) = ((*from).max(since), (*to).min(until));
-            if from < to {
-                time.down_us += to - from;
-                first = first.min(from);
-                last = last.max(to);
-            }
+            time.down_us += (*to).min(until).saturating_sub((*from).max(since)).max(0);
         }
-        time.all_us = last.saturating_sub(first).max(0).max(time.known_us());
+        for row in history.within(since, until) {
+            time.add(row, history, since, &limits);
+        }
         time
     }
 
@@ -251,9 +242,18 @@ impl Time {
         self.good_us + self.down_us + self.slow_us
     }
 
-    fn add(&mut self, row: &Row, limits: &[(f64, f64)]) {
+    /// Adds what a row knows of the time from `since` on. Its quiet time came first.
+    fn add(&mut self, row: &Row, history: &History, since: i64, limits: &[(f64, f64)]) {
+        let begin = row.since_us.max(since);
+        let down = |(from, to): &(i64, i64)| {
+            (*to).min(row.until_us).saturating_sub((*from).max(begin)).max(0)
+        };
+        let down_us: i64 = history.down.iter().map(down).sum();
+        let up_us = row.until_us.saturating_sub(begin).saturating_sub(down_us).max(0);
+        let length_us = row.length_us.min(up_us);
+        let active_us = row.active_us().min(length_us);
         // Quiet is known to be up.
-        self.good_us += row.length_us - row.active_us();
+        self.good_us += length_us - active_us;
         let slow = |(quantile, limit_ms): &(f64, f64)| {
             is_bad(row, Target::Latency { quantile: *quantile, limit_ms: *limit_ms }, 1.0)
                 == Some(true)
@@ -262,12 +262,12 @@ impl Time {
             (Some(_), executions) => {
                 let place =
                     if limits.iter().any(slow) { &mut self.slow_us } else { &mut self.good_us };
-                *place += row.active_us();
+                *place += active_us;
                 self.executions =
                     Some(self.executions.unwrap_or(0).saturating_add(executions.unwrap_or(0)));
             }
             // Nobody asked, and the server was up.
-            (None, Some(0)) => self.good_us += row.active_us(),
+            (None, Some(0)) => self.good_us += active_us,
             // How long the answers took is not known.
             (None, _) => {}
         }

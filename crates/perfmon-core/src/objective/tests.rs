@@ -262,6 +262,31 @@ fn availability_is_judged_when_most_of_the_time_is_known() {
     assert_eq!(known(50).status, Status::Met);
     assert_eq!(known(20).status, Status::NoData);
     assert!(known(20).detail().contains("too little is known"), "{}", known(20).detail());
+    // All of the window counts, not what lies between the first and the last that is known.
+    let mut late = hour(|n| minute(n, &[(100, 20.0)]));
+    late.rows.drain(..44);
+    let verdict = over_the_hour(UP, &late);
+    assert_eq!(verdict.status, Status::NoData);
+    assert!(verdict.detail().contains("16 of 60 minutes are known"), "{}", verdict.detail());
+    // And of a row that began long before, what lies in the window.
+    let long = Row {
+        quiet_us: 17 * MINUTE,
+        since_us: 0,
+        until_us: 18 * MINUTE,
+        length_us: 18 * MINUTE,
+        ..minute(0, &[(50, 20.0)])
+    };
+    let history = History { rows: vec![long], ..History::default() };
+    let verdict = judge(&checkout(), UP, &history, 18 * MINUTE - 5_000_000, 18 * MINUTE);
+    assert_eq!(
+        (verdict.status, verdict.known_us, verdict.looked_at_us),
+        (Status::Met, 5_000_000, 5_000_000)
+    );
+    // A recovery that a row covers is no time that is up.
+    let mut crashed = hour(|n| minute(n, &[(100, 20.0)]));
+    crashed.down.push((10 * MINUTE, 10 * MINUTE + MINUTE / 2));
+    let verdict = over_the_hour(UP, &crashed);
+    assert_eq!((verdict.bad_us, verdict.known_us), (Some(MINUTE / 2), 60 * MINUTE));
     // Its own promise of latency decides what is late.
     let mut quick = checkout();
     quick.targets = vec![Target::Latency { quantile: 0.5, limit_ms: 10.0 }, UP];

@@ -355,7 +355,7 @@ impl<'a> ChangeOut<'a> {
 }
 
 #[derive(Serialize)]
-struct GapOut<'a> {
+pub(super) struct GapOut<'a> {
     since: String,
     length_ms: f64,
     subject: &'a str,
@@ -364,7 +364,7 @@ struct GapOut<'a> {
 }
 
 impl<'a> GapOut<'a> {
-    fn of(gap: &'a Gap) -> Self {
+    pub(super) fn of(gap: &'a Gap) -> Self {
         Self {
             since: iso(gap.since_us),
             length_ms: ms(gap.length_us),

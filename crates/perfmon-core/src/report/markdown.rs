@@ -336,7 +336,7 @@ fn changed(change: &Change) -> String {
     }
 }
 
-fn gaps(out: &mut String, gaps: &[Gap], show: Show<'_>) {
+pub(super) fn gaps(out: &mut String, gaps: &[Gap], show: Show<'_>) {
     if gaps.is_empty() {
         return;
     }

@@ -1,7 +1,7 @@
 //! The report of a test run or a deployment: what was promised, how long statements took, which were slow and
 //! why, what failed, and what was changed meanwhile; beside another run, if there is one to compare with.
 
-use super::facts::{Change, Command, ENOUGH, Errors, Latency, Missing, Promise, text_or};
+use super::facts::{Change, Command, ENOUGH, Errors, Gap, Latency, Missing, Promise, text_or};
 use super::markdown::{self as whole, Show, latency, promises};
 use super::text::{code, cut, plain, wrapped};
 use super::words::{count, duration, milliseconds, seconds};
@@ -9,6 +9,7 @@ use crate::objective::Status;
 
 mod compare;
 pub(super) mod json;
+mod lost;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,10 @@ pub struct Run {
     pub overlapping: Vec<String>,
     /// Time that recorded intervals cover.
     pub covered_us: i64,
+    /// Times of which nothing, or not everything, is known.
+    pub gaps: Vec<Gap>,
+    /// Worst quality of the intervals: 0 exact, 1 lower bound, 2 doubtful.
+    pub quality: Option<i16>,
     /// What was promised and whether it was kept.
     pub objectives: Vec<Promise>,
     /// How long statements took; `None` when that was not counted.
@@ -101,6 +106,7 @@ impl Run {
             true => Outcome::Unjudged,
             false if any(Status::Missed) => Outcome::Failed,
             false if any(Status::NoData) || any(Status::TooFew) => Outcome::Unclear,
+            false if self.unknown_ratio() > 0.0 => Outcome::Unclear,
             false => Outcome::Passed,
         }
     }
@@ -127,6 +133,7 @@ pub fn markdown(run: &Run, baseline: Option<&Run>, show: &dyn Fn(i64) -> String)
         out.push_str("## Changes in the period\n\nNothing was changed.\n\n");
     }
     whole::changes(&mut out, &run.changes, show);
+    lost::gaps(&mut out, run, show);
     out
 }
 
@@ -137,7 +144,7 @@ fn head(out: &mut String, run: &Run, baseline: Option<&Run>, show: Show<'_>) {
     let outcome = match run.outcome() {
         Outcome::Passed => "**passed**: everything that was promised was kept",
         Outcome::Failed => "**failed**: something that was promised was not kept",
-        Outcome::Unclear => "**unclear**: nothing was missed, but not everything could be judged",
+        Outcome::Unclear => "**unclear**: nothing was missed, but not everything is known",
         Outcome::Unjudged => "not judged: nothing is promised",
     };
     item("Outcome", outcome);
@@ -160,6 +167,8 @@ fn head(out: &mut String, run: &Run, baseline: Option<&Run>, show: Show<'_>) {
         item("Note", &plain(note));
     }
     item("Recorded", &duration(run.covered_us));
+    lost::head(out, run);
+    let mut item = |name: &str, value: &str| wrapped(out, &format!("- {name}: "), value);
     if let Some(baseline) = baseline {
         let when = show(baseline.begun_us);
         let length = duration(baseline.until_us.saturating_sub(baseline.begun_us));

@@ -57,6 +57,14 @@ pub(super) fn whole(value: i64) -> String {
     out
 }
 
+/// A share within a sentence: what is not quite nothing does not round to it.
+pub(super) fn some_percent(ratio: f64) -> String {
+    match ratio * 100.0 {
+        hundreds if hundreds > 0.0 && hundreds < 0.05 => "under 0.1 %".to_owned(),
+        _ => percent(Some(ratio)),
+    }
+}
+
 pub(super) fn percent(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| UNKNOWN.to_owned(), |r| format!("{:.1} %", r * 100.0))
 }
@@ -138,6 +146,12 @@ pub(super) fn sentence(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn little_is_not_nothing() {
+        let shares = [0.0, 1.0 / 2783.0, 0.0005, 0.25].map(some_percent);
+        assert_eq!(shares, ["0.0 %", "under 0.1 %", "0.1 %", "25.0 %"]);
+    }
 
     #[test]
     fn numbers_are_short_and_have_units() {

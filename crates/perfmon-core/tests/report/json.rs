@@ -1,13 +1,47 @@
-//! The report as JSON keeps to docs/report.schema.json: every field is there, described, of its type.
+//! The report as JSON keeps to docs/report.schema.json, that of a run to docs/run.schema.json: every field is there,
+//! described, of its type.
 
-use perfmon_core::report::{SCHEMA, json};
+use perfmon_core::report::{Report, Run, SCHEMA, Slow, json, run_json};
 use serde_json::{Map, Value, json as value};
 
 use crate::{samples, shop};
 
-fn schema() -> Value {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/report.schema.json");
+fn schema_of(what: &str) -> Value {
+    let file = format!("{}/../../docs/{what}.schema.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+fn schema() -> Value {
+    schema_of("report")
+}
+
+/// A run of which as much is known as of a window.
+fn run_of(report: Report) -> Run {
+    let slow = Slow {
+        statement_id: 1,
+        p95_ms: 120.0,
+        calls: 7,
+        cause: "reads".to_owned(),
+        ..Slow::default()
+    };
+    Run {
+        name: "nightly".to_owned(),
+        database: report.head.database,
+        begun_us: report.head.since_us,
+        until_us: report.head.until_us,
+        covered_us: report.head.covered_us,
+        gaps: report.gaps,
+        quality: report.head.quality,
+        objectives: report.objectives.unwrap_or_default(),
+        latency: report.latency,
+        uncounted: report.uncounted,
+        slow: vec![slow],
+        slow_ms: 100.0,
+        commands: report.commands,
+        errors: report.errors,
+        changes: report.changes,
+        ..Run::default()
+    }
 }
 
 /// What JSON Schema means, as far as the schema uses it, and stricter: no field may be there that the
@@ -110,6 +144,24 @@ fn every_report_keeps_to_the_schema() {
 }
 
 #[test]
+fn every_report_of_a_run_keeps_to_its_schema() {
+    let schema = schema_of("run");
+    let sick = run_of(shop::sick_shop());
+    for (name, report) in samples::all() {
+        let run = run_of(report);
+        for baseline in [None, Some(&sick)] {
+            let value: Value = serde_json::from_str(&run_json(&run, baseline).unwrap()).unwrap();
+            assert_eq!(faults(&schema, &value), Vec::<String>::new(), "{name}");
+        }
+    }
+    let mut bad: Value = serde_json::from_str(&run_json(&sick, Some(&sick)).unwrap()).unwrap();
+    bad["outcome"] = value!("fine");
+    bad["compared"]["numbers"][0]["host"] = value!("db1");
+    // In the first word of `anyOf` that does not fit, and for the outcome.
+    assert_eq!(faults(&schema, &bad).len(), 2);
+}
+
+#[test]
 fn a_report_that_does_not_is_noticed() {
     let schema = schema();
     let good: Value = serde_json::from_str(&json(&shop::sick_shop()).unwrap()).unwrap();
@@ -149,6 +201,7 @@ fn the_schema_describes_every_field() {
         }
     }
     walk(&schema(), "#");
+    walk(&schema_of("run"), "#");
 }
 
 #[test]

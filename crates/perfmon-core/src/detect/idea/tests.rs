@@ -230,6 +230,17 @@ fn columns_joined_to_one_table_stand_together() {
 }
 
 #[test]
+fn a_range_of_few_values_is_no_part() {
+    // 2,000 customers, and 4 states: two columns would be no better than one.
+    let states = shape(vec![on(2, Test::Equal), on(3, Test::Range)]);
+    assert_eq!(ask(&states, &[]).unwrap().columns(), "customer_id");
+    let times = shape(vec![on(2, Test::Equal), on(4, Test::Range)]);
+    assert_eq!(ask(&times, &[]).unwrap().columns(), "customer_id, created_at");
+    let unknown = shape(vec![on(2, Test::Equal), on(5, Test::Range)]);
+    assert_eq!(ask(&unknown, &[]).unwrap().key.len(), 2);
+}
+
+#[test]
 fn an_insert_looks_for_nothing() {
     let mut insert = shape(vec![on(2, Test::Equal)]);
     insert.tables[0].read = false;

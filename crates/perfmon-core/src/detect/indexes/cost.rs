@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::scene::Scene;
 use crate::detect::per_hour;
-use crate::facts::{ForeignKey, Statement, Table};
+use crate::facts::{ForeignKey, Predicate, Statement, Table, TableUse};
 use crate::finding::Helped;
 use crate::threshold::Threshold;
 
@@ -25,7 +25,8 @@ pub(super) fn of(scene: &Scene<'_>, table: &Table, keys: &[&ForeignKey]) -> Opti
     let pages = (bytes? as f64 / block).max(1.0);
     let scans = scene.window(table.oid).map_or(0, |activity| activity.seq_scan) as f64;
     let mut saved: HashMap<i64, f64> = HashMap::new();
-    for statement in scene.facts.statements.iter().flatten().filter(|s| s.toplevel) {
+    for statement in scene.facts.statements.iter().flatten().filter(|s| s.toplevel && !s.explains())
+    {
         let wasted = keys
             .iter()
             .filter_map(|key| wasted(scene, statement, key, pages, scans))
@@ -42,6 +43,12 @@ pub(super) fn of(scene: &Scene<'_>, table: &Table, keys: &[&ForeignKey]) -> Opti
     (!all.is_empty()).then_some(all)
 }
 
+/// Whether rows are looked up by a value that the statement brings along. A join tells nothing: it may
+/// begin with all rows of the other table, and then reads this one whole whatever indexes it has.
+pub(super) fn looks_up(predicate: &Predicate) -> bool {
+    predicate.test.is_equality() && !predicate.join
+}
+
 /// Time that one statement spends on scans of the referring table for this key, ms over the window.
 fn wasted(
     scene: &Scene<'_>,
@@ -53,21 +60,26 @@ fn wasted(
     let calls = s.calls.max(1) as f64;
     let rows = s.rows as f64 / calls;
     let uses = s.shape.iter().flat_map(|shape| &shape.tables);
-    let changes = matches!(s.command.as_deref(), Some("DELETE" | "UPDATE"));
-    let parent = uses.clone().any(|one| one.oid == key.referenced && one.written);
-    let by_key = |one: &crate::facts::TableUse| {
-        let looks = |n: &i16| one.predicates.iter().any(|p| p.attnum == *n && p.test.is_equality());
+    // The server looks for referring rows when a row goes, or when an update sets a column of the key.
+    let moves = |one: &TableUse| match s.command.as_deref() {
+        Some("DELETE") => true,
+        Some("UPDATE") => one.set.iter().any(|n| key.referenced_columns.contains(n)),
+        _ => false,
+    };
+    let parent = uses.clone().any(|one| one.oid == key.referenced && one.written && moves(one));
+    let by_key = |one: &TableUse| {
+        let looks = |n: &i16| one.predicates.iter().any(|p| p.attnum == *n && looks_up(p));
         one.oid == key.table && one.read && key.columns.iter().all(looks)
     };
     // Each row deleted is looked for once; a look-up reads the table once.
-    let reads = match (changes && parent, uses.clone().any(by_key)) {
+    let reads = match (parent, uses.clone().any(by_key)) {
         (true, _) => rows,
         (false, true) => 1.0,
         (false, false) => return None,
     };
     let blocks = s.blks_hit.saturating_add(s.blks_read) as f64 / calls;
     let least = scene.limit(&SCANNED_RATIO);
-    // An update that leaves the key alone looks for nothing: the table was not scanned so often.
+    // An update that sets a key to what it was looks for nothing: the table was not scanned so often.
     let seen = scans >= reads * calls * least;
     (reads > 0.0 && seen && blocks >= pages * reads * least)
         .then(|| s.exec_ms * (pages * reads / blocks).min(1.0))

@@ -8,7 +8,7 @@ use super::{KEY_WITHOUT, cost, runnable, words};
 use crate::detect::Judgement;
 use crate::facts::{ForeignKey, Index, Table};
 use crate::finding::{Effort, Evidence, Finding, Severity};
-use crate::threshold::Threshold;
+use crate::threshold::{Threshold, Thresholds};
 
 pub(super) const ROWS: Threshold = Threshold::new(
     "foreign_key_index_min_rows",
@@ -115,20 +115,32 @@ fn serves<'a>(scene: &Scene<'a>, table: &'a Table, key: &ForeignKey, index: &Ind
     let leading = index.key.iter().take(key.columns.len()).map(|part| part.attnum);
     let all: HashSet<i16> = leading.collect();
     let wanted: HashSet<i16> = key.columns.iter().copied().collect();
-    whole && (all == wanted || narrows(scene, table, &wanted, index))
+    whole && (all == wanted || first_narrows(scene, table, &wanted, index))
 }
 
 /// Whether its first column, one of the key's, leaves only a few rows for a value.
-fn narrows<'a>(scene: &Scene<'a>, table: &'a Table, wanted: &HashSet<i16>, index: &Index) -> bool {
-    let Some(first) = index.key.first().filter(|part| wanted.contains(&part.attnum)) else {
-        return false;
-    };
-    let per_value = match (first.distinct, scene.rows(table)) {
+fn first_narrows<'a>(
+    scene: &Scene<'a>,
+    table: &'a Table,
+    wanted: &HashSet<i16>,
+    index: &Index,
+) -> bool {
+    let first = index.key.first().filter(|part| wanted.contains(&part.attnum));
+    first.is_some_and(|first| narrows(first.distinct, scene.rows(table), scene.limits))
+}
+
+/// Whether a column of so many distinct values leaves only a few of a table's rows for each.
+pub(in crate::detect) fn narrows(
+    distinct: Option<f64>,
+    rows: Option<f64>,
+    limits: &Thresholds,
+) -> bool {
+    let per_value = match (distinct, rows) {
         (Some(distinct), _) if distinct < 0.0 => Some(-1.0 / distinct),
         (Some(distinct), Some(rows)) if distinct > 0.0 => Some(rows / distinct),
         _ => None,
     };
-    per_value.is_some_and(|rows| rows <= scene.limit(&ROWS_PER_KEY))
+    per_value.is_some_and(|rows| rows <= limits.of(&ROWS_PER_KEY))
 }
 
 /// Executions of the window by the table and column for which they look rows up.
@@ -139,12 +151,12 @@ struct Users {
 impl Users {
     fn of(scene: &Scene<'_>) -> Self {
         let mut calls: HashMap<(u32, i16), u64> = HashMap::new();
-        for statement in scene.facts.statements.iter().flatten() {
+        for statement in scene.facts.statements.iter().flatten().filter(|s| !s.explains()) {
             let tables = statement.shape.iter().flat_map(|shape| &shape.tables);
             let looked: HashSet<(u32, i16)> = tables
                 .filter(|one| one.read)
                 .flat_map(|one| one.predicates.iter().map(move |p| (one.oid, p)))
-                .filter(|(_, p)| p.test.is_equality() && p.attnum != 0)
+                .filter(|(_, p)| cost::looks_up(p) && p.attnum != 0)
                 .map(|(table, p)| (table, p.attnum))
                 .collect();
             for column in looked {

@@ -210,7 +210,8 @@ fn judge<'a>(scene: &Scene<'a>, index: &'a Index, gone: &HashSet<u32>) -> Option
             words::name(&key)
         );
     } else {
-        finding.statement = drop_statement(index);
+        // Whoever is told to wait is given nothing to run.
+        finding.statement = drop_statement(index).filter(|_| enough);
         finding.impact.saved_bytes = size;
     }
     Some(Unused { index: index.oid, surely, early: !enough, bytes: size, finding })

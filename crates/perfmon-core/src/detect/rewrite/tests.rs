@@ -400,7 +400,7 @@ fn the_index_of_a_scan_stays_the_scans() {
         one
     };
     let mut findings = vec![of(FUNCTION, 900.0), of(crate::detect::scans::SCAN, 10.0)];
-    crate::detect::settle::settle(&mut findings);
+    crate::detect::settle::settle(&mut findings, &Facts::default(), &Thresholds::default());
     assert_eq!(findings[0].statement, None);
     assert_eq!(findings[1].statement, sql);
     assert!(crate::detect::leaves_to(&findings[0], &findings[1]), "{}", findings[0].remedy);

@@ -354,3 +354,33 @@ fn what_was_seen_silences_what_is_likely() {
     other.statement_id = 6;
     assert_eq!(with_evidence(own(), vec![other]).len(), 1, "nor does another statement");
 }
+
+#[test]
+fn partitions_are_counted_once() {
+    let part = |oid, parent, partitioned, rows| Table {
+        oid,
+        parent,
+        partitioned,
+        rows: Some(rows),
+        // The server knows the whole of what is partitioned: by ANALYZE, since 14.
+        table_bytes: Some(if partitioned { 0 } else { 1_000 * 8192 }),
+        window: (!partitioned).then(|| table().window.unwrap()),
+        name: format!("public.p{oid}"),
+        ..table()
+    };
+    let mut facts = facts(part(10, None, true, 200_000.0), reader(by(Test::Equal)));
+    facts.tables.as_mut().unwrap().extend([
+        part(11, Some(10), true, 100_000.0),
+        part(12, Some(11), false, 100_000.0),
+        part(13, Some(10), false, 100_000.0),
+    ]);
+    let all = scans(&facts, &Thresholds::default());
+    let [whole] = all.as_slice() else { panic!("{all:?}") };
+    assert_eq!(whole.table.rows, Some(200_000.0));
+    assert_eq!(whole.table.table_bytes, Some(2_000 * 8192));
+    // Children of a table that holds rows itself come on top of them.
+    let tables = facts.tables.as_mut().unwrap();
+    tables.iter_mut().for_each(|t| t.partitioned = false);
+    let all = scans(&facts, &Thresholds::default());
+    assert_eq!(all[0].table.rows, Some(500_000.0));
+}

@@ -134,8 +134,14 @@ pub(in crate::detect) fn better_size(facts: &Facts) -> Option<f64> {
     let memory = facts.server.memory_bytes? as f64;
     let quarter = memory * OF_MEMORY;
     // Other databases of the server want their part, and this one grows.
-    let wanted = facts.database.bytes.map_or(quarter, |bytes| (bytes as f64 * 1.5).min(quarter));
-    let step = 128.0 * 1_048_576.0;
+    let wanted = match facts.database.bytes.map(|bytes| bytes as f64) {
+        // All of it fits already.
+        Some(bytes) if bytes <= now => return None,
+        Some(bytes) => (bytes * 1.5).min(quarter),
+        None => quarter,
+    };
+    // Small steps for small databases, which would else be told to have nothing, or too much.
+    let step = if wanted < 1_073_741_824.0 { 16.0 } else { 128.0 } * 1_048_576.0;
     let value = (wanted / step).floor() * step;
     (value >= now * 1.25).then_some(value)
 }

@@ -1,7 +1,7 @@
 //! What a restart of the server costs while its cache is empty.
 
 use crate::detect::Judgement;
-use crate::detect::words::{alter_system, date, percent, with_library};
+use crate::detect::words::{alter_system, moment, percent, with_library};
 use crate::facts::Facts;
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -26,7 +26,7 @@ pub(super) const DROP_RATIO: Threshold = Threshold::ratio(
 pub(super) const MIN_READS: Threshold = Threshold::new(
     "cold_cache_min_blocks",
     10_000.0,
-    "blocks read after a start below which nothing is said",
+    "blocks read after a start, and asked for later, below which nothing is said",
     "pg_perfmon: 80 MB",
 );
 
@@ -38,19 +38,21 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
         return;
     }
     let database = &facts.database;
-    let known = database.after_restart.zip(database.blks_read).zip(database.blks_hit);
-    let Some(((cold, read), hit)) = known else {
-        // Nobody knows what the next restart will cost before it happens.
+    let ratio = |(read, hit): (u64, u64)| {
+        let (read, hit) = (read as f64, hit as f64);
+        (read + hit > 0.0).then(|| hit / (read + hit))
+    };
+    let asked = |(read, hit): (u64, u64)| read.saturating_add(hit) as f64;
+    let enough = |blocks: &(u64, u64)| asked(*blocks) >= thresholds.of(&MIN_READS);
+    let then = database.after_restart.and_then(ratio);
+    let later = database.warmed_up.filter(enough).and_then(ratio);
+    let Some(((cold, then), later)) = database.after_restart.zip(then).zip(later) else {
+        // Nobody knows what the next restart will cost before it happens, nor what the last one cost before
+        // the cache has filled again: what was before it does not tell.
         judgement.unknown(COLD_CACHE);
         return;
     };
-    let ratio = |read: f64, hit: f64| (read + hit > 0.0).then(|| hit / (read + hit));
-    let (cold_read, cold_hit) = (cold.0 as f64, cold.1 as f64);
-    let later = ratio((read as f64 - cold_read).max(0.0), (hit as f64 - cold_hit).max(0.0));
-    let (Some(then), Some(later)) = (ratio(cold_read, cold_hit), later) else {
-        judgement.unknown(COLD_CACHE);
-        return;
-    };
+    let cold_read = cold.0 as f64;
     let warm = thresholds.of(&HIT_RATIO);
     let felt = cold_read >= thresholds.of(&MIN_READS) && then < warm && later >= warm;
     if felt && later - then >= thresholds.of(&DROP_RATIO) {
@@ -67,7 +69,7 @@ fn report(
 ) -> Finding {
     let title = format!(
         "After the start of {} only {} of blocks were found in cache for ten minutes, {} later",
-        date(facts.server.started_us),
+        moment(facts.server.started_us),
         percent(then),
         percent(later)
     );

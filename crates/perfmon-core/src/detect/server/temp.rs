@@ -84,7 +84,7 @@ pub(in crate::detect) fn spills<'a>(
 ) -> Option<Vec<Spill<'a>>> {
     let hours = facts.window.hours()?;
     let block = facts.server.block_bytes as f64;
-    let now = facts.server.bytes("work_mem").unwrap_or(4_194_304.0);
+    let now = facts.server.bytes("work_mem");
     let all = facts.statements.as_ref()?.iter().filter(|s| s.toplevel && !is_maintenance(s));
     let mut found: Vec<Spill<'a>> = all
         .filter(|s| s.calls as f64 >= thresholds.of(&MIN_CALLS))
@@ -92,7 +92,8 @@ pub(in crate::detect) fn spills<'a>(
             let bytes = statement.temp_blks_written as f64 * block;
             let per_call = bytes / statement.calls.max(1) as f64;
             // A statement that fits most of the time spills little on average, yet needs more than now.
-            let need = power_of_two((per_call * IN_MEMORY).max(now * 2.0));
+            let least = now.map_or(0.0, |now| now * 2.0);
+            let need = power_of_two((per_call * IN_MEMORY).max(least));
             let at_once = (statement.exec_ms / (hours * 3.6e6)).max(1.0);
             let most = facts.server.memory_bytes.map_or(MOST_UNKNOWN, |memory| {
                 memory as f64 * thresholds.of(&MEMORY_RATIO) / at_once
@@ -156,10 +157,10 @@ fn report(facts: &Facts, thresholds: &Thresholds, spill: &Spill<'_>, value: f64)
     );
     let object = format!("statement {}", statement.statement_id);
     let mut finding = Finding::new(TEMP_FILES, severity, object, title, String::new(), MANUAL);
-    let now = facts.server.bytes("work_mem").unwrap_or(0.0);
+    let now = facts.server.bytes("work_mem");
     finding.cause = Some(format!(
-        "A sort or hash needs more than work_mem ({}){}.",
-        size(now),
+        "A sort or hash needs more than work_mem{}{}.",
+        now.map_or(String::new(), |now| format!(" ({})", size(now))),
         if spill.fits() { "" } else { ", and more than this server's memory has for it" }
     ));
     finding.evidence.push(
@@ -168,7 +169,9 @@ fn report(facts: &Facts, thresholds: &Thresholds, spill: &Spill<'_>, value: f64)
             .out_of(statement.calls.try_into().unwrap_or(i64::MAX)),
     );
     finding.evidence.push(Evidence::new("temp_bytes_per_call", spill.per_call as i64, "bytes"));
-    finding.evidence.push(Evidence::new("work_mem", now as i64, "bytes"));
+    if let Some(now) = now {
+        finding.evidence.push(Evidence::new("work_mem", now as i64, "bytes"));
+    }
     finding.evidence.push(Evidence::new("work_mem_needed", spill.need as i64, "bytes"));
     if let Some(temp_ms) = statement.temp_ms {
         finding.evidence.push(Evidence::new("temp_ms", temp_ms, "ms"));

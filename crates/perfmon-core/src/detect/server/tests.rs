@@ -1,7 +1,7 @@
 //! For each kind a state that gives it, and near twins that do not.
 
 use super::DETECTOR;
-use super::cache::HIT_RATIO;
+use super::cache::{self, HIT_RATIO};
 use super::data::{CHECKSUM_FAILURES, CHECKSUMS_OFF};
 use super::horizon::{HELD, PREPARED, SLOT};
 use super::start::COLD_CACHE;
@@ -92,6 +92,28 @@ fn caches_that_do_what_they_can() {
     the(&DETECTOR, &facts, HIT_RATIO);
 }
 
+#[test]
+fn a_cache_is_as_large_as_it_must_be() {
+    const MB: i64 = 1_048_576;
+    // Memory, database and shared_buffers in MB; shared_buffers counts blocks.
+    for (memory, database, now, better) in [
+        (8192, 6000, 128, Some(2048)),
+        (8192, 500, 128, Some(736)),
+        (8192, 60, 16, Some(80)),
+        (8192, 120, 128, None),
+        (8192, 128, 128, None),
+        (256, 6000, 128, None),
+        (40, 6000, 16, None),
+    ] {
+        let mut facts = samples::healthy();
+        facts.server.memory_bytes = Some(memory * MB);
+        facts.database.bytes = Some(database * MB);
+        set(&mut facts, "shared_buffers", f64::from(now) * 128.0);
+        let found = cache::better_size(&facts).map(|bytes| bytes as i64 / MB);
+        assert_eq!(found, better, "{memory} {database} {now}");
+    }
+}
+
 /// A statement that writes `megabytes` to temporary files each of `calls` times.
 fn spilling(calls: u64, megabytes: u64) -> Facts {
     let mut facts = samples::healthy();
@@ -133,6 +155,16 @@ fn temp_files() {
 }
 
 #[test]
+fn a_work_mem_that_is_not_known_is_not_told() {
+    // The evaluating role has one of its own: what others have is not known.
+    let mut facts = spilling(1_000, 20);
+    facts.server.settings.retain(|s| s.name != "work_mem");
+    let finding = the(&DETECTOR, &facts, TEMP_FILES);
+    assert_eq!(finding.cause.as_deref(), Some("A sort or hash needs more than work_mem."));
+    assert!(!finding.evidence.iter().any(|e| e.metric == "work_mem"));
+}
+
+#[test]
 fn one_value_does_for_all_statements_of_a_role() {
     let mut facts = spilling(1_000, 20);
     let mut small = facts.statements.as_ref().unwrap()[0].clone();
@@ -169,7 +201,7 @@ fn checkpoints_too_frequent() {
     let finding = the(&DETECTOR, &facts, CHECKPOINTS);
     assert_eq!(
         finding.title,
-        "A checkpoint every 1.43 min: 40 of 42 came because WAL reached max_wal_size (1 GB)"
+        "A checkpoint every 1.43 min: about 40 of 42 came because WAL reached max_wal_size (1 GB)"
     );
     assert_eq!(
         finding.statement.as_deref(),
@@ -221,7 +253,8 @@ fn wal_volume() {
 fn cold_cache() {
     let mut facts = samples::healthy();
     facts.database.after_restart = Some((400_000, 600_000));
-    facts.database.blks_read = Some(420_000);
+    facts.database.warmed_up = Some((20_000, 2_000_000));
+    facts.server.started_us = facts.now_us - 3_000_000_000;
     let finding = the(&DETECTOR, &facts, COLD_CACHE);
     assert_eq!(finding.severity, Severity::Info);
     assert_eq!(
@@ -231,6 +264,22 @@ fn cold_cache() {
              'pg_stat_statements', 'pg_perfmon', 'pg_prewarm';"
         )
     );
+    let title = finding.title;
+    assert!(
+        title.starts_with("After the start of 2026-11-2") && title.contains(" UTC only 60 % of"),
+        "{title}"
+    );
+    // What was found before the restart says nothing about the time after it.
+    for early in [None, Some((0, 0)), Some((10, 2_000))] {
+        let mut early = Facts {
+            database: crate::facts::Database { warmed_up: early, ..facts.database.clone() },
+            ..facts.clone()
+        };
+        (early.database.blks_hit, early.database.blks_read) = (Some(90_000_000), Some(420_000));
+        let judged = super::super::judge_with(&[&DETECTOR], &early, &Thresholds::default());
+        assert!(judged.findings.iter().all(|f| f.kind != COLD_CACHE));
+        assert!(judged.unjudged.contains(&COLD_CACHE));
+    }
     let mut warmed = facts.clone();
     set(&mut warmed, "shared_preload_libraries", "pg_stat_statements, pg_prewarm");
     silent(&DETECTOR, &warmed, COLD_CACHE);
@@ -238,8 +287,7 @@ fn cold_cache() {
     few.database.after_restart = Some((4_000, 6_000));
     silent(&DETECTOR, &few, COLD_CACHE);
     let mut always = facts.clone();
-    always.database.blks_hit = Some(10_000_000);
-    always.database.blks_read = Some(3_000_000);
+    always.database.warmed_up = Some((3_000_000, 10_000_000));
     silent(&DETECTOR, &always, COLD_CACHE);
     facts.database.after_restart = Some((40_000, 960_000));
     silent(&DETECTOR, &facts, COLD_CACHE);

@@ -123,7 +123,7 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
 fn too_frequent(facts: &Facts, pace: &Pace, over: f64) -> Finding {
     let value = setting_size(pace.better);
     let title = format!(
-        "A checkpoint every {}: {} of {} came because WAL reached max_wal_size ({})",
+        "A checkpoint every {}: about {} of {} came because WAL reached max_wal_size ({})",
         span(pace.hours * 3600.0 / pace.all),
         count(pace.by_volume),
         count(pace.all),

@@ -59,7 +59,7 @@ fn outgrown(facts: &Facts, pace: &Pace, over: f64) -> Finding {
         Severity::Info,
         "setting max_wal_size",
         format!(
-            "{} of {} checkpoints came because WAL reached max_wal_size ({})",
+            "About {} of {} checkpoints came because WAL reached max_wal_size ({})",
             count(pace.by_volume),
             count(pace.all),
             size(pace.now)

@@ -3,7 +3,7 @@
 use crate::detect::Judgement;
 use crate::detect::reads::Reads;
 use crate::detect::server::cache;
-use crate::detect::words::{counted, milliseconds, percent, set, times};
+use crate::detect::words::{count, counted, milliseconds, name, percent, set, times};
 use crate::facts::{Facts, Statement};
 use crate::finding::{Evidence, Finding, Helped, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -54,6 +54,13 @@ pub(super) const SCANNED_ROWS: Threshold = Threshold::new(
     10_000.0,
     "rows of a table with indexes that is read whole nevertheless",
     "pg_perfmon",
+);
+/// More than the building of an index or a dump.
+pub(super) const SCANNED_TIMES: Threshold = Threshold::new(
+    "random_page_cost_scanned_times",
+    5.0,
+    "times in the window that all rows of such a table are read by scans",
+    "pg_perfmon: the building of an index or a dump reads it once",
 );
 /// Of the execution time.
 pub(super) const JIT_RATIO: Threshold = Threshold::ratio(
@@ -118,13 +125,23 @@ fn random_page_cost(facts: &Facts, thresholds: &Thresholds, reads: &Reads) -> Op
     }
     let indexes = facts.indexes.as_ref()?;
     let scanned = facts.tables.as_ref()?.iter().filter(|table| {
-        let scans = table.window.is_some_and(|a| a.seq_scan > 0);
-        let large = table.rows.is_some_and(|rows| rows >= thresholds.of(&SCANNED_ROWS));
-        scans && large && !table.internal && indexes.iter().any(|index| index.table == table.oid)
+        let read = table.window.map_or(0, |a| a.seq_tup_read) as f64;
+        let scanned = table.rows.is_some_and(|rows| {
+            rows >= thresholds.of(&SCANNED_ROWS) && read >= rows * thresholds.of(&SCANNED_TIMES)
+        });
+        scanned && !table.internal && indexes.iter().any(|index| index.table == table.oid)
     });
     let mut scanned: Vec<&str> = scanned.map(|table| table.name.as_str()).collect();
     scanned.sort_unstable();
-    let first = scanned.first()?;
+    let whole = match *scanned.as_slice() {
+        [] => return None,
+        [one] => format!("{}, which has indexes and many rows, is", name(one)),
+        [first, ..] => format!(
+            "{} tables with indexes and many rows, {} among them, are",
+            count(scanned.len() as f64),
+            name(first)
+        ),
+    };
     let hit = reads.hit / reads.asked();
     let quick = latency(facts, thresholds, reads).filter(|ms| *ms < thresholds.of(&QUICK_READ_MS));
     let (why, evidence) = if hit >= thresholds.of(&CACHED_RATIO) {
@@ -154,10 +171,8 @@ fn random_page_cost(facts: &Facts, thresholds: &Thresholds, reads: &Reads) -> Op
     );
     finding.cause = Some(format!(
         "The planner takes pages read through an index for {} times as dear as those of a scan; \
-         {} with indexes and many rows {} read whole, {first} among them.",
-        times(now / next),
-        counted(scanned.len() as f64, "table"),
-        if scanned.len() == 1 { "is" } else { "are" }
+         {whole} read whole again and again.",
+        times(now / next)
     ));
     finding.evidence.push(evidence);
     finding

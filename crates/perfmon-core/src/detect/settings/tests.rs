@@ -214,7 +214,9 @@ fn scanned() -> Facts {
     let mut facts = samples::healthy();
     set(&mut facts, "random_page_cost", 4.0);
     let table = &mut facts.tables.as_mut().unwrap()[0];
-    table.window.as_mut().unwrap().seq_scan = 500;
+    let read = 500 * table.rows.unwrap() as u64;
+    let activity = table.window.as_mut().unwrap();
+    (activity.seq_scan, activity.seq_tup_read) = (500, read);
     facts.indexes = Some(vec![Index { table: table.oid, ..Index::default() }]);
     facts
 }
@@ -227,6 +229,9 @@ fn random_page_cost() {
         finding.title,
         "random_page_cost is 4, for disks with moving parts, though 99.9 % of blocks come from cache"
     );
+    let cause = finding.cause.unwrap();
+    let said = "; public.orders, which has indexes and many rows, is read whole again and again.";
+    assert!(cause.ends_with(said), "{cause}");
     assert!(finding.statement.unwrap().starts_with("ALTER SYSTEM SET random_page_cost = 1.1;"));
 
     let mut reads = scanned();
@@ -241,8 +246,21 @@ fn random_page_cost() {
     silent(&DETECTOR, &reads, RANDOM_PAGE_COST);
 
     let mut nothing_scanned = scanned();
-    nothing_scanned.tables.as_mut().unwrap()[0].window.as_mut().unwrap().seq_scan = 0;
+    let table = &mut nothing_scanned.tables.as_mut().unwrap()[0];
+    let rows = table.rows.unwrap() as u64;
+    let activity = table.window.as_mut().unwrap();
+    (activity.seq_scan, activity.seq_tup_read) = (0, 0);
     silent(&DETECTOR, &nothing_scanned, RANDOM_PAGE_COST);
+    // Two indexes were built.
+    let mut built = nothing_scanned.clone();
+    let activity = built.tables.as_mut().unwrap()[0].window.as_mut().unwrap();
+    (activity.seq_scan, activity.seq_tup_read) = (2, 2 * rows);
+    silent(&DETECTOR, &built, RANDOM_PAGE_COST);
+    // Its first rows are read often.
+    let mut early = nothing_scanned.clone();
+    let activity = early.tables.as_mut().unwrap()[0].window.as_mut().unwrap();
+    (activity.seq_scan, activity.seq_tup_read) = (500, rows);
+    silent(&DETECTOR, &early, RANDOM_PAGE_COST);
     let mut no_index = scanned();
     no_index.indexes = Some(Vec::new());
     silent(&DETECTOR, &no_index, RANDOM_PAGE_COST);

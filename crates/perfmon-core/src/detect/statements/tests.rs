@@ -320,3 +320,78 @@ fn executions_show_the_cause() {
     let spill = told(vec![wasted, hash], &|s| s.temp_blks_written = 100_000);
     assert!(spill.ends_with("It was the hash table of a join that did not fit."), "{spill}");
 }
+
+/// Beside a healthy load, a statement that reads a table of 2,000 blocks whole: by a pattern, or because a
+/// key that refers to what it deletes has no index.
+fn reading_whole(command: &str, blocks: u64) -> Facts {
+    use crate::facts::{Activity, ForeignKey, Server, Table};
+    let mut s = statement(1_000, 150.0);
+    (s.command, s.blks_hit) = (Some(command.to_owned()), 1_000 * blocks);
+    let mut shape = by_key();
+    let one = &mut shape.tables[0];
+    if command == "DELETE" {
+        one.written = true;
+    } else {
+        (one.oid, one.predicates[0].test, s.rows) = (10, Test::Pattern, 20);
+    }
+    s.shape = Some(shape);
+    let mut quick = statement(1_000_000, 0.02);
+    quick.statement_id = 1;
+    let activity = Activity { seq_scan: 1_000, seq_tup_read: 200_000_000, ..Activity::default() };
+    let table = |oid: u32, name: &str| Table {
+        oid,
+        name: name.to_owned(),
+        rows: Some(200_000.0),
+        table_bytes: Some(2_000 * 8192),
+        window: Some(activity),
+        history: Some(activity),
+        ..Table::default()
+    };
+    let key = ForeignKey {
+        name: "k".to_owned(),
+        table: 10,
+        columns: vec![2],
+        column_names: vec!["parent".to_owned()],
+        referenced: 1,
+        referenced_columns: vec![1],
+        ..ForeignKey::default()
+    };
+    Facts {
+        server: Server { block_bytes: 8192, ..Server::default() },
+        tables: Some(vec![table(10, "public.child"), table(1, "public.parent")]),
+        indexes: Some(Vec::new()),
+        foreign_keys: Some(vec![key]),
+        ..facts(vec![s, quick])
+    }
+}
+
+#[test]
+fn what_another_finding_explains_is_its_cause() {
+    use crate::detect::{indexes, judge_with, scans};
+    let t = Thresholds::default();
+    let detectors = [&DETECTOR, &scans::DETECTOR, &indexes::DETECTOR];
+    for (command, kind) in [("SELECT", scans::SCAN), ("DELETE", indexes::KEY_WITHOUT)] {
+        let facts = reading_whole(command, 2_100);
+        let all = judge_with(&detectors, &facts, &t).findings;
+        let slow = all.iter().find(|f| f.kind == SLOW).unwrap();
+        let other = all.iter().find(|f| f.kind == kind).unwrap_or_else(|| panic!("{all:#?}"));
+        assert_eq!(other.object, "public.child");
+        let pointer = format!("the finding {kind} on public.child");
+        assert!(slow.remedy.contains(&pointer), "{slow:?}");
+        assert!(slow.cause.as_ref().unwrap().contains(&pointer), "{slow:?}");
+        let told = Cures::of(&facts, &t).tell(&facts.statements.as_ref().unwrap()[0], &facts, &t);
+        assert_eq!(told.map(|(cause, _)| cause), slow.cause);
+    }
+    // Another part of what it reads is the larger one.
+    let facts = reading_whole("DELETE", 9_000);
+    let all = judge_with(&detectors, &facts, &t).findings;
+    let slow = all.iter().find(|f| f.kind == SLOW).unwrap();
+    assert!(!slow.remedy.contains("public.child"), "{slow:?}");
+    // Compilation is measured, and comes first.
+    let mut facts = reading_whole("SELECT", 2_100);
+    let s = &mut facts.statements.as_mut().unwrap()[0];
+    s.jit_ms = Some(s.exec_ms * 0.4);
+    let all = judge_with(&detectors, &facts, &t).findings;
+    let slow = all.iter().find(|f| f.kind == SLOW).unwrap();
+    assert!(slow.remedy.contains("jit_above_cost"), "{slow:?}");
+}

@@ -1,8 +1,10 @@
 //! Sequences, and the columns that they feed, near their last value.
 
+use std::collections::HashMap;
+
 use crate::detect::Judgement;
 use crate::detect::words::{count, date, percent, span};
-use crate::facts::{Facts, Sequence};
+use crate::facts::{Facts, Sequence, Table};
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
@@ -59,6 +61,14 @@ pub(super) const FORECAST_HOURS: Threshold = Threshold::new(
     "pg_perfmon: a day's load rises and falls",
 );
 
+/// Less is no pace at all.
+pub(super) const PACE_HOURS: Threshold = Threshold::new(
+    "sequence_pace_min_hours",
+    1.0,
+    "hours between two readings of a sequence, or of history, below which its pace is not known",
+    "pg_perfmon: a load of data takes minutes",
+);
+
 const MANUAL: &str = "PostgreSQL manual, ALTER SEQUENCE and Numeric Types";
 
 pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
@@ -66,14 +76,21 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
         judgement.unknown(EXHAUSTION);
         return;
     };
+    fn rows(table: &Table) -> Option<(&str, u64)> {
+        Some((&table.name, table.history?.n_tup_ins))
+    }
+    let inserted: Inserted<'_> = facts.tables.iter().flatten().filter_map(rows).collect();
     for sequence in sequences {
         if let Some(finding) =
-            End::of(sequence).and_then(|end| look(facts, thresholds, sequence, end))
+            End::of(sequence).and_then(|end| look(facts, thresholds, &inserted, sequence, end))
         {
             judgement.add(finding);
         }
     }
 }
+
+/// Rows inserted over the history, by table.
+type Inserted<'a> = HashMap<&'a str, u64>;
 
 /// How far a sequence is from its end.
 #[derive(Clone, Copy)]
@@ -119,12 +136,70 @@ impl End {
     }
 }
 
-fn look(facts: &Facts, thresholds: &Thresholds, sequence: &Sequence, end: End) -> Option<Finding> {
-    let hours = facts.history.hours().unwrap_or(0.0);
-    let steady = hours >= thresholds.of(&FORECAST_HOURS) || end.used >= 0.5;
-    let days = sequence.per_day.filter(|pace| *pace > 0.0 && steady).map(|pace| end.left / pace);
+/// How fast a sequence gives out its values.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    per_day: f64,
+    /// Seen of the sequence itself.
+    measured: bool,
+    /// Hours that it was seen for.
+    hours: f64,
+}
+
+impl Pace {
+    /// By two readings of the sequence, where they lie far enough apart. Before, the rows inserted into the
+    /// table that it feeds tell how fast it runs at least: values are also lost to rollbacks and conflicts.
+    fn of(
+        facts: &Facts,
+        thresholds: &Thresholds,
+        inserted: &Inserted<'_>,
+        sequence: &Sequence,
+    ) -> Option<Self> {
+        let own = Self::measured(facts, thresholds, sequence);
+        let steady = |pace: &Self| pace.hours >= thresholds.of(&FORECAST_HOURS);
+        match (own, Self::by_rows(facts, thresholds, inserted, sequence)) {
+            (Some(own), Some(rows)) if !steady(&own) && rows.per_day > own.per_day => {
+                Some(Self { measured: true, ..rows })
+            }
+            (own, rows) => own.or(rows),
+        }
+    }
+
+    fn measured(facts: &Facts, thresholds: &Thresholds, sequence: &Sequence) -> Option<Self> {
+        let (then, at_us) = sequence.before?;
+        let hours = facts.now_us.saturating_sub(at_us) as f64 / 3.6e9;
+        let given = (sequence.last_value? as f64 - then as f64) / sequence.increment as f64;
+        let known = hours >= thresholds.of(&PACE_HOURS) && given >= 0.0 && given.is_finite();
+        known.then(|| Self { per_day: given * 24.0 / hours, measured: true, hours })
+    }
+
+    fn by_rows(
+        facts: &Facts,
+        thresholds: &Thresholds,
+        inserted: &Inserted<'_>,
+        sequence: &Sequence,
+    ) -> Option<Self> {
+        let (name, _) = sequence.owner()?;
+        let hours = facts.history.hours().filter(|hours| *hours >= thresholds.of(&PACE_HOURS))?;
+        let per_day = *inserted.get(name)? as f64 * 24.0 / hours;
+        Some(Self { per_day, measured: false, hours })
+    }
+}
+
+fn look(
+    facts: &Facts,
+    thresholds: &Thresholds,
+    inserted: &Inserted<'_>,
+    sequence: &Sequence,
+    end: End,
+) -> Option<Finding> {
+    let pace = Pace::of(facts, thresholds, inserted, sequence);
+    let steady = |pace: &Pace| pace.hours >= thresholds.of(&FORECAST_HOURS) || end.used >= 0.5;
+    let pace = pace.filter(|pace| pace.per_day > 0.0 && steady(pace));
+    let days = pace.map(|pace| end.left / pace.per_day);
     let within = |most: &Threshold| days.is_some_and(|d| d <= thresholds.of(most));
-    let far = days.is_some_and(|d| d > thresholds.of(&FAR_DAYS));
+    // Rows alone say how fast it is at least, not how slow.
+    let far = pace.is_some_and(|p| p.measured) && days > Some(thresholds.of(&FAR_DAYS));
     let used = |least: &Threshold| end.used >= thresholds.of(least);
     let (severity, crossed) = if within(&CRITICAL_DAYS) {
         (Severity::Critical, &CRITICAL_DAYS)
@@ -137,13 +212,13 @@ fn look(facts: &Facts, thresholds: &Thresholds, sequence: &Sequence, end: End) -
     } else {
         return None;
     };
-    Some(report(facts, sequence, end, days, severity, (crossed, thresholds.of(crossed))))
+    Some(report(facts, sequence, (end, pace), days, severity, (crossed, thresholds.of(crossed))))
 }
 
 fn report(
     facts: &Facts,
     sequence: &Sequence,
-    end: End,
+    (end, pace): (End, Option<Pace>),
     days: Option<f64>,
     severity: Severity,
     (crossed, over): (&Threshold, f64),
@@ -171,8 +246,8 @@ fn report(
         finding.evidence.push(Evidence::new("last_value", last, ""));
     }
     finding.evidence.push(Evidence::new("limit", end.limit, ""));
-    if let (Some(pace), Some(days)) = (sequence.per_day, days) {
-        finding.evidence.push(Evidence::new("values_per_day", pace, ""));
+    if let (Some(pace), Some(days)) = (pace, days) {
+        finding.evidence.push(Evidence::new("values_per_day", pace.per_day, ""));
         let left = Evidence::new("days_left", days, "days");
         finding.evidence.push(if by_days { left.over(over) } else { left });
     }

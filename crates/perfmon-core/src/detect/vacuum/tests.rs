@@ -270,6 +270,7 @@ fn multixact_wraparound() {
 
 fn sequence(last: i64, column_max: Option<i64>, per_day: Option<f64>) -> Facts {
     let mut facts = samples::healthy();
+    let now = facts.now_us;
     facts.sequences = Some(vec![Sequence {
         name: "public.orders_id_seq".into(),
         last_value: Some(last),
@@ -279,7 +280,7 @@ fn sequence(last: i64, column_max: Option<i64>, per_day: Option<f64>) -> Facts {
         increment: 1,
         owned_by: Some("public.orders.id".into()),
         column_max,
-        per_day,
+        before: per_day.map(|pace| (last - (2.0 * pace) as i64, now - 48 * HOUR_US)),
         ..Sequence::default()
     }]);
     facts
@@ -319,13 +320,59 @@ fn sequence_exhaustion() {
     silent(&DETECTOR, &sequence(1_500_000_000, int, Some(100_000.0)), EXHAUSTION);
     silent(&DETECTOR, &sequence(1_900_000_000, Some(i64::MAX), Some(1e6)), EXHAUSTION);
     let mut short = sequence(100_000_000, int, Some(144_000_000.0));
-    short.history.covered_us = HOUR_US;
-    silent(&DETECTOR, &short, EXHAUSTION);
-    short.history.covered_us = 48 * HOUR_US;
     the(&DETECTOR, &short, EXHAUSTION);
+    // Six million in an hour are as many in a day, but an hour is no day.
+    short.sequences.as_mut().unwrap()[0].before = Some((94_000_000, short.now_us - HOUR_US));
+    silent(&DETECTOR, &short, EXHAUSTION);
     let mut unused = sequence(0, int, None);
     unused.sequences.as_mut().unwrap()[0].last_value = None;
     silent(&DETECTOR, &unused, EXHAUSTION);
+}
+
+/// Rows of the table that the sequence feeds, by day over a history of ten.
+fn inserted(facts: &mut Facts, per_day: u64) {
+    facts.history.covered_us = 240 * HOUR_US;
+    let history = Activity { n_tup_ins: per_day * 10, ..Activity::default() };
+    facts.tables.as_mut().unwrap()[0].history = Some(history);
+}
+
+#[test]
+fn a_sequence_may_run_faster_than_its_table_grows() {
+    let int = Some(2_147_483_647);
+    // Most values are burnt: by rows alone it would end in centuries.
+    let mut facts = sequence(1_900_000_000, int, None);
+    inserted(&mut facts, 1_000);
+    let finding = the(&DETECTOR, &facts, EXHAUSTION);
+    assert_eq!(finding.severity, Severity::Warning, "rows are no reason to be calm");
+    let mut burnt = sequence(1_900_000_000, int, Some(10_000_000.0));
+    inserted(&mut burnt, 1_000);
+    let finding = the(&DETECTOR, &burnt, EXHAUSTION);
+    assert_eq!(finding.severity, Severity::Critical);
+    assert!(finding.title.contains("it ends in 24.7 days"), "{}", finding.title);
+    // Until two readings lie a day apart, the faster of both counts.
+    let mut young = sequence(1_900_000_000, int, None);
+    inserted(&mut young, 10_000_000);
+    assert_eq!(the(&DETECTOR, &young, EXHAUSTION).severity, Severity::Critical);
+    young.sequences.as_mut().unwrap()[0].before = Some((1_899_999_990, young.now_us - 2 * HOUR_US));
+    assert_eq!(the(&DETECTOR, &young, EXHAUSTION).severity, Severity::Critical);
+    // Rows that came with values of their own do not speed it up.
+    let mut copied = sequence(1_500_000_000, int, Some(10.0));
+    inserted(&mut copied, 100_000_000);
+    silent(&DETECTOR, &copied, EXHAUSTION);
+}
+
+#[test]
+fn a_sequence_that_feeds_no_column_has_a_date_too() {
+    let mut facts = sequence(1_500_000_000, None, Some(30_000_000.0));
+    let sequence = &mut facts.sequences.as_mut().unwrap()[0];
+    (sequence.max, sequence.owned_by) = (2_147_483_647, None);
+    let finding = the(&DETECTOR, &facts, EXHAUSTION);
+    assert_eq!(finding.severity, Severity::Critical);
+    assert!(finding.impact.outage_at_us.is_some());
+    // Set back in between: how fast it goes is not known.
+    let sequence = &mut facts.sequences.as_mut().unwrap()[0];
+    sequence.before = sequence.before.map(|(_, at)| (1_900_000_000, at));
+    silent(&DETECTOR, &facts, EXHAUSTION);
 }
 
 #[test]

@@ -216,9 +216,9 @@ fn worst_statement<'a>(report: &'a Report, finding: &Finding) -> Option<&'a Stat
 
 fn often(report: &Report, finding: &Finding) -> Option<String> {
     if let Some(statement) = statement_of(report, finding) {
-        let calls = count(Some(statement.calls));
+        let calls = plural_calls(statement.calls);
         let often = frequency(statement.calls, report.head.covered_us);
-        return Some(format!("{calls} calls of statement {}, {often}", statement.statement_id));
+        return Some(format!("{calls} of statement {}, {often}", statement.statement_id));
     }
     let mut best: Vec<_> = finding.helped.iter().collect();
     best.sort_by(|a, b| b.saved_ms_per_hour.total_cmp(&a.saved_ms_per_hour));
@@ -237,13 +237,22 @@ fn often(report: &Report, finding: &Finding) -> Option<String> {
     let sum = calls.iter().fold(0_i64, |sum, calls| sum.saturating_add(*calls));
     let least = if calls.len() < ids.len() { "at least " } else { "" };
     let often = frequency(sum, report.head.covered_us);
-    let names: Vec<String> = ids.iter().take(NAMED).map(i64::to_string).collect();
+    // Those that gain most, in the order of their numbers.
+    let mut named: Vec<i64> = ids.iter().copied().take(NAMED).collect();
+    named.sort_unstable();
+    let names: Vec<String> = named.iter().map(i64::to_string).collect();
     let more = match ids.len().saturating_sub(NAMED) {
         0 => String::new(),
         n => format!(" and {n} more"),
     };
+    let (calls, of) = (plural_calls(sum), if ids.len() == 1 { "statement" } else { "statements" });
     let names = names.join(", ");
-    Some(format!("{least}{} calls of statements {names}{more}, {often}", count(Some(sum))))
+    Some(format!("{least}{calls} of {of} {names}{more}, {often}"))
+}
+
+fn plural_calls(calls: i64) -> String {
+    let many = if calls == 1 { "" } else { "s" };
+    format!("{} call{many}", count(Some(calls)))
 }
 
 fn evidence(evidence: &Evidence) -> String {
@@ -262,7 +271,12 @@ fn evidence(evidence: &Evidence) -> String {
         notes.push(format!("from {} {noun}", whole(samples)));
     }
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
-    format!("{} {shown}{notes}", plain(&evidence.metric))
+    // The value is shown in whatever unit fits.
+    let name = match evidence.unit.as_str() {
+        "ms" => evidence.metric.strip_suffix("_ms").unwrap_or(&evidence.metric),
+        _ => &evidence.metric,
+    };
+    format!("{} {shown}{notes}", plain(name))
 }
 
 fn measured(value: f64, unit: &str, exact: Option<i64>) -> String {

@@ -4,7 +4,7 @@ use super::super::facts::{ErrorKind, Errors};
 use super::super::grid::Side::{Left, Right};
 use super::super::grid::grid;
 use super::super::text::{plain, wrapped};
-use super::super::words::{count, milliseconds, percent};
+use super::super::words::{count, milliseconds, some_percent};
 
 /// How many kinds are shown.
 const KINDS: usize = 10;
@@ -22,7 +22,7 @@ pub(in crate::report) fn errors(out: &mut String, errors: Option<&Errors>) {
                 "{} of {} statements failed ({})",
                 count(Some(errors.errors)),
                 count(Some(tried)),
-                percent(Some(ratio))
+                some_percent(ratio)
             )
         }
         None => format!("{} statements failed", count(Some(errors.errors))),

@@ -1,8 +1,8 @@
 //! Two runs side by side: objectives by name, statements by id.
 
 use super::Run;
-use crate::objective::Target;
 use crate::objective::words::figures;
+use crate::objective::{Status, Target};
 use crate::report::facts::{Promise, StatementTimes, text_or};
 use crate::report::grid::Side::{Left, Right};
 use crate::report::grid::grid;
@@ -29,6 +29,10 @@ pub struct Pair {
     pub after: Option<f64>,
     /// Whether more of it is worse.
     pub more_is_worse: bool,
+    /// It is a share of what is good, of which only what is missing counts.
+    pub is_share_of_good: bool,
+    /// Whether the promise was kept, before and after, where both are known.
+    pub kept: Option<(bool, bool)>,
     /// The statement's text, as far as the reader may see it.
     pub query: Option<String>,
 }
@@ -40,19 +44,25 @@ impl Pair {
         (before > 0.0).then(|| after / before - 1.0)
     }
 
-    /// In one word: `better`, `worse`, `same`, `new`, `gone`, or nothing where it cannot be told.
+    /// In one word: `better`, `worse`, `same`, `new`, `gone`, or nothing where it cannot be told. A promise that is
+    /// kept no more is worse, by however little.
     pub fn word(&self) -> &'static str {
-        match (self.before, self.after, self.change_ratio()) {
-            (None, Some(_), _) => "new",
-            (Some(_), None, _) => "gone",
-            (Some(before), Some(after), None) if before == after => "same",
-            (Some(_), Some(_), None) if self.more_is_worse => "worse",
-            (Some(_), Some(_), None) => "better",
-            (_, _, Some(change)) if change.abs() < NOISE => "same",
-            (_, _, Some(change)) if (change > 0.0) == self.more_is_worse => "worse",
-            (_, _, Some(_)) => "better",
-            (None, None, None) => "",
-        }
+        let (before, after) = match (self.before, self.after) {
+            (None, Some(_)) => return "new",
+            (Some(_), None) => return "gone",
+            (None, None) => return "",
+            // From 99.9 % to 99 % is ten times as much that is missing.
+            (Some(before), Some(after)) if self.is_share_of_good => (1.0 - before, 1.0 - after),
+            (Some(before), Some(after)) => (before, after),
+        };
+        let more_is_worse = self.more_is_worse || self.is_share_of_good;
+        let grew = match self.kept {
+            Some((true, false)) => more_is_worse,
+            Some((false, true)) => !more_is_worse,
+            _ if (after - before).abs() <= NOISE * before.abs() => return "same",
+            _ => after > before,
+        };
+        if grew == more_is_worse { "worse" } else { "better" }
     }
 }
 
@@ -73,6 +83,11 @@ fn objectives(before: &Run, after: &Run) -> Vec<Pair> {
     let pair = |promise: &Promise| {
         let target = promise.verdict.target;
         let earlier = before.objectives.iter().find(|other| same(other, promise));
+        let kept = |promise: &Promise| match promise.verdict.status {
+            Status::Met => Some(true),
+            Status::Missed => Some(false),
+            Status::NoData | Status::TooFew => None,
+        };
         Pair {
             what: "objective",
             name: promise.name.clone(),
@@ -81,6 +96,8 @@ fn objectives(before: &Run, after: &Run) -> Vec<Pair> {
             before: earlier.and_then(|other| other.verdict.actual),
             after: promise.verdict.actual,
             more_is_worse: matches!(target, Target::Latency { .. } | Target::Errors { .. }),
+            is_share_of_good: matches!(target, Target::Availability { .. }),
+            kept: earlier.and_then(kept).zip(kept(promise)),
             query: None,
         }
     };
@@ -102,6 +119,8 @@ fn statements(before: &Run, after: &Run) -> Vec<Pair> {
         before: find(old, line.statement_id),
         after: find(new, line.statement_id),
         more_is_worse: true,
+        is_share_of_good: false,
+        kept: None,
         query: line.query.clone(),
     };
     new.iter().chain(gone).map(pair).collect()

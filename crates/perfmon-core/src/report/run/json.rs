@@ -1,10 +1,10 @@
-//! A run's report as JSON. A field is never renamed or dropped without a new number in the schema's name.
+//! A run's report as JSON, which docs/run.schema.json describes. A field is never renamed or dropped without a new number in the schema's name.
 
 use serde::Serialize;
 
 use super::{Run, Slow, pairs};
 use crate::report::facts::{Errors, Latency, Missing};
-use crate::report::json::{ChangeOut, CommandOut, PromiseOut, commands, iso, ms, promises};
+use crate::report::json::{ChangeOut, CommandOut, GapOut, PromiseOut, commands, iso, ms, promises};
 
 /// Name and number of the schema.
 pub const SCHEMA: &str = "pg_perfmon.run/1";
@@ -26,6 +26,9 @@ pub fn json(run: &Run, baseline: Option<&Run>) -> Result<String, serde_json::Err
         unfinished: run.unfinished,
         overlapping: &run.overlapping,
         covered_ms: ms(run.covered_us),
+        unknown_ratio: run.unknown_ratio(),
+        quality: run.quality,
+        gaps: run.gaps.iter().map(GapOut::of).collect(),
         outcome: run.outcome().word(),
         objectives: promises(&run.objectives),
         compared,
@@ -50,6 +53,9 @@ struct Document<'a> {
     unfinished: bool,
     overlapping: &'a [String],
     covered_ms: f64,
+    unknown_ratio: f64,
+    quality: Option<i16>,
+    gaps: Vec<GapOut<'a>>,
     outcome: &'static str,
     objectives: Vec<PromiseOut<'a>>,
     compared: Option<Compared<'a>>,

@@ -116,11 +116,65 @@ fn two_runs_are_compared_number_by_number() {
 }
 
 #[test]
+fn what_was_lost_of_a_run_stands_in_it_and_does_not_pass() {
+    let gap = |since_s: i64, length_s: i64, subject: &str, kind: &str| Gap {
+        since_us: since_s * 1_000_000,
+        length_us: length_s * 1_000_000,
+        subject: subject.to_owned(),
+        kind: kind.to_owned(),
+        detail: Some("told".to_owned()),
+    };
+    // What two lost at the same time is lost once; what lies outside of the run is not its.
+    let gaps = vec![
+        gap(-10, 19, "latency", "reset"),
+        gap(5, 13, "failure", "reset"),
+        gap(60, 5, "io", "reset"),
+    ];
+    let crashed = Run { gaps, quality: Some(1), ..run() };
+    assert!((crashed.unknown_ratio() - 0.2).abs() < 1e-9, "{}", crashed.unknown_ratio());
+    assert_eq!(crashed.outcome(), Outcome::Unclear);
+    let said = text(&crashed, None);
+    for words in ["**unclear**", "Not known: 20", "Quality: at least", "## Gaps", "| latency"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+    let late = Run { gaps: vec![gap(0, 80, "all", "missed")], ..run() };
+    assert_eq!(late.outcome(), Outcome::Passed, "all of it was counted, in one interval");
+    let part = Run { covered_us: 45_000_000, ..run() };
+    assert_eq!((part.outcome(), part.unknown_ratio()), (Outcome::Unclear, 0.5));
+    assert_eq!(Run { unfinished: true, ..part }.outcome(), Outcome::Passed);
+    assert_eq!(Run { covered_us: 89_000_000, ..run() }.outcome(), Outcome::Passed);
+}
+
+#[test]
+fn of_availability_what_is_missing_is_compared() {
+    let run_of = |actual, status| {
+        let up = promise(Target::Availability { ratio: 0.9 }, Some(actual), status);
+        Run { objectives: vec![up], latency: None, ..run() }
+    };
+    let word = |before: (f64, Status), after: (f64, Status)| {
+        pairs(&run_of(before.0, before.1), &run_of(after.0, after.1))[0].word()
+    };
+    let (met, missed) = (Status::Met, Status::Missed);
+    assert_eq!(word((1.0, met), (0.928, met)), "worse");
+    assert_eq!(word((0.928, met), (1.0, met)), "better");
+    assert_eq!(word((0.95, met), (0.951, met)), "same");
+    assert_eq!(word((1.0, met), (1.0, met)), "same");
+    assert_eq!(word((0.901, met), (0.899, missed)), "worse", "kept no more");
+    assert_eq!(word((0.899, missed), (0.901, met)), "better");
+    assert_eq!(word((0.9, Status::NoData), (0.5, missed)), "worse");
+}
+
+#[test]
 fn the_same_as_json() {
     let said: serde_json::Value =
         serde_json::from_str(&json::json(&run(), Some(&run())).unwrap()).unwrap();
     assert_eq!(said["schema"], "pg_perfmon.run/1");
     assert_eq!(said["outcome"], "passed");
+    assert_eq!(
+        (said["unknown_ratio"].as_f64(), said["gaps"].as_array().unwrap().len()),
+        (Some(0.0), 0)
+    );
     assert_eq!(said["objectives"][0]["status"], "met");
     assert_eq!(said["compared"]["numbers"][0]["verdict"], "same");
     assert_eq!(said["errors"]["errors"], 0);

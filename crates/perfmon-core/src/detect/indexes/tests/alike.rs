@@ -9,6 +9,22 @@ fn pair(change: impl Fn(&mut Index, &mut Index)) -> Facts {
 }
 
 #[test]
+fn the_way_back_is_one_line_that_means_the_same() {
+    for (definition, expected) in [
+        ("CREATE INDEX a ON s.t USING btree (b)", "CREATE INDEX a ON s.t USING btree (b)"),
+        ("CREATE INDEX \"a\nb\" ON t (c)", "CREATE INDEX U&\"a\\000Ab\" ON t (c)"),
+        ("CREATE INDEX \"a\"\"\\\t\" ON t (c)", "CREATE INDEX U&\"a\"\"\\\\\\0009\" ON t (c)"),
+        ("ON t (c) WHERE (d = 'x\n''y'::text)", "ON t (c) WHERE (d = U&'x\\000A''y'::text)"),
+        ("WHERE (d = E'\\\\\n')", "WHERE (d = E'\\\\\\u000A')"),
+        ("ON \"t\" (c)\nWHERE d", "ON \"t\" (c) WHERE d"),
+    ] {
+        assert_eq!(on_one_line(definition), expected);
+    }
+    let unread = Index { definition: "CREATE INDEX a\u{FFFD} ON t (b)".into(), ..index(2, &[2]) };
+    assert_eq!(way_back(&unread), "");
+}
+
+#[test]
 fn the_same_index_again_is_dropped() {
     let found = only(DUPLICATE, &pair(|_, _| {}));
     assert_eq!((found.object.as_str(), found.severity), ("public.orders_2", Severity::Warning));

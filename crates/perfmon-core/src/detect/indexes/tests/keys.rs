@@ -11,6 +11,7 @@ fn key(columns: &[i16]) -> ForeignKey {
         columns: columns.to_vec(),
         column_names: columns.iter().map(|n| names[*n as usize - 1].to_owned()).collect(),
         referenced: REFERENCED,
+        referenced_columns: (1..).take(columns.len()).collect(),
         on_delete: 'a',
         on_update: 'a',
     }
@@ -49,22 +50,28 @@ fn how_bad_it_is_depends_on_its_use() {
     assert_eq!(only(KEY_WITHOUT, &build(&[2], quiet)).severity, Severity::Info);
     let few = |f: &mut Facts| f.tables.as_mut().unwrap()[0].rows = Some(5_000.0);
     assert_eq!(only(KEY_WITHOUT, &build(&[2], few)).severity, Severity::Info);
-    let looked_up = |f: &mut Facts| {
+    let looked_up = |f: &mut Facts, join: bool, command: &str| {
         quiet(f);
         let predicate = Predicate {
             expression: "b".into(),
             attnum: 2,
             test: Test::Equal,
-            join: true,
-            other: REFERENCED,
+            join,
+            other: if join { REFERENCED } else { 0 },
         };
         let table =
             TableUse { oid: TABLE, read: true, predicates: vec![predicate], ..Default::default() };
         let shape = Shape { tables: vec![table], ..Default::default() };
         let statement = Statement { calls: 400, shape: Some(shape), ..Default::default() };
-        f.statements = Some(vec![statement]);
+        f.statements =
+            Some(vec![Statement { command: Some(command.to_owned()), ..statement.clone() }]);
     };
-    let found = only(KEY_WITHOUT, &build(&[2], looked_up));
+    for (join, command) in [(true, "SELECT"), (false, "EXPLAIN")] {
+        let found = only(KEY_WITHOUT, &build(&[2], |f| looked_up(f, join, command)));
+        assert_eq!(found.severity, Severity::Info, "{command}");
+        assert!(!found.cause.unwrap().contains("executions"), "{command}");
+    }
+    let found = only(KEY_WITHOUT, &build(&[2], |f| looked_up(f, false, "SELECT")));
     assert_eq!(found.severity, Severity::Warning);
     assert!(found.cause.unwrap().contains("400 executions"));
 }
@@ -239,12 +246,19 @@ fn deletes_that_read_the_table_whole_have_a_cost() {
     let delete = |blocks| user("DELETE", REFERENCED, Vec::new(), blocks);
     // Of 625 blocks, 500 are the referring table's.
     assert_eq!(cost(delete(625), |_| {}), Some(1_600.0));
-    assert_eq!(cost(user("UPDATE", REFERENCED, Vec::new(), 625), |_| {}), Some(1_600.0));
+    let update = |set: &[i16]| {
+        let mut update = user("UPDATE", REFERENCED, Vec::new(), 625);
+        update.shape.as_mut().unwrap().tables[0].set = set.to_vec();
+        update
+    };
+    assert_eq!(cost(update(&[4, 1]), |_| {}), Some(1_600.0), "it sets the key");
+    assert_eq!(cost(update(&[2, 3]), |_| {}), None, "it leaves the key alone");
+    assert_eq!(cost(update(&[]), |_| {}), None, "what it sets is not known");
     assert_eq!(cost(delete(20), |_| {}), None, "it touches too few blocks");
     let not_scanned = |f: &mut Facts| {
         f.tables.as_mut().unwrap()[0].window.as_mut().unwrap().seq_scan = 3;
     };
-    assert_eq!(cost(delete(625), not_scanned), None, "an update that leaves the key alone");
+    assert_eq!(cost(delete(625), not_scanned), None, "the table was not scanned so often");
     assert_eq!(cost(user("DELETE", 77, Vec::new(), 625), |_| {}), None, "another table's");
     assert_eq!(cost(user("SELECT", REFERENCED, Vec::new(), 625), |_| {}), None, "it deletes none");
 }
@@ -254,6 +268,10 @@ fn look_ups_by_the_key_have_a_cost() {
     assert_eq!(cost(user("SELECT", TABLE, by_key(), 500), |_| {}), Some(2_000.0));
     assert_eq!(cost(user("SELECT", TABLE, Vec::new(), 500), |_| {}), None, "not by the key");
     assert_eq!(cost(user("SELECT", TABLE, by_key(), 9), |_| {}), None, "by something else too");
+    let mut join = by_key();
+    (join[0].join, join[0].other) = (true, REFERENCED);
+    assert_eq!(cost(user("SELECT", TABLE, join, 500), |_| {}), None, "by whatever rows it joins");
+    assert_eq!(cost(user("EXPLAIN", TABLE, by_key(), 500), |_| {}), None, "somebody looks at it");
     let unknown = |f: &mut Facts| f.tables.as_mut().unwrap()[0].table_bytes = None;
     assert_eq!(cost(user("SELECT", TABLE, by_key(), 500), unknown), None, "size not known");
     let nested = Statement { toplevel: false, ..user("SELECT", TABLE, by_key(), 500) };

@@ -61,6 +61,7 @@ fn a_short_history_only_notes_it() {
     assert_eq!(found.severity, Severity::Info);
     assert!(found.title.contains("3 min"), "{}", found.title);
     assert!(found.remedy.starts_with("Wait until 7 days"), "{}", found.remedy);
+    assert_eq!(found.statement, None, "nothing to run while it says to wait");
 }
 
 #[test]
@@ -172,6 +173,7 @@ fn the_only_index_of_a_foreign_key_is_kept_in_mind() {
     let key = ForeignKey {
         name: "to_customer".into(),
         table: TABLE,
+        referenced_columns: vec![1],
         columns: vec![3],
         column_names: vec!["c".into()],
         referenced: 300,

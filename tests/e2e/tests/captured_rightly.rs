@@ -1,0 +1,196 @@
+//! What the hooks must not take for something else: logins that fail, SQLSTATEs that functions raise, errors between
+//! statements, pipelines, blocks that commit, and what runs when a transaction ends.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use perfmon_e2e::{Db, Server, Stop};
+
+/// A session that is not counted itself.
+fn unseen(server: &Server, database: &str) -> Db {
+    let mut db = server.db(database);
+    db.run("SET pg_perfmon.capture = 'off'");
+    db
+}
+
+/// Class, SQLSTATE, whether a statement is named, and how often.
+fn errors(db: &mut Db) -> Vec<(String, String, bool, i64)> {
+    let rows = db.rows(
+        "SELECT class, sqlstate, statement_id IS NOT NULL, sum(errors)::bigint FROM perfmon.errors()
+         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+    );
+    rows.iter().map(|r| (r.get(0), r.get(1), r.get(2), r.get(3))).collect()
+}
+
+fn error(class: &str, state: &str, named: bool, times: i64) -> (String, String, bool, i64) {
+    (class.to_owned(), state.to_owned(), named, times)
+}
+
+#[test]
+fn logins_that_fail_are_no_statements_that_fail() {
+    let server = Server::manual().start();
+    drop(server.new_db("app"));
+    let mut db = unseen(&server, "app");
+    db.run("CREATE ROLE alice LOGIN; REVOKE CONNECT ON DATABASE app FROM PUBLIC");
+    db.snapshot();
+    for (role, database) in [("nobody", "app"), ("alice", "app"), ("alice", "nowhere")] {
+        assert!(server.try_connect(role, database).is_err(), "{role} {database}");
+    }
+    db.snapshot();
+    let expected = [
+        error("login_failed", "28000", false, 1),
+        error("login_failed", "3D000", false, 1),
+        error("login_failed", "42501", false, 1),
+    ];
+    assert_eq!(errors(&mut db), expected);
+    let counted = "SELECT coalesce(sum(errors), 0)::bigint FROM perfmon.error_series()";
+    assert_eq!(db.val::<i64>(counted), 0);
+    let of_routes = "SELECT coalesce(sum(errors), 0)::bigint FROM perfmon.routes()";
+    assert_eq!(db.val::<i64>(of_routes), 0);
+}
+
+#[test]
+fn a_raised_sqlstate_is_an_error_like_any_other() {
+    let server = Server::manual().start();
+    drop(server.new_db("app"));
+    let mut db = unseen(&server, "app");
+    db.snapshot();
+    let mut client = server.connect("postgres", "app");
+    let states = ["25P03", "40P01", "53300", "57014", "57P01", "57P03", "57P05"];
+    for state in states {
+        let raise = format!("DO $$ BEGIN RAISE 'mine' USING ERRCODE = '{state}'; END $$");
+        assert_eq!(perfmon_e2e::code_of(&client.fails(&raise)), state);
+    }
+    db.snapshot();
+    assert_eq!(errors(&mut db), states.map(|state| error("error", state, true, 1)));
+}
+
+#[test]
+fn an_error_between_statements_is_not_that_of_the_one_before() {
+    let server = Server::manual().start();
+    drop(server.new_db("app"));
+    let mut db = unseen(&server, "app");
+    db.run("CREATE TABLE parent (a int PRIMARY KEY); CREATE TABLE child (a int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)");
+    db.snapshot();
+    let mut client = server.connect("postgres", "app");
+    let prepared = client.prepare("SELECT 7 AS seven").unwrap();
+    client.run("DEALLOCATE ALL");
+    client.query("SELECT 8 AS eight", &[]).unwrap();
+    let gone = client.query(&prepared, &[]).unwrap_err();
+    assert_eq!(perfmon_e2e::code_of(&gone), "26000");
+    // A deferred failure at the end of the message is that of the statement.
+    let late = client.execute("INSERT INTO child VALUES ($1)", &[&1]).unwrap_err();
+    assert_eq!(perfmon_e2e::code_of(&late), "23503");
+    db.snapshot();
+    assert_eq!(
+        errors(&mut db),
+        [error("error", "23503", true, 1), error("error", "26000", false, 1)]
+    );
+}
+
+/// Calls and transactions of an application, and the longest median of its transactions.
+fn work(db: &mut Db, application: &str) -> (i64, i64, Option<f64>) {
+    let sql = "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(transactions), 0)::bigint,
+                   max(transaction_p50_ms) FROM perfmon.routes() WHERE application = $1";
+    let row = db.query_one(sql, &[&application]).unwrap();
+    (row.get(0), row.get(1), row.get(2))
+}
+
+/// Sends statements by the extended protocol with one Sync behind the last, which no client library here does.
+fn pipeline(server: &Server, database: &str, application: &str, statements: &[&str]) {
+    let message = |kind: &[u8], body: &[u8]| {
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        [kind, &length, body].concat()
+    };
+    let mut socket = UnixStream::connect(server.dir().join(".s.PGSQL.5432")).unwrap();
+    let names =
+        format!("user\0postgres\0database\0{database}\0application_name\0{application}\0\0");
+    let start = message(b"", &[&196_608_u32.to_be_bytes(), names.as_bytes()].concat());
+    socket.write_all(&start).unwrap();
+    until_ready(&mut socket);
+    let mut sent = Vec::new();
+    for sql in statements {
+        sent.extend(message(b"P", format!("\0{sql}\0\0\0").as_bytes()));
+        sent.extend(message(b"B", &[0; 8]));
+        sent.extend(message(b"E", &[0; 5]));
+    }
+    sent.extend(message(b"S", b""));
+    socket.write_all(&sent).unwrap();
+    until_ready(&mut socket);
+    socket.write_all(&message(b"X", b"")).unwrap();
+}
+
+/// Reads what the server answers up to the message that it waits.
+fn until_ready(socket: &mut UnixStream) {
+    loop {
+        let mut head = [0; 5];
+        socket.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
+        let mut body = vec![0; length - 4];
+        socket.read_exact(&mut body).unwrap();
+        assert_ne!(head[0], b'E', "{}", String::from_utf8_lossy(&body));
+        if head[0] == b'Z' {
+            return;
+        }
+    }
+}
+
+#[test]
+fn transactions_take_as_long_as_they_do() {
+    let server = Server::manual().start();
+    drop(server.new_db("app"));
+    let mut db = unseen(&server, "app");
+    db.run("CREATE TABLE t (a int)");
+    db.snapshot();
+    let mut client = server.connect("postgres", "app");
+    // Several statements before one Sync are one transaction.
+    let statements = ["SELECT 1", "INSERT INTO t SELECT 1 FROM pg_sleep(0.05)"];
+    pipeline(&server, "app", "pipeline", &statements);
+    client.run("SET application_name = 'alone'");
+    client.query("SELECT 1", &[]).unwrap();
+    client.run("SET application_name = 'block'");
+    client.run("DO $$ BEGIN PERFORM pg_sleep(0.05); COMMIT; END $$");
+    db.snapshot();
+    let (calls, transactions, p50) = work(&mut db, "pipeline");
+    assert_eq!((calls, transactions), (2, 1));
+    assert!(p50.is_some_and(|ms| ms >= 45.0), "{p50:?}");
+    let (calls, transactions, p50) = work(&mut db, "alone");
+    assert_eq!((calls, transactions), (1, 1));
+    assert!(p50.is_some_and(|ms| ms < 45.0), "{p50:?}");
+    let (calls, transactions, _) = work(&mut db, "block");
+    assert_eq!((calls, transactions), (1, 2), "what it committed, and what it began then");
+    let longest: f64 =
+        db.val("SELECT max(transaction_p99_ms) FROM perfmon.routes() WHERE application = 'block'");
+    assert!(longest >= 45.0, "{longest}");
+    drop((client, db));
+    server.stop(Stop::Fast);
+}
+
+#[test]
+fn deferred_triggers_are_no_statements_of_clients() {
+    let server = Server::manual().start();
+    drop(server.new_db("app"));
+    let mut db = unseen(&server, "app");
+    db.run(
+        "CREATE TABLE parent (a int PRIMARY KEY); INSERT INTO parent VALUES (1);
+         CREATE TABLE child (a int REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+         CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN PERFORM a FROM parent; PERFORM a FROM child; RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER look AFTER INSERT ON child DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION look()",
+    );
+    db.snapshot();
+    let mut client = server.connect("postgres", "app");
+    client.run("SET application_name = 'shop'");
+    client.run("INSERT INTO child VALUES (1)");
+    client.execute("INSERT INTO child VALUES ($1)", &[&1]).unwrap();
+    client.run("BEGIN; INSERT INTO child VALUES (1); SELECT 2; COMMIT");
+    client.run("BEGIN");
+    client.run("INSERT INTO child VALUES (1)");
+    client.run("COMMIT");
+    client.run("SELECT 3");
+    db.snapshot();
+    let (calls, transactions, _) = work(&mut db, "shop");
+    assert_eq!((calls, transactions), (6, 5));
+}

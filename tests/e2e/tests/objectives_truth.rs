@@ -1,0 +1,250 @@
+//! What objectives must not take for known: work that is not counted, statements that are none, time that nobody saw.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use perfmon_e2e::{Db, Server, Stop, code_of, message_of, secs, wait_until};
+
+const CAPTURE_OFF: &str = "SET pg_perfmon.capture = 'off'";
+
+fn app(server: &Server) -> Db {
+    let mut db = server.new_db("app");
+    db.run(CAPTURE_OFF);
+    db.run("CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN");
+    db.snapshot();
+    db
+}
+
+/// Status, actual and detail of a promise over the time since an hour ago.
+fn promise(db: &mut Db, name: &str, objective: &str) -> (String, Option<f64>, String) {
+    let sql = "SELECT status, actual, detail FROM perfmon.slo_status() WHERE slo_name = $1 AND objective = $2";
+    let row = db.query_one(sql, &[&name, &objective]).unwrap();
+    (row.get(0), row.get(1), row.get(2))
+}
+
+fn item(db: &mut Db, name: &str) -> (String, String, Option<String>) {
+    let row =
+        db.query_one("SELECT state, value, hint FROM perfmon.status() WHERE item = $1", &[&name]);
+    let row = row.unwrap();
+    (row.get(0), row.get(1), row.get(2))
+}
+
+#[test]
+fn a_role_that_is_not_counted_is_unknown() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run(
+        "ALTER ROLE bob SET pg_perfmon.capture = 'off';
+         SELECT perfmon.create_slo('bobs', username => 'bob', throughput_per_second => 1e-6, p95_ms => 10,
+             error_ratio => 0.01, availability_ratio => 0.99);
+         SELECT perfmon.create_slo('shop', application => 'shop', throughput_per_second => 1e-6, p95_ms => 10);
+         SELECT perfmon.create_slo('alice', username => 'alice', p95_ms => 1000, error_ratio => 0.5)",
+    );
+    for role in ["alice", "bob"] {
+        let mut client = server.connect(role, "app");
+        (0..150).for_each(|_| client.run("SELECT 1"));
+    }
+    db.snapshot();
+    for objective in ["p95", "errors", "availability"] {
+        let (status, actual, detail) = promise(&mut db, "bobs", objective);
+        assert_eq!(status, "no_data", "{objective}: {detail}");
+        // He did nothing yet in the time that is known to have been available.
+        assert!(actual.is_none() || objective == "availability", "{objective}: {actual:?}");
+        assert!(detail.contains("ALTER ROLE bob RESET pg_perfmon.capture"), "{detail}");
+    }
+    // pg_stat_statements knows how much he did.
+    let (status, actual, _) = promise(&mut db, "bobs", "throughput");
+    assert!(status == "met" && actual > Some(0.0), "{status} {actual:?}");
+    // Whether the role has to do with this application, nobody knows.
+    for objective in ["p95", "throughput"] {
+        let (status, actual, detail) = promise(&mut db, "shop", objective);
+        assert_eq!((status.as_str(), actual), ("no_data", None), "{objective}: {detail}");
+    }
+    for objective in ["p95", "errors"] {
+        assert_eq!(promise(&mut db, "alice", objective).0, "met", "{objective}");
+    }
+    let (state, value, hint) = item(&mut db, "capture");
+    assert!(state == "warning" && value.contains("bob"), "{value}");
+    assert_eq!(hint.as_deref(), Some("ALTER ROLE bob RESET pg_perfmon.capture;"));
+
+    db.run("ALTER ROLE bob RESET pg_perfmon.capture; ALTER DATABASE app SET pg_perfmon.capture = 'off'");
+    let mut db = server.db("app");
+    for name in ["capture", "capture of errors"] {
+        let (state, value, hint) = item(&mut db, name);
+        assert_eq!(state, "warning", "{value}");
+        assert_eq!(hint.as_deref(), Some("ALTER DATABASE app RESET pg_perfmon.capture;"), "{name}");
+    }
+    let report: String = db.val("SELECT perfmon.report()");
+    assert!(report.contains("ALTER DATABASE app RESET pg_perfmon.capture"), "{report}");
+    let mut client = server.connect("alice", "app");
+    client.run("SELECT 1");
+    db.run("SELECT pg_sleep(0.01)");
+    db.snapshot();
+    // Over this time alone, though what came before it was counted.
+    let last = "(SELECT max(until) - interval '1 millisecond' FROM perfmon.server_minute)";
+    let detail: String = db.val(&format!(
+        "SELECT detail FROM perfmon.slo_status({last}) WHERE slo_name = 'alice' AND objective = 'p95'"
+    ));
+    assert!(detail.contains("ALTER DATABASE app RESET pg_perfmon.capture"), "{detail}");
+}
+
+#[test]
+fn settings_of_roles_that_hide_errors_are_named() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    assert_eq!(item(&mut db, "capture of errors").0, "ok");
+    db.run("SET log_min_messages = 'fatal'");
+    assert_eq!(item(&mut db, "capture of errors").0, "ok", "of this session alone");
+    for (setting, value) in
+        [("log_min_messages", "fatal"), ("compute_query_id", "off"), ("track_activities", "off")]
+    {
+        for who in ["ROLE bob", "DATABASE app", "ROLE bob IN DATABASE app", "ROLE ALL"] {
+            db.run(&format!("ALTER {who} SET {setting} = '{value}'"));
+            let (state, said, hint) = item(&mut db, "capture of errors");
+            assert!(state == "warning" && said.contains(setting), "{said}");
+            assert_eq!(hint, Some(format!("ALTER {who} RESET {setting};")));
+            db.run(&format!("ALTER {who} RESET {setting}"));
+        }
+    }
+    assert_eq!(item(&mut db, "capture of errors").0, "ok");
+}
+
+#[test]
+fn what_only_begins_or_ends_transactions_thins_nothing_out() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run(
+        "SELECT perfmon.create_slo('user', username => 'alice', error_ratio => 0.05, p95_ms => 30);
+         SELECT perfmon.create_slo('application', application => 'shop', error_ratio => 0.05, p95_ms => 30);
+         SELECT perfmon.create_slo('database', error_ratio => 0.05, p95_ms => 30)",
+    );
+    let mut client = server.connect("alice", "app");
+    client.run("SET application_name = 'shop'");
+    for i in 0..200 {
+        client.run("BEGIN");
+        client.run("SET LOCAL work_mem = '5MB'");
+        if i % 10 == 0 {
+            client.fails("SELECT 1 / 0");
+            client.run("ROLLBACK");
+        } else {
+            client.run(if i % 10 == 1 { "SELECT pg_sleep(0.04)" } else { "SELECT 1" });
+            client.run("COMMIT");
+        }
+    }
+    db.snapshot();
+    for name in ["user", "application", "database"] {
+        let (status, actual, detail) = promise(&mut db, name, "errors");
+        let actual = actual.unwrap();
+        assert!(status == "missed" && (actual - 0.1).abs() < 0.01, "{name} {actual} {detail}");
+        let (status, actual, detail) = promise(&mut db, name, "p95");
+        assert!(status == "missed" && actual > Some(30.0), "{name} {actual:?} {detail}");
+    }
+}
+
+#[test]
+fn a_crash_is_down_for_its_recovery_only() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run("SELECT perfmon.create_slo('up', availability_ratio => 0.5)");
+    let since: String = db.val("SELECT clock_timestamp()::text");
+    db.snapshot();
+    server.connect("alice", "app").run("SELECT 1");
+    db.run("SELECT pg_sleep(2)");
+    server.expect_crash();
+    let pid = server.connect("alice", "app").pid();
+    let mut victim = server.connect("alice", "app");
+    let victim_pid = victim.pid();
+    assert_ne!(pid, victim_pid);
+    server.kill_9(victim_pid);
+    drop((db, victim));
+    server.wait_ready();
+    let mut db = server.db("app");
+    db.run(CAPTURE_OFF);
+    db.snapshot();
+    server.connect("alice", "app").run("SELECT 1");
+    db.snapshot();
+    let gaps =
+        db.rows("SELECT subject, length_ms / 1000 FROM perfmon.gaps() WHERE kind = 'server_down'");
+    assert_eq!(gaps.len(), 1, "the recovery alone");
+    let (subject, seconds): (String, f64) = (gaps[0].get(0), gaps[0].get(1));
+    assert!(subject == "all" && seconds < 1.9, "{subject} {seconds}");
+    let lost: f64 = db.val(
+        "SELECT max(length_ms) / 1000 FROM perfmon.gaps()
+         WHERE kind = 'reset' AND subject = 'server'",
+    );
+    assert!(lost >= 1.9, "what was not read is unknown: {lost}");
+    let bad: f64 = db
+        .query_one(
+            "SELECT coalesce(bad_minutes, 0) FROM perfmon.slo_status($1::text::timestamptz)",
+            &[&since],
+        )
+        .unwrap()
+        .get(0);
+    assert!((bad * 60.0 - seconds).abs() < 0.01, "{bad} {seconds}");
+    drop(db);
+    server.stop(Stop::Fast);
+}
+
+#[test]
+fn objectives_of_nobody_are_refused_or_said() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    let unknown = db.fails("SELECT perfmon.create_slo('x', statement_id => 4711)");
+    assert_eq!(code_of(&unknown), "22023", "{}", message_of(&unknown));
+    assert!(unknown.as_db_error().unwrap().hint().is_some());
+    let long = "x".repeat(70);
+    let too_long = db.fails(&format!("SELECT perfmon.create_slo('x', application => '{long}')"));
+    assert_eq!(code_of(&too_long), "22023", "{}", message_of(&too_long));
+    let (mut noticing, notices) = server.noticing("app");
+    noticing.run("SELECT perfmon.create_slo('x', username => 'nobody at all')");
+    let said = notices.lock().unwrap().join("\n");
+    assert!(said.contains("nobody at all"), "{said}");
+}
+
+#[test]
+fn a_run_says_what_was_lost_of_it() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run("SELECT perfmon.create_slo('latency', p95_ms => 1000); SELECT perfmon.begin_run('run')");
+    let mut client = server.connect("alice", "app");
+    (0..150).for_each(|_| client.run("SELECT 1"));
+    db.snapshot();
+    client.run("SELECT pg_sleep(0.5)");
+    drop((client, db));
+    server.restart();
+    let mut db = server.db("app");
+    db.run(CAPTURE_OFF);
+    db.run("SELECT perfmon.end_run('run')");
+    let report: String = db.val("SELECT perfmon.run_report('run')");
+    for words in ["**unclear**", "Not known: ", "## Gaps", "reset", "server_down"] {
+        assert!(report.contains(words), "{words}: {report}");
+    }
+    let json = "SELECT r ->> 'outcome', (r ->> 'unknown_ratio')::float8 > 0, jsonb_array_length(r -> 'gaps') > 1
+                FROM (SELECT perfmon.run_report('run', 'json')::jsonb AS r) x";
+    let row = db.query_one(json, &[]).unwrap();
+    let said: (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!(said, ("unclear".into(), true, true));
+}
+
+#[test]
+fn what_found_no_place_of_its_own_is_a_line_of_the_top_statements() {
+    let server = Server::manual().conf("pg_perfmon.max_statements = 100").start();
+    let mut db = app(&server);
+    let mut client = server.connect("alice", "app");
+    let rest = "SELECT query, calls, timed_calls, p95_ms IS NOT NULL FROM perfmon.top_statements(max_rows => 1000)
+                WHERE statement_id = 0";
+    let mut columns = 0;
+    wait_until("some were folded", secs(60), || {
+        for _ in 0..100 {
+            columns += 1;
+            client.run(&format!("SELECT {}", vec!["1"; columns].join(", ")));
+        }
+        db.snapshot();
+        !db.rows(rest).is_empty()
+    });
+    let rows = db.rows(rest);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].get::<_, String>(0), "(all other statements)");
+    assert_eq!(rows[0].get::<_, Option<i64>>(1), None, "pg_stat_statements knows them apart");
+    assert!(rows[0].get::<_, i64>(2) > 0 && rows[0].get::<_, bool>(3));
+    let first = "SELECT count(*) FROM perfmon.top_statements(max_rows => 1)";
+    assert_eq!(db.val::<i64>(first), 1);
+}
