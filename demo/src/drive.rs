@@ -161,7 +161,7 @@ impl Session {
     }
 
     fn search(&mut self) -> Outcome<()> {
-        let words = ["lamp", "chair", "blue", "clock", "17", "shelf 9"];
+        let words = ["lamp 17", "chair 204", "blue clock", "clock 12", "shelf 9", "red lamp 4"];
         let word = words[self.random.between(0, words.len() as u64 - 1) as usize];
         self.call(&SEARCH, &[&word])?;
         Ok(())
