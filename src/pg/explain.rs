@@ -183,14 +183,26 @@ impl Own {
     }
 }
 
-/// Catalogs that are read for printing expressions. While each is locked in the way of readers, nothing has to be
-/// waited for: who rewrites one of them is in the way of all other sessions too, but not of one that has
-/// finished its statement.
+/// Catalogs that are read for printing expressions, and the indexes by which their caches read them. While each is
+/// locked in the way of readers, nothing has to be waited for: who rewrites one of them, by VACUUM FULL or REINDEX, is
+/// in the way of all other sessions too, but not of one that has finished its statement.
 const CATALOGS: [u32; 9] = [1247, 1249, 1255, 1259, 2610, 2615, 2616, 2617, 3456];
+const INDEXES: [u32; 18] = [
+    2658, 2659, // pg_attribute
+    2662, 2663, // pg_class
+    2678, 2679, // pg_index
+    2684, 2685, // pg_namespace
+    2686, 2687, // pg_opclass
+    2688, 2689, // pg_operator
+    2690, 2691, // pg_proc
+    2703, 2704, // pg_type
+    3085, 3164, // pg_collation
+];
 
-/// Locks the catalogs, as far as that can be done at once.
+/// Locks them, as far as that can be done at once.
 fn nobody_is_in_the_way() -> bool {
     share::try_lock(&CATALOGS).len() == CATALOGS.len()
+        && share::try_lock(&INDEXES).len() == INDEXES.len()
 }
 
 /// One form of the plan as EXPLAIN prints it; `None` if it is too long.
