@@ -208,10 +208,13 @@ impl Server {
             .any(|e| std::fs::read_link(e.path().join("cwd")).is_ok_and(|cwd| cwd == self.data))
     }
 
-    /// Kills one server process the hard way; the postmaster then restarts all others.
+    /// Kills one server process the hard way; the postmaster then ends all others, which is awaited, and starts anew.
+    #[track_caller]
     pub fn kill_9(&self, pid: i32) {
         self.expect_crash();
+        let mark = self.log_mark();
         signal(pid, "KILL");
+        self.wait_for_log(mark, "all server processes terminated", secs(30));
     }
 
     /// Sends any other signal.

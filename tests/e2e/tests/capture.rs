@@ -90,7 +90,7 @@ const SIMPLE: &[&str] = &[
     "PREPARE p(int) AS SELECT b FROM t WHERE a = $1; EXECUTE p(4); EXECUTE p(5); DEALLOCATE p",
     "PREPARE p AS SELECT 1 / (SELECT 0 FROM parent LIMIT 1); EXECUTE p",
     "DEALLOCATE ALL",
-    "SET statement_timeout = '20ms'; SELECT pg_sleep(10), deep(2); SELECT 5",
+    "SET statement_timeout = '50ms'; SELECT pg_sleep(10), deep(2); SELECT 5",
     "SET statement_timeout = 0",
     "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SELECT count(*) FROM t WHERE length(c) > 3",
     "RESET ALL",

@@ -56,7 +56,7 @@ fn each_error_is_counted_once_as_what_it_is() {
     alice.fails("SELEKT");
     alice.fails("DO $$ BEGIN RAISE 'x' USING ERRCODE = 'AB123'; END $$");
     let _ = alice.query("SELECT 1 / ($1::int - $1::int)", &[&4]).unwrap_err();
-    alice.fails("SET statement_timeout = '10ms'; SELECT pg_sleep(30)");
+    alice.fails("SET statement_timeout = '50ms'; SELECT pg_sleep(30)");
     alice.run("SET statement_timeout = 0");
     alice.fails("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(30)");
     alice.fails("BEGIN; SELECT 1 / 0");
@@ -290,9 +290,7 @@ fn after_kill_9_counting_begins_anew() {
             wait_until("the statement runs", secs(20), || {
                 db.val::<bool>(&format!("SELECT query LIKE '%1000000000%' AND state = 'active' FROM pg_stat_activity WHERE pid = {pid}"))
             });
-            let mark = server.log_mark();
             server.kill_9(pid);
-            server.wait_for_log(mark, "all server processes terminated", secs(20));
             assert!(running.join().unwrap().is_err());
         });
         server.wait_ready();
