@@ -78,7 +78,7 @@ e2e() {
         export PERFMON_REGRESS_DIR
     fi
     install_server
-    PERFMON_PG_BIN=$bin cargo nextest run --locked --no-fail-fast -p perfmon-e2e "${without[@]}" ${PERFMON_E2E_ARGS:-}
+    PERFMON_PG_BIN=$bin cargo nextest run --config-file tests/nextest.toml --locked --no-fail-fast -p perfmon-e2e "${without[@]}" ${PERFMON_E2E_ARGS:-}
 }
 
 # These two alone; the argument is how many statements SQLsmith sends.
@@ -87,7 +87,7 @@ regress() {
     PERFMON_REGRESS_DIR=$("$root/tools/regress-source.sh")
     export PERFMON_REGRESS_DIR
     install_server
-    PERFMON_SQLSMITH=$1 PERFMON_PG_BIN=$bin cargo nextest run --locked --no-fail-fast --success-output=final \
+    PERFMON_SQLSMITH=$1 PERFMON_PG_BIN=$bin cargo nextest run --config-file tests/nextest.toml --profile soak --locked --no-fail-fast --success-output=final \
         -p perfmon-e2e -E 'binary(regress)'
 }
 
