@@ -38,7 +38,7 @@ test-e2e: ## tests that start and break whole clusters
 test-regress: ## PostgreSQL's own regression suite and SQLsmith, without the hooks and with them
 	@tools/test.sh regress
 
-test-soak: ## the same with 100,000 statements of SQLsmith (half an hour)
+test-soak: ## the same with 100,000 statements of SQLsmith, and a million executions in one backend (half an hour)
 	@tools/test.sh soak
 
 test-matrix: ## type-check 16; build and test 17 and 18 in Debian roots made on the spot (needs root)

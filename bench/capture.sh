@@ -1,26 +1,31 @@
 # What the hooks add to one statement: instructions, which no noise touches, and the ratio of transactions a second.
+# BENCH_CAPTURE_PARTS=instructions measures those alone, in minutes.
 # The instructions of an execution are those of our own library, and of what it calls, the rest of the hook chain
 # excepted; two runs of different length are subtracted, so that what is done once falls out.
 
 capture_limit=350
 capture_ratio=0.98
+# All executions looked into, all under their plan: what a whole transaction may have more instructions for that.
+capture_sampled_ratio=1.05
+capture_sampled=(-c pg_perfmon.scan_sample_rate=1 -c pg_perfmon.plan_min_duration=0)
 
-# Runs pgbench -S with $1 transactions on a server under callgrind; prints instructions in our hooks, and of the whole
-# process.
+# Runs pgbench -S with $1 transactions on a server under callgrind, with the further options; prints instructions in our
+# hooks, and of the whole process.
 capture_count() {
-    local folder=$work/callgrind main tries
+    local transactions=$1 folder=$work/callgrind main tries
+    shift
     rm -rf "$folder"
     mkdir -p "$folder"
     private_folder "$folder"
     as_server_user valgrind --quiet --tool=callgrind --callgrind-out-file="$folder/out.%p" \
-        "$bin/postgres" -D "$data" >>"$work/valgrind.log" 2>&1 &
+        "$bin/postgres" -D "$data" "$@" >>"$work/valgrind.log" 2>&1 &
     main=$!
     for ((tries = 0; ; tries++)); do
         if sql postgres -c 'SELECT 1' >/dev/null 2>&1; then break; fi
         [ $tries -lt 600 ] || die "the server did not start under valgrind" "see $work/valgrind.log"
         sleep 0.2
     done
-    "$bin/pgbench" -h "$sockets" -U postgres -n -S -M prepared -c 1 -t "$1" postgres >/dev/null 2>&1
+    "$bin/pgbench" -h "$sockets" -U postgres -n -S -M prepared --random-seed=7 -c 1 -t "$transactions" postgres >/dev/null 2>&1
     as_server_user "$bin/pg_ctl" -D "$data" -m fast -w -t 120 stop >/dev/null
     wait "$main" || true
     # The busiest process is the one behind pgbench.
@@ -56,12 +61,14 @@ capture_sum() {
     ' "$1"
 }
 
+# Instructions of one transaction, in our hooks and in all: the libraries, then options of the server.
 capture_instructions() {
-    local short long
+    local short long libraries=$1
+    shift
     command -v valgrind >/dev/null || die "valgrind is not installed" "apt-get install valgrind"
-    setting "shared_preload_libraries = '$1'"
-    read -r -a short < <(capture_count 1000)
-    read -r -a long < <(capture_count 5000)
+    setting "shared_preload_libraries = '$libraries'"
+    read -r -a short < <(capture_count 1000 "$@")
+    read -r -a long < <(capture_count 5000 "$@")
     awk -v a="${short[0]}" -v b="${long[0]}" -v c="${short[1]}" -v d="${long[1]}" \
         'BEGIN { printf "%.0f %.0f\n", (b - a) / 4000, (d - c) / 4000 }'
 }
@@ -140,7 +147,7 @@ capture_scripts() {
 
 bench_capture() {
     local rounds=${BENCH_ROUNDS:-20} order
-    local -a figures
+    local -a figures usual
     say "capture: instructions of the hooks in one prepared SELECT by primary key"
     install_release
     make_server capture
@@ -152,11 +159,42 @@ bench_capture() {
     for order in pg_stat_statements,pg_perfmon pg_perfmon,pg_stat_statements pg_perfmon; do
         read -r -a figures < <(capture_instructions "$order")
         note "$order: ${figures[0]} instructions of ${figures[1]} in the whole transaction"
-        if [ "$order" = pg_stat_statements,pg_perfmon ] && [ "${figures[0]}" -gt $capture_limit ]; then
-            note "over the limit of $capture_limit"
-            status=1
+        if [ "$order" = pg_stat_statements,pg_perfmon ]; then
+            usual=("${figures[@]}")
+            if [ "${figures[0]}" -gt $capture_limit ]; then
+                note "over the limit of $capture_limit"
+                status=1
+            fi
         fi
     done
+    capture_sampling "${usual[1]}"
+    if [ "${BENCH_CAPTURE_PARTS:-all}" != instructions ]; then capture_times "$rounds"; fi
+}
+
+# The same with every execution looked into; $1 are the instructions of a transaction by default. The executor does some of
+# that work, which is counted too.
+capture_sampling() {
+    local usual=$1 rows=("${capture_sampled[@]:0:2}")
+    local -a figures
+    read -r -a figures < <(capture_instructions pg_stat_statements,pg_perfmon "${rows[@]}")
+    note "scan_sample_rate = 1: $(capture_share "${figures[@]}" "$usual")"
+    read -r -a figures < <(capture_instructions pg_stat_statements,pg_perfmon "${capture_sampled[@]}")
+    note "and plan_min_duration = 0: $(capture_share "${figures[@]}" "$usual")"
+    awk -v a="${figures[1]}" -v b="$usual" -v limit=$capture_sampled_ratio 'BEGIN { exit a > b * limit }' || {
+        note "over the limit of $capture_sampled_ratio"
+        status=1
+    }
+}
+
+# Instructions in our hooks, and of a whole transaction, beside those of one by default.
+capture_share() {
+    awk -v own="$1" -v all="$2" -v usual="$3" \
+        'BEGIN { printf "%d instructions of %d in the whole transaction, which has %.4f of those by default\n", own, all, all / usual }'
+}
+
+# Transactions a second with and without the extension, on copies of the cluster that was measured.
+capture_times() {
+    local rounds=$1 order
     for order in with without; do
         cp -a "$data" "$work/$order"
         private_folder "$work/run.$order"

@@ -81,14 +81,14 @@ e2e() {
     PERFMON_PG_BIN=$bin cargo nextest run --config-file tests/nextest.toml --locked --no-fail-fast -p perfmon-e2e "${without[@]}" ${PERFMON_E2E_ARGS:-}
 }
 
-# These two alone; the argument is how many statements SQLsmith sends.
+# These two alone; the argument is how many statements SQLsmith sends, a second one names tests to run beside them.
 regress() {
     say "PostgreSQL's own regression suite, and $1 statements of SQLsmith"
     PERFMON_REGRESS_DIR=$("$root/tools/regress-source.sh")
     export PERFMON_REGRESS_DIR
     install_server
     PERFMON_SQLSMITH=$1 PERFMON_PG_BIN=$bin cargo nextest run --config-file tests/nextest.toml --profile soak --locked --no-fail-fast --success-output=final \
-        -p perfmon-e2e -E 'binary(regress)'
+        -p perfmon-e2e -E "binary(regress)${2:+ | $2}"
 }
 
 # Majors whose headers are not here are type-checked against the bindings that pgrx bundles.
@@ -122,7 +122,7 @@ regress)
     ;;
 soak)
     setup
-    regress 100000
+    PERFMON_EXECUTIONS=1000000 regress 100000 'binary(flat_memory)'
     ;;
 matrix)
     setup

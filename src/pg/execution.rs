@@ -168,7 +168,14 @@ fn nanoseconds(total: &pg_sys::Instrumentation) -> u64 {
     #[cfg(not(feature = "pg15"))]
     let rest = total.counter.ticks;
     let rest = rest as u64;
-    if total.total == 0.0 { rest } else { rest.saturating_add((total.total * 1e9) as u64) }
+    // Most often there were none, which its bits say at once.
+    if total.total.to_bits() == 0 { rest } else { with_rounds(total, rest) }
+}
+
+#[cold]
+#[inline(never)]
+fn with_rounds(total: &pg_sys::Instrumentation, rest: u64) -> u64 {
+    rest.saturating_add((total.total * 1e9) as u64)
 }
 
 /// # Safety

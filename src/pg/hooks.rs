@@ -45,12 +45,22 @@ pub(crate) trait Observer {
     fn panicked();
 }
 
+type Start = unsafe extern "C-unwind" fn(*mut pg_sys::QueryDesc, c_int);
+#[cfg(not(feature = "pg18"))]
+type Run =
+    unsafe extern "C-unwind" fn(*mut pg_sys::QueryDesc, pg_sys::ScanDirection::Type, u64, bool);
+#[cfg(feature = "pg18")]
+type Run = unsafe extern "C-unwind" fn(*mut pg_sys::QueryDesc, pg_sys::ScanDirection::Type, u64);
+type Finish = unsafe extern "C-unwind" fn(*mut pg_sys::QueryDesc);
+
+/// What follows in the chain: of the executor's hooks, which every statement goes through, the server's own
+/// functions if there is none.
 #[derive(Clone, Copy)]
 struct Previous {
-    start: pg_sys::ExecutorStart_hook_type,
-    run: pg_sys::ExecutorRun_hook_type,
-    finish: pg_sys::ExecutorFinish_hook_type,
-    end: pg_sys::ExecutorEnd_hook_type,
+    start: Start,
+    run: Run,
+    finish: Finish,
+    end: Finish,
     utility: pg_sys::ProcessUtility_hook_type,
     log: pg_sys::emit_log_hook_type,
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
@@ -58,10 +68,10 @@ struct Previous {
 }
 
 static mut PREVIOUS: Previous = Previous {
-    start: None,
-    run: None,
-    finish: None,
-    end: None,
+    start: raw::standard_ExecutorStart,
+    run: raw::standard_ExecutorRun,
+    finish: raw::standard_ExecutorFinish,
+    end: raw::standard_ExecutorEnd,
     utility: None,
     log: None,
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
@@ -78,10 +88,10 @@ pub(crate) fn install<W: Observer>() {
     // SAFETY: set at start-up by one thread; what was there before is called by ours.
     unsafe {
         PREVIOUS = Previous {
-            start: pg_sys::ExecutorStart_hook,
-            run: pg_sys::ExecutorRun_hook,
-            finish: pg_sys::ExecutorFinish_hook,
-            end: pg_sys::ExecutorEnd_hook,
+            start: pg_sys::ExecutorStart_hook.unwrap_or(raw::standard_ExecutorStart),
+            run: pg_sys::ExecutorRun_hook.unwrap_or(raw::standard_ExecutorRun),
+            finish: pg_sys::ExecutorFinish_hook.unwrap_or(raw::standard_ExecutorFinish),
+            end: pg_sys::ExecutorEnd_hook.unwrap_or(raw::standard_ExecutorEnd),
             utility: pg_sys::ProcessUtility_hook,
             log: pg_sys::emit_log_hook,
             #[cfg(not(any(feature = "pg15", feature = "pg16")))]
@@ -127,25 +137,44 @@ unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, fl
     unsafe {
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0
             && !W::passes(Execution::of(query), level::now() > 0)
-            && quiet::<W, bool>(|| W::looks_into(Execution::of(query), level::now() > 0))
-                == Some(true)
         {
-            Execution::of(query).count_rows();
+            look_closely::<W>(Execution::of(query));
         }
-        match previous().start {
-            Some(previous) => previous(query, flags),
-            None => raw::standard_ExecutorStart(query, flags),
-        }
-        if (*query).totaltime.is_null()
-            && quiet::<W, bool>(|| {
-                Execution::of(query).query_id() != 0 && W::wants(level::now() > 0)
-            }) == Some(true)
-        {
-            Execution::of(query).measure();
+        (previous().start)(query, flags);
+        if (*query).totaltime.is_null() {
+            measure::<W>(Execution::of(query));
         }
         if is_outside_of_portals() && level::now() == 0 {
             quiet::<W, ()>(|| W::starts_on_its_own(Execution::of(query)));
         }
+    }
+}
+
+/// Has the rows of an execution that begins counted, if it is to be looked into.
+///
+/// # Safety
+/// To be called before the executor is started.
+#[cold]
+#[inline(never)]
+unsafe fn look_closely<W: Observer>(execution: Execution) {
+    if quiet::<W, bool>(|| W::looks_into(execution, level::now() > 0)) == Some(true) {
+        // SAFETY: by the caller's word.
+        unsafe { execution.count_rows() };
+    }
+}
+
+/// Has an execution measured that nobody else measures, if it is of interest. May raise for want of memory.
+///
+/// # Safety
+/// To be called from a plain old frame, when the executor has just been started.
+#[inline(never)]
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe fn measure<W: Observer>(execution: Execution) {
+    let wanted =
+        quiet::<W, bool>(|| execution.query_id() != 0 && W::wants(level::now() > 0)) == Some(true);
+    if wanted {
+        // SAFETY: by the caller's word; this frame holds nothing to drop.
+        unsafe { execution.measure() };
     }
 }
 
@@ -162,10 +191,7 @@ unsafe extern "C-unwind" fn run(
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
     unsafe {
-        match previous().run {
-            Some(previous) => previous(query, direction, count, once),
-            None => raw::standard_ExecutorRun(query, direction, count, once),
-        }
+        (previous().run)(query, direction, count, once);
     }
     level::set(level);
 }
@@ -182,25 +208,20 @@ unsafe extern "C-unwind" fn run(
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
     unsafe {
-        match previous().run {
-            Some(previous) => previous(query, direction, count),
-            None => raw::standard_ExecutorRun(query, direction, count),
-        }
+        (previous().run)(query, direction, count);
     }
     level::set(level);
 }
 
 #[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
 unsafe extern "C-unwind" fn finish(query: *mut pg_sys::QueryDesc) {
-    level::refresh();
+    // What runs here was written by the statement, whose run, in the same message, looked at the level. A portal
+    // that only reads may be finished by a later message, but then nothing runs.
     let level = level::now();
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
     unsafe {
-        match previous().finish {
-            Some(previous) => previous(query),
-            None => raw::standard_ExecutorFinish(query),
-        }
+        (previous().finish)(query);
     }
     level::set(level);
 }
@@ -210,10 +231,7 @@ unsafe extern "C-unwind" fn end<W: Observer>(query: *mut pg_sys::QueryDesc) {
     // SAFETY: the query is the server's own; the chain is called with what we were called with.
     unsafe {
         quiet::<W, ()>(|| W::executed(Execution::of(query), level::now() > 0));
-        match previous().end {
-            Some(previous) => previous(query),
-            None => raw::standard_ExecutorEnd(query),
-        }
+        (previous().end)(query);
     }
 }
 

@@ -214,31 +214,35 @@ impl Planned {
             let plan = (*node).plan;
             let kind = kind_of((*plan).type_)?;
             let rows = rows_of(node)?;
+            let spilled = spill::of(node);
+            let telling = rows.removed > rows.kept || spilled.is_some() || kind.reads_all();
+            // Most nodes have nothing to tell.
+            if !telling && kind != Kind::NestedLoop {
+                return None;
+            }
             let mut counts = Counts::default();
             counts.set(Slot::Executions, 1);
             counts.set(Slot::Loops, rows.loops as u64);
             counts.set(Slot::Read, (rows.kept + rows.removed) as u64);
             counts.set(Slot::Kept, rows.kept as u64);
             counts.set(Slot::Estimated, ((*plan).plan_rows * rows.loops) as u64);
-            let mut telling = rows.removed > rows.kept;
-            if let Some(bytes) = spill::of(node) {
+            if let Some(bytes) = spilled {
                 counts.set(Slot::Spills, 1);
                 counts.set(Slot::SpilledBytes, bytes);
-                telling = true;
             }
-            if kind == Kind::NestedLoop {
-                telling |= misjudged(node, cut, &rows, &mut counts);
+            let misjudged = kind == Kind::NestedLoop && misjudged(node, cut, &rows, &mut counts);
+            if !telling && !misjudged {
+                return None;
             }
             let mut done = Done { kind, relation: 0, child: 0, index: 0, counts, plan, scan: 0 };
             if is_scan(kind) {
                 done.scan = (*plan.cast::<pg_sys::Scan>()).scanrelid;
                 if is_of_table(kind) {
                     (done.relation, done.child) = self.tables(node, done.scan)?;
-                    telling |= kind.reads_all();
                 }
             }
             done.index = index_of(plan);
-            telling.then_some(done)
+            Some(done)
         }
     }
 

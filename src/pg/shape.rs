@@ -146,7 +146,7 @@ impl Walk<'_> {
                 several.add(part);
             }
         }
-        let done = several.done(word(kind(tag).as_bytes()));
+        let done = several.done(kind(tag));
         // All parts were pruned for these parameters: that says nothing of the plan.
         self.whole &= done.is_some();
         done
@@ -157,7 +157,7 @@ impl Walk<'_> {
     /// # Safety
     /// A node of the executor's state whose plan has this tag.
     unsafe fn describe(&mut self, state: *mut pg_sys::PlanState, tag: NodeTag) -> Node {
-        let node = Node::new(word(kind(tag).as_bytes()));
+        let node = Node::new(kind(tag));
         // SAFETY: by the caller's word.
         unsafe {
             let plan = (*state).plan;
@@ -298,51 +298,51 @@ unsafe fn columns(node: Node, index: pg_sys::Relation) -> Node {
     }
 }
 
-/// A name for a kind of node that is the same in all versions.
-fn kind(tag: NodeTag) -> &'static str {
+/// A word for a kind of node that is the same in all versions.
+fn kind(tag: NodeTag) -> u64 {
     match tag {
-        NodeTag::T_Result => "Result",
-        NodeTag::T_ProjectSet => "ProjectSet",
-        NodeTag::T_ModifyTable => "ModifyTable",
-        NodeTag::T_Append => "Append",
-        NodeTag::T_MergeAppend => "MergeAppend",
-        NodeTag::T_RecursiveUnion => "RecursiveUnion",
-        NodeTag::T_BitmapAnd => "BitmapAnd",
-        NodeTag::T_BitmapOr => "BitmapOr",
-        NodeTag::T_SeqScan => "SeqScan",
-        NodeTag::T_SampleScan => "SampleScan",
-        NodeTag::T_IndexScan => "IndexScan",
-        NodeTag::T_IndexOnlyScan => "IndexOnlyScan",
-        NodeTag::T_BitmapIndexScan => "BitmapIndexScan",
-        NodeTag::T_BitmapHeapScan => "BitmapHeapScan",
-        NodeTag::T_TidScan => "TidScan",
-        NodeTag::T_TidRangeScan => "TidRangeScan",
-        NodeTag::T_SubqueryScan => "SubqueryScan",
-        NodeTag::T_FunctionScan => "FunctionScan",
-        NodeTag::T_ValuesScan => "ValuesScan",
-        NodeTag::T_TableFuncScan => "TableFuncScan",
-        NodeTag::T_CteScan => "CteScan",
-        NodeTag::T_NamedTuplestoreScan => "NamedTuplestoreScan",
-        NodeTag::T_WorkTableScan => "WorkTableScan",
-        NodeTag::T_ForeignScan => "ForeignScan",
-        NodeTag::T_CustomScan => "CustomScan",
-        NodeTag::T_NestLoop => "NestLoop",
-        NodeTag::T_MergeJoin => "MergeJoin",
-        NodeTag::T_HashJoin => "HashJoin",
-        NodeTag::T_Material => "Material",
-        NodeTag::T_Memoize => "Memoize",
-        NodeTag::T_Sort => "Sort",
-        NodeTag::T_IncrementalSort => "IncrementalSort",
-        NodeTag::T_Group => "Group",
-        NodeTag::T_Agg => "Agg",
-        NodeTag::T_WindowAgg => "WindowAgg",
-        NodeTag::T_Unique => "Unique",
-        NodeTag::T_Gather => "Gather",
-        NodeTag::T_GatherMerge => "GatherMerge",
-        NodeTag::T_Hash => "Hash",
-        NodeTag::T_SetOp => "SetOp",
-        NodeTag::T_LockRows => "LockRows",
-        NodeTag::T_Limit => "Limit",
-        _ => "other",
+        NodeTag::T_Result => const { word(b"Result") },
+        NodeTag::T_ProjectSet => const { word(b"ProjectSet") },
+        NodeTag::T_ModifyTable => const { word(b"ModifyTable") },
+        NodeTag::T_Append => const { word(b"Append") },
+        NodeTag::T_MergeAppend => const { word(b"MergeAppend") },
+        NodeTag::T_RecursiveUnion => const { word(b"RecursiveUnion") },
+        NodeTag::T_BitmapAnd => const { word(b"BitmapAnd") },
+        NodeTag::T_BitmapOr => const { word(b"BitmapOr") },
+        NodeTag::T_SeqScan => const { word(b"SeqScan") },
+        NodeTag::T_SampleScan => const { word(b"SampleScan") },
+        NodeTag::T_IndexScan => const { word(b"IndexScan") },
+        NodeTag::T_IndexOnlyScan => const { word(b"IndexOnlyScan") },
+        NodeTag::T_BitmapIndexScan => const { word(b"BitmapIndexScan") },
+        NodeTag::T_BitmapHeapScan => const { word(b"BitmapHeapScan") },
+        NodeTag::T_TidScan => const { word(b"TidScan") },
+        NodeTag::T_TidRangeScan => const { word(b"TidRangeScan") },
+        NodeTag::T_SubqueryScan => const { word(b"SubqueryScan") },
+        NodeTag::T_FunctionScan => const { word(b"FunctionScan") },
+        NodeTag::T_ValuesScan => const { word(b"ValuesScan") },
+        NodeTag::T_TableFuncScan => const { word(b"TableFuncScan") },
+        NodeTag::T_CteScan => const { word(b"CteScan") },
+        NodeTag::T_NamedTuplestoreScan => const { word(b"NamedTuplestoreScan") },
+        NodeTag::T_WorkTableScan => const { word(b"WorkTableScan") },
+        NodeTag::T_ForeignScan => const { word(b"ForeignScan") },
+        NodeTag::T_CustomScan => const { word(b"CustomScan") },
+        NodeTag::T_NestLoop => const { word(b"NestLoop") },
+        NodeTag::T_MergeJoin => const { word(b"MergeJoin") },
+        NodeTag::T_HashJoin => const { word(b"HashJoin") },
+        NodeTag::T_Material => const { word(b"Material") },
+        NodeTag::T_Memoize => const { word(b"Memoize") },
+        NodeTag::T_Sort => const { word(b"Sort") },
+        NodeTag::T_IncrementalSort => const { word(b"IncrementalSort") },
+        NodeTag::T_Group => const { word(b"Group") },
+        NodeTag::T_Agg => const { word(b"Agg") },
+        NodeTag::T_WindowAgg => const { word(b"WindowAgg") },
+        NodeTag::T_Unique => const { word(b"Unique") },
+        NodeTag::T_Gather => const { word(b"Gather") },
+        NodeTag::T_GatherMerge => const { word(b"GatherMerge") },
+        NodeTag::T_Hash => const { word(b"Hash") },
+        NodeTag::T_SetOp => const { word(b"SetOp") },
+        NodeTag::T_LockRows => const { word(b"LockRows") },
+        NodeTag::T_Limit => const { word(b"Limit") },
+        _ => const { word(b"other") },
     }
 }

@@ -19,14 +19,19 @@ unsafe extern "C-unwind" fn on_transaction<W: Observer>(
     if !matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
         return;
     }
-    match W::transaction_ends() {
-        Some(true) => {
-            quiet::<W, ()>(|| W::transaction_ended(None));
-        }
-        Some(false) if event == XACT_EVENT_COMMIT && goes_on() => {
-            quiet::<W, ()>(|| W::transaction_ended(Some(execution::message_text())));
-        }
-        _ => {}
+    if let Some(executed) = W::transaction_ends() {
+        ended::<W>(executed, event == XACT_EVENT_COMMIT);
+    }
+}
+
+/// Has what is still to be done about a transaction done; `executed` says whether something was, to its end.
+#[inline(never)]
+fn ended<W: Observer>(executed: bool, committed: bool) {
+    if executed {
+        quiet::<W, ()>(|| W::transaction_ended(None));
+    } else if committed && goes_on() {
+        // A block or a procedure commits, and goes on.
+        quiet::<W, ()>(|| W::transaction_ended(Some(execution::message_text())));
     }
 }
 

@@ -1,13 +1,11 @@
 //! What the hooks count. Everything here runs in users' backends on the way of their statements: it reads fields
 //! and adds to atomics, nothing else.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use perfmon_core::capture::cache::Cache;
 use perfmon_core::capture::failure::{self, Class, State};
 use perfmon_core::capture::statement::{NESTED, TOPLEVEL, Times};
 use perfmon_core::capture::table::Key;
-use perfmon_core::histogram::bucket;
+use perfmon_core::histogram::{BUCKETS, bucket};
 
 use super::memory::{self, Tables};
 use super::routes::{self, Ended};
@@ -16,10 +14,14 @@ use crate::pg::execution::{self, Execution, Report};
 use crate::pg::hooks::Observer;
 use crate::settings::{self, Capture as Mode};
 
-/// Something panicked in this process: it counts no more.
-static BROKEN: AtomicBool = AtomicBool::new(false);
+static mut CACHE: Cache<'static, Times> = Cache::new();
 
-static mut CACHE: Cache = Cache::new();
+#[inline]
+fn cache() -> &'static mut Cache<'static, Times> {
+    let cache = &raw mut CACHE;
+    // SAFETY: this process has one thread, and no function that has it calls another that takes it too.
+    unsafe { &mut *cache }
+}
 
 /// The observer of executions, commands and errors.
 pub(super) struct Capture;
@@ -36,57 +38,31 @@ impl Observer for Capture {
 
     #[inline]
     fn passes(execution: Execution, nested: bool) -> bool {
-        let query_id = execution.query_id();
-        if query_id == 0 || scans::is_off() || !Self::wants(nested) {
-            return true;
-        }
-        // SAFETY: this process has one thread, and nothing in here comes back to this line.
-        let Some(cache) = (unsafe { (&raw mut CACHE).as_mut() }) else { return true };
-        scans::passes(cache, key(query_id, nested))
+        // Most often; all else is looked at more closely.
+        scans::passes(cache(), execution.query_id(), kind(nested)) || !Self::wants(nested)
     }
 
     fn looks_into(execution: Execution, nested: bool) -> bool {
         let query_id = execution.query_id();
-        if BROKEN.load(Ordering::Relaxed) {
-            return false;
-        }
-        let Some(tables) = memory::tables() else { return false };
-        // SAFETY: this process has one thread, and nothing in here comes back to this line.
-        let Some(cache) = (unsafe { (&raw mut CACHE).as_mut() }) else { return false };
-        scans::is_due(cache, &tables.statements, key(query_id, nested))
+        let Some(tables) = memory::counting().filter(|_| query_id != 0) else { return false };
+        scans::is_due(cache(), &tables.statements, key(query_id, nested))
     }
 
     #[inline]
     fn executed(execution: Execution, nested: bool) {
-        let query_id = execution.query_id();
-        if query_id == 0 || !Self::wants(nested) {
-            return;
-        }
-        let Some((ns, read)) = execution.measured() else { return };
-        // EXPLAIN starts the executor for the statement that it explains, and does not run it.
-        if nested && execution.only_explained() {
-            return;
-        }
-        if execution.is_looked_into()
-            && let Some(tables) = memory::tables()
-            && !BROKEN.load(Ordering::Relaxed)
-        {
-            scans::look(&tables.scans, execution, whose(), !nested);
-        }
-        let counted = count(query_id, (ns, read), nested, |tables, whose, bucket| {
-            let text = execution.text_with_comment();
-            routes::executed(&tables.routes, whose, text, bucket, || execution.is_lone_select());
-        });
-        if let Some((statement, times)) = counted {
-            plans::executed(statement, times, (ns, read), execution);
-        }
+        // What clients send is most of all, and has a way of its own that does not ask again.
+        if nested { executed_within(execution) } else { executed::<false>(execution) }
     }
 
     fn commanded(command: &execution::Ended, nested: bool) {
         if command.control {
             routes::forget_application();
+            // The role may be another one.
+            cache().look_again();
         }
-        count(command.query_id, (command.ns, command.read), nested, |tables, whose, bucket| {
+        let Some(tables) = memory::counting() else { return };
+        let took = (command.ns, command.read);
+        count(tables, command.query_id, took, nested, |whose, bucket| {
             if !command.control && !execution::is_outside_of_portals() {
                 routes::executed(&tables.routes, whose, Some(command.text), bucket, || false);
             }
@@ -94,8 +70,10 @@ impl Observer for Capture {
     }
 
     fn failed(report: &Report) {
-        if settings::capture() != Mode::Off && !BROKEN.load(Ordering::Relaxed) {
-            count_failure(report);
+        if settings::capture() != Mode::Off
+            && let Some(tables) = memory::counting()
+        {
+            count_failure(tables, report);
         }
     }
 
@@ -116,9 +94,7 @@ impl Observer for Capture {
     }
 
     fn transaction_ended(text: Option<&[u8]>) {
-        let Some(tables) = memory::tables().filter(|_| !BROKEN.load(Ordering::Relaxed)) else {
-            return;
-        };
+        let Some(tables) = memory::counting() else { return };
         match text {
             None => routes::transaction_ended(&tables.routes),
             Some(text) if Self::wants(false) => {
@@ -130,7 +106,7 @@ impl Observer for Capture {
 
     #[cold]
     fn panicked() {
-        BROKEN.store(true, Ordering::Relaxed);
+        memory::stop_counting();
         if let Some(tables) = memory::tables() {
             tables.count_panic();
         }
@@ -144,39 +120,77 @@ fn whose() -> u64 {
 }
 
 #[inline]
+fn kind(nested: bool) -> u64 {
+    if nested { NESTED } else { TOPLEVEL }
+}
+
+#[inline]
 fn key(query_id: u64, nested: bool) -> Key {
-    Key { what: query_id, whose: whose(), kind: if nested { NESTED } else { TOPLEVEL } }
+    Key { what: query_id, whose: whose(), kind: kind(nested) }
+}
+
+#[inline(never)]
+fn executed_within(execution: Execution) {
+    executed::<true>(execution);
+}
+
+/// Counts an execution that ended, and looks at it where that is due.
+#[inline]
+fn executed<const WITHIN: bool>(execution: Execution) {
+    let query_id = execution.query_id();
+    if query_id == 0 || !Capture::wants(WITHIN) {
+        return;
+    }
+    let Some(tables) = memory::counting() else { return };
+    let Some((ns, read)) = execution.measured() else { return };
+    // EXPLAIN starts the executor for the statement that it explains, and does not run it.
+    if WITHIN && execution.only_explained() {
+        return;
+    }
+    let counted = count(tables, query_id, (ns, read), WITHIN, |whose, bucket| {
+        let text = execution.text_with_comment();
+        routes::executed(&tables.routes, whose, text, bucket, || execution.is_lone_select());
+    });
+    let Some(times) = counted else { return };
+    if execution.is_looked_into() || plans::is_due(times, (ns, read)) {
+        look(tables, execution, times, (ns, read), WITHIN);
+    }
+}
+
+/// Looks into an execution that was counted, at its plan, or both.
+#[cold]
+#[inline(never)]
+fn look(tables: &Tables, execution: Execution, times: &Times, took: (u64, bool), nested: bool) {
+    if execution.is_looked_into() {
+        scans::look(&tables.scans, execution, whose(), !nested);
+    }
+    if plans::is_due(times, took) {
+        plans::look(key(execution.query_id(), nested), times, took, execution);
+    }
 }
 
 /// Counts an execution by its time and whether it read blocks; one that is not nested under its route too. Gives
 /// where it was counted.
 #[inline]
 fn count(
+    tables: &'static Tables,
     query_id: u64,
     (ns, read): (u64, bool),
     nested: bool,
-    route: impl FnOnce(&Tables, u64, usize),
-) -> Option<(Key, &'static Times)> {
-    if BROKEN.load(Ordering::Relaxed) {
-        return None;
-    }
-    let tables = memory::tables()?;
+    route: impl FnOnce(u64, usize),
+) -> Option<&'static Times> {
     let key = key(query_id, nested);
-    let bucket = bucket(ns);
-    // SAFETY: this process has one thread, and nothing in here comes back to this line.
-    let cache = unsafe { (&raw mut CACHE).as_mut() };
-    let entry = cache?.entry(&tables.statements, key);
-    if let Some(entry) = entry {
-        entry.payload.record_in(bucket, ns, read);
-    }
+    // Bounded once for all that follows.
+    let bucket = bucket(ns).min(BUCKETS - 1);
+    let times = &cache().entry(&tables.statements, key)?.payload;
+    times.record_in(bucket, ns, read);
     if !nested {
-        route(tables, key.whose, bucket);
+        route(key.whose, bucket);
     }
-    entry.map(|entry| (key, &entry.payload))
+    Some(times)
 }
 
-fn count_failure(report: &Report) {
-    let Some(tables) = memory::tables() else { return };
+fn count_failure(tables: &Tables, report: &Report) {
     let state = State(report.state);
     let class = Class::of(state, report.message, report.ends);
     // A session that is ended while it does nothing is not the fault of its last statement.

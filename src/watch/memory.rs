@@ -57,6 +57,22 @@ pub(super) fn tables() -> Option<&'static Tables> {
     unsafe { (&raw const TABLES).as_ref() }?.as_ref()
 }
 
+static mut COUNTING: Option<&'static Tables> = None;
+
+/// The tables, as long as this process counts in them.
+#[inline]
+pub(super) fn counting() -> Option<&'static Tables> {
+    // SAFETY: a variable of this process, which has one thread.
+    unsafe { COUNTING }
+}
+
+/// This process counts no more.
+#[cold]
+pub(super) fn stop_counting() {
+    // SAFETY: as above.
+    unsafe { COUNTING = None }
+}
+
 impl Tables {
     /// Counts a panic in a hook.
     pub(super) fn count_panic(&self) {
@@ -166,6 +182,7 @@ pub(super) fn start() {
         let began = &tables.common.began;
         let _ = began.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         TABLES = Some(tables);
+        COUNTING = self::tables();
     }
 }
 

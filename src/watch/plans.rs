@@ -31,29 +31,15 @@ fn state() -> *mut State {
     &raw mut STATE
 }
 
-/// Looks at an execution that was counted as one of a statement.
+/// Whether to look at an execution that was counted.
 #[inline]
-pub(super) fn executed(
-    statement: Key,
-    times: &Times,
-    (ns, read): (u64, bool),
-    execution: Execution,
-) {
-    let wanted = times.is_wanted(read);
-    if wanted || ns >= settings::plan_min_ns() {
-        look(statement, times, (ns, read), wanted, execution);
-    }
+pub(super) fn is_due(times: &Times, (ns, read): (u64, bool)) -> bool {
+    times.is_wanted(read) || ns >= settings::plan_min_ns()
 }
 
-#[cold]
-#[inline(never)]
-fn look(
-    statement: Key,
-    times: &Times,
-    (ns, read): (u64, bool),
-    wanted: bool,
-    execution: Execution,
-) {
+/// Looks at an execution that was counted as one of a statement.
+pub(super) fn look(statement: Key, times: &Times, (ns, read): (u64, bool), execution: Execution) {
+    let wanted = times.is_wanted(read);
     let off = settings::plan_min_ns() > u64::MAX / 2;
     // SAFETY: a variable of this process, which has one thread.
     if off || unsafe { (*state()).busy } {

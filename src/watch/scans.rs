@@ -14,30 +14,32 @@ const MOST: usize = 128;
 
 static mut PACE: Pace = Pace::new();
 
+/// What was seen of an execution that is looked into: too much to be cleared for each.
+static mut SEEN: [u64; MOST] = [0; MOST];
+
 /// Whether an execution that begins can be passed over at once. Cannot panic.
 #[inline]
-pub(super) fn passes(cache: &mut Cache, key: Key) -> bool {
+pub(super) fn passes(cache: &Cache<'_, Times>, query_id: u64, kind: u64) -> bool {
     // SAFETY: as below.
     let Some(pace) = (unsafe { (&raw const PACE).as_ref() }) else { return true };
     // A share that was changed holds from the next execution on.
-    pace.is(settings::scan_sample_ratio()) && cache.passes(key, execution::message_at(), pace)
-}
-
-/// Whether none is to be looked into. Cannot panic.
-#[inline]
-pub(super) fn is_off() -> bool {
-    settings::scan_sample_ratio() <= 0.0
+    pace.is(settings::scan_sample_ratio()) && cache.passes(query_id, kind, execution::message_at())
 }
 
 /// Whether an execution that begins, and was not passed over, is to be looked into.
-#[cold]
-#[inline(never)]
-pub(super) fn is_due(cache: &mut Cache, table: &Table<'_, Times>, key: Key) -> bool {
+pub(super) fn is_due<'a>(cache: &mut Cache<'a, Times>, table: &Table<'a, Times>, key: Key) -> bool {
     let ratio = settings::scan_sample_ratio();
     // SAFETY: this process has one thread, and nothing in here comes back to this line.
     let Some(pace) = (unsafe { (&raw mut PACE).as_mut() }) else { return false };
-    pace.set(ratio, execution::process());
-    cache.is_due(table, key, execution::message_at(), pace)
+    if !pace.is(ratio) {
+        pace.set(ratio, execution::process());
+        cache.look_again();
+    }
+    if ratio > 0.0 {
+        return cache.is_due(table, key, execution::message_at(), pace);
+    }
+    cache.pass(key, execution::message_at());
+    false
 }
 
 /// Counts what the nodes of an execution did.
@@ -45,7 +47,8 @@ pub(super) fn is_due(cache: &mut Cache, table: &Table<'_, Times>, key: Key) -> b
 #[inline(never)]
 pub(super) fn look(table: &Table<'_, Evidence>, execution: Execution, whose: u64, toplevel: bool) {
     let query_id = execution.query_id();
-    let mut seen = [0_u64; MOST];
+    // SAFETY: this process has one thread, and nothing in here comes back to this line.
+    let Some(seen) = (unsafe { (&raw mut SEEN).as_mut() }) else { return };
     let mut used = 0;
     execution.nodes(|done, conditions| {
         let mut code = Code::EMPTY;

@@ -35,12 +35,9 @@ unsafe extern "C-unwind" fn on_object_access(
     sub: std::ffi::c_int,
     argument: *mut std::ffi::c_void,
 ) {
-    if class == pg_sys::ExtensionRelationId {
-        EXTENSION.set(true);
-        await_end();
-    } else if class == pg_sys::DatabaseRelationId {
-        DATABASE.set(true);
-        await_end();
+    // The server comes here for each function of a plan, too.
+    if class == pg_sys::ExtensionRelationId || class == pg_sys::DatabaseRelationId {
+        touched(class);
     }
     // SAFETY: set once at preload.
     if let Some(previous) = unsafe { PREVIOUS } {
@@ -49,7 +46,14 @@ unsafe extern "C-unwind" fn on_object_access(
     }
 }
 
-fn await_end() {
+#[cold]
+#[inline(never)]
+fn touched(class: pg_sys::Oid) {
+    if class == pg_sys::ExtensionRelationId {
+        EXTENSION.set(true);
+    } else {
+        DATABASE.set(true);
+    }
     if !REGISTERED.replace(true) {
         // SAFETY: a callback that lives as long as the library.
         unsafe { pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut()) };

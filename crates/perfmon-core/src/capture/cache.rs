@@ -1,105 +1,214 @@
 //! What one backend remembers of the table: where it last counted each of some keys. One comparison finds an
 //! entry without searching; an entry that meanwhile counts something else is noticed by its life.
 
-use super::sample::{Pace, Sampled, Turn};
-use super::table::{Entry, Key, Payload, Place, Table};
+use super::sample::{Pace, Passing, Sampled, Turn};
+use super::table::{Entry, Key, Payload, Table};
 
 /// Keys that can be remembered; the low bits of a key choose its slot.
 const SLOTS: usize = 256;
 
 /// One key. Two cache lines wide: what a backend keeps of a statement's runs goes into the same slot later,
 /// so that one look-up finds both.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 #[repr(C, align(128))]
-struct Slot {
+struct Slot<'a, P> {
     key: Key,
-    place: Place,
+    entry: Option<&'a Entry<P>>,
+    life: u32,
     turn: Turn,
 }
 
 /// The cache of one process.
 #[derive(Debug)]
-pub struct Cache {
-    slots: [Slot; SLOTS],
+pub struct Cache<'a, P> {
+    slots: [Slot<'a, P>; SLOTS],
+    passing: Passing,
+    /// Of whom the keys were that were counted last.
+    whose: u64,
 }
 
-impl Default for Cache {
+impl<P: Payload> Default for Cache<'_, P> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Cache {
-    /// Remembers nothing; all bytes but for the places are zero.
+/// The slot of a key.
+#[inline]
+fn slot(key: Key) -> usize {
+    key.what.wrapping_add(key.whose ^ key.kind) as usize % SLOTS
+}
+
+impl<'a, P: Payload> Cache<'a, P> {
+    /// Remembers nothing; all bytes are zero.
     pub const fn new() -> Self {
         // No key is all zero where keys are looked up.
-        let key = Key { what: 0, whose: 0, kind: 0 };
-        let empty = Slot { key, place: Place { entry: 0, life: 0 }, turn: Turn::NONE };
-        Self { slots: [empty; SLOTS] }
+        const { assert!(Turn::NONE.is_zero()) };
+        let slots = [const {
+            let key = Key { what: 0, whose: 0, kind: 0 };
+            Slot { key, entry: None, life: 0, turn: Turn::NONE }
+        }; SLOTS];
+        Self { slots, passing: Passing::new(), whose: 0 }
     }
 
-    /// The entry in which a key is counted.
+    /// The entry in which an execution of a key is counted, which is one less until the next that is looked into.
     #[inline]
-    pub fn entry<'a, P: Payload>(
-        &mut self,
-        table: &Table<'a, P>,
-        key: Key,
-    ) -> Option<&'a Entry<P>> {
-        let slot = &mut self.slots[key.what.wrapping_add(key.whose ^ key.kind) as usize % SLOTS];
+    pub fn entry(&mut self, table: &Table<'a, P>, key: Key) -> Option<&'a Entry<P>> {
+        if self.whose != key.whose {
+            self.meet(key.whose);
+        }
+        let slot = &mut self.slots[slot(key)];
         if slot.key == key
-            && let Some(entry) = table.entry(slot.place.entry)
-            && entry.life() == slot.place.life
+            && let Some(entry) = slot.entry
+            && entry.life() == slot.life
         {
+            if slot.turn.passed() {
+                self.come_up(key.what, key.kind);
+            }
             return Some(entry);
         }
-        find(table, key, slot);
-        table.entry(slot.place.entry)
+        self.find(table, key.what, key.whose, key.kind)
     }
 
-    /// Whether the next execution of a key can be passed over at once. `now` is in microseconds, on any clock that
-    /// all processes share. Cannot panic.
+    /// Whether the next execution of a key, given by its statement and its kind, can be passed over at once. `now` is
+    /// in microseconds, on any clock that all processes share. Cannot panic.
     #[inline]
-    pub fn passes(&mut self, key: Key, now: i64, pace: &Pace) -> bool {
-        let slot = &mut self.slots[key.what.wrapping_add(key.whose ^ key.kind) as usize % SLOTS];
-        slot.key == key && slot.turn.passes(now, pace)
+    pub fn passes(&self, what: u64, kind: u64, now: i64) -> bool {
+        self.passing.passes(what, kind, now)
     }
 
     /// Whether the next execution of a key, which was not passed over, is to be looked into.
-    pub fn is_due<P: Sampled>(
+    pub fn is_due(&mut self, table: &Table<'a, P>, key: Key, now: i64, pace: &mut Pace) -> bool
+    where
+        P: Sampled,
+    {
+        let slot = &mut self.slots[slot(key)];
+        if slot.key != key {
+            // Nothing is claimed for an execution that may fail; what is new to all is looked into now and then.
+            let Some(place) = table.find(key) else { return pace.takes_a_new_one() };
+            let entry = table.entry(place.entry);
+            *slot = Slot { key, entry, life: place.life, turn: Turn::NONE };
+        }
+        let Some(entry) = slot.entry else { return false };
+        let due = slot.turn.decide(now, entry.payload.turn(), pace);
+        self.passing.add(key.what, key.kind, now);
+        due
+    }
+
+    /// None of the executions of a key is to be looked into, for now.
+    pub fn pass(&mut self, key: Key, now: i64) {
+        self.passing.add(key.what, key.kind, now);
+    }
+
+    /// Looks more closely at the next execution of each key.
+    pub fn look_again(&mut self) {
+        self.passing = Passing::new();
+    }
+
+    /// The turns of another user's statements are others. All that is known goes by statement alone.
+    #[cold]
+    #[inline(never)]
+    fn meet(&mut self, whose: u64) {
+        self.whose = whose;
+        self.look_again();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn come_up(&mut self, what: u64, kind: u64) {
+        self.passing.remove(what, kind);
+    }
+
+    // The parts of a key, as a whole one would be written to the stack for each execution.
+    #[cold]
+    #[inline(never)]
+    fn find(
         &mut self,
-        table: &Table<'_, P>,
-        key: Key,
-        now: i64,
+        table: &Table<'a, P>,
+        what: u64,
+        whose: u64,
+        kind: u64,
+    ) -> Option<&'a Entry<P>> {
+        let key = Key { what, whose, kind };
+        let place = table.place(key);
+        let slot = &mut self.slots[slot(key)];
+        if slot.key != key {
+            // Nobody counted the executions meanwhile.
+            slot.turn = Turn::NONE;
+            self.passing.remove(what, kind);
+        } else if slot.turn.passed() {
+            self.passing.remove(what, kind);
+        }
+        slot.key = key;
+        slot.life = place.life;
+        slot.entry = table.entry(place.entry);
+        slot.entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::statement::{NESTED, TOPLEVEL, Times};
+    use super::super::tests::Memory;
+    use super::*;
+
+    const NOW: i64 = 1_000_000_000_000;
+
+    fn key(what: u64, user: u32) -> Key {
+        Key::new(what, 5, user, TOPLEVEL)
+    }
+
+    /// Begins and ends an execution; says whether it was passed over at once, and whether it is looked into.
+    fn execute<'a>(
+        cache: &mut Cache<'a, Times>,
+        table: &Table<'a, Times>,
         pace: &mut Pace,
-    ) -> bool {
-        let slot = &mut self.slots[key.what.wrapping_add(key.whose ^ key.kind) as usize % SLOTS];
-        consider(table, key, now, pace, slot)
+        key: Key,
+    ) -> (bool, bool) {
+        let passed = cache.passes(key.what, key.kind, NOW);
+        let due = !passed && cache.is_due(table, key, NOW, pace);
+        assert!(cache.entry(table, key).is_some_and(|entry| entry.is_of(key)));
+        (passed, due)
     }
-}
 
-#[cold]
-#[inline(never)]
-fn find<P: Payload>(table: &Table<'_, P>, key: Key, slot: &mut Slot) {
-    let place = table.place(key);
-    // Turns of the same key go on.
-    let turn = if slot.key == key { slot.turn } else { Turn::NONE };
-    *slot = Slot { key, place, turn };
-}
-
-#[cold]
-#[inline(never)]
-fn consider<P: Sampled>(
-    table: &Table<'_, P>,
-    key: Key,
-    now: i64,
-    pace: &mut Pace,
-    slot: &mut Slot,
-) -> bool {
-    if slot.key != key {
-        // Nothing is claimed for an execution that may fail; what is new to all is looked into now and then.
-        let Some(place) = table.find(key) else { return pace.takes_a_new_one() };
-        *slot = Slot { key, place, turn: Turn::begin(pace) };
+    #[test]
+    fn an_execution_is_passed_over_once_its_turn_is_known() {
+        let memory = Memory::<Times>::new(1000);
+        let (table, mut cache, mut pace) = (memory.table(), Cache::new(), Pace::new());
+        pace.set(1e-9, 3);
+        let (one, twin) = (key(7, 10), Key { kind: NESTED, ..key(8, 10) });
+        assert_eq!(slot(one), slot(twin));
+        let mut run = |key| execute(&mut cache, &table, &mut pace, key);
+        assert_eq!(run(one), (false, false), "nothing is known of the first");
+        assert_eq!(run(one), (false, true), "nobody looked yet");
+        assert_eq!(run(one), (true, false));
+        assert_eq!(run(Key { kind: NESTED, ..one }), (false, false), "a nested one is another");
+        // Both want the same slot, where nobody counts the other's executions then.
+        assert_eq!(run(twin), (false, false));
+        assert_eq!(run(one), (true, false));
+        assert_eq!(run(one), (false, false), "it was taken out when its slot was taken");
+        assert_eq!(run(one), (true, false));
+        // Another user's turns are others.
+        assert_eq!(run(key(99, 11)), (false, false));
+        assert_eq!(run(one), (false, false));
+        assert_eq!(run(one), (false, false), "the first of a user's is counted too late to know");
+        assert_eq!(run(one), (true, false));
     }
-    let Some(entry) = table.entry(slot.place.entry) else { return false };
-    slot.turn.decide(now, entry.payload.turn(), pace)
+
+    #[test]
+    fn the_share_is_kept_when_others_come_between() {
+        let memory = Memory::<Times>::new(1000);
+        let (table, mut cache, mut pace) = (memory.table(), Cache::new(), Pace::new());
+        pace.set(0.1, 3);
+        let mut seen = 0;
+        for round in 0..20_000 {
+            seen += u32::from(execute(&mut cache, &table, &mut pace, key(7, 10)).1);
+            match round % 7 {
+                0 => drop(execute(&mut cache, &table, &mut pace, key(8, 10))),
+                1 => drop(execute(&mut cache, &table, &mut pace, key(9, 11))),
+                _ => {}
+            }
+        }
+        assert!((1800..2200).contains(&seen), "{seen}");
+    }
 }

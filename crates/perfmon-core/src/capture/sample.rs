@@ -8,7 +8,6 @@ use super::table::Payload;
 
 /// A statement that is executed at all is looked into once in so many seconds.
 pub const EVERY_S: u32 = 10;
-const EVERY_US: u64 = EVERY_S as u64 * 1_000_000;
 
 /// When a statement was looked into last, in shared memory: seconds, never 0 once it was.
 pub type Shared = AtomicU32;
@@ -75,6 +74,9 @@ impl Pace {
 
     /// How many executions to pass over: from 0 to `most`, in the mean what the share says.
     fn draw(&mut self) -> u32 {
+        if self.most == 0 {
+            return 0;
+        }
         let (far, rest) = (self.throw() * self.spread(), self.throw());
         ((far + rest) as u32).min(self.most)
     }
@@ -93,57 +95,110 @@ impl Default for Pace {
     }
 }
 
-/// One statement's turn in one process.
+/// One statement's turn in one process: executions to pass over before one is looked into, counted when they end.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn {
-    /// Executions to pass over.
+    /// Executions to pass over, and [`DUE`]; anything else if nothing is known.
     skip: u32,
-    /// When the statement was known to have been looked into, microseconds.
-    looked: i64,
 }
+
+/// The next execution is to be looked into. Not zero, which is what new memory holds.
+const DUE: u32 = 1;
 
 impl Turn {
     /// Nothing is known.
-    pub const NONE: Self = Self { skip: u32::MAX, looked: 0 };
+    pub const NONE: Self = Self { skip: 0 };
 
-    /// Of a statement that this process meets.
-    pub fn begin(pace: &mut Pace) -> Self {
-        Self { skip: pace.draw(), looked: 0 }
+    /// Whether it is zeroes in memory.
+    pub(super) const fn is_zero(self) -> bool {
+        self.skip == 0
     }
 
-    /// Passes over an execution, if that can be said at once.
+    /// An execution ended. Says whether it was the last before one that is looked into.
     #[inline]
-    pub fn passes(&mut self, now: i64, pace: &Pace) -> bool {
-        // A clock that was set back, or a share that was raised, is looked at more closely.
-        let fresh = (now.wrapping_sub(self.looked) as u64) < EVERY_US;
-        if fresh && self.skip.wrapping_sub(1) < pace.most {
-            self.skip -= 1;
-            return true;
-        }
-        false
+    pub fn passed(&mut self) -> bool {
+        self.skip = self.skip.wrapping_sub(1);
+        self.skip == DUE
     }
 
-    /// Whether to look into this execution.
+    /// Whether to look into this execution, which begins and was not passed over at once.
     pub fn decide(&mut self, now: i64, shared: &Shared, pace: &mut Pace) -> bool {
-        if self.skip > pace.most {
-            self.skip = pace.draw();
+        // A share that was raised holds from now on.
+        if self.skip.wrapping_sub(DUE) > pace.most {
+            self.skip = DUE + pace.draw();
         }
         let now_s = ((now / 1_000_000) as u32).max(1);
-        let last = shared.load(Ordering::Relaxed);
-        if self.skip == 0 {
-            self.skip = pace.draw();
-            self.looked = now;
+        if self.skip == DUE {
+            // This one, and then as many as are drawn.
+            self.skip = DUE + 1 + pace.draw();
             shared.store(now_s, Ordering::Relaxed);
             return true;
         }
-        self.skip -= 1;
-        let age = now_s.wrapping_sub(last);
-        if last != 0 && age < EVERY_S {
-            self.looked = now - i64::from(age) * 1_000_000;
+        let last = shared.load(Ordering::Relaxed);
+        // A clock that was set back makes it long ago.
+        if last != 0 && now_s.wrapping_sub(last) < EVERY_S - HOLDS_S {
             return false;
         }
-        self.looked = now;
         shared.compare_exchange(last, now_s, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Statements that are remembered as being passed over; the low bits of their numbers choose the place.
+const PLACES: usize = 64;
+/// How long that holds. Then the clock that all share is asked again, in time for the next turn.
+const HOLDS_S: u32 = 1;
+const HOLDS_US: u64 = HOLDS_S as u64 * 1_000_000;
+
+/// What an execution that begins is compared with: statements of which no execution is looked into, until one of them
+/// has its turn or a second is over. One word and the time are all that most executions look at.
+#[derive(Debug)]
+pub struct Passing {
+    since: i64,
+    known: [u64; PLACES],
+}
+
+impl Passing {
+    /// Nothing is known.
+    pub const fn new() -> Self {
+        Self { since: 0, known: [0; PLACES] }
+    }
+
+    /// Statements that clients send are told from those that are nested.
+    #[inline]
+    fn name(what: u64, kind: u64) -> u64 {
+        what ^ kind.wrapping_sub(1)
+    }
+
+    /// Whether an execution is passed over at once.
+    #[inline]
+    pub fn passes(&self, what: u64, kind: u64, now: i64) -> bool {
+        let name = Self::name(what, kind);
+        self.known[name as usize % PLACES] == name
+            && (now.wrapping_sub(self.since) as u64) < HOLDS_US
+    }
+
+    /// Executions are passed over from now on.
+    pub fn add(&mut self, what: u64, kind: u64, now: i64) {
+        if now.wrapping_sub(self.since) as u64 >= HOLDS_US {
+            *self = Self { since: now, ..Self::new() };
+        }
+        let name = Self::name(what, kind);
+        self.known[name as usize % PLACES] = name;
+    }
+
+    /// The next execution is looked at more closely.
+    pub fn remove(&mut self, what: u64, kind: u64) {
+        let name = Self::name(what, kind);
+        let place = &mut self.known[name as usize % PLACES];
+        if *place == name {
+            *place = 0;
+        }
+    }
+}
+
+impl Default for Passing {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -155,69 +210,118 @@ mod tests {
     /// Any time: a clock does not begin at zero.
     const START: i64 = 1_000_000 * S;
 
-    fn run(
-        turn: &mut Turn,
-        shared: &Shared,
-        pace: &mut Pace,
-        times: impl Iterator<Item = i64>,
-    ) -> usize {
-        times.filter(|now| !turn.passes(*now, pace) && turn.decide(*now, shared, pace)).count()
+    /// One process, which executes one statement.
+    struct Process {
+        turn: Turn,
+        passing: Passing,
+        pace: Pace,
+    }
+
+    impl Process {
+        fn new(ratio: f64, seed: u32) -> Self {
+            let mut pace = Pace::new();
+            pace.set(ratio, seed);
+            Self { turn: Turn::NONE, passing: Passing::new(), pace }
+        }
+
+        /// Whether an execution is looked into.
+        fn execute(&mut self, shared: &Shared, now: i64) -> bool {
+            let mut due = false;
+            if !self.passing.passes(9, 1, now) {
+                due = self.turn.decide(now, shared, &mut self.pace);
+                self.passing.add(9, 1, now);
+            }
+            if self.turn.passed() {
+                self.passing.remove(9, 1);
+            }
+            due
+        }
+
+        fn run(&mut self, shared: &Shared, times: impl Iterator<Item = i64>) -> usize {
+            times.filter(|now| self.execute(shared, *now)).count()
+        }
     }
 
     #[test]
     fn a_share_is_looked_into() {
         for ratio in [0.001, 0.01, 0.1, 0.5, 0.9] {
-            let (mut pace, shared) = (Pace::new(), Shared::new(1_000_000));
-            pace.set(ratio, 7);
-            let mut turn = Turn::begin(&mut pace);
+            let shared = Shared::new(1_000_000);
             let n = 200_000;
-            let seen = run(&mut turn, &shared, &mut pace, (0..n).map(|i| START + i));
+            let seen = Process::new(ratio, 7).run(&shared, (0..n).map(|i| START + i));
             let expected = ratio * n as f64;
             assert!(
                 (seen as f64 - expected).abs() < expected.sqrt() * 6.0 + 2.0,
                 "{ratio}: {seen}"
             );
         }
-        let (mut pace, shared) = (Pace::new(), Shared::new(0));
-        pace.set(1.0, 7);
-        let mut turn = Turn::begin(&mut pace);
-        assert_eq!(run(&mut turn, &shared, &mut pace, (0..1000).map(|i| START + i)), 1000);
+        let shared = Shared::new(0);
+        assert_eq!(Process::new(1.0, 7).run(&shared, (0..1000).map(|i| START + i)), 1000);
     }
 
     #[test]
     fn a_rare_statement_has_its_turn() {
-        let (mut pace, shared) = (Pace::new(), Shared::new(0));
-        pace.set(1e-6, 3);
-        let mut turn = Turn::begin(&mut pace);
-        // Once a second for five minutes.
-        let seen = run(&mut turn, &shared, &mut pace, (0..300).map(|i| START + i * S));
-        assert_eq!(seen, 30);
+        let shared = Shared::new(0);
+        let mut process = Process::new(1e-6, 3);
+        // For five minutes: once a second, a little more often, and twice a minute.
+        for (from, each) in [(0, S), (1000, S * 3 / 4), (2000, 30 * S)] {
+            let times = (0..300 * S / each).map(|i| START + from * S + i * each);
+            let seen = process.run(&shared, times) as i64;
+            let most = (300 * S / each).min(34);
+            assert!((most.min(30)..=most).contains(&seen), "each {each}: {seen}");
+        }
+        // Never are ten seconds without, at ten thousand a second.
+        let mut last = START + 2500 * S;
+        for now in (0..600_000).map(|i| START + 2500 * S + i * 100) {
+            if process.execute(&shared, now) {
+                last = now;
+            }
+            assert!(now - last < i64::from(EVERY_S) * S, "{now}");
+        }
         // By a new process each time.
         let each = (0..300).filter(|i| {
-            let mut turn = Turn::begin(&mut pace);
-            turn.decide(START + (1000 + i) * S, &shared, &mut pace)
+            let mut process = Process::new(1e-6, 5 + *i as u32);
+            process.execute(&shared, START + (3000 + i) * S)
         });
-        assert_eq!(each.count(), 30);
+        assert_eq!(each.count(), 34);
         // Not more often when many do it at the same time.
-        let mut turns = [Turn::NONE; 20].map(|_| Turn::begin(&mut pace));
-        let at = START + 2000 * S;
-        let both =
-            turns.iter_mut().filter_map(|turn| turn.decide(at, &shared, &mut pace).then_some(()));
+        let at = START + 4000 * S;
+        let both = (0..20).filter(|i| Process::new(1e-6, 11 + i).execute(&shared, at));
         assert_eq!(both.count(), 1);
     }
 
     #[test]
     fn a_raised_share_holds_at_once() {
-        let (mut pace, shared) = (Pace::new(), Shared::new(1_000_000));
-        pace.set(1e-9, 3);
-        let mut turn = Turn::begin(&mut pace);
-        assert_eq!(run(&mut turn, &shared, &mut pace, (0..1000).map(|i| START + i)), 0);
-        pace.set(1.0, 3);
-        assert_eq!(run(&mut turn, &shared, &mut pace, (0..1000).map(|i| START + i)), 1000);
+        let shared = Shared::new(1_000_000);
+        let mut process = Process::new(1e-9, 3);
+        assert_eq!(process.run(&shared, (0..1000).map(|i| START + i)), 0);
+        process.pace.set(1.0, 3);
+        process.passing = Passing::new();
+        assert_eq!(process.run(&shared, (0..1000).map(|i| START + i)), 1000);
         // A clock that goes back an hour does not stop it.
-        pace.set(1e-9, 3);
+        process.pace.set(1e-9, 3);
         let back = START - 3600 * S;
-        assert!(run(&mut turn, &shared, &mut pace, (0..25).map(|i| back + i * S)) >= 2);
+        assert!(process.run(&shared, (0..25).map(|i| back + i * S)) >= 2);
+    }
+
+    #[test]
+    fn statements_are_told_apart() {
+        let mut passing = Passing::new();
+        assert!(!passing.passes(7, 1, START), "nothing is known at first");
+        passing.add(7, 1, START);
+        assert!(passing.passes(7, 1, START + S - 1));
+        assert!(!passing.passes(7, 0, START), "a nested one is another");
+        assert!(!passing.passes(7 + PLACES as u64, 1, START), "one in the same place too");
+        assert!(!passing.passes(7, 1, START + S), "it holds for a second");
+        assert!(!passing.passes(7, 1, START - 1), "and not before");
+        passing.add(8, 1, START + S - 1);
+        assert!(!passing.passes(7, 1, START + S), "from the first on");
+        passing.add(8, 1, START + S);
+        assert!(!passing.passes(7, 1, START + S), "then all is asked anew");
+        passing.remove(7, 1);
+        passing.remove(8 + PLACES as u64, 1);
+        assert!(passing.passes(8, 1, START + S));
+        passing.remove(8, 1);
+        assert!(!passing.passes(8, 1, START + S));
     }
 
     #[test]

@@ -93,13 +93,18 @@ pub struct Subject {
 impl Subject {
     /// Its key, for a database and user as in [`Key`].
     pub fn key(&self, whose: u64) -> Key {
-        let mut hash: u64 = 0xCBF2_9CE4_8422_2325;
-        let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-        self.query_id.to_le_bytes().into_iter().for_each(&mut add);
-        add(self.kind as u8 | u8::from(self.toplevel) << 7);
-        self.relation.to_le_bytes().into_iter().for_each(&mut add);
-        self.index.to_le_bytes().into_iter().for_each(&mut add);
-        self.code.bytes().iter().copied().for_each(&mut add);
+        let what = u64::from(self.kind as u8) | u64::from(self.toplevel) << 8;
+        let objects = u64::from(self.relation) | u64::from(self.index) << 32;
+        let mix = |hash: u64, word: u64| {
+            let mixed = (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed ^ mixed >> 32
+        };
+        let hash = [what, objects].into_iter().fold(self.query_id, mix);
+        let hash = self
+            .code
+            .bytes()
+            .iter()
+            .fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3));
         // 0 is the rest.
         Key { what: (hash ^ hash >> 29) | 1, whose, kind: 0 }
     }

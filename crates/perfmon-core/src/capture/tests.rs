@@ -39,7 +39,13 @@ fn key(what: u64, user: u32) -> Key {
     Key::new(what, 5, user, TOPLEVEL)
 }
 
-fn record(table: &Table<'_, Times>, cache: &mut Cache, key: Key, ns: u64, read: bool) {
+fn record<'a>(
+    table: &Table<'a, Times>,
+    cache: &mut Cache<'a, Times>,
+    key: Key,
+    ns: u64,
+    read: bool,
+) {
     cache.entry(table, key).unwrap().payload.record(ns, read);
 }
 

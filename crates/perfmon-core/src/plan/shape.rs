@@ -43,9 +43,14 @@ fn mix(hash: u64, word: u64) -> u64 {
 }
 
 /// A word for a name.
-pub fn word(name: &[u8]) -> u64 {
-    let seed: u64 = 0xCBF2_9CE4_8422_2325;
-    name.iter().fold(seed, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
+pub const fn word(name: &[u8]) -> u64 {
+    let mut hash: u64 = 0xCBF2_9CE4_8422_2325;
+    let mut rest = name;
+    while let [byte, tail @ ..] = rest {
+        hash = (hash ^ *byte as u64).wrapping_mul(0x0100_0000_01B3);
+        rest = tail;
+    }
+    hash
 }
 
 /// A node in the making.

@@ -45,7 +45,12 @@ fn execution() -> impl Strategy<Value = Execution> {
 }
 
 /// Counts as a backend does: nested ones under no route.
-fn count(times: &Table<'_, Times>, work: &Table<'_, Work>, cache: &mut Cache, one: &Execution) {
+fn count<'a>(
+    times: &Table<'a, Times>,
+    work: &Table<'_, Work>,
+    cache: &mut Cache<'a, Times>,
+    one: &Execution,
+) {
     let kind = if one.nested { NESTED } else { TOPLEVEL };
     let key = Key::new(one.what, one.database, one.user, kind);
     cache.entry(times, key).unwrap().payload.record(one.ns, one.read);
