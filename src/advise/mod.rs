@@ -4,6 +4,7 @@
 
 mod clause;
 mod form;
+mod group;
 mod operator;
 mod order;
 mod repair;

@@ -23,6 +23,7 @@ pub(super) struct Use {
     pub(super) set: Vec<i16>,
     pub(super) repeated: bool,
     pub(super) conditions: Vec<super::clause::Condition>,
+    pub(super) group_by: Vec<String>,
     pub(super) order_by: Vec<perfmon_core::facts::Order>,
     pub(super) first_rows: bool,
 }
@@ -179,6 +180,7 @@ impl Scopes {
                         set: Vec::new(),
                         repeated: false,
                         conditions: Vec::new(),
+                        group_by: Vec::new(),
                         order_by: Vec::new(),
                         first_rows: false,
                     });

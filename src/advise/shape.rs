@@ -13,7 +13,7 @@ use pgrx::{PgSqlErrorCode, pg_sys};
 use super::operator::Families;
 use super::repair::repair;
 use super::scope::{Scopes, Use};
-use super::{clause, form, order};
+use super::{clause, form, group, order};
 use crate::pg::fmgr::Quiet;
 use crate::pg::guess::Guess;
 use crate::pg::{analyze, catalog, fmgr, parse, role, session, txn};
@@ -168,6 +168,7 @@ unsafe fn shape_of(text: &CStr, guess: Option<Guess>, families: &Families) -> Op
         let mut scopes = Scopes::of(query)?;
         clause::judge(&mut scopes, families);
         order::note(&mut scopes, families);
+        group::note(&mut scopes, families);
         let parameters = form::parameters(&scopes);
         let mut shape = Shape {
             bounded: order::is_bounded(query),
@@ -195,6 +196,7 @@ fn finished(one: Use) -> TableUse {
         set: one.set,
         repeated: one.repeated,
         predicates: one.conditions.into_iter().map(clause::Condition::finished).collect(),
+        group_by: one.group_by,
         order_by: one.order_by,
         first_rows: one.first_rows,
     }

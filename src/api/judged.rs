@@ -117,7 +117,7 @@ fn slow_statements(
             cause.as_str().into(),
             remedy.as_str().into(),
             plan.map(|plan| plan.plan_id).into(),
-            plan.map_or(Cell::Null, |plan| Cell::Time(plan.first_seen)),
+            plan.map_or(Cell::Null, |plan| Cell::Time(plan.since)),
             plan.map_or(Cell::Null, |plan| plan.heaviest_node.clone()),
             plan.and_then(|plan| plan.heaviest_ratio).into(),
             plan.map_or(Cell::Null, |plan| plan.text.clone()),

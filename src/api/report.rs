@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use perfmon_core::ask;
+use perfmon_core::facts::Facts;
 use perfmon_core::family::{SERVER, STATEMENT};
 use perfmon_core::finding::Finding;
 use perfmon_core::frame::Quality;
@@ -62,10 +63,10 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
     let gaps = gap_rows(scope)?;
     let mut facts = Report { head: head(scope, distinct_gaps(&gaps))?, ..Report::default() };
     let own = name_server(scope, &mut facts.head)?;
-    let mut sizes = HashMap::new();
+    let mut known = None;
     if own {
         facts.objectives = Some(promises(objectives::judged_in(None, true, scope)?));
-        sizes = findings(scope, &mut facts)?;
+        known = Some(findings(scope, &mut facts)?);
         facts.missing = status::statements_missing()?;
         facts.unplanned = settings::no_plans().map(str::to_owned);
         facts.uncounted = counting::missing(None)?.map(|missing| report::Missing {
@@ -80,12 +81,15 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
         if facts.load.total_exec_ms.is_some() {
             facts.trend = Some(series::trend(scope, facts.head.history_begins_us)?);
             facts.commands = lists::commands(scope)?;
-            facts.statements = Some(lists::statements(scope)?);
+            let judged = known.as_ref().map(|known| (known, &facts.thresholds));
+            facts.statements = Some(lists::statements(scope, judged)?);
         }
+        quote(&mut facts);
         facts.latency = lists::latency(scope)?;
         facts.errors = lists::errors(scope)?;
         facts.tables = lists::tables(scope)?;
         // Sizes are read every few minutes: a window may hold none.
+        let mut sizes = known.map(sizes).unwrap_or_default();
         for table in facts.tables.iter_mut().filter(|table| table.table_bytes.is_none()) {
             table.table_bytes = sizes.remove(&table.name);
         }
@@ -99,6 +103,15 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
     }
     facts.changes = change_rows(scope)?.iter().rev().map(|row| lists::change(row)).collect();
     Ok(facts)
+}
+
+/// Gives better forms the texts of their statements.
+fn quote(facts: &mut Report) {
+    let statements = facts.statements.as_deref().unwrap_or_default();
+    for one in facts.rewrites.iter_mut().flatten() {
+        let own = statements.iter().find(|s| s.statement_id == one.statement_id);
+        one.query = own.and_then(|s| s.query.clone());
+    }
 }
 
 /// Judged objectives, promise by promise.
@@ -117,8 +130,8 @@ pub(super) fn promises(judged: Vec<objectives::Judged>) -> Vec<Promise> {
 }
 
 /// Lets the detectors look at the window. Only this database's own history can be judged: they compare it
-/// with the catalog. Gives the sizes of tables by name.
-fn findings(scope: &Scope, facts: &mut Report) -> Result<HashMap<String, i64>, Error> {
+/// with the catalog. Gives what they looked at.
+fn findings(scope: &Scope, facts: &mut Report) -> Result<Facts, Error> {
     let (known, judgement) = judge::judge(scope)?;
     facts.head.cpus = known.server.cpus;
     facts.head.memory_bytes = known.server.memory_bytes;
@@ -132,8 +145,14 @@ fn findings(scope: &Scope, facts: &mut Report) -> Result<HashMap<String, i64>, E
         facts.hidden = hidden.count() > 0;
     }
     facts.findings = Some(found);
+    facts.rewrites = Some(report::rewrites(&known, &facts.thresholds));
+    Ok(known)
+}
+
+/// Sizes of tables by name.
+fn sizes(known: Facts) -> HashMap<String, i64> {
     let size = |table: perfmon_core::facts::Table| Some((table.name, table.table_bytes?));
-    Ok(known.tables.into_iter().flatten().filter_map(size).collect())
+    known.tables.into_iter().flatten().filter_map(size).collect()
 }
 
 fn head(scope: &Scope, gaps: usize) -> Result<Head, Error> {

@@ -5,6 +5,8 @@ use perfmon_core::capture::scan::code::{Code, Stage, Token};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{List, Node, NodeTag};
 
+use super::pattern;
+
 /// Deeper trees are not followed.
 const DEEPEST: usize = 12;
 /// Targets of targets of … that a column is followed through.
@@ -13,6 +15,7 @@ const FURTHEST: usize = 8;
 /// Writes the conditions of one node.
 pub(super) struct Writer<'a> {
     statement: *mut pg_sys::PlannedStmt,
+    params: pg_sys::ParamListInfo,
     plan: *mut pg_sys::Plan,
     /// Place of the table in the range table; 0 for none.
     scan: u32,
@@ -21,14 +24,14 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// # Safety
-    /// A node of the statement's plan; both must outlive this.
+    /// A node of the statement's plan, and the parameters that it was executed with, or NULL; all must outlive this.
     pub(super) unsafe fn new(
-        statement: *mut pg_sys::PlannedStmt,
+        (statement, params): (*mut pg_sys::PlannedStmt, pg_sys::ParamListInfo),
         plan: *mut pg_sys::Plan,
         scan: u32,
         code: &'a mut Code,
     ) -> Self {
-        Self { statement, plan, scan, code }
+        Self { statement, params, plan, scan, code }
     }
 
     /// All conditions of a list.
@@ -108,6 +111,9 @@ impl<'a> Writer<'a> {
                 NodeTag::T_OpExpr => {
                     let op = node.cast::<pg_sys::OpExpr>();
                     let n = length((*op).args);
+                    if pattern::is_like((*op).opno) && n == 2 {
+                        return self.like(&*op, depth);
+                    }
                     self.inner(Token::Operator((*op).opno.to_u32(), n), (*op).args, depth)
                 }
                 NodeTag::T_DistinctExpr => {
@@ -184,6 +190,30 @@ impl<'a> Writer<'a> {
                 }
                 _ => self.leaf(Token::Unknown, true),
             }
+        }
+    }
+
+    /// A comparison with a pattern: of one that is a value, whether it begins with a wildcard.
+    ///
+    /// # Safety
+    /// As for `expression`; two operands.
+    unsafe fn like(&mut self, op: &pg_sys::OpExpr, depth: usize) -> bool {
+        let mark = self.code.mark();
+        self.code.push(Token::Operator(op.opno.to_u32(), 2));
+        // SAFETY: by the caller's word.
+        unsafe {
+            let operands = (*op.args).elements;
+            let varies = self.expression((*operands).ptr_value.cast(), depth + 1);
+            let before = self.code.mark();
+            let pattern = (*operands.add(1)).ptr_value.cast();
+            if self.expression(pattern, depth + 1) {
+                return true;
+            }
+            if let Some(wildcard) = pattern::begins_with_wildcard(pattern, self.params, 0) {
+                self.code.back_to(before);
+                self.code.push(if wildcard { Token::Wildcard } else { Token::Anchored });
+            }
+            self.settle(mark, varies)
         }
     }
 

@@ -18,6 +18,7 @@ pub(crate) mod hooks;
 mod level;
 pub(crate) mod list;
 pub(crate) mod parse;
+mod pattern;
 pub(crate) mod planned;
 mod raw;
 pub(crate) mod reading;

@@ -36,6 +36,7 @@ pub(crate) struct Done {
 #[derive(Clone, Copy)]
 pub(super) struct Planned {
     statement: *mut pg_sys::PlannedStmt,
+    params: pg_sys::ParamListInfo,
     /// Place among the inheritance relations where the last child was found: they stand in the order of the plan.
     cursor: i32,
 }
@@ -58,7 +59,8 @@ pub(super) unsafe fn walk(
     // SAFETY: by the caller's word; every node of the tree lives as long as the execution.
     unsafe {
         let root = (*query).planstate;
-        let mut planned = Planned { statement: (*query).plannedstmt, cursor: 0 };
+        let (statement, params) = ((*query).plannedstmt, (*query).params);
+        let mut planned = Planned { statement, params, cursor: 0 };
         let mut open = Stack { used: 0, met: [0; MOST_SUBPLANS / 64] };
         open.push(root, false);
         for _ in 0..MOST_NODES {
@@ -321,7 +323,7 @@ impl Planned {
         // SAFETY: by the caller's word; a plan is of the kind that its tag says.
         unsafe {
             let plan = done.plan;
-            let mut writer = Writer::new(self.statement, plan, done.scan, code);
+            let mut writer = Writer::new((self.statement, self.params), plan, done.scan, code);
             match (*plan).type_ {
                 NodeTag::T_IndexScan => {
                     let scan = plan.cast::<pg_sys::IndexScan>();

@@ -1,6 +1,8 @@
 //! The identity of a plan that was executed, read off the executor's state field by field: nothing here can raise,
 //! allocate, or look into the catalog.
 
+use std::ffi::CStr;
+
 use perfmon_core::plan::shape::{Node, Part, Several, word};
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
@@ -26,15 +28,17 @@ pub(super) unsafe fn identity(
     unsafe {
         let query = &*query;
         let state = query.estate.as_ref()?;
-        let mut walk =
-            Walk { plan: query.plannedstmt.as_ref()?, table, nodes: 0, child: 0, whole: true };
+        let plan = query.plannedstmt.as_ref()?;
+        let mut walk = Walk { plan, table, nodes: 0, child: 0, whole: true, empty: false };
         let mut all = walk.part(query.planstate, 0)?;
         for subplan in cells(state.es_subplanstates) {
             if let Some(part) = walk.part(subplan.cast(), 0) {
                 all = all.beside(part);
             }
         }
-        walk.whole.then(|| all.identity())
+        // Before a table has its first part, its plan says nothing of those that come after.
+        let nothing = walk.empty && all.reads_nothing();
+        (walk.whole && !nothing).then(|| all.identity())
     }
 }
 
@@ -46,6 +50,8 @@ struct Walk<'a> {
     child: usize,
     /// Nothing was left out so far.
     whole: bool,
+    /// The planner knew of a part that it gives nothing.
+    empty: bool,
 }
 
 /// # Safety
@@ -60,6 +66,42 @@ unsafe fn cells<'a>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut std::f
     };
     // SAFETY: by the caller's word they are pointers.
     cells.iter().map(|cell| unsafe { cell.ptr_value })
+}
+
+/// What TimescaleDB has in place of an Append.
+const APPENDS: [&CStr; 2] = [c"ChunkAppend", c"ConstraintAwareAppend"];
+
+/// # Safety
+/// A custom node of the executor's state.
+unsafe fn is_append(state: *mut pg_sys::PlanState) -> bool {
+    // SAFETY: by the caller's word.
+    APPENDS.contains(&unsafe { custom_name(state) })
+}
+
+/// # Safety
+/// A custom node of the executor's state.
+unsafe fn custom_name<'a>(state: *mut pg_sys::PlanState) -> &'a CStr {
+    // SAFETY: by the caller's word; the methods and their name are as old as their library.
+    unsafe {
+        let methods = (*(*state).plan.cast::<pg_sys::CustomScan>()).methods.as_ref();
+        let name = methods.map_or(std::ptr::null(), |methods| methods.CustomName);
+        if name.is_null() { c"" } else { CStr::from_ptr(name) }
+    }
+}
+
+/// Whether a Result is one that the planner made of what cannot give a row.
+///
+/// # Safety
+/// A plan of that kind.
+unsafe fn is_never(plan: *mut pg_sys::Result) -> bool {
+    // SAFETY: by the caller's word; the condition is a list of expressions, and a constant of them a truth value.
+    unsafe {
+        cells((*plan).resconstantqual.cast()).any(|cell| {
+            let constant = cell.cast::<pg_sys::Const>();
+            (*constant.cast::<pg_sys::Node>()).type_ == NodeTag::T_Const
+                && ((*constant).constisnull || (*constant).constvalue.value() == 0)
+        })
+    }
 }
 
 impl Walk<'_> {
@@ -85,6 +127,8 @@ impl Walk<'_> {
                     let count = append.ms_nplans;
                     return self.several(append.mergeplans, count, tag, depth);
                 }
+                NodeTag::T_CustomScan if is_append(state) => return self.chunks(state, depth),
+                NodeTag::T_Result => self.empty |= is_never((*state).plan.cast()),
                 _ => {}
             }
             let node = self.describe(state, tag);
@@ -128,6 +172,26 @@ impl Walk<'_> {
             }
             below.map(Node::done)
         }
+    }
+
+    /// The parts of a table as another extension reads them: as those of an Append, which is there only where there
+    /// are two or more.
+    ///
+    /// # Safety
+    /// A custom node of the executor's state.
+    unsafe fn chunks(&mut self, state: *mut pg_sys::PlanState, depth: usize) -> Option<Part> {
+        let mut several = Several::default();
+        // SAFETY: by the caller's word; its list holds nodes.
+        unsafe {
+            for child in cells((*state.cast::<pg_sys::CustomScanState>()).custom_ps) {
+                if let Some(part) = self.part(child.cast(), depth + 1) {
+                    several.add(part);
+                }
+            }
+        }
+        let done = several.done(kind(NodeTag::T_Append));
+        self.whole &= done.is_some();
+        done
     }
 
     /// # Safety
@@ -176,10 +240,7 @@ impl Walk<'_> {
                     self.reads(node, modify.nominalRelation, std::ptr::null_mut())
                 }
                 NodeTag::T_CustomScan => {
-                    let methods = (*plan.cast::<pg_sys::CustomScan>()).methods;
-                    let name = methods.as_ref().map_or(std::ptr::null(), |m| m.CustomName);
-                    let name = (!name.is_null()).then(|| std::ffi::CStr::from_ptr(name).to_bytes());
-                    self.scans(node.with(word(name.unwrap_or_default())), state)
+                    self.scans(node.with(word(custom_name(state).to_bytes())), state)
                 }
                 NodeTag::T_IndexScan => {
                     let index = (*state.cast::<pg_sys::IndexScanState>()).iss_RelationDesc;
@@ -292,7 +353,7 @@ unsafe fn columns(node: Node, index: pg_sys::Relation) -> Node {
         let node = node.with(u64::from((*index.rd_rel).relam.to_u32()));
         (0..natts).fold(node, |node, at| {
             let name = &(*compat::attribute(index.rd_att, at)).attname;
-            let name = std::ffi::CStr::from_ptr(name.data.as_ptr());
+            let name = CStr::from_ptr(name.data.as_ptr());
             node.with(word(name.to_bytes()))
         })
     }

@@ -2,44 +2,72 @@
 
 use std::collections::HashMap;
 
+use perfmon_core::plan::flip;
+
 use super::cell::Cell;
 use super::query;
 use super::scope::Scope;
 use crate::error::Error;
 use crate::settings;
 
-/// The plan that a statement was seen to have last.
+/// Of the plans that a statement has in use, the one that took most time.
 #[derive(Debug, Clone)]
 pub(crate) struct Current {
     pub(crate) plan_id: i64,
-    pub(crate) first_seen: i64,
+    /// When it took the place of another plan, else when it was seen first.
+    pub(crate) since: i64,
     pub(crate) heaviest_node: Cell,
     pub(crate) heaviest_ratio: Option<f64>,
     pub(crate) text: Cell,
+    /// How many others are in use.
+    pub(crate) beside: i64,
 }
 
-/// The plans of some statements of a source, by their ids.
+/// The plans of some statements of a source, by their ids. Plans for other values of parameters, or in other sessions,
+/// are in use side by side: those that were seen as lately as any, and whose place no other plan took.
 pub(crate) fn current(
     source: i64,
     statements: impl Iterator<Item = i64>,
 ) -> Result<HashMap<i64, Current>, Error> {
     let ids: Vec<i32> = statements.filter_map(|id| i32::try_from(id).ok()).collect();
     let rows = query::rows(
-        "SELECT DISTINCT ON (p.statement_id) p.statement_id, p.plan_id, p.first_seen, p.heaviest_node,
-             p.heaviest_ratio, p.plan_text
-         FROM perfmon.plan_shown p
-         WHERE p.source OPERATOR(pg_catalog.=) $1 AND p.statement_id OPERATOR(pg_catalog.=) ANY ($2)
-         ORDER BY p.statement_id, p.last_seen DESC, p.plan_id",
-        &[source.into(), ids.into()],
+        "WITH known AS (
+             SELECT p.*, pg_catalog.max(p.last_seen) OVER (PARTITION BY p.statement_id) AS newest
+             FROM perfmon.plan_shown p
+             WHERE p.source OPERATOR(pg_catalog.=) $1 AND p.statement_id OPERATOR(pg_catalog.=) ANY ($2)
+         ), used AS (
+             SELECT k.*, pg_catalog.count(*) OVER (PARTITION BY k.statement_id) AS plans
+             FROM known k
+             WHERE k.last_seen OPERATOR(pg_catalog.=) k.newest
+                 OR (k.last_seen OPERATOR(pg_catalog.>=)
+                         (k.newest OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $3::pg_catalog.float8))
+                     AND NOT EXISTS (
+                         SELECT FROM perfmon.plan_flip f
+                         WHERE f.source OPERATOR(pg_catalog.=) k.source
+                             AND f.statement_id OPERATOR(pg_catalog.=) k.statement_id
+                             AND f.before_plan_id OPERATOR(pg_catalog.=) k.plan_id
+                             AND f.at OPERATOR(pg_catalog.>) k.last_seen))
+         )
+         SELECT DISTINCT ON (u.statement_id) u.statement_id, u.plan_id,
+             COALESCE((SELECT pg_catalog.max(f.at) FROM perfmon.plan_flip f
+                       WHERE f.source OPERATOR(pg_catalog.=) u.source
+                           AND f.statement_id OPERATOR(pg_catalog.=) u.statement_id
+                           AND f.after_plan_id OPERATOR(pg_catalog.=) u.plan_id), u.first_seen),
+             u.heaviest_node, u.heaviest_ratio, u.plan_text, u.plans OPERATOR(pg_catalog.-) 1
+         FROM used u
+         ORDER BY u.statement_id, u.total_us DESC, u.plan_id",
+        &[source.into(), ids.into(), (flip::APART_US / 1_000_000).into()],
     )?;
     let plan = |row: Vec<Cell>| {
-        let [statement, plan, first, node, ratio, text] = <[Cell; 6]>::try_from(row).ok()?;
+        let [statement, plan, since, node, ratio, text, beside] =
+            <[Cell; 7]>::try_from(row).ok()?;
         let current = Current {
             plan_id: plan.int()?,
-            first_seen: first.int()?,
+            since: since.int()?,
             heaviest_node: node,
             heaviest_ratio: ratio.float(),
             text,
+            beside: beside.int()?,
         };
         Some((statement.int()?, current))
     };

@@ -1,11 +1,13 @@
 //! The report: facts in, Markdown or JSON out. What it says is judged here too: the rating, what could
 //! be saved, and the order of work. Findings come from the detectors.
 
+mod better;
 mod chart;
 mod facts;
 mod grid;
 mod json;
 mod markdown;
+mod planned;
 mod potential;
 mod priority;
 mod rating;
@@ -14,13 +16,15 @@ mod text;
 mod verdict;
 mod words;
 
+pub use better::{Rewrite, rewrites};
 pub use chart::step_us;
 pub use facts::{
-    Change, Command, ENOUGH, ErrorKind, Errors, Gap, Head, Latency, Load, Missing, Plan, Point,
-    Promise, Report, Statement, StatementTimes, Table, Times, Trend,
+    Change, Command, ENOUGH, ErrorKind, Errors, Gap, Head, Latency, Load, Missing, Point, Promise,
+    Report, Statement, StatementTimes, Table, Times, Trend,
 };
 pub use json::{SCHEMA, json};
 pub use markdown::markdown;
+pub use planned::{Flip, Plan, Side};
 pub use potential::{Potential, potential, saved_ratio};
 pub use priority::{Priority, THRESHOLDS, priority};
 pub use rating::{Part, Rating, rate};

@@ -23,7 +23,8 @@ mod tests {
             FormKind::Converted { column, to, joined } => {
                 format!("converted {column} to {to}{}", mark(*joined, " joined"))
             }
-            FormKind::Wildcard => "wildcard".into(),
+            FormKind::Wildcard { known: true } => "wildcard".into(),
+            FormKind::Wildcard { known: false } => "pattern".into(),
             FormKind::Unconnected { parts } => format!("unconnected {}", parts.len()),
             FormKind::NotIn { inner_nullable, outer_nullable } => {
                 format!(
@@ -141,7 +142,7 @@ mod tests {
             "SELECT * FROM orders o, customers c WHERE o.customer_id = c.id",
             "SELECT * FROM orders WHERE NOT date_trunc('day', placed_on) = $1",
             "SELECT * FROM customers WHERE email LIKE 'a%'",
-            "SELECT * FROM customers WHERE email LIKE $1",
+            "SELECT * FROM customers c, orders o WHERE o.customer_id = c.id AND o.status LIKE c.email",
             "SELECT * FROM customers WHERE email NOT LIKE '%a'",
             "SELECT * FROM customers WHERE coalesce(email, $2) LIKE 'b%'",
         ] {
@@ -187,6 +188,15 @@ mod tests {
             (
                 "SELECT * FROM customers WHERE name ILIKE '_b%'",
                 "wildcard: customers.name ILIKE $1 [name]",
+            ),
+            // What executions compare with is theirs to tell.
+            (
+                "SELECT * FROM customers WHERE email LIKE $1",
+                "pattern: customers.email LIKE $1 [email]",
+            ),
+            (
+                "SELECT * FROM customers WHERE lower(name) ILIKE $1 || $2",
+                "pattern: lower((customers.name)::text) ILIKE ($1 || $2) [lower((name)::text)]",
             ),
         ]);
     }

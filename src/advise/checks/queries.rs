@@ -59,6 +59,49 @@ mod tests {
     }
 
     #[pg_test]
+    fn columns_that_rows_are_grouped_by() {
+        shop();
+        let grouped = |query: &str| -> String {
+            let tables = shape(query).unwrap().tables;
+            let one = |table: &perfmon_core::facts::TableUse| {
+                (!table.group_by.is_empty())
+                    .then(|| format!("{}({})", name(table.oid), table.group_by.join(", ")))
+            };
+            tables.iter().filter_map(one).collect::<Vec<_>>().join("; ")
+        };
+        for (query, expected) in [
+            ("SELECT status, count(*) FROM orders GROUP BY status", "orders(status)"),
+            ("SELECT DISTINCT region, active FROM customers", "customers(region, active)"),
+            (
+                "SELECT DISTINCT ON (customer_id) * FROM orders ORDER BY customer_id, id",
+                "orders(customer_id)",
+            ),
+            (
+                "SELECT c.region, lower(o.status), sum(o.total) FROM orders o JOIN customers c ON c.id = o.customer_id GROUP BY 1, 2",
+                "orders(lower(status)); customers(region)",
+            ),
+            (
+                "SELECT * FROM customers c WHERE c.id IN (SELECT customer_id FROM orders GROUP BY customer_id HAVING count(*) > 3)",
+                "orders(customer_id)",
+            ),
+            (
+                "WITH s AS (SELECT sku, sum(price) FROM items GROUP BY sku) SELECT * FROM s WHERE sku > $1",
+                "items(sku)",
+            ),
+            (
+                "SELECT status, customer_id, count(*) FROM orders GROUP BY GROUPING SETS ((status), (customer_id))",
+                "orders(status, customer_id)",
+            ),
+            ("SELECT r FROM (SELECT region AS r FROM customers) t GROUP BY r", "customers(region)"),
+            ("SELECT count(DISTINCT status) FROM orders", ""),
+            ("SELECT status FROM orders ORDER BY status", ""),
+            ("SELECT g % 3, count(*) FROM generate_series(1, 9) g GROUP BY 1", ""),
+        ] {
+            assert_eq!(grouped(query), expected, "{query}");
+        }
+    }
+
+    #[pg_test]
     fn outer_joins() {
         shop();
         all_say(&[

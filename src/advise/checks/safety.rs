@@ -255,7 +255,8 @@ mod tests {
         let user = one::<String>("SELECT current_user::text").unwrap();
         let texts = vec![Text { query: query.as_bytes(), user_name: Some(&user) }; 100];
         assert!(advise::shapes(&texts).iter().all(Option::is_some));
-        let best = (0..5).map(|_| {
+        // Others use the machine too: one round of many is left alone.
+        let best = (0..25).map(|_| {
             let began = Instant::now();
             advise::shapes(&texts);
             began.elapsed()

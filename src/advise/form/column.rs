@@ -149,7 +149,8 @@ impl Finder<'_> {
         }
     }
 
-    /// LIKE with a pattern that is known to begin with a wildcard.
+    /// LIKE with a pattern that begins with a wildcard, or may begin with one: what executions compare with is not in
+    /// the text.
     pub(super) unsafe fn pattern(
         &mut self,
         scope: usize,
@@ -160,16 +161,14 @@ impl Finder<'_> {
         // SAFETY: nodes of that query, cast by their own tags; a constant of type text that is not null
         // is one.
         unsafe {
-            let constant = plain(pattern).cast::<pg_sys::Const>();
-            if !is_pattern(operator)
-                || (*constant.cast::<Node>()).type_ != NodeTag::T_Const
-                || (*constant).constisnull
-                || (*constant).consttype != pg_sys::TEXTOID
-            {
+            if !is_pattern(operator) {
                 return;
             }
-            let text = pg_sys::text_to_cstring((*constant).constvalue.cast_mut_ptr());
-            if !matches!(CStr::from_ptr(text).to_bytes().first(), Some(b'%' | b'_')) {
+            let known = (*plain(pattern)).type_ == NodeTag::T_Const;
+            if known && !begins_with_wildcard(plain(pattern).cast()) {
+                return;
+            }
+            if !known && self.has_columns(scope, pattern) {
                 return;
             }
             let mut mask = self.mask();
@@ -181,7 +180,7 @@ impl Finder<'_> {
             let sign = if matches!(operator.to_u32(), 1627 | 1629) { "ILIKE" } else { "LIKE" };
             let attnum = if (*subject.node).type_ == NodeTag::T_Var { subject.attnum } else { 0 };
             self.keep(Form {
-                kind: FormKind::Wildcard,
+                kind: FormKind::Wildcard { known },
                 tables: vec![subject.table.to_u32()],
                 attnum,
                 expression: format!("{text} {sign} {value}"),
@@ -369,6 +368,19 @@ impl Finder<'_> {
 }
 
 /// Whether an operator is LIKE or ILIKE.
+/// # Safety
+/// A constant of a live query.
+unsafe fn begins_with_wildcard(constant: *mut pg_sys::Const) -> bool {
+    // SAFETY: by the caller's word; a constant of type text that is not null is one.
+    unsafe {
+        if (*constant).constisnull || (*constant).consttype != pg_sys::TEXTOID {
+            return false;
+        }
+        let text = pg_sys::text_to_cstring((*constant).constvalue.cast_mut_ptr());
+        matches!(CStr::from_ptr(text).to_bytes().first(), Some(b'%' | b'_'))
+    }
+}
+
 pub(super) fn is_pattern(operator: Oid) -> bool {
     PATTERNS.contains(&operator.to_u32())
 }

@@ -2,13 +2,16 @@
 //! must never judge.
 
 use perfmon_core::capture::condition;
+use perfmon_core::detect::statements::seen;
+use perfmon_core::facts::Facts;
 use perfmon_core::family::{DATABASE, RELATION, STATEMENT};
 use perfmon_core::histogram::ERROR;
 use perfmon_core::report::{
-    Change, Command, ENOUGH, ErrorKind, Errors, Gap, Latency, Load, Plan, Statement,
+    Change, Command, ENOUGH, ErrorKind, Errors, Flip, Gap, Latency, Load, Plan, Statement,
     StatementTimes, Table, Times,
 };
 use perfmon_core::tally::add_known;
+use perfmon_core::threshold::Thresholds;
 use perfmon_core::window::Level;
 use pgrx::pg_sys;
 
@@ -24,7 +27,6 @@ use crate::recall::objects::{Object, Objects};
 use crate::recall::plan::Kept;
 use crate::recall::plans;
 use crate::recall::query;
-use crate::recall::scope::show_time;
 use crate::recall::statements::{Line, ORDERS, ms, part, per_s, ratio, top};
 use crate::recall::times::total;
 use crate::store::read;
@@ -109,8 +111,11 @@ pub(in crate::api) fn commands(scope: &Scope) -> Result<Vec<Command>, Error> {
     Ok(all.kinds.iter().map(command).collect())
 }
 
-/// The statements that took most time.
-pub(in crate::api) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error> {
+/// The statements that took most time, with what was seen of their plans; `known` is what was judged.
+pub(in crate::api) fn statements(
+    scope: &Scope,
+    known: Option<(&Facts, &Thresholds)>,
+) -> Result<Vec<Statement>, Error> {
     let lines = top(scope, 0, Some(STATEMENTS + NESTED))?;
     let shown = lines.iter().filter(|line| line.statement.toplevel != Cell::Bool(false));
     let mut all: Vec<Statement> = shown.take(STATEMENTS).map(statement).collect();
@@ -119,11 +124,16 @@ pub(in crate::api) fn statements(scope: &Scope) -> Result<Vec<Statement>, Error>
     for one in &mut all {
         one.plan = plans.get(&one.statement_id).map(|plan| Plan {
             plan_id: plan.plan_id,
-            first_seen: show_time(plan.first_seen),
+            since_us: plan.since,
             heaviest_node: plan.heaviest_node.text(),
             heaviest_cost_ratio: plan.heaviest_ratio,
             text: plan.text.text(),
+            beside: plan.beside,
         });
+        let Some((facts, thresholds)) = known else { continue };
+        one.seen = seen(facts, one.statement_id, thresholds);
+        let mut flips = facts.plan_flips.iter().flatten();
+        one.flip = flips.find(|flip| flip.statement_id == one.statement_id).map(Flip::of);
     }
     Ok(all)
 }
@@ -139,7 +149,7 @@ fn statement(line: &Line) -> Statement {
         rows_per_call: ratio(line.value("rows"), line.value("calls")),
         user_name: line.statement.user_name.text(),
         query: line.statement.query.text(),
-        plan: None,
+        ..Statement::default()
     }
 }
 

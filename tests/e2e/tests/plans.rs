@@ -1,6 +1,6 @@
 //! Plans of statements: each kind of node as EXPLAIN prints it, flips with both plans and their moment, quick
 //! statements too, and no constant of the workload anywhere.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use perfmon_e2e::{Db, Server};
 
@@ -261,6 +261,145 @@ fn partitions_are_no_flip() {
     assert_eq!(flips(&mut watcher, "2000-01-01", "3000-01-01").len(), 1);
 }
 
+/// As TimescaleDB lays out the parts of a table: children by inheritance, in a schema of their own.
+fn chunk(db: &mut Db, n: i32, rows: i32) {
+    let name = format!("_timescaledb_internal._hyper_1_{n}_chunk");
+    let (from, to) = (n * 1000, (n + 1) * 1000);
+    db.run(&format!(
+        "CREATE TABLE {name} (CHECK (at >= {from} AND at < {to})) INHERITS (m);
+         CREATE INDEX _hyper_1_{n}_chunk_m_device ON {name} (device, at);
+         INSERT INTO {name} SELECT {from} + g % 1000, g % 500, g FROM generate_series(1, {rows}) g"
+    ));
+}
+
+#[test]
+fn chunks_that_are_created_are_no_flip() {
+    let server = everything();
+    let mut db = server.new_db("app");
+    db.run("CREATE SCHEMA _timescaledb_internal; CREATE TABLE m (at int, device int, v float8)");
+    chunk(&mut db, 1, 20_000);
+    db.run("ANALYZE");
+    let mut watcher = watcher(&server);
+    let statements = [
+        "SELECT count(*) FROM m WHERE device = 77",
+        "SELECT v FROM m WHERE device = 77 AND at > 10",
+        "SELECT sum(v) FROM m WHERE device = 77 AND at BETWEEN 0 AND 100000",
+    ]
+    .join(";");
+    some(&mut db, &mut watcher, &statements);
+    for n in 2..6 {
+        chunk(&mut db, n, 0);
+        some(&mut db, &mut watcher, &statements);
+        chunk(&mut db, n + 10, 20_000);
+        db.run("ANALYZE");
+        some(&mut db, &mut watcher, &statements);
+    }
+    assert_eq!(flips(&mut watcher, "2000-01-01", "3000-01-01"), []);
+    let plans: i64 =
+        watcher.val("SELECT count(*) FROM perfmon.plans() WHERE plan_text LIKE '%_chunk%' AND plan_text NOT LIKE 'Insert%'");
+    assert_eq!(plans, 3, "of each statement the one that it began with");
+}
+
+#[test]
+fn chunks_of_timescaledb_are_no_flip() {
+    let server = everything();
+    let mut db = server.new_db("app");
+    let available: bool =
+        db.val("SELECT count(*) > 0 FROM pg_available_extensions WHERE name = 'timescaledb'");
+    if !available {
+        println!("timescaledb is not available here: nothing was tested");
+        return;
+    }
+    server.append_conf(&[
+        "shared_preload_libraries = 'timescaledb,pg_stat_statements,pg_perfmon'",
+        "timescaledb.telemetry_level = off",
+    ]);
+    drop(db);
+    server.restart();
+    let mut db = server.db("app");
+    db.run(
+        "CREATE EXTENSION timescaledb;
+            CREATE TABLE m (at timestamptz NOT NULL, device int, v float8);
+            SELECT create_hypertable('m', 'at', chunk_time_interval => interval '1 day');
+            CREATE INDEX m_device ON m (device, at DESC)",
+    );
+    let mut watcher = watcher(&server);
+    let statements = [
+        "SELECT v FROM m WHERE device = 7 AND at > now() - interval '1000 days'",
+        "SELECT v FROM m WHERE device = 7 ORDER BY at DESC LIMIT 5",
+        "SELECT count(*) FROM m WHERE device = 7",
+        "SELECT v FROM m WHERE device = 7 AND at >= '2020-01-01'",
+    ]
+    .join(";");
+    // Before the first chunk there is nothing to read.
+    some(&mut db, &mut watcher, &statements);
+    for day in 1..5 {
+        db.run(&format!(
+            "INSERT INTO m SELECT date_trunc('day', now()) - interval '{} days' + g * interval '10 s', g % 50, g
+             FROM generate_series(1, 8000) g; ANALYZE m",
+            10 - day
+        ));
+        some(&mut db, &mut watcher, &statements);
+        // One more that is new and empty but for a row.
+        db.run(&format!(
+            "INSERT INTO m VALUES (date_trunc('day', now()) + interval '{day} days', 7, 1)"
+        ));
+        some(&mut db, &mut watcher, &statements);
+    }
+    assert_eq!(flips(&mut watcher, "2000-01-01", "3000-01-01"), []);
+    let plans: i64 =
+        watcher.val("SELECT count(*) FROM perfmon.plans() WHERE plan_text LIKE '%_chunk%'");
+    assert_eq!(plans, 4, "of each statement the one that it began with");
+}
+
+#[test]
+fn of_plans_side_by_side_the_dearer_one_is_shown() {
+    let server = everything();
+    let mut db = server.new_db("app");
+    db.run(
+        "CREATE TABLE t (a int, b text) WITH (autovacuum_enabled = off);
+            INSERT INTO t SELECT CASE WHEN g <= 20 THEN g ELSE 0 END, repeat('x', 100) FROM generate_series(1, 40000) g;
+            CREATE INDEX t_a ON t (a); ANALYZE t; SET enable_bitmapscan = off",
+    );
+    let mut watcher = watcher(&server);
+    let both = "SELECT b FROM t WHERE a = 0; SELECT b FROM t WHERE a = 7";
+    for _ in 0..3 {
+        some(&mut db, &mut watcher, both);
+    }
+    assert_eq!(flips(&mut watcher, "2000-01-01", "3000-01-01"), []);
+    // The other one is seen last.
+    some(&mut db, &mut watcher, "SELECT b FROM t WHERE a = 7");
+    let report: String = watcher.val("SELECT perfmon.report()");
+    let report = report.replace("\n  ", " ");
+    assert!(
+        report.contains("mostly Seq Scan on t (100.0 % of its estimated cost), since "),
+        "{report}"
+    );
+    assert!(report.contains(", beside 1 other plan"), "{report}");
+}
+
+#[test]
+fn a_first_partition_is_no_flip() {
+    let server = everything();
+    let mut db = server.new_db("app");
+    db.run(
+        "CREATE TABLE m (at int, device int, v float8) PARTITION BY RANGE (at);
+            CREATE INDEX m_device ON m (device)",
+    );
+    let mut watcher = watcher(&server);
+    let statement = "SELECT v FROM m WHERE device = 77 ORDER BY at";
+    some(&mut db, &mut watcher, statement);
+    db.run(
+        "CREATE TABLE m0 PARTITION OF m FOR VALUES FROM (0) TO (1000);
+            INSERT INTO m SELECT g % 1000, g % 5000, g FROM generate_series(1, 50000) g; ANALYZE m",
+    );
+    some(&mut db, &mut watcher, statement);
+    assert_eq!(flips(&mut watcher, "2000-01-01", "3000-01-01"), []);
+    let plans: i64 =
+        watcher.val("SELECT count(*) FROM perfmon.plans() WHERE plan_text LIKE '%m0%'");
+    assert_eq!(plans, 1);
+}
+
 #[test]
 fn a_quick_statement_gets_its_plan_when_it_takes_much_of_the_time() {
     let server = Server::manual().start();
@@ -297,7 +436,8 @@ fn a_flip_that_made_a_statement_slower_is_a_finding_with_both_times() {
     db.run(
         "CREATE TABLE big (id int, filler text) WITH (autovacuum_enabled = off);
             INSERT INTO big SELECT g, repeat('x', 50) FROM generate_series(1, 300000) g;
-            CREATE INDEX big_id ON big (id); ANALYZE big; SET max_parallel_workers_per_gather = 0",
+            CREATE INDEX big_id ON big (id); ANALYZE big; SET max_parallel_workers_per_gather = 0;
+            SET pg_perfmon.scan_sample_rate = 1",
     );
     let mut watcher = watcher(&server);
     let statement = "SELECT filler FROM big WHERE id = 77777";
@@ -325,13 +465,31 @@ fn a_flip_that_made_a_statement_slower_is_a_finding_with_both_times() {
         report.contains("- Plan: mostly Seq Scan on big (100.0 % of its estimated cost)"),
         "{report}"
     );
-    assert!(report.contains("Filter: (id = ?)"), "{report}");
+    assert_eq!(report.matches("Filter: (id = ?)").count(), 1, "{report}");
+    let plans = report.split("## Plans of the statements that take most time").nth(1).unwrap();
+    let plans = plans.split("\n## ").next().unwrap().replace("\n  ", " ");
+    for words in [
+        "- Seen: A seq scan of public.big reads 300,000 rows per execution and keeps 1, by id.",
+        "- Changed: at ",
+        " from Index Scan using big_id on big (",
+        " a call) to Seq Scan on big (",
+    ] {
+        assert!(plans.contains(words), "{words}: {plans}");
+    }
+    let known: bool = watcher.val(
+        "SELECT bool_and(s ->> 'plan_flip' IS NULL OR (s #>> '{plan_flip,at}' = s #>> '{plan,since}'
+             AND (s #>> '{plan_flip,after,mean_ms}')::float8 > (s #>> '{plan_flip,before,mean_ms}')::float8))
+             AND count(s ->> 'plan_flip') = 1
+         FROM jsonb_array_elements(perfmon.report(format => 'json')::jsonb -> 'statements') s",
+    );
+    assert!(known, "both times, and since when");
     watcher.run(
         "SELECT perfmon.set_threshold('slow_lookup_mean_ms', 1), perfmon.set_threshold('slow_statement_mean_ms', 1),
              perfmon.set_threshold('slow_statement_min_share_ratio', 0)",
     );
     let shown: bool = watcher.val(
-        "SELECT plan_text LIKE 'Seq Scan on big%' AND plan_since IS NOT NULL AND plan_note IS NULL
+        "SELECT plan_text LIKE 'Seq Scan on big%' AND plan_note IS NULL
+             AND plan_since = (SELECT max(time) FROM perfmon.plan_flips())
          FROM perfmon.slow_statements() WHERE plan_heaviest_node = 'Seq Scan on big'",
     );
     assert!(shown);

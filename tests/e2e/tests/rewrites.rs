@@ -163,6 +163,94 @@ fn better_forms_are_told_and_twins_are_not() {
     assert_eq!(reader.val::<i64>("SELECT count(*) FROM perfmon.rewrite_hints()"), 0);
 }
 
+/// Patterns that are parameters, and whether they begin with a wildcard.
+const SOUGHT: [(&str, &str, bool); 6] = [
+    (
+        "PREPARE p1(text) AS SELECT /* lead */ count(*) FROM notes WHERE note LIKE $1",
+        "'%secret9%'",
+        true,
+    ),
+    (
+        "PREPARE p2(text) AS SELECT /* join */ count(*) FROM notes WHERE note ILIKE '%' || $1 || '%'",
+        "'secret9'",
+        true,
+    ),
+    (
+        "PREPARE p3(varchar) AS SELECT /* low */ count(*) FROM notes WHERE lower(note) LIKE lower($1)",
+        "'_SECRET9'",
+        true,
+    ),
+    (
+        "PREPARE p4(text) AS SELECT /* twin */ count(id) FROM notes WHERE note LIKE $1",
+        "'secret9%'",
+        false,
+    ),
+    (
+        "PREPARE p5(text) AS SELECT /* twin */ count(*) FROM notes WHERE note ILIKE $1 || '%'",
+        "'secret9'",
+        false,
+    ),
+    (
+        "PREPARE p6(text) AS SELECT /* twin */ count(*) FROM notes WHERE mail LIKE $1",
+        "'\\%secret9'",
+        false,
+    ),
+];
+
+#[test]
+fn executions_tell_whether_a_pattern_begins_with_a_wildcard() {
+    let server = Server::manual()
+        .conf("jit = off")
+        .conf("pg_perfmon.scan_sample_rate = 1")
+        .conf("pg_perfmon.plan_min_duration = 0")
+        .start();
+    let mut db = server.new_db("app");
+    db.run(
+        "CREATE TABLE notes (id int, note text, mail varchar(80));
+            INSERT INTO notes SELECT i, 'note ' || md5(i::text), repeat('y', 40) FROM generate_series(1, 30000) i;
+            ANALYZE",
+    );
+    db.set_thresholds(&[("rewrite_min_share_ratio", 0.0)]);
+    db.snapshot();
+    for (number, (prepare, pattern, _)) in (1..).zip(SOUGHT) {
+        db.run(prepare);
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            db.run(&format!("SET plan_cache_mode = {mode}"));
+            for _ in 0..3 {
+                db.run(&format!("EXECUTE p{number}({pattern})"));
+            }
+        }
+    }
+    db.snapshot_with_texts(secs(30));
+    let told: Vec<Hint> =
+        hints(&mut db).into_iter().filter(|h| h.kind == "rewrite_leading_wildcard").collect();
+    let mut marks: Vec<&str> = told.iter().map(|one| mark_of(&one.query).trim()).collect();
+    marks.sort_unstable();
+    assert_eq!(marks, ["join", "lead", "low"], "{told:?}");
+    let seen = db.list::<String>(
+        "SELECT p.pattern || ' ' || p.samples FROM perfmon.predicates() p JOIN perfmon.statement s USING (statement_id)
+         WHERE p.usage = 'pattern' AND s.query LIKE '%/* %' ORDER BY s.query LIKE '%/* twin%', 1",
+    );
+    assert_eq!(seen[..3], ["leading_wildcard 6"; 3].map(str::to_owned), "in both kinds of plans");
+    assert_eq!(seen[3..], ["fixed_beginning 6"; 3].map(str::to_owned));
+    // Nothing else of the patterns is kept.
+    let tables = db.list::<String>(
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'perfmon' AND c.relkind IN ('r', 'p')",
+    );
+    for table in tables {
+        let leaks: i64 =
+            db.val(&format!("SELECT count(*) FROM {table} t WHERE t::text ~* 'secret9'"));
+        assert_eq!(leaks, 0, "{table}");
+    }
+    let report: String = db.val("SELECT perfmon.report()");
+    assert!(report.contains("## Better forms of statements"), "{report}");
+    assert!(
+        report.contains("It seeks patterns that begin with a wildcard in public.notes.note"),
+        "{report}"
+    );
+}
+
 fn mark_of(query: &str) -> &str {
     if query.contains("/*") { mark(query) } else { "" }
 }

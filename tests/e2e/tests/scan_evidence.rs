@@ -80,6 +80,8 @@ fn findings_rest_on_evidence_and_twins_are_silent() {
         db.run(&format!("SELECT id FROM small WHERE owner = {i}"));
         db.run(&format!("SELECT count(*) FROM big WHERE state = 'done' AND note <> '{i}'"));
         db.run(&format!("SELECT note FROM big WHERE id = {i}"));
+        db.run(&format!("SELECT DISTINCT state FROM big WHERE id < {i}"));
+        db.run(&format!("SELECT owner, count(*) FROM small WHERE id < {i} GROUP BY owner"));
     }
     db.run("SELECT pg_stat_force_next_flush()");
     watcher.snapshot();
@@ -131,6 +133,10 @@ fn predicates_are_listed(watcher: &mut Db) {
          WHERE table_name = 'public.big' AND expression = 'id' AND usage = 'equality' AND samples IS NULL",
     );
     assert_eq!(key, 1, "what no plan was told of is known by the text");
+    let grouped = watcher.list::<String>(
+        "SELECT table_name || '.' || expression FROM perfmon.predicates() WHERE usage = 'group' ORDER BY 1",
+    );
+    assert_eq!(grouped, ["public.big.state", "public.small.owner"]);
 }
 
 /// What somebody who asks for a plan sees.

@@ -14,7 +14,7 @@ mod word;
 pub use code::Code;
 pub use described::{Condition, Described};
 pub use kind::Kind;
-pub use word::{Names, Part, Use, line, part_of};
+pub use word::{Names, Part, Pattern, Use, line, part_of};
 
 /// Longest conditions that are kept; what is beyond is cut off, and said to be.
 pub const LONGEST: usize = 208;

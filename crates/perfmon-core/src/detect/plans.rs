@@ -57,6 +57,11 @@ fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
     }
 }
 
+/// Mean times with the plan before and with the one after, ms, as far as they can be compared.
+pub fn compared(flip: &PlanFlip) -> Option<(f64, f64)> {
+    Times::of(flip, 1.0).map(|times| (times.before_ms, times.after_ms))
+}
+
 /// Mean times that can be compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Times {

@@ -159,7 +159,7 @@ pub fn hints<'a>(facts: &'a Facts, t: &Thresholds) -> Vec<Hint<'a>> {
 
 fn of_form<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Option<Hint<'a>> {
     match &form.kind {
-        FormKind::Wildcard => pattern::hint(look, s, form),
+        FormKind::Wildcard { known } => pattern::hint(look, s, form, *known),
         FormKind::Unconnected { parts } => product::hint(look, s, form, parts),
         FormKind::NotIn { inner_nullable, outer_nullable } => {
             subquery::not_in(look, s, form, *inner_nullable, *outer_nullable)

@@ -15,6 +15,7 @@ mod waits;
 
 pub use cause::{Cause, Parts, Reason, parts, reason};
 pub use elsewhere::Cures;
+pub use plan::seen;
 pub use told::in_words;
 use told::told;
 use waits::{waiting, waits};

@@ -60,7 +60,10 @@ pub enum FormKind {
         joined: bool,
     },
     /// A pattern that begins with a wildcard.
-    Wildcard,
+    Wildcard {
+        /// The pattern is in the text; else executions have to tell what it begins with.
+        known: bool,
+    },
     /// Tables that no condition connects, in the parts that conditions do connect.
     Unconnected {
         /// Oid of each table with its name in the statement, quoted.

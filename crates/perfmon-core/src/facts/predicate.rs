@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Facts, Statement, TableUse, Test};
-use crate::capture::scan::{Slot, Use};
+use super::{Evidence, Facts, FormKind, Statement, Table, TableUse, Test};
+use crate::capture::scan::{Condition, Pattern, Slot, Use};
 
 /// One column or expression of a table, as one statement uses it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +19,8 @@ pub struct Usage {
     pub usage: String,
     /// By which operator, where that is known.
     pub operator: Option<String>,
+    /// Of a pattern, by name, what it begins with, where that is known.
+    pub pattern: Option<String>,
 }
 
 /// What plans showed of it.
@@ -37,18 +39,19 @@ pub struct Seen {
 /// All of them; without [`Seen`] what only the text says.
 pub fn usages(facts: &Facts) -> Vec<(Usage, Option<Seen>)> {
     let mut all: BTreeMap<Usage, Option<Seen>> = BTreeMap::new();
-    for e in facts.evidence.iter().flatten().filter(|e| !e.table.is_empty()) {
+    for e in facts.evidence.iter().flatten() {
         let filters =
             e.node.conditions.iter().filter(|c| !["sort", "group"].contains(&c.stage.as_str()));
         let alone = filters.count() == 1 && !e.node.cut;
         for condition in e.node.conditions.iter().filter(|c| c.usage != Use::Other.name()) {
-            let Some(expression) = condition.expression.clone() else { continue };
+            let Some((table, expression)) = placed(e, condition, facts) else { continue };
             let usage = Usage {
                 statement_id: e.statement_id,
-                table: e.table.clone(),
+                table,
                 expression,
                 usage: condition.usage.clone(),
                 operator: condition.operator.clone(),
+                pattern: condition.pattern.clone(),
             };
             let seen = all.entry(usage).or_default();
             let known = seen.get_or_insert(Seen { alone: true, ..Seen::default() });
@@ -74,10 +77,27 @@ pub fn usages(facts: &Facts) -> Vec<(Usage, Option<Seen>)> {
     all.into_iter().collect()
 }
 
+/// The table and the column or expression that a condition is about. Sorts and groups are of no table themselves: their
+/// columns are named with it.
+fn placed(e: &Evidence, condition: &Condition, facts: &Facts) -> Option<(String, String)> {
+    let expression = condition.expression.as_deref()?;
+    if !e.table.is_empty() {
+        return Some((e.table.clone(), expression.to_owned()));
+    }
+    let gathers = [Use::Sort, Use::Group].map(Use::name).contains(&condition.usage.as_str());
+    let column_of = |table: &Table| {
+        let column = expression.strip_prefix(table.name.as_str())?.strip_prefix('.')?;
+        let known = table.columns.iter().any(|one| one.name == column);
+        known.then(|| (table.name.clone(), column.to_owned()))
+    };
+    facts.tables.iter().flatten().filter(|_| gathers).find_map(column_of)
+}
+
 fn by_text<'a>(s: &'a Statement, facts: &'a Facts) -> impl Iterator<Item = Usage> + 'a {
     let uses = s.shape.iter().flat_map(|shape| &shape.tables).filter(|one| one.read);
     uses.flat_map(|one| of_table(one).map(move |found| (one.oid, found))).filter_map(
-        move |(oid, (expression, usage))| {
+        move |(oid, (expression, usage, anchored))| {
+            let pattern = pattern(s, oid, &expression, anchored).filter(|_| usage == Use::Pattern);
             let table = facts.tables.iter().flatten().find(|table| table.oid == oid)?;
             Some(Usage {
                 statement_id: s.statement_id,
@@ -85,12 +105,28 @@ fn by_text<'a>(s: &'a Statement, facts: &'a Facts) -> impl Iterator<Item = Usage
                 expression,
                 usage: usage.name().to_owned(),
                 operator: None,
+                pattern: pattern.map(|pattern| pattern.name().to_owned()),
             })
         },
     )
 }
 
-fn of_table(one: &TableUse) -> impl Iterator<Item = (String, Use)> + '_ {
+/// What the text says of a pattern's beginning.
+fn pattern(s: &Statement, table: u32, expression: &str, anchored: bool) -> Option<Pattern> {
+    let wildcard = s.shape.iter().flat_map(|shape| &shape.forms).any(|form| {
+        form.kind == FormKind::Wildcard { known: true }
+            && form.tables.contains(&table)
+            && form.indexable.as_deref() == Some(expression)
+    });
+    match (wildcard, anchored) {
+        (true, _) => Some(Pattern::Wildcard),
+        (false, true) => Some(Pattern::Anchored),
+        (false, false) => None,
+    }
+}
+
+/// How its columns and expressions are used, and whether a pattern is known to have a fixed beginning.
+fn of_table(one: &TableUse) -> impl Iterator<Item = (String, Use, bool)> + '_ {
     let compared = one.predicates.iter().map(|p| {
         let usage = match p.test {
             _ if p.join => Use::Join,
@@ -101,10 +137,11 @@ fn of_table(one: &TableUse) -> impl Iterator<Item = (String, Use)> + '_ {
             Test::Null => Use::Null,
             Test::Other => Use::Other,
         };
-        (p.expression.clone(), usage)
+        (p.expression.clone(), usage, p.test == Test::Prefix)
     });
-    let sorted = one.order_by.iter().map(|order| (order.expression.clone(), Use::Sort));
-    compared.filter(|(_, usage)| *usage != Use::Other).chain(sorted)
+    let sorted = one.order_by.iter().map(|order| (order.expression.clone(), Use::Sort, false));
+    let grouped = one.group_by.iter().map(|expression| (expression.clone(), Use::Group, false));
+    compared.filter(|(_, usage, _)| *usage != Use::Other).chain(sorted).chain(grouped)
 }
 
 #[cfg(test)]
@@ -112,7 +149,7 @@ mod tests {
     use super::*;
     use crate::capture::scan::Kind;
     use crate::facts::evidence::tests::evidence;
-    use crate::facts::{Order, Predicate, Shape, Table};
+    use crate::facts::{Column, Form, Order, Predicate, Shape, Table};
 
     fn by_texts() -> Facts {
         let predicate = |expression: &str, test, join| Predicate {
@@ -134,6 +171,7 @@ mod tests {
                 predicate("note", Test::Other, false),
             ],
             order_by: vec![order],
+            group_by: vec!["day".to_owned()],
             ..TableUse::default()
         };
         let shape = Shape { tables: vec![one], ..Shape::default() };
@@ -157,6 +195,7 @@ mod tests {
         let mut facts = by_texts();
         let own = [
             line("customer", "join", None),
+            line("day", "group", None),
             line("made", "range", None),
             line("made", "sort", None),
             line("owner", "equality", None),
@@ -167,7 +206,7 @@ mod tests {
         seen.counts.set(Slot::Kept, 6);
         facts.evidence = Some(vec![seen.clone(), seen.clone()]);
         let mut own = own;
-        own[3] = line("owner", "equality", Some(12));
+        own[4] = line("owner", "equality", Some(12));
         assert_eq!(short(&facts), own);
         let alone =
             |facts: &Facts| usages(facts).iter().find_map(|(_, seen)| *seen).map(|s| s.alone);
@@ -175,5 +214,67 @@ mod tests {
         seen.node.conditions.push(seen.node.conditions[0].clone());
         facts.evidence = Some(vec![seen]);
         assert_eq!(alone(&facts), Some(false), "another condition stood beside it");
+    }
+
+    #[test]
+    fn patterns_are_told_apart_by_what_they_begin_with() {
+        let mut facts = by_texts();
+        let begins = |facts: &Facts| -> Vec<(String, Option<String>)> {
+            let all = usages(facts).into_iter().filter(|(one, _)| one.usage == "pattern");
+            all.map(|(one, _)| (one.expression, one.pattern)).collect()
+        };
+        let shape = facts.statements.as_mut().unwrap()[0].shape.as_mut().unwrap();
+        let pattern = |expression: &str, test| Predicate {
+            expression: expression.to_owned(),
+            attnum: 1,
+            test,
+            join: false,
+            other: 0,
+        };
+        shape.tables[0].predicates = vec![
+            pattern("a", Test::Pattern),
+            pattern("b", Test::Prefix),
+            pattern("c", Test::Pattern),
+        ];
+        shape.forms = vec![Form {
+            kind: FormKind::Wildcard { known: true },
+            tables: vec![10],
+            attnum: 1,
+            expression: "c LIKE $1".to_owned(),
+            better: None,
+            indexable: Some("c".to_owned()),
+            inside: false,
+        }];
+        let own = |expression: &str, pattern: Option<&str>| {
+            (expression.to_owned(), pattern.map(str::to_owned))
+        };
+        let (wild, fixed) = (Some("leading_wildcard"), Some("fixed_beginning"));
+        assert_eq!(begins(&facts), [own("a", None), own("b", fixed), own("c", wild)]);
+        let mut seen = evidence(5, Kind::SeqScan, "public.t", "a", 3);
+        seen.node.conditions[0].usage = "pattern".to_owned();
+        seen.node.conditions[0].pattern = wild.map(str::to_owned);
+        let mut other = seen.clone();
+        other.node.conditions[0].pattern = fixed.map(str::to_owned);
+        facts.evidence = Some(vec![seen, other]);
+        let all = [own("a", fixed), own("a", wild), own("b", fixed), own("c", wild)];
+        assert_eq!(begins(&facts), all, "both are seen");
+    }
+
+    #[test]
+    fn what_is_sorted_or_grouped_above_the_tables_is_told_with_its_table() {
+        let mut facts = by_texts();
+        let column = Column { name: "day".to_owned(), attnum: 2, ..Column::default() };
+        facts.tables.as_mut().unwrap()[0].columns.push(column);
+        let mut sort = evidence(5, Kind::Aggregate, "", "public.t.day", 4);
+        sort.node.conditions[0].usage = "group".to_owned();
+        sort.counts.set(Slot::Kept, 7);
+        let mut unknown = sort.clone();
+        unknown.node.conditions[0].expression = Some("date_trunc(?, public.t.day)".to_owned());
+        let mut compared = sort.clone();
+        compared.node.conditions[0].usage = "equality".to_owned();
+        facts.evidence = Some(vec![sort, unknown, compared]);
+        let found = short(&facts);
+        assert_eq!(found.iter().filter(|(_, _, seen)| seen.is_some()).count(), 1, "{found:?}");
+        assert!(found.contains(&line("day", "group", Some(7))), "{found:?}");
     }
 }

@@ -116,6 +116,8 @@ pub struct TableUse {
     pub repeated: bool,
     /// Conditions on it that a scan could use, from WHERE and JOIN … ON, all joined by AND.
     pub predicates: Vec<Predicate>,
+    /// Columns and expressions of it by which rows are grouped, or duplicates taken away.
+    pub group_by: Vec<String>,
     /// What the result is ordered by, when that is all of this table, or what an only `min` or `max`
     /// looks for.
     pub order_by: Vec<Order>,

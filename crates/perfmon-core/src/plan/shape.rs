@@ -30,6 +30,11 @@ impl Part {
         Self { hash: mix(mix(self.hash, 6), subplan.hash), ..self }
     }
 
+    /// Whether it reads no table.
+    pub fn reads_nothing(&self) -> bool {
+        self.tables == 0
+    }
+
     /// The identity of the plan of which this is the top: positive, and small enough to be a number everywhere.
     pub fn identity(self) -> i64 {
         // 53 bits are exact in a float, and 0 is no plan.

@@ -1,6 +1,8 @@
 //! What a report says, as plain values. Times are microseconds since the Unix epoch; what is not known is
 //! `None`.
 
+use super::better::Rewrite;
+use super::planned::{Flip, Plan};
 use super::priority::ACTIVE_MS;
 use crate::finding::Finding;
 use crate::objective::{Scope, Verdict};
@@ -29,6 +31,8 @@ pub struct Report {
     pub commands: Vec<Command>,
     /// What it spent its time on, most first; `None` when no statements are recorded.
     pub statements: Option<Vec<Statement>>,
+    /// What could be written in a better way, most expensive statements first; `None` when nobody judged.
+    pub rewrites: Option<Vec<Rewrite>>,
     /// Why statements are not recorded now.
     pub missing: Option<Missing>,
     /// How long executions took; `None` where they were not counted.
@@ -71,7 +75,7 @@ pub(super) fn text_or(query: Option<&str>, show: impl Fn(&str) -> String) -> Str
     }
 }
 
-fn is_hidden(query: Option<&str>) -> bool {
+pub(super) fn is_hidden(query: Option<&str>) -> bool {
     query == Some(HIDDEN)
 }
 
@@ -257,23 +261,14 @@ pub struct Statement {
     pub user_name: Option<String>,
     /// Its text, as far as the reader may see it.
     pub query: Option<String>,
-    /// The plan that it was seen to have last.
+    /// Of its plans in use, the one that took most time.
+    #[serde(skip)]
     pub plan: Option<Plan>,
-}
-
-/// A plan of a statement.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct Plan {
-    /// Its identity.
-    pub plan_id: i64,
-    /// When it was seen first, as the session writes it.
-    pub first_seen: String,
-    /// The node with most of the estimated cost.
-    pub heaviest_node: Option<String>,
-    /// Its part of that cost.
-    pub heaviest_cost_ratio: Option<f64>,
-    /// The plan as EXPLAIN prints it, as far as the reader may see it.
-    pub text: Option<String>,
+    /// What executions that were looked into showed of what the plan does for nothing, in words.
+    pub seen: Vec<String>,
+    /// The last time that another plan took over, in the period.
+    #[serde(skip)]
+    pub flip: Option<Flip>,
 }
 
 /// Executions below which a list of long ones would be one of single accidents.

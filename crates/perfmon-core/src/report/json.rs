@@ -3,9 +3,11 @@
 
 use serde::Serialize;
 
+mod statement;
+
+use super::better::Rewrite;
 use super::facts::{
-    Change, Command, Errors, Gap, Latency, Load, Missing, Point, Promise, Report, Statement, Table,
-    Trend,
+    Change, Command, Errors, Gap, Latency, Load, Missing, Point, Promise, Report, Table, Trend,
 };
 use super::priority::Priority;
 use super::rating::Rating;
@@ -31,7 +33,8 @@ pub fn json(report: &Report) -> Result<String, serde_json::Error> {
         load: &report.load,
         trend: report.trend.as_ref().map(TrendOut::of),
         commands: commands(&report.commands),
-        statements: report.statements.as_deref(),
+        statements: report.statements.as_deref().map(statement::all),
+        rewrites: report.rewrites.as_deref(),
         missing: report.missing.as_ref(),
         latency: report.latency.as_ref(),
         uncounted: report.uncounted.as_ref(),
@@ -53,7 +56,8 @@ struct Document<'a> {
     load: &'a Load,
     trend: Option<TrendOut>,
     commands: Vec<CommandOut<'a>>,
-    statements: Option<&'a [Statement]>,
+    statements: Option<Vec<statement::StatementOut<'a>>>,
+    rewrites: Option<&'a [Rewrite]>,
     missing: Option<&'a Missing>,
     latency: Option<&'a Latency>,
     uncounted: Option<&'a Missing>,

@@ -16,7 +16,9 @@ mod advice;
 pub(super) mod errors;
 mod judgement;
 pub(super) mod latency;
+mod plans;
 pub(super) mod promises;
+mod rewrites;
 
 /// Completeness below which a good part of the load is not in the list of statements.
 const INCOMPLETE: f64 = 0.8;
@@ -44,14 +46,17 @@ pub fn markdown(report: &Report, show: Show<'_>) -> String {
     // Without history, only what the catalog shows can have been found.
     let judged =
         report.findings.is_some() && (report.head.intervals > 0 || !verdict.ranked.is_empty());
+    let mut printed = plans::Printed::default();
     if judged {
-        advice::bottlenecks(&mut out, report, &verdict, show);
+        advice::bottlenecks(&mut out, report, &verdict, &mut printed, show);
     }
     if report.head.intervals > 0 {
         load(&mut out, &report.load, &report.head);
         trend(&mut out, report, show);
         commands(&mut out, &report.commands);
         statements(&mut out, report.statements.as_deref(), report.missing.as_ref());
+        plans::slowest(&mut out, report, &printed, show);
+        rewrites::rewrites(&mut out, report.rewrites.as_deref());
         errors::errors(&mut out, report.errors.as_ref());
         tables(&mut out, &report.tables);
     }

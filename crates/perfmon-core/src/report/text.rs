@@ -41,6 +41,11 @@ pub(super) fn bare(text: &str) -> String {
     out
 }
 
+/// A line with its blanks, for blocks that show text literally.
+pub(super) fn literal(line: &str) -> String {
+    line.chars().map(|c| if is_hidden(c) || c.is_control() { '?' } else { c }).collect()
+}
+
 /// Text on one line that Markdown shows as it is, in a table too.
 pub(super) fn plain(text: &str) -> String {
     let chars: Vec<char> = bare(text).chars().collect();

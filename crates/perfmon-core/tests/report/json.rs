@@ -221,6 +221,11 @@ fn json_holds_what_markdown_judges() {
     assert_eq!(value["trend"]["points"].as_array().unwrap().len(), 30);
     assert_eq!(value["trend"]["points"][7]["mean_exec_ms"], Value::Null);
     assert_eq!(value["missing"], Value::Null);
+    assert_eq!(value["rewrites"][0]["same_meaning"], true);
+    assert_eq!(value["rewrites"].as_array().unwrap().len(), 3);
+    assert_eq!(value["statements"][0]["plan"]["since"], "2026-11-21T11:20:00.440923Z");
+    assert_eq!(value["statements"][0]["plan_flip"]["before"]["mean_ms"], 0.031);
+    assert_eq!(value["statements"][1]["seen"].as_array().unwrap().len(), 2);
 }
 
 #[test]

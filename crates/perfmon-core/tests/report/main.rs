@@ -3,5 +3,6 @@
 
 mod json;
 mod markdown;
+mod plans;
 mod samples;
 mod shop;

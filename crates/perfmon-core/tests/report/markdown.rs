@@ -29,7 +29,7 @@ fn reports_read_as_expected() {
     assert!(wrong.is_empty(), "reports differ from tests/expected: {wrong:?}");
 }
 
-/// The lines outside of blocks of SQL, which stand as they are.
+/// The lines outside of blocks of SQL and plans, which stand as they are.
 fn own_lines(text: &str) -> Vec<&str> {
     let mut fence: Option<String> = None;
     let mut lines = Vec::new();
@@ -38,7 +38,7 @@ fn own_lines(text: &str) -> Vec<&str> {
         match &fence {
             Some(open) if line.trim_end() == *open => fence = None,
             Some(_) => {}
-            None if ticks.len() > 2 && line.ends_with("sql") => fence = Some(ticks),
+            None if ticks.len() > 2 && !line.ends_with('`') => fence = Some(ticks),
             None => lines.push(line),
         }
     }
@@ -145,6 +145,8 @@ fn what_readers_may_not_see_is_not_there() {
     for statement in report.latency.iter_mut().flat_map(|latency| &mut latency.statements) {
         statement.query = None;
     }
+    // What analysing a text showed is known to nobody who may not read it.
+    report.rewrites = Some(Vec::new());
     for finding in report.findings.iter_mut().flatten() {
         finding.statement = None;
     }
@@ -197,6 +199,12 @@ fn texts_that_are_hidden_are_left_out() {
     }
     for statement in report.latency.iter_mut().flat_map(|latency| &mut latency.statements) {
         statement.query = hidden();
+    }
+    for one in report.rewrites.iter_mut().flatten() {
+        one.query = hidden();
+    }
+    for plan in report.statements.iter_mut().flatten().filter_map(|s| s.plan.as_mut()) {
+        plan.text = hidden();
     }
     let said = text(&report);
     assert!(!said.contains("insufficient privilege") && !said.contains("text not known"), "{said}");
@@ -256,4 +264,69 @@ fn findings_with_the_same_remedy_point_to_each_other() {
     let said = text(&report);
     assert!(said.contains("- See also: 2, with the same remedy\n"), "{said}");
     assert!(said.contains("- See also: 1, with the same remedy\n"), "{said}");
+}
+
+/// One section, by its heading.
+fn section<'a>(said: &'a str, heading: &str) -> &'a str {
+    let from = said.split(&format!("## {heading}\n")).nth(1).unwrap_or_default();
+    from.split("\n## ").next().unwrap_or_default()
+}
+
+#[test]
+fn a_plan_is_printed_once_and_told_with_its_cost_and_its_age() {
+    let said = text(&shop::sick_shop());
+    assert_eq!(said.matches("Filter: (lower(email) = $1)").count(), 1, "{said}");
+    let plans = section(&said, "Plans of the statements that take most time");
+    let plans = plans.replace("\n  ", " ");
+    for expected in [
+        "### Statement 30: 43.5 % of the time, 19.8 ms a call\n",
+        "- Plan: mostly Seq Scan on customers (98.0 % of its estimated cost), since 2026-11-21 13:20:00+02; printed under 1 of the bottlenecks\n",
+        "- Seen: A seq scan of public.customers reads 40,000 rows per execution and keeps 1.\n",
+        "- Changed: at 2026-11-21 13:20:00+02 from Index Scan using customers_lower_idx on customers (0.031 ms a call) to Seq Scan on customers (19.8 ms a call)\n",
+        "- Seen: The sort by placed_at did not fit into memory, and went to disk.\n",
+    ] {
+        assert!(plans.contains(expected), "{expected}: {plans}");
+    }
+    let mut report = shop::sick_shop();
+    report.findings = Some(Vec::new());
+    let said = text(&report);
+    let plans = section(&said, "Plans of the statements that take most time");
+    assert!(plans.contains("\n```text\nSort  (cost=") && !plans.contains("printed"), "{plans}");
+    report.statements.iter_mut().flatten().for_each(|statement| statement.plan = None);
+    assert_eq!(section(&text(&report), "Plans of the statements that take most time"), "");
+    report.unplanned = Some("pg_perfmon.plan_min_duration is -1".to_owned());
+    let why = "\nPlans are not recorded: pg_perfmon.plan_min_duration is -1.\n";
+    assert_eq!(section(&text(&report), "Plans of the statements that take most time"), why);
+}
+
+#[test]
+fn better_forms_are_told_apart_by_whether_they_mean_the_same() {
+    let mut report = shop::sick_shop();
+    let said = text(&report);
+    let forms = section(&said, "Better forms of statements");
+    assert!(forms.starts_with("\n2 statements could be written in a better way."), "{forms}");
+    assert_eq!(forms.matches("### Statement 31").count(), 1, "{forms}");
+    assert_eq!(forms.matches("- Meaning: the same. ").count(), 2, "{forms}");
+    assert_eq!(forms.matches("- Meaning: to be checked. ").count(), 1, "{forms}");
+    assert!(forms.contains("- Better: `placed_at >= $2`\n"), "{forms}");
+    assert!(forms.contains("- Better: Make an index on the expression.\n"), "{forms}");
+    let one = report.rewrites.as_ref().unwrap()[2].clone();
+    report.rewrites = Some(vec![one; 20]);
+    let said = text(&report);
+    let forms = section(&said, "Better forms of statements");
+    assert_eq!(forms.matches("- Effect: ").count(), 8, "{forms}");
+    assert!(
+        forms.contains("12 more, and all on these: `SELECT * FROM perfmon.rewrite_hints(...)`.")
+    );
+    let first = shop::sick_shop().rewrites.unwrap().swap_remove(0);
+    let second = perfmon_core::report::Rewrite { statement_id: 77, ..first.clone() };
+    report.rewrites = Some(vec![first, second]);
+    let said = text(&report);
+    let forms = section(&said, "Better forms of statements");
+    assert_eq!(forms.matches("Make an index on the expression").count(), 1, "{forms}");
+    assert!(forms.contains("- Better: as of statement 30; meaning: the same.\n"), "{forms}");
+    for none in [None, Some(Vec::new())] {
+        report.rewrites = none;
+        assert!(!text(&report).contains("Better forms"));
+    }
 }

@@ -83,7 +83,7 @@ pub(crate) fn statement(id: i64, share: f64, calls: i64, mean: f64, query: &str)
         rows_per_call: Some(1.0),
         user_name: Some("app".to_owned()),
         query: Some(query.to_owned()),
-        plan: None,
+        ..Statement::default()
     }
 }
 
@@ -303,6 +303,23 @@ pub(crate) fn hostile() -> Report {
     if let Some(statements) = &mut report.statements {
         statements[0].query = Some("`|\\".repeat(1_000));
         statements[1].query = Some(HOSTILE.to_owned());
+    }
+    for statement in report.statements.iter_mut().flatten() {
+        statement.seen.iter_mut().for_each(|seen| *seen = format!("- {HOSTILE}"));
+        if let Some(plan) = &mut statement.plan {
+            plan.heaviest_node = Some(HOSTILE.to_owned());
+            plan.text = Some(format!("```\n{HOSTILE}\n````"));
+        }
+        if let Some(flip) = &mut statement.flip {
+            flip.before.heaviest_node = Some(HOSTILE.to_owned());
+        }
+    }
+    for one in report.rewrites.iter_mut().flatten() {
+        one.title = format!("Statement {} # {HOSTILE}", one.statement_id);
+        one.query = Some(HOSTILE.to_owned());
+        one.expression = Some(format!("`{HOSTILE}"));
+        one.better_form = Some(format!("```\n{HOSTILE}"));
+        (one.reason, one.effect) = (HOSTILE.to_owned(), HOSTILE.repeat(9));
     }
     for table in &mut report.tables {
         table.name = HOSTILE.to_owned();

@@ -4,10 +4,11 @@ use perfmon_core::finding::{Effort, Evidence, Finding, Helped, Severity};
 use perfmon_core::histogram::{Sparse, bucket};
 use perfmon_core::objective::{DEFAULTS, History, Objective, Row, Scope, Target, judge};
 use perfmon_core::report::{
-    Change, ErrorKind, Errors, Gap, Head, Latency, Load, Plan, Promise, Report, Statement,
+    Change, ErrorKind, Errors, Gap, Head, Latency, Load, Promise, Report, Statement,
     StatementTimes, Table, Times,
 };
 
+use crate::plans::{flip, grown, paged, plan, scanned, searched, sorted};
 use crate::samples::{DAY, HOUR, MINUTE, NOON, command, head, note, statement, trend};
 
 /// The time of a query on the shop's customers in an hour of traffic, milliseconds.
@@ -234,8 +235,20 @@ pub(crate) fn sick_shop() -> Report {
             command("BEGIN", 30_000, 500.0, (0, 0, 0.0)),
         ],
         statements: Some(vec![
-            Statement { plan: Some(plan()), ..statement(30, SEARCH / ALL, 53_867, 19.8, email) },
-            statement(31, 0.226, 75_874, 7.29, list),
+            Statement {
+                plan: Some(plan()),
+                seen: vec![scanned("public.customers", "40,000", 1)],
+                flip: Some(flip()),
+                ..statement(30, SEARCH / ALL, 53_867, 19.8, email)
+            },
+            Statement {
+                plan: Some(sorted()),
+                seen: vec![
+                    scanned("public.orders", "120,000", 8),
+                    "The sort by placed_at did not fit into memory, and went to disk.".to_owned(),
+                ],
+                ..statement(31, 0.226, 75_874, 7.29, list)
+            },
             statement(
                 47,
                 0.127,
@@ -245,6 +258,7 @@ pub(crate) fn sick_shop() -> Report {
             ),
             Statement { query: None, ..statement(34, 0.054, 42_126, 3.12, "") },
         ]),
+        rewrites: Some(vec![searched(email), grown(list), paged(list)]),
         latency: Some(Latency {
             overall: times(3_600_000, 0.4),
             percentile_error_ratio: 0.05,
@@ -348,18 +362,5 @@ fn table(name: &str, scans: i64, rows: i64, idx_scans: i64) -> Table {
         rows_per_scan: Some(rows as f64 / scans as f64),
         idx_scans: Some(idx_scans),
         table_bytes: Some(7_654_321),
-    }
-}
-
-fn plan() -> Plan {
-    Plan {
-        plan_id: 4_093_122_881,
-        first_seen: "2026-11-18 09:14:02+00".to_owned(),
-        heaviest_node: Some("Seq Scan on customers".to_owned()),
-        heaviest_cost_ratio: Some(0.98),
-        text: Some(
-            "Limit  (cost=0.00..41.20 rows=1 width=72)\n  ->  Seq Scan on customers  (cost=0.00..4120.00 rows=100 width=72)\n        Filter: (lower(email) = $1)"
-                .to_owned(),
-        ),
     }
 }

@@ -102,6 +102,10 @@ pub enum Token {
     Unknown,
     /// There was no room for more.
     Cut,
+    /// A value: a pattern that begins with a wildcard.
+    Wildcard,
+    /// A value: a pattern of which the beginning is fixed.
+    Anchored,
 }
 
 impl Token {
@@ -127,6 +131,8 @@ impl Token {
             Self::Subquery => (18, 0, 0),
             Self::Unknown => (19, 0, 0),
             Self::Cut => (20, 0, 0),
+            Self::Wildcard => (21, 0, 0),
+            Self::Anchored => (22, 0, 0),
         }
     }
 
@@ -153,6 +159,8 @@ impl Token {
             18 => Self::Subquery,
             19 => Self::Unknown,
             20 => Self::Cut,
+            21 => Self::Wildcard,
+            22 => Self::Anchored,
             _ => return None,
         })
     }

@@ -39,6 +39,9 @@ pub struct Condition {
     pub operator: Option<String>,
     /// How, by name.
     pub usage: String,
+    /// Of a pattern that was seen, what it begins with, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
 }
 
 impl From<Part> for Condition {
@@ -49,6 +52,7 @@ impl From<Part> for Condition {
             expression: part.expression,
             operator: part.operator,
             usage: part.usage.name().to_owned(),
+            pattern: part.pattern.map(|pattern| pattern.name().to_owned()),
         }
     }
 }

@@ -150,6 +150,19 @@ fn conditions_are_put_in_words() {
     // A value that is matched with a column's patterns is no search for a pattern.
     let pattern = part(&[Operator(1209, 2), Value, Column(3)]);
     assert_eq!(pattern, seen("(? ~~ c100_3)", own, Some("~~"), Use::Other));
+    for (token, text, begins) in [
+        (Wildcard, "(c100_3 ~~ %?)", Some(Pattern::Wildcard)),
+        (Anchored, "(c100_3 ~~ ?%)", Some(Pattern::Anchored)),
+        (Value, "(c100_3 ~~ ?)", None),
+    ] {
+        let code = code(&[Operator(1209, 2), Column(3), token]);
+        assert_eq!(Code::of(code.bytes()).tokens(), code.tokens());
+        let [part] = &part_of(&subject(1, code), &mut Called)[..] else { panic!("{text}") };
+        assert_eq!((part.text.as_str(), part.pattern, part.usage), (text, begins, Use::Pattern));
+        let kept = Described::of(&subject(1, code), &mut Called).to_text();
+        let again = Described::from_text(&kept).expect("what was kept");
+        assert_eq!(again.conditions[0].pattern.as_deref(), begins.map(Pattern::name));
+    }
     let contains = part(&[Operator(2751, 2), Column(3), Value]);
     assert_eq!(contains, seen("(c100_3 @> ?)", own, Some("@>"), Use::Containment));
     let null = part(&[IsNull, Column(3)]);

@@ -77,6 +77,25 @@ impl Use {
     }
 }
 
+/// What a pattern begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pattern {
+    /// A wildcard: no btree finds it.
+    Wildcard,
+    /// A character that stands for itself.
+    Anchored,
+}
+
+impl Pattern {
+    /// Its name in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wildcard => "leading_wildcard",
+            Self::Anchored => "fixed_beginning",
+        }
+    }
+}
+
 /// One condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -90,6 +109,8 @@ pub struct Part {
     pub operator: Option<String>,
     /// How it compares.
     pub usage: Use,
+    /// Of a pattern that was seen, what it begins with.
+    pub pattern: Option<Pattern>,
 }
 
 /// A tree of parts.
@@ -148,7 +169,8 @@ impl<N: Names> Words<'_, N> {
             Stage::Group => (Some(text.clone()), None, Use::Group),
             _ => self.comparison(tree),
         };
-        Part { stage, text, expression, operator, usage }
+        let pattern = Some(tree).filter(|_| usage == Use::Pattern).and_then(begins);
+        Part { stage, text, expression, operator, usage, pattern }
     }
 
     /// What is compared, by which operator, and how.
@@ -220,6 +242,8 @@ impl<N: Names> Words<'_, N> {
                 }
             }
             Token::Value => "?".to_owned(),
+            Token::Wildcard => "%?".to_owned(),
+            Token::Anchored => "?%".to_owned(),
             Token::Given => "(outer)".to_owned(),
             Token::Subquery => "(subquery)".to_owned(),
             Token::Function(oid, _) => {
@@ -273,6 +297,16 @@ fn any(tree: &Tree, wanted: fn(Token) -> bool) -> bool {
         Tree::Branch(token, operands) => {
             wanted(*token) || operands.iter().any(|operand| any(operand, wanted))
         }
+    }
+}
+
+/// What the pattern of a comparison begins with.
+fn begins(tree: &Tree) -> Option<Pattern> {
+    let Tree::Branch(_, operands) = tree else { return None };
+    match operands.last()? {
+        Tree::Leaf(Token::Wildcard) => Some(Pattern::Wildcard),
+        Tree::Leaf(Token::Anchored) => Some(Pattern::Anchored),
+        _ => None,
     }
 }
 

@@ -1,12 +1,19 @@
 //! Patterns that begin with a wildcard: a btree is searched from a value's beginning.
 
 use super::{Hint, Look, WILDCARD, column_of};
+use crate::capture::scan::{Condition, Pattern, Slot};
 use crate::detect::idea::{Method, Need};
 use crate::detect::words;
-use crate::facts::{Form, Statement};
-use crate::finding::Effort;
+use crate::facts::evidence::ENOUGH;
+use crate::facts::{Form, Statement, Table};
+use crate::finding::{Effort, Evidence};
 
-pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Option<Hint<'a>> {
+pub(super) fn hint<'a>(
+    look: &Look<'a>,
+    s: &'a Statement,
+    form: &'a Form,
+    known: bool,
+) -> Option<Hint<'a>> {
     let (table, rows) = look.large(&form.tables)?;
     let blocks = look.blocks(s)?;
     let column = form.indexable.as_deref()?;
@@ -22,6 +29,7 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Opt
     if look.facts.indexes.iter().flatten().any(by_trigrams) {
         return None;
     }
+    let seen = if known { None } else { Some(seen(look, s, table, form)?) };
     let server = &look.facts.server;
     let installed = server.extensions.iter().any(|(name, _)| name == "pg_trgm");
     let available = installed || server.available_extensions.iter().any(|name| name == "pg_trgm");
@@ -29,7 +37,14 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Opt
     let needs = Some(Need { extension: "pg_trgm", installed, available });
     let sql = look.index(table, column, form.attnum, Method::Gin, needs, Some(opclass));
     let subject = column_of(table, form.attnum);
-    let (saved, effect) = look.fewer_blocks(s, blocks);
+    let (saved, mut effect) = look.fewer_blocks(s, blocks);
+    let mut evidence = look.evidence(s, Some((table, rows)));
+    if let Some(seen) = &seen {
+        evidence.push(
+            Evidence::new("leading_wildcard_ratio", seen.ratio(), "ratio").out_of(seen.samples),
+        );
+        effect.push_str(&seen.words());
+    }
     let remedy = match sql.is_some() {
         true => {
             "Make an index of trigrams, which finds a pattern wherever it stands; patterns of fewer than three characters \
@@ -46,8 +61,9 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Opt
         severity: look.severity(s),
         table: Some(table),
         title: format!(
-            "Statement {} seeks a pattern that begins with a wildcard in {}",
+            "Statement {} seeks {} with a wildcard in {}",
             s.statement_id,
+            if known { "a pattern that begins" } else { "patterns that begin" },
             words::name(&subject)
         ),
         subject,
@@ -59,9 +75,52 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Opt
                 it.",
         remedy: remedy.to_owned(),
         sql,
-        saved_ms_per_hour: saved,
+        // The others are none of an index of trigrams' business.
+        saved_ms_per_hour: saved.map(|ms| ms * seen.as_ref().map_or(1.0, Seen::ratio)),
         effect,
-        evidence: look.evidence(s, Some((table, rows))),
+        evidence,
         effort: Effort::Low,
     })
+}
+
+/// What executions showed of a pattern that is a parameter.
+struct Seen {
+    samples: i64,
+    wildcards: i64,
+}
+
+impl Seen {
+    #[allow(clippy::cast_precision_loss)]
+    fn ratio(&self) -> f64 {
+        self.wildcards as f64 / self.samples.max(1) as f64
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn words(&self) -> String {
+        let [wildcards, samples] = [self.wildcards, self.samples].map(|n| words::number(n as f64));
+        format!(" {wildcards} of {samples} executions that were looked into had such a pattern.")
+    }
+}
+
+/// Whether executions sought patterns that began with a wildcard in what a form compares.
+fn seen(look: &Look<'_>, s: &Statement, table: &Table, form: &Form) -> Option<Seen> {
+    let column = form.indexable.as_deref()?;
+    let begins = |condition: &Condition| {
+        let expression = condition.expression.as_deref().unwrap_or_default();
+        let plain = table.columns.iter().any(|column| column.name == expression);
+        // An expression is not deparsed as the hook writes it.
+        let same = expression == column || (form.attnum == 0 && !plain);
+        same && condition.pattern.as_deref() == Some(Pattern::Wildcard.name())
+    };
+    let own = look.facts.evidence.iter().flatten().filter(|e| {
+        e.statement_id == s.statement_id
+            && e.table == table.name
+            && e.statement_samples >= ENOUGH
+            && e.node.conditions.iter().any(begins)
+    });
+    let found = own.max_by_key(|e| e.counts.get(Slot::Executions))?;
+    let wildcards = found.counts.get(Slot::Executions);
+    let samples = found.statement_samples.max(wildcards);
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    (wildcards >= ENOUGH).then(|| Seen { samples: signed(samples), wildcards: signed(wildcards) })
 }

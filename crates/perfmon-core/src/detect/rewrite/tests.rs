@@ -1,5 +1,7 @@
 use super::*;
+use crate::capture::scan::Kind;
 use crate::detect::samples::{found, healthy, silent, statement, table, the};
+use crate::facts::evidence::tests::evidence;
 use crate::facts::{
     Column, ForeignKey, Index, KeyPart, Offset, Order, Predicate, Returned, Shape, TableUse, Test,
 };
@@ -185,8 +187,11 @@ fn between_is_one_finding_and_two_hints() {
 
 #[test]
 fn a_wildcard_at_the_beginning_wants_trigrams() {
-    let pattern =
-        Form { indexable: Some("note".to_owned()), attnum: 3, ..form(FormKind::Wildcard) };
+    let pattern = Form {
+        indexable: Some("note".to_owned()),
+        attnum: 3,
+        ..form(FormKind::Wildcard { known: true })
+    };
     let mut facts = with(pattern);
     assert_eq!(the(&DETECTOR, &facts, WILDCARD).statement, None, "not on this machine");
     facts.server.available_extensions.push("pg_trgm".to_owned());
@@ -195,6 +200,48 @@ fn a_wildcard_at_the_beginning_wants_trigrams() {
     let gin = Index { method: "gin".to_owned(), ..index(1, vec![key(3, "note")]) };
     facts.indexes.as_mut().expect("indexes").push(gin);
     silent(&DETECTOR, &facts, WILDCARD);
+}
+
+/// A pattern that is a parameter, in executions of which so many had a pattern of the kind.
+fn sought(begins: Option<&str>, column: &str, executions: u64) -> Facts {
+    let kind = FormKind::Wildcard { known: false };
+    let mut facts = with(Form { indexable: Some("note".to_owned()), attnum: 3, ..form(kind) });
+    let statement = third(&mut facts).statement_id;
+    let mut seen = evidence(statement, Kind::SeqScan, "public.orders", column, executions);
+    seen.statement_samples = 8;
+    seen.node.conditions[0].usage = "pattern".to_owned();
+    seen.node.conditions[0].pattern = begins.map(str::to_owned);
+    facts.evidence = Some(vec![seen]);
+    facts
+}
+
+#[test]
+fn executions_say_whether_a_parameter_begins_with_a_wildcard() {
+    let finding = the(&DETECTOR, &sought(Some("leading_wildcard"), "note", 6), WILDCARD);
+    assert!(finding.title.contains("seeks patterns that begin with a wildcard"), "{finding:?}");
+    let gain = finding.gain.expect("an effect");
+    assert!(
+        gain.ends_with("6 of 8 executions that were looked into had such a pattern."),
+        "{gain}"
+    );
+    let all = the(&DETECTOR, &sought(Some("leading_wildcard"), "note", 8), WILDCARD);
+    let saved = |of: &Finding| of.impact.saved_ms_per_hour.expect("something");
+    let ratio = finding.impact.saved_ms_per_hour.expect("something") / saved(&all);
+    assert!((ratio - 0.75).abs() < 1e-9, "an index serves those alone: {ratio}");
+    for (begins, column, executions) in [
+        (Some("fixed_beginning"), "note", 8),
+        (None, "note", 8),
+        (Some("leading_wildcard"), "note", 1),
+        (Some("leading_wildcard"), "id", 8),
+    ] {
+        silent(&DETECTOR, &sought(begins, column, executions), WILDCARD);
+    }
+    let mut nobody = sought(Some("leading_wildcard"), "note", 8);
+    nobody.evidence = None;
+    silent(&DETECTOR, &nobody, WILDCARD);
+    let mut elsewhere = sought(Some("leading_wildcard"), "note", 8);
+    elsewhere.evidence.iter_mut().flatten().for_each(|e| e.table = "public.branches".to_owned());
+    silent(&DETECTOR, &elsewhere, WILDCARD);
 }
 
 fn unconnected() -> Facts {

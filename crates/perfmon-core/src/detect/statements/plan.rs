@@ -19,20 +19,32 @@ pub(super) const MISJUDGED: Threshold = Threshold::new(
 /// The cause as the executions show it, else the one that was guessed. What takes time that is measured stays the
 /// cause; a spill is told with what spilled.
 pub(super) fn with_plans(guess: Reason, s: &Statement, facts: &Facts, t: &Thresholds) -> Reason {
-    let own: Vec<&facts::Evidence> = facts
-        .evidence
-        .iter()
-        .flatten()
-        .filter(|e| e.statement_id == s.statement_id && e.statement_samples >= ENOUGH)
-        .collect();
+    let own = own(facts, s.statement_id);
     match guess.cause {
         Cause::Spill => match spilled(&own) {
-            Some(shown) => Reason { shown: Some(shown), ..guess },
+            Some(what) => {
+                Reason { shown: Some(format!("It was the {what} that did not fit.")), ..guess }
+            }
             None => guess,
         },
         Cause::Planning | Cause::Jit => guess,
         _ => wasted(&own, t).or_else(|| misjudged(&own, t)).unwrap_or(guess),
     }
+}
+
+/// What executions of a statement that were looked into showed of what its plans do for nothing, in words.
+pub fn seen(facts: &Facts, statement_id: i64, t: &Thresholds) -> Vec<String> {
+    let own = own(facts, statement_id);
+    let shown = [wasted(&own, t), misjudged(&own, t)].into_iter().flatten();
+    let spilled =
+        spilled(&own).map(|what| format!("The {what} did not fit into memory, and went to disk."));
+    shown.filter_map(|reason| reason.shown).chain(spilled).collect()
+}
+
+/// What was seen of a statement, if of enough executions.
+fn own(facts: &Facts, statement_id: i64) -> Vec<&facts::Evidence> {
+    let all = facts.evidence.iter().flatten();
+    all.filter(|e| e.statement_id == statement_id && e.statement_samples >= ENOUGH).collect()
 }
 
 /// The scan or join that threw most rows away, if they were many and few were kept.
@@ -122,7 +134,7 @@ fn spilled(own: &[&facts::Evidence]) -> Option<String> {
         .filter_map(|c| c.expression.as_deref())
         .collect();
     let by = if keys.is_empty() { String::new() } else { format!(" by {}", keys.join(", ")) };
-    Some(format!("It was the {what}{by} that did not fit."))
+    Some(format!("{what}{by}"))
 }
 
 fn place(e: &facts::Evidence) -> String {

@@ -2,12 +2,13 @@
 
 use super::super::facts::{Report, Statement};
 use super::super::priority::Priority;
-use super::super::text::{WIDTH, cut, plain, quoted, sql_block, text_block, width, wrapped};
+use super::super::text::{WIDTH, cut, plain, quoted, sql_block, width, wrapped};
 use super::super::verdict::{Ranked, Verdict};
 use super::super::words::{
     bytes, count, duration, frequency, milliseconds, number, percent, sentence, size, whole,
 };
 use super::Show;
+use super::plans::{Printed, planned};
 use crate::detect::leaves_to;
 use crate::finding::{Evidence, Finding, Helped, Severity, Value};
 
@@ -23,6 +24,7 @@ pub(super) fn bottlenecks(
     out: &mut String,
     report: &Report,
     verdict: &Verdict<'_>,
+    printed: &mut Printed,
     show: Show<'_>,
 ) {
     out.push_str("## Top bottlenecks\n\n");
@@ -36,7 +38,7 @@ pub(super) fn bottlenecks(
         out.push('\n');
     }
     for (at, ranked) in told.iter().enumerate() {
-        bottleneck(out, report, at + 1, ranked, &related(told, at), show);
+        bottleneck(out, report, (at + 1, printed), ranked, &related(told, at), show);
     }
     match all.len() - told.len() {
         0 if all.is_empty() => out.push_str("None.\n\n"),
@@ -79,7 +81,7 @@ fn named(finding: &Finding) -> Option<i64> {
 fn bottleneck(
     out: &mut String,
     report: &Report,
-    number: usize,
+    (number, printed): (usize, &mut Printed),
     ranked: &Ranked<'_>,
     related: &[String],
     show: Show<'_>,
@@ -106,7 +108,7 @@ fn bottleneck(
         quoted(out, &format!("- Statement {id}: "), text);
     }
     if let Some(statement) = worst_statement(report, finding) {
-        planned(out, report, statement);
+        planned(out, report, statement, (number, printed), show);
     }
     let mut item = |name: &str, text: &str| wrapped(out, &format!("- {name}: "), text);
     if let Some(cause) = &finding.cause {
@@ -132,37 +134,6 @@ fn bottleneck(
         item("See also", &related.join("; "));
     }
     out.push('\n');
-}
-
-/// Lines of a plan that are shown; more are a call away.
-const PLAN_LINES: usize = 25;
-
-/// The plan of a statement: what its cost stands in, since when, and all of it.
-fn planned(out: &mut String, report: &Report, statement: &Statement) {
-    let Some(plan) = &statement.plan else {
-        if let Some(why) = &report.unplanned {
-            wrapped(out, "- Plan: ", why);
-        }
-        return;
-    };
-    let id = statement.statement_id;
-    let mostly = plan.heaviest_node.as_deref().map(|node| match plan.heaviest_cost_ratio {
-        Some(ratio) => {
-            format!("mostly {} ({} of its estimated cost), ", plain(node), percent(Some(ratio)))
-        }
-        None => format!("mostly {}, ", plain(node)),
-    });
-    let words = format!(
-        "{}first seen {}; perfmon.plans({id}) shows all of this statement",
-        mostly.unwrap_or_default(),
-        plain(&plan.first_seen)
-    );
-    wrapped(out, "- Plan: ", &words);
-    let Some(text) = plan.text.as_deref().filter(|text| !text.starts_with('<')) else { return };
-    let lines: Vec<&str> = text.lines().take(PLAN_LINES).collect();
-    let more = if text.lines().count() > PLAN_LINES { "\n..." } else { "" };
-    out.push('\n');
-    text_block(out, &format!("{}{more}", lines.join("\n")));
 }
 
 fn impact(report: &Report, ranked: &Ranked<'_>, show: Show<'_>) -> String {
