@@ -22,7 +22,9 @@ CREATE TABLE perfmon.plan (
     plan_text pg_catalog.text,
     plan_json pg_catalog.json,
     PRIMARY KEY (source, statement_id, plan_id)
-);
+)
+-- Counts of a row are updated where it lies.
+WITH (fillfactor = 50);
 SELECT pg_catalog.pg_extension_config_dump('perfmon.plan'::pg_catalog.regclass, '');
 
 -- Plans that took the place of another: between "last_before", when the one before was seen last, and "at", when

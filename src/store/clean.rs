@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 
 use perfmon_core::capture::interval::Kept;
+use perfmon_core::capture::{kept, scan};
 use perfmon_core::delta::Prior;
-use perfmon_core::family::{FAMILIES, Family, LATENCY, STATEMENT};
+use perfmon_core::family::{FAMILIES, Family, LATENCY, SCAN, STATEMENT};
 
 use super::chore::{self, Note};
 use super::period::{DAY_US, Level};
@@ -90,8 +91,17 @@ fn used_ids(family: &'static Family, source: i64, is_own: bool, highest: i32) ->
             }
         }
     }
-    if is_own && family.prior_holds_ids() {
+    let is_scan = family.name == SCAN.name;
+    if is_own && (is_scan || family.prior_holds_ids()) {
         for (subject, payload) in prior::load() {
+            if is_scan {
+                if subject == family.name {
+                    let (_, columns) = kept::from_bytes(&payload).ok()?;
+                    let (_, ids) = scan::from_columns(&columns)?;
+                    mark(&ids.values().map(|(_, id)| *id).collect::<Vec<u32>>());
+                }
+                continue;
+            }
             if subject == family.name {
                 mark(&Prior::decode(family, &payload).ok()?.ids);
             }

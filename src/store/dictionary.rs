@@ -35,6 +35,9 @@ pub(crate) fn resolve(family: &Family, source: i64, names: &[Names], now: i64) -
             *slot = id;
         }
     }
+    if ids.iter().all(|id| *id != 0) {
+        return ids;
+    }
     let mut next = store.highest(source).checked_add(1);
     let mut fresh: HashMap<&Names, u32> = HashMap::new();
     let (mut new_names, mut new_ids) = (Vec::new(), Vec::new());

@@ -7,7 +7,7 @@ use perfmon_core::plan::flip::{Flip, Stretch};
 use super::sql;
 
 /// Plans and flips kept of a statement, and plans of a source.
-const PLANS: i64 = 10;
+pub(crate) const PLANS: usize = 10;
 const FLIPS: i64 = 10;
 const PLANS_IN_ALL: i64 = 5_000;
 
@@ -95,61 +95,89 @@ pub(crate) fn add(source: i64, seen: &[Seen]) {
     let counts = |of: fn(&Seen) -> u64| {
         seen.iter().map(|s| i64::try_from(of(s)).unwrap_or(i64::MAX)).collect::<Vec<i64>>()
     };
-    sql::write(
-        "INSERT INTO perfmon.plan AS p (source, statement_id, plan_id, first_seen, stretch_since, last_seen,
-             calls, total_us, max_us, sampled_calls, sampled_us)
-         SELECT $1, s.statement_id, s.plan_id, s.since, s.since, s.until, s.calls, s.total_us, s.max_us,
-             s.sampled_calls, s.sampled_us
-         FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+    let arguments: [sql::Arg<'_>; 10] = [
+        source.into(),
+        seen.iter().map(|s| s.statement_id as i32).collect::<Vec<i32>>().into(),
+        seen.iter().map(|s| s.stretch.plan).collect::<Vec<i64>>().into(),
+        sql::times(seen.iter().map(|s| Some(s.stretch.since))),
+        sql::times(seen.iter().map(|s| Some(s.stretch.until))),
+        counts(|s| s.calls).into(),
+        counts(|s| s.total_us).into(),
+        counts(|s| s.max_us).into(),
+        counts(|s| s.sampled).into(),
+        counts(|s| s.sampled_us).into(),
+    ];
+    const SEEN: &str = "ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
              pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
              pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10))
-             AS s (statement_id, plan_id, since, until, calls, total_us, max_us, sampled_calls, sampled_us)
-         ON CONFLICT (source, statement_id, plan_id) DO UPDATE SET
-             stretch_since = EXCLUDED.stretch_since,
-             last_seen = GREATEST(p.last_seen, EXCLUDED.last_seen),
-             calls = p.calls OPERATOR(pg_catalog.+) EXCLUDED.calls,
-             total_us = p.total_us OPERATOR(pg_catalog.+) EXCLUDED.total_us,
-             max_us = GREATEST(p.max_us, EXCLUDED.max_us),
-             sampled_calls = p.sampled_calls OPERATOR(pg_catalog.+) EXCLUDED.sampled_calls,
-             sampled_us = p.sampled_us OPERATOR(pg_catalog.+) EXCLUDED.sampled_us",
-        &[
-            source.into(),
-            seen.iter().map(|s| s.statement_id as i32).collect::<Vec<i32>>().into(),
-            seen.iter().map(|s| s.stretch.plan).collect::<Vec<i64>>().into(),
-            sql::times(seen.iter().map(|s| Some(s.stretch.since))),
-            sql::times(seen.iter().map(|s| Some(s.stretch.until))),
-            counts(|s| s.calls).into(),
-            counts(|s| s.total_us).into(),
-            counts(|s| s.max_us).into(),
-            counts(|s| s.sampled).into(),
-            counts(|s| s.sampled_us).into(),
-        ],
+             AS s (statement_id, plan_id, since, until, calls, total_us, max_us, sampled_calls, sampled_us)";
+    // Nobody else writes here, and an update writes less to the log than an insertion that finds a conflict. The list
+    // keeps the planner, which does not know how few there are, from reading the whole table.
+    let known = sql::write(
+        &format!(
+            "UPDATE perfmon.plan p SET
+                 stretch_since = s.since,
+                 last_seen = GREATEST(p.last_seen, s.until),
+                 calls = p.calls OPERATOR(pg_catalog.+) s.calls,
+                 total_us = p.total_us OPERATOR(pg_catalog.+) s.total_us,
+                 max_us = GREATEST(p.max_us, s.max_us),
+                 sampled_calls = p.sampled_calls OPERATOR(pg_catalog.+) s.sampled_calls,
+                 sampled_us = p.sampled_us OPERATOR(pg_catalog.+) s.sampled_us
+             FROM {SEEN}
+             WHERE p.source OPERATOR(pg_catalog.=) $1
+                 AND p.statement_id OPERATOR(pg_catalog.=) ANY ($2)
+                 AND p.statement_id OPERATOR(pg_catalog.=) s.statement_id
+                 AND p.plan_id OPERATOR(pg_catalog.=) s.plan_id"
+        ),
+        &arguments,
+    );
+    if known == seen.len() as u64 {
+        return;
+    }
+    sql::write(
+        &format!(
+            "INSERT INTO perfmon.plan AS p (source, statement_id, plan_id, first_seen, stretch_since, last_seen,
+                 calls, total_us, max_us, sampled_calls, sampled_us)
+             SELECT $1, s.statement_id, s.plan_id, s.since, s.since, s.until, s.calls, s.total_us, s.max_us,
+                 s.sampled_calls, s.sampled_us
+             FROM {SEEN}
+             ON CONFLICT DO NOTHING"
+        ),
+        &arguments,
     );
 }
 
-/// Keeps the forms of a plan, the newest in place of an earlier one.
-pub(crate) fn keep(source: i64, printed: &Printed) {
-    let heaviest = printed.heaviest.as_ref();
+/// Keeps the forms of plans, the newest in place of earlier ones. A plan and statement may come once only.
+pub(crate) fn keep(source: i64, printed: &[Printed]) {
+    if printed.is_empty() {
+        return;
+    }
+    let heaviest = |p: &Printed| p.heaviest.as_ref().map(|(_, ratio)| *ratio);
     sql::write(
         "INSERT INTO perfmon.plan AS p (source, statement_id, plan_id, first_seen, stretch_since, last_seen,
              calls, total_us, max_us, sampled_calls, sampled_us, printed_at, cost, heaviest_node,
              heaviest_ratio, has_constants, plan_text, plan_json)
-         VALUES ($1, $2, $3, $4, $4, $4, 0, 0, 0, 0, 0, $4, $5, $6, $7, $8, $9, $10::pg_catalog.json)
+         SELECT $1, k.statement_id, k.plan_id, k.at, k.at, k.at, 0, 0, 0, 0, 0, k.at, k.cost, k.node, k.ratio,
+             k.constants, k.plan_text, k.plan_json::pg_catalog.json
+         FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+             pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
+             pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10))
+             AS k (statement_id, plan_id, at, cost, node, ratio, constants, plan_text, plan_json)
          ON CONFLICT (source, statement_id, plan_id) DO UPDATE SET
              printed_at = EXCLUDED.printed_at, cost = EXCLUDED.cost, heaviest_node = EXCLUDED.heaviest_node,
              heaviest_ratio = EXCLUDED.heaviest_ratio, has_constants = EXCLUDED.has_constants,
              plan_text = EXCLUDED.plan_text, plan_json = EXCLUDED.plan_json",
         &[
             source.into(),
-            (printed.statement_id as i32).into(),
-            printed.plan.into(),
-            sql::time(printed.at),
-            printed.cost.into(),
-            sql::optional_text(heaviest.map(|(node, _)| node.as_str())),
-            heaviest.map(|(_, ratio)| *ratio).into(),
-            printed.constants.into(),
-            sql::optional_text(printed.text.as_deref()),
-            sql::optional_text(printed.json.as_deref()),
+            printed.iter().map(|p| p.statement_id as i32).collect::<Vec<i32>>().into(),
+            printed.iter().map(|p| p.plan).collect::<Vec<i64>>().into(),
+            sql::times(printed.iter().map(|p| Some(p.at))),
+            printed.iter().map(|p| p.cost).collect::<Vec<Option<f64>>>().into(),
+            sql::texts(printed.iter().map(|p| p.heaviest.as_ref().map(|(node, _)| node.as_str()))),
+            printed.iter().map(heaviest).collect::<Vec<Option<f64>>>().into(),
+            printed.iter().map(|p| p.constants).collect::<Vec<bool>>().into(),
+            sql::texts(printed.iter().map(|p| p.text.as_deref())),
+            sql::texts(printed.iter().map(|p| p.json.as_deref())),
         ],
     );
 }
@@ -183,41 +211,42 @@ pub(crate) fn heaviest(source: i64, statement: u32, plan: i64) -> Option<String>
     )
 }
 
-/// Removes what was seen last before a time, and of a statement with many plans or flips the oldest. The plans of a
-/// flip stay as long as it does.
-pub(crate) fn trim(source: i64, before: Option<i64>) {
+/// Removes what was seen last before a time, and of a statement with many plans or flips the oldest; of some statements
+/// only, or of all. The plans of a flip stay as long as it does.
+pub(crate) fn trim(source: i64, before: Option<i64>, statements: Option<&[u32]>) {
+    let only: Option<Vec<i32>> = statements.map(|statements| ids(statements.iter().copied()));
+    let (of, at_most) = match only {
+        Some(_) => ("AND x.statement_id OPERATOR(pg_catalog.=) ANY ($4)", i64::MAX),
+        None => ("AND $4::pg_catalog.int4[] IS NULL", PLANS_IN_ALL),
+    };
+    let limit = || before.map_or_else(sql::no_time, sql::time);
     sql::write(
-        "DELETE FROM perfmon.plan_flip f USING (
-             SELECT x.statement_id, x.at, pg_catalog.row_number() OVER (
+        &format!("DELETE FROM perfmon.plan_flip f USING (
+                 SELECT x.statement_id, x.at, pg_catalog.row_number() OVER (
                  PARTITION BY x.statement_id ORDER BY x.at DESC) AS place
-             FROM perfmon.plan_flip x WHERE x.source OPERATOR(pg_catalog.=) $1) o
+             FROM perfmon.plan_flip x WHERE x.source OPERATOR(pg_catalog.=) $1 {of}) o
          WHERE f.source OPERATOR(pg_catalog.=) $1
              AND f.statement_id OPERATOR(pg_catalog.=) o.statement_id AND f.at OPERATOR(pg_catalog.=) o.at
-             AND (o.place OPERATOR(pg_catalog.>) $2 OR f.at OPERATOR(pg_catalog.<) $3)",
-        &[source.into(), FLIPS.into(), before.map_or_else(sql::no_time, sql::time)],
+             AND (o.place OPERATOR(pg_catalog.>) $2 OR f.at OPERATOR(pg_catalog.<) $3)"),
+        &[source.into(), FLIPS.into(), limit(), only.clone().into()],
     );
     sql::write(
-        "DELETE FROM perfmon.plan p USING (
+        &format!("DELETE FROM perfmon.plan p USING (
              SELECT x.statement_id, x.plan_id,
                  pg_catalog.row_number() OVER (
                      PARTITION BY x.statement_id ORDER BY x.last_seen DESC) AS place,
                  pg_catalog.row_number() OVER (ORDER BY x.last_seen DESC) AS place_in_all
-             FROM perfmon.plan x WHERE x.source OPERATOR(pg_catalog.=) $1) o
+             FROM perfmon.plan x WHERE x.source OPERATOR(pg_catalog.=) $1 {of}) o
          WHERE p.source OPERATOR(pg_catalog.=) $1
              AND p.statement_id OPERATOR(pg_catalog.=) o.statement_id
              AND p.plan_id OPERATOR(pg_catalog.=) o.plan_id
-             AND (o.place_in_all OPERATOR(pg_catalog.>) $4
+             AND (o.place_in_all OPERATOR(pg_catalog.>) $5
                  OR ((o.place OPERATOR(pg_catalog.>) $2 OR p.last_seen OPERATOR(pg_catalog.<) $3)
                      AND NOT EXISTS (
                          SELECT 1 FROM perfmon.plan_flip f
                          WHERE f.source OPERATOR(pg_catalog.=) $1
                              AND f.statement_id OPERATOR(pg_catalog.=) p.statement_id
-                             AND p.plan_id OPERATOR(pg_catalog.=) ANY (ARRAY[f.before_plan_id, f.after_plan_id]))))",
-        &[
-            source.into(),
-            PLANS.into(),
-            before.map_or_else(sql::no_time, sql::time),
-            PLANS_IN_ALL.into(),
-        ],
+                             AND p.plan_id OPERATOR(pg_catalog.=) ANY (ARRAY[f.before_plan_id, f.after_plan_id]))))"),
+        &[source.into(), (PLANS as i64).into(), limit(), only.into(), at_most.into()],
     );
 }

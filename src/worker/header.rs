@@ -39,6 +39,8 @@ pub(super) struct Header {
     pub(super) texts_at: i64,
     pub(super) texts_cost_us: i64,
     pub(super) texts_missing: bool,
+    /// Names were entered since texts were read last.
+    pub(super) texts_new: bool,
     pub(super) tables_at: i64,
     pub(super) sizes_at: i64,
     pub(super) sizes_cost_us: i64,

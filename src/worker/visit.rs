@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use perfmon_core::delta::{self, Difference, Prior};
 use perfmon_core::family::{self, Family};
-use perfmon_core::frame::{Frame, Quality};
+use perfmon_core::frame::{self, Frame, Quality};
 use perfmon_core::rollup;
 use pgrx::pg_sys;
 
@@ -203,6 +203,8 @@ struct Visit {
     /// What could not be read, in words.
     problems: Vec<String>,
     new_queryids: bool,
+    /// Dictionary ids of the statements that were read, ascending by their keys there.
+    statement_ids: (Vec<frame::Key>, Vec<u32>),
     has_statements: bool,
     /// Why statements could not be read, in words.
     no_statements: Option<String>,
@@ -249,6 +251,7 @@ impl Visit {
             letters: Vec::new(),
             problems: Vec::new(),
             new_queryids: false,
+            statement_ids: Default::default(),
             has_statements: false,
             no_statements: None,
             vanished: 0,
@@ -400,7 +403,46 @@ impl Visit {
             self.stored_bytes += store::history::append(Level::Minute, self.source, &span, &frame);
         }
         drop(difference);
-        delta::advance(reading, prior, &new_ids).encode()
+        let next = delta::advance(reading, prior, &new_ids);
+        let encoded = next.encode();
+        if family.name == family::STATEMENT.name {
+            self.statement_ids = (next.keys, next.ids);
+        }
+        encoded
+    }
+
+    /// Dictionary id of a statement that has one and is among those that were read: asking the dictionary for many
+    /// takes longer than all else about them.
+    fn statement_id(&self, query_id: u64, user: u32, toplevel: bool) -> Option<u32> {
+        let (keys, ids) = &self.statement_ids;
+        let key = frame::Key(query_id, u64::from(user) * 2 + u64::from(toplevel));
+        let at = keys.binary_search(&key).ok()?;
+        ids.get(at).copied().filter(|id| *id != 0)
+    }
+
+    /// Dictionary ids of statements, given by user, queryid and whether a client sent them, in the same order.
+    fn statement_ids_of(
+        &self,
+        statements: &[(u32, u64, bool)],
+        mut user_name: impl FnMut(u32) -> String,
+    ) -> Vec<u32> {
+        let mut ids: Vec<u32> = Vec::with_capacity(statements.len());
+        let (mut unknown, mut names) = (Vec::new(), Vec::new());
+        for &(user, query_id, toplevel) in statements {
+            let id = self.statement_id(query_id, user, toplevel);
+            if id.is_none() {
+                unknown.push(ids.len());
+                let toplevel = if toplevel { "t" } else { "f" };
+                let queryid = (query_id as i64).to_string();
+                names.push([user_name(user), queryid, toplevel.to_owned()]);
+            }
+            ids.push(id.unwrap_or(0));
+        }
+        let found = store::dictionary::resolve(&family::STATEMENT, self.source, &names, self.until);
+        for (at, id) in unknown.into_iter().zip(found) {
+            ids[at] = id;
+        }
+        ids
     }
 
     /// Dictionary ids for the objects that moved for the first time.

@@ -75,15 +75,22 @@ pub fn bounds(bucket: usize) -> (u64, Option<u64>) {
 /// What a bucket's times are shown as, nanoseconds: the value whose largest relative error is smallest. Times
 /// below a microsecond are shown as half of one, times from an hour on as an hour.
 pub fn middle(bucket: usize) -> f64 {
-    match bounds(bucket) {
-        (low, None) => low as f64,
-        (0, Some(high)) => high as f64 / 2.0,
-        (low, Some(high)) => {
-            let (low, last) = (low as f64, (high - 1) as f64);
-            2.0 * low * last / (low + last)
-        }
-    }
+    MIDDLES[bucket.min(OVER)]
 }
+
+/// By bucket; sums over all statements look at many.
+static MIDDLES: [f64; BUCKETS] = {
+    let mut middles = [0.0; BUCKETS];
+    middles[UNDER] = EDGES[UNDER + 1] as f64 / 2.0;
+    middles[OVER] = EDGES[OVER] as f64;
+    let mut b = UNDER + 1;
+    while b < OVER {
+        let (low, last) = (EDGES[b] as f64, (EDGES[b + 1] - 1) as f64);
+        middles[b] = 2.0 * low * last / (low + last);
+        b += 1;
+    }
+    middles
+};
 
 /// The buckets that something fell into, in ascending order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -147,6 +154,12 @@ impl Latency {
     /// Whether nothing was executed.
     pub fn is_empty(&self) -> bool {
         self.cached.is_empty() && self.read.is_empty()
+    }
+
+    /// About how much time all executions took, nanoseconds; it is as good as the buckets are.
+    pub fn total_ns(&self) -> f64 {
+        let pairs = self.cached.pairs().iter().chain(self.read.pairs());
+        pairs.map(|(bucket, count)| middle(usize::from(*bucket)) * *count as f64).sum()
     }
 
     /// The bucket of the longest time, and where in it that lies, if known.

@@ -31,15 +31,37 @@ pub struct Row {
 }
 
 impl Row {
+    /// From what statements did: dictionary id, whether a client sent it, times. An id may come more than once.
+    pub fn of(mut parts: Vec<(u32, bool, Latency)>) -> Self {
+        let mut row = Self::default();
+        for (_, toplevel, latency) in &parts {
+            row.count(*toplevel, latency);
+        }
+        parts.sort_by_key(|part| part.0);
+        let mut statements: Vec<(u32, Latency)> = Vec::with_capacity(parts.len());
+        for (id, _, latency) in parts {
+            match statements.last_mut() {
+                Some((last, sum)) if *last == id => sum.add(&latency),
+                _ => statements.push((id, latency)),
+            }
+        }
+        row.statements = statements.into_iter().collect();
+        row
+    }
+
     /// Adds what one statement did.
     pub fn add(&mut self, id: u32, toplevel: bool, latency: &Latency) {
+        self.count(toplevel, latency);
+        self.put(id, latency);
+    }
+
+    fn count(&mut self, toplevel: bool, latency: &Latency) {
         if toplevel {
             self.overall.add(latency);
         } else {
             let executions = latency.cached.executions() + latency.read.executions();
             self.nested = self.nested.saturating_add(executions);
         }
-        self.put(id, latency);
     }
 
     fn put(&mut self, id: u32, latency: &Latency) {
@@ -259,6 +281,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_row_is_made_at_once_or_step_by_step(
+            parts in prop::collection::vec((0u32..10, any::<bool>(), half(), half(), any::<Option<u8>>()), 0..30)
+        ) {
+            let parts: Vec<(u32, bool, Latency)> = parts
+                .into_iter()
+                .map(|(id, toplevel, cached, read, peak)| (id, toplevel, Latency { cached, read, peak }))
+                .filter(|(_, _, latency)| !latency.is_empty())
+                .collect();
+            let mut row = Row::default();
+            parts.iter().for_each(|(id, toplevel, latency)| row.add(*id, *toplevel, latency));
+            prop_assert_eq!(Row::of(parts), row);
+        }
+
         #[test]
         fn a_row_comes_back(row in any_row()) {
             let (frame, raw) = row.pack();

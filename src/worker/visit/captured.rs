@@ -97,7 +97,7 @@ impl Visit {
     pub(super) fn before<T>(
         &mut self,
         family: &Family,
-        from: impl Fn(&[Vec<u64>]) -> Option<Vec<T>>,
+        from: impl FnOnce(&[Vec<u64>]) -> Option<Vec<T>>,
     ) -> Option<(Stamp, Vec<T>)> {
         let bytes = self.priors.remove(family.name)?;
         match kept::from_bytes(&bytes) {

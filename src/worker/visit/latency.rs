@@ -1,15 +1,14 @@
 //! Execution times that the hooks counted: what happened since the last visit, under the ids of the statements.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use perfmon_core::capture::interval::{self, Kept};
-use perfmon_core::capture::reading::Counted;
+use perfmon_core::capture::reading::{Counted, Moved};
 use perfmon_core::capture::statement::TOPLEVEL;
 use perfmon_core::capture::table::Key;
 use perfmon_core::capture::whole::TimesOfAll;
 use perfmon_core::family::{Family, LATENCY, STATEMENT};
 use perfmon_core::frame::Quality;
-use perfmon_core::histogram::{Latency, Sum};
 use perfmon_core::latency::Row;
 use perfmon_core::rollup::OTHER;
 use pgrx::pg_sys;
@@ -35,15 +34,19 @@ pub(super) fn read(home: bool) -> Option<Read> {
     Some(Read { began, entries, all })
 }
 
-/// Names of users, and their hashes.
-struct Users(HashMap<u32, (String, u64)>);
+/// Names of users, and their hashes, by oid: there are few.
+struct Users(BTreeMap<u32, (String, u64)>);
 
 impl Users {
-    fn of<'a>(keys: impl Iterator<Item = &'a Key>) -> Self {
-        let mut users: HashMap<u32, (String, u64)> = HashMap::new();
-        for key in keys {
-            users.entry(key.user()).or_insert_with(|| {
-                let name = fmgr::role_name(pg_sys::Oid::from_u32(key.user()));
+    fn of(entries: &[Counted]) -> Self {
+        let mut users = BTreeMap::new();
+        let mut last = None;
+        for user in entries.iter().map(|entry| entry.key.user()) {
+            if last.replace(user) == Some(user) {
+                continue;
+            }
+            users.entry(user).or_insert_with(|| {
+                let name = fmgr::role_name(pg_sys::Oid::from_u32(user));
                 let label = probe::label([name.as_str()]);
                 (name, label)
             });
@@ -85,24 +88,26 @@ impl Visit {
         if off {
             self.note_disabled(LATENCY.name, "pg_perfmon.capture is off");
         }
-        super::plans::want(&made.sums);
-        let users = Users::of(read.entries.iter().map(|entry| &entry.key));
-        let mut ids =
-            kept.as_ref().map_or_else(HashMap::new, |kept| kept.known(|u| users.label(u)));
-        self.name_statements(&made.sums, &users, &mut ids);
+        super::plans::want(&made.moved);
+        let users = Users::of(&read.entries);
+        let mut ids = match &kept {
+            Some(kept) => kept.ids_of(&read.entries, |user| users.label(user)),
+            None => vec![OTHER; read.entries.len()],
+        };
+        self.name_statements(&made.moved, &users, &mut ids);
         // Some sessions may count though others do not.
-        if let Some(since) = made.since.filter(|_| !off || !made.sums.is_empty()) {
+        if let Some(since) = made.since.filter(|_| !off || !made.moved.is_empty()) {
             let quality = if off { made.quality.max(Quality::LowerBound) } else { made.quality };
             let continues = kept.as_ref().is_some_and(|kept| kept.at == since);
             let span = self.span(since, quality, continues);
-            let row = row(&made.sums, &ids);
+            let row = row(made.moved, &ids);
             self.stored_bytes += store::latency::append(Level::Minute, self.source, &span, &row);
         }
         let next = Kept {
             began: read.began,
             at: self.until,
             off,
-            ids: read.entries.iter().map(|e| ids.get(&e.key).copied().unwrap_or(OTHER)).collect(),
+            ids,
             users: users.0.iter().map(|(user, (_, label))| (*user, *label)).collect(),
             entries: read.entries,
         };
@@ -117,38 +122,35 @@ impl Visit {
     }
 
     /// Dictionary ids for statements that have none yet, those that took most time first.
-    fn name_statements(
-        &mut self,
-        sums: &BTreeMap<Key, Latency>,
-        users: &Users,
-        ids: &mut HashMap<Key, u32>,
-    ) {
-        let is_new = |key: &Key| key.what != 0 && !ids.contains_key(key);
-        let mut unnamed: Vec<(f64, Key)> = sums
-            .iter()
-            .filter(|(key, _)| is_new(key))
-            .map(|(key, latency)| {
-                let mut sum = Sum::default();
-                sum.add(latency);
-                (sum.total_ns(), *key)
-            })
-            .collect();
+    fn name_statements(&mut self, moved: &[Moved], users: &Users, ids: &mut [u32]) {
+        let mut unnamed: Vec<(f64, Key, usize)> = Vec::new();
+        for moved in moved {
+            let Some(at) = moved.at.filter(|at| ids[*at] == OTHER) else { continue };
+            let key = moved.key;
+            match self.statement_id(key.what, key.user(), key.kind == TOPLEVEL) {
+                Some(id) => ids[at] = id,
+                None => unnamed.push((moved.latency.total_ns(), key, at)),
+            }
+        }
         if unnamed.is_empty() {
             return;
         }
         unnamed.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let names: Vec<_> = unnamed.iter().map(|(_, key)| users.names(*key)).collect();
+        let names: Vec<_> = unnamed.iter().map(|(_, key, _)| users.names(*key)).collect();
         let given = store::dictionary::resolve(&STATEMENT, self.source, &names, self.until);
-        ids.extend(unnamed.iter().map(|(_, key)| *key).zip(given));
+        for ((.., at), id) in unnamed.into_iter().zip(given) {
+            ids[at] = id;
+        }
         self.new_queryids = true;
     }
 }
 
-fn row(sums: &BTreeMap<Key, Latency>, ids: &HashMap<Key, u32>) -> Row {
-    let mut row = Row::default();
-    for (key, latency) in sums {
-        row.add(ids.get(key).copied().unwrap_or(OTHER), key.kind == TOPLEVEL, latency);
-    }
+fn row(moved: Vec<Moved>, ids: &[u32]) -> Row {
+    let part = |moved: Moved| {
+        let id = moved.at.map_or(OTHER, |at| ids[at]);
+        (id, moved.key.kind == TOPLEVEL, moved.latency)
+    };
+    let mut row = Row::of(moved.into_iter().map(part).collect());
     if row.statements.len() > SQUEEZED_TO && store::retain::is_squeezed() {
         row.keep_largest(SQUEEZED_TO);
     }

@@ -5,16 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use perfmon_core::capture::kept::{self, Stamp};
 use perfmon_core::capture::mailbox::Delivered;
 use perfmon_core::capture::plan::{self, Counted};
+use perfmon_core::capture::reading::Moved;
 use perfmon_core::capture::statement::TOPLEVEL;
 use perfmon_core::capture::table::Key;
 use perfmon_core::change::Change;
-use perfmon_core::family::STATEMENT;
-use perfmon_core::histogram::{Latency, Sum};
 use perfmon_core::plan::flip::{self, Flip, Stretch};
 use perfmon_core::plan::share;
-use pgrx::pg_sys;
 
 use super::Visit;
+use super::captured::Users;
 use crate::pg::{clock, fmgr, session};
 use crate::store::plan::{Known, Printed, Seen};
 use crate::watch::live;
@@ -29,6 +28,11 @@ const STATEMENTS: usize = 200;
 
 /// Executions of each that are looked at between two visits.
 const EXECUTIONS: u32 = 8;
+
+/// How long what was seen of a plan in quick executions may wait to be written.
+const PATIENCE_US: i64 = 5 * 60 * 1_000_000;
+
+const HOUR_US: i64 = 3_600_000_000;
 
 /// What was read.
 pub(super) struct Plans {
@@ -46,21 +50,18 @@ impl Plans {
 }
 
 /// Asks for the plans of the statements that took most time.
-pub(super) fn want(sums: &BTreeMap<Key, Latency>) {
+pub(super) fn want(moved: &[Moved]) {
     if settings::plans_are_off() {
         return;
     }
-    let mut by_time: Vec<(f64, Key)> = sums
-        .iter()
-        .filter(|(key, _)| key.what != 0)
-        .map(|(key, latency)| {
-            let mut sum = Sum::default();
-            sum.add(latency);
-            (sum.total_ns(), *key)
-        })
-        .collect();
-    by_time.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let keys: Vec<Key> = by_time.into_iter().take(STATEMENTS).map(|(_, key)| key).collect();
+    let named = moved.iter().filter(|moved| moved.key.what != 0);
+    let mut by_time: Vec<(f64, Key)> =
+        named.map(|moved| (moved.latency.total_ns(), moved.key)).collect();
+    if by_time.len() > STATEMENTS {
+        by_time.select_nth_unstable_by(STATEMENTS, |a, b| b.0.total_cmp(&a.0));
+        by_time.truncate(STATEMENTS);
+    }
+    let keys: Vec<Key> = by_time.into_iter().map(|(_, key)| key).collect();
     live::want_plans(&keys, EXECUTIONS);
 }
 
@@ -75,18 +76,25 @@ impl Visit {
             plan::from_columns(&columns).filter(|_| same_life)
         });
         let stamp = Stamp { began: now.began, at: self.until };
-        self.next_priors.push((SUBJECT, kept::to_bytes(stamp, &plan::to_columns(&now.counted))));
-        let moved = plan::difference(&before.unwrap_or_default(), &now.counted);
+        let before = before.unwrap_or_default();
+        let patience = (PATIENCE_US, settings::plan_min_ns() / 1000);
+        let (moved, stands) = plan::due(&before, &now.counted, self.until, patience);
+        self.next_priors.push((SUBJECT, kept::to_bytes(stamp, &plan::to_columns(&stands))));
         self.letters = now.letters.iter().map(|delivered| delivered.place).collect();
         if moved.is_empty() && now.letters.is_empty() {
             return;
         }
         let ids = self.plan_statements(&moved, &now.letters);
         self.keep_printed(&now.letters, &ids);
-        self.keep_seen(&moved, &ids);
-        if !now.letters.is_empty() {
-            let [retention, ..] = settings::retention_us();
-            store::plan::trim(self.source, retention.map(|us| self.until.saturating_sub(us)));
+        let crowded = self.keep_seen(&moved, &ids);
+        let [retention, ..] = settings::retention_us();
+        let before = retention.map(|us| self.until.saturating_sub(us));
+        // Of all statements seldom: that looks at every plan there is.
+        let hour = |at: i64| at.div_euclid(HOUR_US);
+        if self.before.as_ref().is_none_or(|before| hour(before.until) != hour(self.until)) {
+            store::plan::trim(self.source, before, None);
+        } else if !crowded.is_empty() {
+            store::plan::trim(self.source, before, Some(&crowded));
         }
     }
 
@@ -95,44 +103,38 @@ impl Visit {
         let seen = moved.iter().map(|counted| counted.statement);
         let keys: BTreeSet<Key> =
             seen.chain(letters.iter().map(|delivered| delivered.letter.statement)).collect();
-        let mut users: HashMap<u32, String> = HashMap::new();
-        let names: Vec<store::dictionary::Names> = keys
-            .iter()
-            .map(|key| {
-                let user = users
-                    .entry(key.user())
-                    .or_insert_with(|| fmgr::role_name(pg_sys::Oid::from_u32(key.user())));
-                let toplevel = if key.kind == TOPLEVEL { "t" } else { "f" };
-                [user.clone(), (key.what as i64).to_string(), toplevel.to_owned()]
-            })
-            .collect();
-        let ids = store::dictionary::resolve(&STATEMENT, self.source, &names, self.until);
+        let statements: Vec<(u32, u64, bool)> =
+            keys.iter().map(|key| (key.user(), key.what, key.kind == TOPLEVEL)).collect();
+        let mut users = Users::default();
+        let ids = self.statement_ids_of(&statements, |user| users.name(user));
         keys.into_iter().zip(ids).collect()
     }
 
     fn keep_printed(&self, letters: &[Delivered], ids: &HashMap<Key, u32>) {
+        // Of several letters with the same plan the last.
+        let mut all: BTreeMap<(u32, i64), Printed> = BTreeMap::new();
         for Delivered { letter, .. } in letters {
             let Some(statement_id) = ids.get(&letter.statement).copied() else { continue };
             let json = fmgr::utf8(&letter.json);
             let found = share::heaviest(json.as_bytes());
-            store::plan::keep(
-                self.source,
-                &Printed {
-                    statement_id,
-                    plan: letter.plan,
-                    at: clock::unix_us(letter.at),
-                    cost: found.as_ref().map(|(_, cost)| *cost),
-                    // What could not be read is not worth keeping, and must not fail the snapshot.
-                    json: found.is_some().then_some(json),
-                    heaviest: found.map(|(heaviest, _)| (heaviest.node, heaviest.share_ratio)),
-                    constants: letter.constants,
-                    text: (!letter.text.is_empty()).then(|| fmgr::utf8(&letter.text)),
-                },
-            );
+            let printed = Printed {
+                statement_id,
+                plan: letter.plan,
+                at: clock::unix_us(letter.at),
+                cost: found.as_ref().map(|(_, cost)| *cost),
+                // What could not be read is not worth keeping, and must not fail the snapshot.
+                json: found.is_some().then_some(json),
+                heaviest: found.map(|(heaviest, _)| (heaviest.node, heaviest.share_ratio)),
+                constants: letter.constants,
+                text: (!letter.text.is_empty()).then(|| fmgr::utf8(&letter.text)),
+            };
+            all.insert((statement_id, letter.plan), printed);
         }
+        store::plan::keep(self.source, &all.into_values().collect::<Vec<Printed>>());
     }
 
-    fn keep_seen(&self, moved: &[Counted], ids: &HashMap<Key, u32>) {
+    /// Adds what was seen, and says which statements may have more plans or flips now than are kept.
+    fn keep_seen(&self, moved: &[Counted], ids: &HashMap<Key, u32>) -> Vec<u32> {
         let statements: Vec<u32> =
             moved.iter().filter_map(|c| ids.get(&c.statement).copied()).collect();
         let known = store::plan::known(self.source, &statements);
@@ -175,12 +177,32 @@ impl Visit {
         let seen: Vec<Seen> = seen.into_values().collect();
         store::plan::add(self.source, &seen);
         live::print_again(&unprinted);
-        self.keep_flips(&seen, &known);
+        let mut crowded = self.keep_flips(&seen, &known);
+        let many = known.iter().filter(|(_, plans)| plans.len() >= store::plan::PLANS);
+        crowded.extend(many.map(|(statement, _)| *statement));
+        crowded
     }
 
-    fn keep_flips(&self, seen: &[Seen], known: &HashMap<u32, Vec<Known>>) {
+    /// Returns the statements that flipped.
+    fn keep_flips(&self, seen: &[Seen], known: &HashMap<u32, Vec<Known>>) -> Vec<u32> {
         let mut statements: Vec<u32> = seen.iter().map(|seen| seen.statement_id).collect();
         statements.dedup();
+        // Most have one plan.
+        let other = |new: &Seen, plan: i64| new.stretch.plan != plan;
+        let others_known = |new: &Seen| {
+            let old = known.get(&new.statement_id).into_iter().flatten();
+            old.map(|old| old.stretch.plan).any(|plan| other(new, plan))
+        };
+        let several = |statement: &u32| {
+            let first = seen.partition_point(|new| new.statement_id < *statement);
+            let of: Vec<&Seen> =
+                seen[first..].iter().take_while(|new| new.statement_id == *statement).collect();
+            of.len() > 1 || of.iter().any(|new| others_known(new))
+        };
+        statements.retain(several);
+        if statements.is_empty() {
+            return Vec::new();
+        }
         let currents = store::plan::flipped_to(self.source, &statements);
         let mut flips: Vec<(u32, Flip)> = Vec::new();
         for statement in statements {
@@ -202,6 +224,7 @@ impl Visit {
             flips.extend(flip::flip(current, &stretches).map(|flip| (statement, flip)));
         }
         store::plan::record(self.source, &flips);
+        let flipped = flips.iter().map(|(statement, _)| *statement).collect();
         for (statement, flip) in flips {
             let words = |plan: i64| match store::plan::heaviest(self.source, statement, plan) {
                 Some(node) => format!("plan {plan}: mostly {node}"),
@@ -215,5 +238,6 @@ impl Visit {
             };
             store::change::record(self.source, flip.at, &[change]);
         }
+        flipped
     }
 }

@@ -20,13 +20,15 @@ impl Visit {
             return None;
         }
         self.header.texts_missing = true;
-        // Somebody who asked is there to look at them.
-        let asked = self.request.asked || !self.request.scheduled;
+        self.header.texts_new |= self.new_queryids;
+        // Somebody who asked is there to look at them. What was not to be found a moment ago may wait.
+        let asked = self.header.texts_new && (self.request.asked || !self.request.scheduled);
         if !self.has_statements || !(asked || self.header.texts_due(self.until)) {
             return None;
         }
         let wanted = store::dictionary::missing_texts(self.source, MOST_TEXTS, self.until);
         self.header.texts_missing = !wanted.is_empty();
+        self.header.texts_new &= self.header.texts_missing;
         self.header.texts_missing.then_some(wanted)
     }
 
@@ -40,7 +42,9 @@ impl Visit {
     }
 
     pub(super) fn store_texts(&mut self, wanted: &[i64], read: Vec<probe::texts::StatementText>) {
-        self.header.texts_missing = read.len() < wanted.len() || read.len() as i64 == MOST_TEXTS;
+        let more = read.len() as i64 == MOST_TEXTS;
+        self.header.texts_missing = read.len() < wanted.len() || more;
+        self.header.texts_new = more;
         let texts: Vec<store::dictionary::Text> = read
             .into_iter()
             .map(|text| store::dictionary::Text {

@@ -1,11 +1,13 @@
 //! What plans did since the last visit, in the executions that were looked into.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use perfmon_core::capture::kept::{self, Stamp};
-use perfmon_core::capture::scan::{self, Counts, Described, Moved, Names, Reading, SLOTS, Subject};
+use perfmon_core::capture::scan::{
+    self, Counts, Described, Ids, Moved, Names, Reading, SLOTS, Subject,
+};
 use perfmon_core::capture::table::Key;
-use perfmon_core::family::{SCAN, STATEMENT};
+use perfmon_core::family::SCAN;
 use perfmon_core::frame::Frame;
 
 use super::Visit;
@@ -25,61 +27,71 @@ impl Visit {
     /// Subtracts and writes.
     pub(super) fn store_scans(&mut self, began: i64, now: &Reading) {
         let stamp = Stamp { began, at: self.until };
-        let before = self.before(&SCAN, scan::from_columns);
-        self.next_priors.push((SCAN.name, kept::to_bytes(stamp, &scan::to_columns(&now.counted))));
-        let Some(interval) = self.interval(&SCAN, &before, began) else { return };
-        if let Some(why) = switched_off().or_else(looked_away) {
-            self.extend_gap(SCAN.name, interval.0, why);
-            return;
+        let mut ids = Ids::new();
+        let before = self.before(&SCAN, |columns| {
+            let (counted, known) = scan::from_columns(columns)?;
+            ids = known;
+            Some(counted)
+        });
+        if let Some(interval) = self.interval(&SCAN, &before, began) {
+            if let Some(why) = switched_off().or_else(looked_away) {
+                self.extend_gap(SCAN.name, interval.0, why);
+            } else {
+                let moved = scan::difference(earlier(&before, began), &now.counted);
+                self.name_scans(&moved, &now.subjects, &mut ids);
+                let mut frame = scan_frame(&moved, &ids);
+                self.append_captured(interval, &mut frame);
+            }
         }
-        let moved = scan::difference(earlier(&before, began), &now.counted);
-        let mut frame = self.scan_frame(&moved, &now.subjects);
-        self.append_captured(interval, &mut frame);
+        let columns = scan::to_columns(&now.counted, &ids);
+        self.next_priors.push((SCAN.name, kept::to_bytes(stamp, &columns)));
     }
 
-    fn scan_frame(&self, moved: &Moved, subjects: &BTreeMap<Key, Subject>) -> Frame {
-        let known: Vec<(&Key, &Subject)> =
-            moved.keys().filter_map(|key| Some((key, subjects.get(key)?))).collect();
-        let ids: HashMap<&Key, u32> =
-            known.iter().map(|(key, _)| *key).zip(self.scan_ids(&known)).collect();
-        let mut rows: BTreeMap<u32, Counts> = BTreeMap::new();
-        for (key, counts) in moved {
-            // The rest of them all is 0.
-            rows.entry(ids.get(key).copied().unwrap_or(0)).or_default().add(counts);
-        }
-        let column = |slot: usize| rows.values().map(|counts| counts.0[slot]).collect::<Vec<u64>>();
-        Frame {
-            family: &SCAN,
-            ids: rows.keys().copied().collect(),
-            columns: [None].into_iter().chain((0..SLOTS).map(|i| Some(column(i)))).collect(),
-            known: (1 << SCAN.columns.len()) - 1,
-            totals: Vec::new(),
-        }
-    }
-
-    /// Dictionary ids: of the statement by its own id in the history, the table, and what the node was about.
-    fn scan_ids(&self, known: &[(&Key, &Subject)]) -> Vec<u32> {
+    /// Dictionary ids of those that moved: of the statement by its own id in the history, the table, and what the node
+    /// was about. Describing and looking up all of them in each visit would cost more than all else about them, so ids
+    /// are kept for as long as everything is called as it was.
+    fn name_scans(&self, moved: &Moved, subjects: &BTreeMap<Key, Subject>, ids: &mut Ids) {
         let (mut users, mut names) = (Users::default(), Wording::default());
-        let statements: Vec<[String; 3]> = known
+        let mut unnamed: Vec<(Key, u64, &Subject)> = Vec::new();
+        for key in moved.keys() {
+            let Some(subject) = subjects.get(key) else { continue };
+            let label = scan::label(subject, &users.name(key.user()), &mut names);
+            if ids.get(key).is_none_or(|(known, _)| *known != label) {
+                unnamed.push((*key, label, subject));
+            }
+        }
+        let statements: Vec<(u32, u64, bool)> = unnamed
             .iter()
-            .map(|(key, subject)| {
-                let top = if subject.toplevel { "t" } else { "f" };
-                let queryid = (subject.query_id as i64).to_string();
-                [users.name(key.user()), queryid, top.to_owned()]
-            })
+            .map(|(key, _, subject)| (key.user(), subject.query_id, subject.toplevel))
             .collect();
-        let statements =
-            store::dictionary::resolve(&STATEMENT, self.source, &statements, self.until);
-        let called: Vec<[String; 3]> = known
+        let statements = self.statement_ids_of(&statements, |user| users.name(user));
+        let called: Vec<[String; 3]> = unnamed
             .iter()
             .zip(statements)
-            .map(|((_, subject), statement)| {
+            .map(|((_, _, subject), statement)| {
                 let table = Some(subject.relation).filter(|oid| *oid != 0);
                 let table = table.and_then(|oid| names.table(oid)).unwrap_or_default();
                 let described = Described::of(subject, &mut names).to_text();
                 [statement.to_string(), table, described]
             })
             .collect();
-        store::dictionary::resolve(&SCAN, self.source, &called, self.until)
+        let given = store::dictionary::resolve(&SCAN, self.source, &called, self.until);
+        ids.extend(unnamed.into_iter().zip(given).map(|((key, label, _), id)| (key, (label, id))));
+    }
+}
+
+fn scan_frame(moved: &Moved, ids: &Ids) -> Frame {
+    let mut rows: BTreeMap<u32, Counts> = BTreeMap::new();
+    for (key, counts) in moved {
+        // The rest of them all is 0.
+        rows.entry(ids.get(key).map_or(0, |(_, id)| *id)).or_default().add(counts);
+    }
+    let column = |slot: usize| rows.values().map(|counts| counts.0[slot]).collect::<Vec<u64>>();
+    Frame {
+        family: &SCAN,
+        ids: rows.keys().copied().collect(),
+        columns: [None].into_iter().chain((0..SLOTS).map(|i| Some(column(i)))).collect(),
+        known: (1 << SCAN.columns.len()) - 1,
+        totals: Vec::new(),
     }
 }

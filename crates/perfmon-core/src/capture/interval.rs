@@ -3,14 +3,12 @@
 //! The counters live as long as the server: after a restart or a crash they begin at zero, so that all of a reading
 //! happened since, and what was counted between the last snapshot and the end is lost, which is a gap.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::kept::Stamp;
-use super::reading::{self, Counted};
-use super::table::Key;
+use super::reading::{self, Counted, Moved};
 use crate::delta::{Gap, GapKind, checksum};
 use crate::frame::Quality;
-use crate::histogram::Latency;
 use crate::pack::{self, Corrupt};
 
 /// What is kept of a reading until the next.
@@ -37,8 +35,8 @@ pub struct Interval {
     pub since: Option<i64>,
     /// How far it can be trusted.
     pub quality: Quality,
-    /// Executions by key.
-    pub sums: BTreeMap<Key, Latency>,
+    /// What was executed.
+    pub moved: Vec<Moved>,
     /// Time of which nothing is known.
     pub gap: Option<Gap>,
 }
@@ -93,26 +91,34 @@ pub fn between(
     let stamp = kept.map(|kept| (Stamp { began: kept.began, at: kept.at }, kept.off));
     let window = Window::of(stamp, last_until, began, at);
     let before = kept.filter(|_| window.continues).map_or(&[][..], |kept| &kept.entries);
-    let sums = match window.since {
-        Some(_) => reading::difference(before, now),
-        None => BTreeMap::new(),
+    let moved = match window.since {
+        Some(_) => reading::moves(before, now),
+        None => Vec::new(),
     };
-    Interval { since: window.since, quality: window.quality, sums, gap: window.gap }
+    Interval { since: window.since, quality: window.quality, moved, gap: window.gap }
 }
 
 /// Version of the bytes.
 const VERSION: u8 = 1;
 
 impl Kept {
-    /// Dictionary ids by key, those of users who are still called as they were. `label` gives the hash of a user's
-    /// name.
-    pub fn known(&self, label: impl Fn(u32) -> u64) -> HashMap<Key, u32> {
-        let same: HashMap<u32, bool> =
-            self.users.iter().map(|(user, name)| (*user, label(*user) == *name)).collect();
-        let entries = self.entries.iter().zip(&self.ids);
-        entries
-            .filter(|(entry, id)| **id != 0 && same.get(&entry.key.user()) == Some(&true))
-            .map(|(entry, id)| (entry.key, *id))
+    /// Dictionary ids of the entries of a later reading, of those that were there before and whose users are still
+    /// called as they were; 0 for the others. `label` gives the hash of a user's name.
+    pub fn ids_of(&self, now: &[Counted], label: impl Fn(u32) -> u64) -> Vec<u32> {
+        let same: Vec<u32> = self
+            .users
+            .iter()
+            .filter(|(user, name)| label(**user) == **name)
+            .map(|(user, _)| *user)
+            .collect();
+        let mut earlier = self.entries.iter().zip(&self.ids).peekable();
+        now.iter()
+            .map(|entry| {
+                while earlier.next_if(|(e, _)| e.born < entry.born).is_some() {}
+                let known = earlier.next_if(|(e, _)| e.born == entry.born && e.key == entry.key);
+                let known = known.filter(|_| same.contains(&entry.key.user()));
+                known.map_or(0, |(_, id)| *id)
+            })
             .collect()
     }
 
@@ -197,6 +203,7 @@ fn length(rest: &mut &[u8]) -> Result<usize, Corrupt> {
 #[cfg(test)]
 mod tests {
     use super::super::statement::TOPLEVEL;
+    use super::super::table::Key;
     use super::*;
     use crate::capture::reading::Counts;
 
@@ -218,7 +225,7 @@ mod tests {
     }
 
     fn executions(interval: &Interval) -> u64 {
-        interval.sums.values().map(|latency| latency.cached.executions()).sum()
+        interval.moved.iter().map(|moved| moved.latency.cached.executions()).sum()
     }
 
     #[test]
@@ -259,8 +266,11 @@ mod tests {
 
     #[test]
     fn ids_of_those_who_changed_their_name_are_forgotten() {
-        let known = kept().known(|user| if user == 10 { 1000 } else { 77 });
-        assert_eq!(known, [(Key::new(7, 5, 10, TOPLEVEL), 21)].into());
+        let now = [entry(2, 6, 10, 1), entry(3, 7, 10, 9), entry(4, 8, 11, 6), entry(5, 7, 10, 1)];
+        let ids = kept().ids_of(&now, |user| if user == 10 { 1000 } else { 77 });
+        assert_eq!(ids, [0, 21, 0, 0]);
+        let other = [entry(3, 9, 10, 9), entry(4, 8, 11, 6)];
+        assert_eq!(kept().ids_of(&other, |user| u64::from(user) + 990), [0, 22]);
     }
 
     #[test]

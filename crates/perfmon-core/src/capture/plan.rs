@@ -1,6 +1,7 @@
 //! What is counted of a statement's plan: executions that are known to have had it. Not every execution is looked
 //! at: those that took long are, and a few of each statement that the collector asks about.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use super::table::{Key, Payload, Table};
@@ -149,11 +150,68 @@ pub fn read(table: &Table<'_, Sightings>, database: u32) -> Vec<Counted> {
     all
 }
 
+/// What is known of a plan since it was written last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Tells one use of an entry from the next.
+    pub born: u32,
+    /// Executions and their time, all and sampled ones, as they stood then.
+    counts: [u64; 4],
+    /// When that was, microseconds since the Unix epoch.
+    at: i64,
+    /// The last sighting that was written.
+    until: i64,
+}
+
+impl Written {
+    fn of(counted: &Counted, at: i64) -> Self {
+        let counts = [counted.calls, counted.total_us, counted.sampled, counted.sampled_us];
+        Self { born: counted.born, counts, at, until: counted.until }
+    }
+}
+
+fn written(before: &[Written], born: u32) -> Option<&Written> {
+    before.binary_search_by_key(&born, |written| written.born).ok().map(|at| &before[at])
+}
+
+/// What is to be written now of what happened since `before`, and what stands as written then.
+///
+/// A plan with executions that took less than `slow_us` together may wait for `patience_us` since it was written last:
+/// that of a quick statement is confirmed again and again. Not so one that is new, that was seen again after a while,
+/// or that is one of several of its statement, of which all plans are written together, so that their times can be
+/// compared.
+pub fn due(
+    before: &[Written],
+    now: &[Counted],
+    at: i64,
+    (patience_us, slow_us): (i64, u64),
+) -> (Vec<Counted>, Vec<Written>) {
+    let mut plans: BTreeMap<Key, usize> = BTreeMap::new();
+    now.iter().for_each(|counted| *plans.entry(counted.statement).or_default() += 1);
+    let may_wait = |moved: &Counted| {
+        written(before, moved.born).is_some_and(|prior| {
+            moved.total_us < slow_us
+                && moved.since <= prior.until
+                && (prior.at..prior.at.saturating_add(patience_us)).contains(&at)
+                && plans.get(&moved.statement) == Some(&1)
+        })
+    };
+    let mut moved = difference(before, now);
+    moved.retain(|moved| !may_wait(moved));
+    let writes = |born: u32| moved.binary_search_by_key(&born, |moved| moved.born).is_ok();
+    let stands = now.iter().map(|counted| match written(before, counted.born) {
+        Some(prior) if !writes(counted.born) => *prior,
+        _ => Written::of(counted, at),
+    });
+    let stands = stands.collect();
+    (moved, stands)
+}
+
 /// What happened since an earlier reading: those that moved, with the counts in between.
-pub fn difference(before: &[(u32, [u64; 4])], now: &[Counted]) -> Vec<Counted> {
+pub fn difference(before: &[Written], now: &[Counted]) -> Vec<Counted> {
     let moved = now.iter().filter_map(|counted| {
-        let prior = before.binary_search_by_key(&counted.born, |(born, _)| *born);
-        let [calls, total, sampled, sampled_us] = prior.map_or([0; 4], |at| before[at].1);
+        let prior = written(before, counted.born);
+        let [calls, total, sampled, sampled_us] = prior.map_or([0; 4], |prior| prior.counts);
         // Another life of the same counters: all of it is new.
         let anew = counted.calls < calls;
         let since = |now: u64, then: u64| if anew { now } else { now.saturating_sub(then) };
@@ -169,27 +227,28 @@ pub fn difference(before: &[(u32, [u64; 4])], now: &[Counted]) -> Vec<Counted> {
     moved.collect()
 }
 
-/// Packs a reading, to be kept until the next.
-pub fn to_columns(counted: &[Counted]) -> Vec<Vec<u64>> {
-    let all = |of: fn(&Counted) -> u64| counted.iter().map(of).collect::<Vec<u64>>();
-    vec![
-        all(|c| u64::from(c.born)),
-        all(|c| c.calls),
-        all(|c| c.total_us),
-        all(|c| c.sampled),
-        all(|c| c.sampled_us),
-    ]
+/// Packs what was written, to be kept until the next reading.
+pub fn to_columns(written: &[Written]) -> Vec<Vec<u64>> {
+    let all = |of: &dyn Fn(&Written) -> u64| written.iter().map(of).collect::<Vec<u64>>();
+    let mut columns =
+        vec![all(&|w| u64::from(w.born)), all(&|w| w.at as u64), all(&|w| w.until as u64)];
+    columns.extend((0..4).map(|slot| all(&|w| w.counts[slot])));
+    columns
 }
 
-/// What is needed of the reading of which these are the columns; `None` if they are those of something else.
-pub fn from_columns(columns: &[Vec<u64>]) -> Option<Vec<(u32, [u64; 4])>> {
-    let [born, calls, total, sampled, sampled_us] = columns else { return None };
-    if columns.iter().any(|column| column.len() != born.len()) {
+/// Of which these are the columns; `None` if they are those of something else.
+pub fn from_columns(columns: &[Vec<u64>]) -> Option<Vec<Written>> {
+    let [born, at, until, counts @ ..] = columns else { return None };
+    if counts.len() != 4 || columns.iter().any(|column| column.len() != born.len()) {
         return None;
     }
     let one = |i: usize| {
-        let born = u32::try_from(born[i]).ok()?;
-        Some((born, [calls[i], total[i], sampled[i], sampled_us[i]]))
+        Some(Written {
+            born: u32::try_from(born[i]).ok()?,
+            counts: std::array::from_fn(|slot| counts[slot][i]),
+            at: at[i] as i64,
+            until: until[i] as i64,
+        })
     };
     (0..born.len()).map(one).collect()
 }
@@ -231,7 +290,10 @@ mod tests {
             assert_eq!((before[0].since, before[0].until), (1000, 2000));
             record(&table, two, statement, 3000, 7);
             record(&table, one, statement, 2000 + APART_US + 1, 9);
-            let kept = from_columns(&to_columns(&before)).unwrap();
+            let (moved, stands) = due(&[], &before, 9000, (0, 0));
+            assert_eq!(moved, before);
+            let kept = from_columns(&to_columns(&stands)).unwrap();
+            assert_eq!(kept, stands);
             let moved = difference(&kept, &read(&table, 1));
             assert_eq!(
                 moved.iter().map(|c| (c.calls, c.total_us)).collect::<Vec<_>>(),
@@ -240,6 +302,40 @@ mod tests {
             assert_eq!(moved[0].since, 2000 + APART_US + 1, "another stretch");
             assert!(read(&table, 2).is_empty());
             assert_eq!(difference(&[], &before), before);
+        });
+    }
+
+    #[test]
+    fn samples_of_a_plan_that_is_known_may_wait() {
+        with_table(|table| {
+            let statement = Key::new(5, 1, 2, 1);
+            let one = key(statement, 100);
+            let look = |before: &[Written], at| due(before, &read(&table, 1), at, (1000, 500));
+            record(&table, one, statement, 10, 5);
+            let (moved, stands) = look(&[], 0);
+            assert_eq!(moved.len(), 1, "it is new");
+            record(&table, one, statement, 20, 5);
+            let (moved, held) = look(&stands, 999);
+            assert_eq!((moved.len(), &held), (0, &stands));
+            record(&table, one, statement, 30, 6);
+            let (moved, stands) = look(&held, 1000);
+            assert_eq!((moved[0].calls, moved[0].total_us), (2, 11), "all since it was written");
+            assert_eq!(look(&stands, 1001).0, []);
+            record(&table, one, statement, 40, 5);
+            assert_eq!(look(&stands, 500).0.len(), 1, "the clock stepped back");
+            record(&table, one, statement, 50, 5000);
+            let (moved, stands) = look(&stands, 1002);
+            assert_eq!(moved[0].calls, 2, "one was slow");
+            record(&table, one, statement, 50 + APART_US + 1, 5);
+            let (moved, stands) = look(&stands, 1003);
+            assert_eq!(moved.len(), 1, "seen again after a while");
+            record(&table, one, statement, 60 + APART_US + 1, 5);
+            assert_eq!(look(&stands, 1004).0.len(), 0);
+            record(&table, key(statement, 200), statement, 70 + APART_US, 5);
+            let (moved, stands) = look(&stands, 1004);
+            assert_eq!(moved.len(), 2, "another plan of the same statement");
+            record(&table, one, statement, 80 + APART_US, 5);
+            assert_eq!(look(&stands, 1005).0.len(), 1, "one of several");
         });
     }
 

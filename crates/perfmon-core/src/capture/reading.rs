@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::statement::{Half, Times};
 use super::table::{Found, Key, Payload, Table};
 use super::whole::TimesOfAll;
-use crate::histogram::{self, BUCKETS, Latency, Sparse, bucket, place};
+use crate::histogram::{BUCKETS, Latency, Sparse, bucket, place};
 use crate::pack::{self, Corrupt};
 
 /// One histogram as it was read.
@@ -88,23 +88,43 @@ fn of<'a>(all: impl Iterator<Item = Found<'a, Times>>, database: Option<u32>) ->
     entries
 }
 
+/// What one entry, or the rest of a database, counted between two readings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Whose counts these are. Two that claimed an entry at the same time may have the same.
+    pub key: Key,
+    /// Where the entry is in the later reading; `None` for what has no entry of its own.
+    pub at: Option<usize>,
+    /// What was executed; never nothing.
+    pub latency: Latency,
+}
+
 /// What happened between two readings of the same life of the server, by key. Both in the order of births.
 pub fn difference(before: &[Counted], now: &[Counted]) -> BTreeMap<Key, Latency> {
-    let mut rest: BTreeMap<Key, Rest> = BTreeMap::new();
     let mut sums: BTreeMap<Key, Latency> = BTreeMap::new();
+    for moved in moves(before, now) {
+        sums.entry(moved.key).or_default().add(&moved.latency);
+    }
+    sums
+}
+
+/// The same, entry by entry.
+pub fn moves(before: &[Counted], now: &[Counted]) -> Vec<Moved> {
+    let mut rest: BTreeMap<Key, Rest> = BTreeMap::new();
+    let mut all = Vec::with_capacity(now.len());
     let mut earlier = before.iter().peekable();
-    for entry in now {
+    for (at, entry) in now.iter().enumerate() {
         while let Some(gone) = earlier.next_if(|e| e.born < entry.born) {
             rest.entry(gone.key.coarse()).or_default().take_off(gone);
         }
         let prior = earlier.next_if(|e| e.born == entry.born && e.key == entry.key);
         if entry.key.what == 0 {
             rest.entry(entry.key).or_default().add(entry, prior);
-        } else {
-            let latency = moved(prior, entry);
-            if !latency.is_empty() {
-                sums.entry(entry.key).or_default().add(&latency);
-            }
+            continue;
+        }
+        let latency = moved(prior, entry);
+        if !latency.is_empty() {
+            all.push(Moved { key: entry.key, at: Some(at), latency });
         }
     }
     for gone in earlier {
@@ -113,10 +133,10 @@ pub fn difference(before: &[Counted], now: &[Counted]) -> BTreeMap<Key, Latency>
     for (key, rest) in rest {
         let latency = rest.latency();
         if !latency.is_empty() {
-            sums.insert(key, latency);
+            all.push(Moved { key, at: None, latency });
         }
     }
-    sums
+    all
 }
 
 /// More than this is no movement but a mistake: counters that went back.
@@ -140,6 +160,10 @@ fn moved(before: Option<&Counted>, now: &Counted) -> Latency {
 }
 
 fn subtract(before: &Counts, now: &Counts) -> Sparse {
+    // Most statements read no block in most intervals.
+    if before.pairs == now.pairs {
+        return Sparse::default();
+    }
     let mut earlier = before.pairs.iter().peekable();
     Sparse::new(now.pairs.iter().map(|(bucket, count)| {
         while earlier.next_if(|e| e.0 < *bucket).is_some() {}
@@ -193,30 +217,35 @@ impl Rest {
 }
 
 /// Version of the bytes of a kept reading.
-const VERSION: u8 = 1;
-/// Columns of a kept reading that `pack` packs, births and histograms left out.
-const COLUMNS: usize = 6;
+const VERSION: u8 = 2;
+/// Columns of a kept reading with a value for each entry, births left out.
+const COLUMNS: usize = 7;
 
-/// Packs a reading, to be kept until the next.
+/// Packs a reading, to be kept until the next. It is read and written with each snapshot and never goes to the log of
+/// the server, so time counts more than room.
 pub fn to_bytes(entries: &[Counted]) -> Vec<u8> {
-    let all = |of: fn(&Counted) -> u64| pack::pack(&entries.iter().map(of).collect::<Vec<_>>());
-    let histograms: Vec<Latency> = entries
-        .iter()
-        .map(|e| Latency { cached: e.cached.sparse(), read: e.read.sparse(), peak: None })
-        .collect();
-    let packed = histogram::pack::pack(&histograms);
+    let all =
+        |of: &dyn Fn(&Counted) -> u64| pack::pack(&entries.iter().map(of).collect::<Vec<_>>());
+    let mut whose = 0;
+    let changed: Vec<u64> =
+        entries.iter().map(|e| std::mem::replace(&mut whose, e.key.whose) ^ e.key.whose).collect();
     let columns: [Vec<u8>; COLUMNS] = [
-        all(|e| e.key.what),
-        all(|e| e.key.whose),
-        all(|e| e.key.kind),
-        all(|e| e.cached.max_ns),
-        all(|e| e.read.max_ns),
-        pack::pack(&packed.lengths),
+        all(&|e| e.key.what),
+        pack::pack(&changed),
+        all(&|e| e.key.kind),
+        all(&|e| e.cached.max_ns),
+        all(&|e| e.read.max_ns),
+        all(&|e| e.cached.pairs.len() as u64),
+        all(&|e| e.read.pairs.len() as u64),
     ];
+    let pairs = || entries.iter().flat_map(|e| e.cached.pairs.iter().chain(&e.read.pairs));
+    let buckets: Vec<u8> = pairs().map(|(bucket, _)| *bucket).collect();
+    let counts: Vec<u64> = pairs().map(|(_, count)| u64::from(*count)).collect();
     let births: Vec<u32> = entries.iter().map(|e| e.born).collect();
     let mut out = vec![VERSION];
     out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
-    for part in [pack::pack_ids(&births)].iter().chain(&columns).chain([&packed.bytes]) {
+    let histograms = [buckets, pack::pack(&counts)];
+    for part in [pack::pack_ids(&births)].iter().chain(&columns).chain(&histograms) {
         out.extend_from_slice(&(part.len() as u32).to_le_bytes());
         out.extend_from_slice(part);
     }
@@ -250,28 +279,52 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Counted>, Corrupt> {
     for column in &mut columns {
         pack::unpack(part()?, n, column)?;
     }
-    let histograms = histogram::pack::unpack(&columns[5], part()?)?;
+    let buckets = part()?;
+    let mut counts = Vec::new();
+    pack::unpack(part()?, buckets.len(), &mut counts)?;
     if !rest.is_empty() {
         return Err(Corrupt::new("kept reading of latencies is followed by something else"));
     }
-    let entries = births.into_iter().zip(histograms).enumerate();
-    entries
-        .map(|(i, (born, latency))| {
-            Ok(Counted {
-                born,
-                key: Key { what: columns[0][i], whose: columns[1][i], kind: columns[2][i] },
-                cached: counts(&latency.cached, columns[3][i])?,
-                read: counts(&latency.read, columns[4][i])?,
-            })
-        })
-        .collect()
+    let mut histograms = Histograms { buckets, counts: &counts };
+    let [what, changed, kind, cached_max, read_max, cached_n, read_n] = &columns;
+    let mut whose = 0;
+    let mut entries = Vec::with_capacity(n);
+    for (i, born) in births.into_iter().enumerate() {
+        whose ^= changed[i];
+        entries.push(Counted {
+            born,
+            key: Key { what: what[i], whose, kind: kind[i] },
+            cached: histograms.next(cached_n[i], cached_max[i])?,
+            read: histograms.next(read_n[i], read_max[i])?,
+        });
+    }
+    if !histograms.buckets.is_empty() {
+        return Err(Corrupt::new("kept reading of latencies has histograms of no entry"));
+    }
+    Ok(entries)
 }
 
-fn counts(sparse: &Sparse, max_ns: u64) -> Result<Counts, Corrupt> {
-    let narrow = |pair: &(u8, u64)| {
-        let count = u32::try_from(pair.1).ok();
-        let count = count.ok_or_else(|| Corrupt::new("kept reading has a count that is too large"));
-        count.map(|count| (pair.0, count))
-    };
-    Ok(Counts { pairs: sparse.pairs().iter().map(narrow).collect::<Result<_, _>>()?, max_ns })
+/// Histograms one behind the other.
+struct Histograms<'a> {
+    buckets: &'a [u8],
+    counts: &'a [u64],
+}
+
+impl Histograms<'_> {
+    fn next(&mut self, n: u64, max_ns: u64) -> Result<Counts, Corrupt> {
+        let wrong = || Corrupt::new("kept reading of latencies has a broken histogram");
+        let n = usize::try_from(n).map_err(|_| wrong())?;
+        let (buckets, more_buckets) = self.buckets.split_at_checked(n).ok_or_else(wrong)?;
+        let (counts, more_counts) = self.counts.split_at_checked(n).ok_or_else(wrong)?;
+        (self.buckets, self.counts) = (more_buckets, more_counts);
+        let ascend = buckets.windows(2).all(|two| two[0] < two[1]);
+        if !ascend || buckets.last().is_some_and(|last| usize::from(*last) >= BUCKETS) {
+            return Err(wrong());
+        }
+        let narrow = |(bucket, count): (&u8, &u64)| {
+            Some((*bucket, u32::try_from(*count).ok().filter(|n| *n > 0)?))
+        };
+        let pairs: Option<Vec<(u8, u32)>> = buckets.iter().zip(counts).map(narrow).collect();
+        Ok(Counts { pairs: pairs.ok_or_else(wrong)?, max_ns })
+    }
 }

@@ -1,7 +1,7 @@
 //! What executions that were looked into say of their plans: rows read and kept by each scan, filter and join, what
 //! spilled, and estimates that were off, by statement, table, kind of node and the conditions that it applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::table::{Entry, Key, Payload, Table};
@@ -12,6 +12,7 @@ mod kind;
 mod word;
 
 pub use code::Code;
+use code::Token;
 pub use described::{Condition, Described};
 pub use kind::Kind;
 pub use word::{Names, Part, Pattern, Use, line, part_of};
@@ -287,13 +288,24 @@ pub fn difference(before: &[Counted], now: &[Counted]) -> Moved {
             *sum = how(*sum, n);
         }
     };
-    now.iter().for_each(|counted| change(counted.key, counted, u64::wrapping_add));
-    for prior in before {
-        let at = now.binary_search_by_key(&prior.born, |counted| counted.born);
-        let lives = at.is_ok_and(|at| now[at].key == prior.key);
-        let key = if lives { prior.key } else { prior.key.coarse() };
-        change(key, prior, u64::wrapping_sub);
+    let mut earlier = before.iter().peekable();
+    for counted in now {
+        while let Some(gone) = earlier.next_if(|prior| prior.born < counted.born) {
+            change(gone.key.coarse(), gone, u64::wrapping_sub);
+        }
+        let prior = earlier.next_if(|prior| prior.born == counted.born);
+        // Most did not move.
+        if prior.is_some_and(|prior| prior == counted) {
+            continue;
+        }
+        change(counted.key, counted, u64::wrapping_add);
+        if let Some(prior) = prior {
+            let lives = prior.key == counted.key;
+            let key = if lives { prior.key } else { prior.key.coarse() };
+            change(key, prior, u64::wrapping_sub);
+        }
     }
+    earlier.for_each(|gone| change(gone.key.coarse(), gone, u64::wrapping_sub));
     // What went back is a mistake, no movement.
     moved.retain(|_, sums| {
         sums.0.iter().any(|n| *n > 0) && sums.0.iter().all(|n| *n <= u64::MAX / 2)
@@ -301,18 +313,53 @@ pub fn difference(before: &[Counted], now: &[Counted]) -> Moved {
     moved
 }
 
+/// Dictionary ids by key, each with the label of the names under which it was given.
+pub type Ids = HashMap<Key, (u64, u32)>;
+
+/// A number that changes with any name by which a subject is described: those of its user, tables, index, columns,
+/// operators, functions and types.
+pub fn label(subject: &Subject, user: &str, names: &mut impl Names) -> u64 {
+    let mut hash: u64 = 0xCBF2_9CE4_8422_2325;
+    let mut add = |name: Option<&str>| {
+        let bytes = name.unwrap_or("\u{1}").bytes().chain([0]);
+        bytes.for_each(|byte| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+    };
+    add(Some(user));
+    for relation in [subject.relation, subject.index].into_iter().filter(|oid| *oid != 0) {
+        add(names.table(relation).as_deref());
+    }
+    for token in subject.code.tokens() {
+        match token {
+            Token::Column(number) => add(names.column(subject.columns_of, number).as_deref()),
+            Token::Other(table, number) => {
+                add(names.table(table).as_deref());
+                add(names.column(table, number).as_deref());
+            }
+            Token::Operator(oid, _) | Token::Distinct(oid) | Token::Any(oid) | Token::All(oid) => {
+                add(names.operator(oid).as_deref());
+            }
+            Token::Function(oid, _) => add(names.function(oid).as_deref()),
+            Token::Cast(oid) => add(names.type_name(oid).as_deref()),
+            _ => {}
+        }
+    }
+    hash
+}
+
 /// Packs a reading, to be kept until the next.
-pub fn to_columns(counted: &[Counted]) -> Vec<Vec<u64>> {
+pub fn to_columns(counted: &[Counted], ids: &Ids) -> Vec<Vec<u64>> {
     let all = |of: &dyn Fn(&Counted) -> u64| counted.iter().map(of).collect::<Vec<u64>>();
     let mut columns =
         vec![all(&|c| u64::from(c.born)), all(&|c| c.key.what), all(&|c| c.key.whose)];
+    let id = |c: &Counted| ids.get(&c.key).copied().unwrap_or_default();
+    columns.extend([all(&|c| id(c).0), all(&|c| u64::from(id(c).1))]);
     columns.extend((0..SLOTS).map(|slot| all(&|c| c.counts.0[slot])));
     columns
 }
 
 /// The reading of which these are the columns; `None` if they are those of something else.
-pub fn from_columns(columns: &[Vec<u64>]) -> Option<Vec<Counted>> {
-    let [born, what, whose, counts @ ..] = columns else { return None };
+pub fn from_columns(columns: &[Vec<u64>]) -> Option<(Vec<Counted>, Ids)> {
+    let [born, what, whose, labels, ids, counts @ ..] = columns else { return None };
     let n = born.len();
     if counts.len() != SLOTS || columns.iter().any(|column| column.len() != n) {
         return None;
@@ -324,7 +371,11 @@ pub fn from_columns(columns: &[Vec<u64>]) -> Option<Vec<Counted>> {
             counts: Counts(std::array::from_fn(|slot| counts[slot][i])),
         })
     };
-    (0..n).map(one).collect()
+    let counted: Vec<Counted> = (0..n).map(one).collect::<Option<_>>()?;
+    let named = counted.iter().zip(labels.iter().zip(ids)).filter(|(_, (_, id))| **id != 0);
+    let named = named.map(|(c, (label, id))| Some((c.key, (*label, u32::try_from(*id).ok()?))));
+    let ids = named.collect::<Option<_>>()?;
+    Some((counted, ids))
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ pub const NESTED: u64 = 0;
 /// See [`NESTED`].
 pub const TOPLEVEL: u64 = 1;
 
+/// Words of a bit for each bucket.
+const MARKS: usize = BUCKETS.div_ceil(64);
+
 /// One histogram. The counters wrap.
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -23,7 +26,12 @@ pub struct Half {
     wanted: AtomicU32,
     /// When an execution was looked into last; here as it has room, in one of the two.
     turn: Shared,
+    /// A bit for each bucket that was ever counted in, so that a reader passes over the others, which are most.
+    marks: [AtomicU64; MARKS],
 }
+
+// The marks take room that alignment leaves: fifteen lines, of which a reader needs the last and those marked.
+const _: () = assert!(size_of::<Half>() == 960);
 
 impl Default for Half {
     fn default() -> Self {
@@ -32,6 +40,7 @@ impl Default for Half {
             max_ns: AtomicU64::new(0),
             wanted: AtomicU32::new(0),
             turn: Shared::new(0),
+            marks: [const { AtomicU64::new(0) }; MARKS],
         }
     }
 }
@@ -39,38 +48,69 @@ impl Default for Half {
 impl Half {
     #[inline]
     fn record(&self, bucket: usize, ns: u64) {
-        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        if self.counts[bucket].fetch_add(1, Ordering::Relaxed) == 0 {
+            self.mark(bucket);
+        }
         // Almost never written, so the line stays with all who read it.
         if ns > self.max_ns.load(Ordering::Relaxed) {
             self.max_ns.fetch_max(ns, Ordering::Relaxed);
         }
     }
 
+    #[cold]
+    fn mark(&self, bucket: usize) {
+        self.marks[bucket / 64].fetch_or(1 << (bucket % 64), Ordering::Release);
+    }
+
+    /// The counters that may not be zero, ascending by bucket.
+    fn counted(&self) -> impl Iterator<Item = (usize, &AtomicU32)> {
+        let words = (0..).step_by(64).zip(&self.marks);
+        words
+            .flat_map(|(first, mark)| {
+                let mut left = mark.load(Ordering::Acquire);
+                std::iter::from_fn(move || {
+                    let bit = left.trailing_zeros() as usize;
+                    left &= left.wrapping_sub(1);
+                    Some(first + bit).filter(|_| bit < 64)
+                })
+            })
+            .filter_map(|bucket| Some((bucket, self.counts.get(bucket)?)))
+    }
+
     fn total(&self) -> u32 {
-        self.counts.iter().fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
+        let load = |(_, count): (usize, &AtomicU32)| count.load(Ordering::Relaxed);
+        self.counted().map(load).fold(0, u32::wrapping_add)
     }
 
     fn move_to(&self, other: &Self) {
-        for (mine, theirs) in self.counts.iter().zip(&other.counts) {
-            // Most are zero, and a plain look is cheaper than an exchange.
-            if mine.load(Ordering::Relaxed) > 0 {
-                theirs.fetch_add(mine.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        for (bucket, mine) in self.counted() {
+            let count = mine.swap(0, Ordering::Relaxed);
+            if count > 0 {
+                other.counts[bucket].fetch_add(count, Ordering::Relaxed);
+                other.mark(bucket);
             }
         }
+        self.marks.iter().for_each(|mark| mark.store(0, Ordering::Relaxed));
         other.max_ns.fetch_max(self.max_ns.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Adds all counts to sums, which wrap.
     pub fn add_to(&self, sums: &mut [u32; BUCKETS]) {
-        for (sum, count) in sums.iter_mut().zip(&self.counts) {
-            *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
+        for (bucket, count) in self.counted() {
+            sums[bucket] = sums[bucket].wrapping_add(count.load(Ordering::Relaxed));
         }
     }
 
     /// The buckets that are not zero, ascending.
     pub fn pairs(&self) -> Vec<(u8, u32)> {
-        let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        (0..).zip(counts).filter(|(_, count)| *count > 0).collect()
+        let mut pairs = Vec::new();
+        for (bucket, count) in self.counted() {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                pairs.push((bucket as u8, count));
+            }
+        }
+        pairs
     }
 
     /// The longest time, nanoseconds.

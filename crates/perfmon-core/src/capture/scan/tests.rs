@@ -72,7 +72,9 @@ fn what_is_recorded_is_read() {
     assert_eq!(moved[&one.key(WHOSE)], counts(2, 200, 4));
     assert_eq!(moved[&other.key(WHOSE)], counts(1, 5, 5));
     assert!(read(&table, 6).counted.is_empty());
-    assert_eq!(from_columns(&to_columns(&now.counted)), Some(now.counted));
+    let named = Ids::from([(now.counted[0].key, (7, 9))]);
+    let kept = from_columns(&to_columns(&now.counted, &named));
+    assert_eq!(kept, Some((now.counted, named)));
     assert_eq!(from_columns(&[vec![1], vec![2]]), None);
 }
 
