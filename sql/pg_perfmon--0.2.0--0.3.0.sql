@@ -256,7 +256,9 @@ CREATE TABLE perfmon.plan (
     plan_text pg_catalog.text,
     plan_json pg_catalog.json,
     PRIMARY KEY (source, statement_id, plan_id)
-);
+)
+-- Counts of a row are updated where it lies.
+WITH (fillfactor = 50);
 
 SELECT pg_catalog.pg_extension_config_dump('perfmon.plan'::pg_catalog.regclass, '');
 
@@ -303,6 +305,25 @@ CROSS JOIN LATERAL (
         OR COALESCE(e.user_name OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text, false) AS visible
 ) v;
 
+CREATE FUNCTION perfmon.create_slo(
+    name text,
+    p95_ms float8 DEFAULT NULL,
+    p99_ms float8 DEFAULT NULL,
+    error_ratio float8 DEFAULT NULL,
+    throughput_per_second float8 DEFAULT NULL,
+    availability_ratio float8 DEFAULT NULL,
+    percentile float8 DEFAULT NULL,
+    percentile_ms float8 DEFAULT NULL,
+    database text DEFAULT NULL,
+    username text DEFAULT NULL,
+    application text DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    cluster bool DEFAULT false,
+    min_executions bigint DEFAULT 100,
+    period interval DEFAULT '1 hour',
+    note text DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
+
 CREATE FUNCTION perfmon.load_series(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
@@ -330,6 +351,27 @@ CREATE FUNCTION perfmon.load_series(
     changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'load_series_wrapper';
 
+CREATE FUNCTION perfmon.predicates(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    table_name text,
+    expression text,
+    usage text,
+    operator text,
+    pattern text,
+    samples bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    kept_ratio float8,
+    alone bool
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
+
+CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
+
 CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
     what text,
     subject text,
@@ -342,65 +384,50 @@ CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
     query text
 ) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
 
-CREATE FUNCTION perfmon.latency_histogram(
-    statement_id int DEFAULT NULL,
+CREATE FUNCTION perfmon.error_series(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    low_ms float8,
-    high_ms float8,
-    calls bigint,
-    cached_calls bigint,
-    read_calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
+    "time" timestamptz,
+    executions bigint,
+    errors bigint,
+    error_ratio float8,
+    errors_per_s float8,
+    lost_ms float8,
+    cancellations bigint,
+    statement_timeouts bigint,
+    lock_timeouts bigint,
+    transaction_timeouts bigint,
+    idle_in_transaction_timeouts bigint,
+    idle_session_timeouts bigint,
+    deadlocks bigint,
+    refused bigint,
+    terminated bigint,
+    autovacuum_cancelled bigint,
+    rollbacks bigint,
+    rollbacks_per_s float8,
+    rollback_ratio float8,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
 
-CREATE FUNCTION perfmon.plans(
+CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
+
+CREATE FUNCTION perfmon.latency_heatmap(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
     statement_id int DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    statement_id int,
-    plan_id bigint,
-    is_current bool,
-    first_seen timestamptz,
-    last_seen timestamptz,
-    calls bigint,
-    mean_ms float8,
-    max_ms float8,
-    sampled_calls bigint,
-    sampled_mean_ms float8,
-    cost float8,
-    heaviest_node text,
-    heaviest_cost_ratio float8,
-    has_constants bool,
-    plan_text text,
-    plan_json json,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
-
-CREATE FUNCTION perfmon.slo_status(
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
     "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
+    low_ms float8,
+    high_ms float8,
+    calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
 
 CREATE FUNCTION perfmon.statement_series(
     statement_id int,
@@ -441,86 +468,26 @@ CREATE FUNCTION perfmon.statement_series(
     changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
 
-CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
-    database_name text,
+CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
     user_name text,
     queryid bigint,
+    toplevel bool,
     rest bool,
-    class text,
-    sqlstate text,
-    errors bigint,
-    lost_ms float8,
-    last_at timestamptz
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
-
-CREATE FUNCTION perfmon.failure_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    failure_id int,
-    user_name text,
-    object text,
-    kind text,
-    quality text,
-    failures bigint,
-    lost_ms float8,
-    last_s bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
-
-CREATE FUNCTION perfmon.plan_flips(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    statement_id int,
-    last_seen_before timestamptz,
-    before_plan_id bigint,
-    before_calls bigint,
-    before_mean_ms float8,
-    before_sampled_calls bigint,
-    before_sampled_mean_ms float8,
-    before_heaviest_node text,
-    before_plan_text text,
-    after_plan_id bigint,
-    after_calls bigint,
-    after_mean_ms float8,
-    after_sampled_calls bigint,
-    after_sampled_mean_ms float8,
-    after_heaviest_node text,
-    after_plan_text text,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
-
-CREATE FUNCTION perfmon.assert_slo(
-    name text DEFAULT NULL,
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
     executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
-    "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
+    read_executions bigint,
+    total_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    cached_p50_ms float8,
+    cached_p95_ms float8,
+    read_p50_ms float8,
+    read_p95_ms float8,
+    error_ratio float8
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
 
 CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
     user_name text,
@@ -573,31 +540,6 @@ CREATE FUNCTION perfmon.seq_scans(
     table_share_ratio float8
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'seq_scans_wrapper';
 
-CREATE FUNCTION perfmon.routes(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    application text,
-    user_name text,
-    route text,
-    calls bigint,
-    calls_per_s float8,
-    total_ms float8,
-    p50_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    errors bigint,
-    cancelled bigint,
-    error_ratio float8,
-    transactions bigint,
-    statements_per_transaction float8,
-    transaction_p50_ms float8,
-    transaction_p95_ms float8,
-    transaction_p99_ms float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
-
 CREATE FUNCTION perfmon.slow_statements(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
@@ -636,47 +578,28 @@ CREATE FUNCTION perfmon.slow_statements(
     plan_note text
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
 
-CREATE FUNCTION perfmon.errors(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
+CREATE FUNCTION perfmon.plans(
+    statement_id int DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    class text,
-    sqlstate text,
-    condition text,
-    user_name text,
     statement_id int,
-    query text,
-    table_name text,
-    errors bigint,
-    per_hour float8,
-    lost_ms float8,
-    share_ratio float8,
+    plan_id bigint,
+    is_current bool,
+    first_seen timestamptz,
     last_seen timestamptz,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
-
-CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
-
-CREATE FUNCTION perfmon.create_slo(
-    name text,
-    p95_ms float8 DEFAULT NULL,
-    p99_ms float8 DEFAULT NULL,
-    error_ratio float8 DEFAULT NULL,
-    throughput_per_second float8 DEFAULT NULL,
-    availability_ratio float8 DEFAULT NULL,
-    percentile float8 DEFAULT NULL,
-    percentile_ms float8 DEFAULT NULL,
-    database text DEFAULT NULL,
-    username text DEFAULT NULL,
-    application text DEFAULT NULL,
-    statement_id int DEFAULT NULL,
-    cluster bool DEFAULT false,
-    min_executions bigint DEFAULT 100,
-    period interval DEFAULT '1 hour',
-    note text DEFAULT NULL
-) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
+    calls bigint,
+    mean_ms float8,
+    max_ms float8,
+    sampled_calls bigint,
+    sampled_mean_ms float8,
+    cost float8,
+    heaviest_node text,
+    heaviest_cost_ratio float8,
+    has_constants bool,
+    plan_text text,
+    plan_json json,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
 
 CREATE FUNCTION perfmon.rewrite_hints(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -707,14 +630,155 @@ CREATE FUNCTION perfmon.rewrite_hints(
     remedy text
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
 
-CREATE FUNCTION perfmon.run_report(
-    name text,
-    format text DEFAULT 'markdown',
-    baseline text DEFAULT NULL
-) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
+CREATE FUNCTION perfmon.errors(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    class text,
+    sqlstate text,
+    condition text,
+    user_name text,
+    statement_id int,
+    query text,
+    table_name text,
+    errors bigint,
+    per_hour float8,
+    lost_ms float8,
+    share_ratio float8,
+    last_seen timestamptz,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
 
-CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
+CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
+
+CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
+    database_name text,
+    user_name text,
+    queryid bigint,
+    rest bool,
+    class text,
+    sqlstate text,
+    errors bigint,
+    lost_ms float8,
+    last_at timestamptz
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
+
+CREATE FUNCTION perfmon.assert_slo(
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
+
+CREATE FUNCTION perfmon.route_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    route_id int,
+    application text,
+    user_name text,
+    route text,
+    quality text,
+    statements bigint,
+    transactions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
+
+CREATE FUNCTION perfmon.scan_evidence(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    user_name text,
+    query text,
+    table_name text,
+    node text,
+    index_name text,
+    conditions text,
+    filter_columns text,
+    calls bigint,
+    statement_samples bigint,
+    samples bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_read_per_row_kept float8,
+    rows_read_per_call float8,
+    rows_kept_per_call float8,
+    rows_read_scaled float8,
+    table_share_ratio float8,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
+
+CREATE FUNCTION perfmon.cluster_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    quality text,
+    cached bigint,
+    read bigint,
+    executions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
+
+CREATE FUNCTION perfmon.failure_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    failure_id int,
+    user_name text,
+    object text,
+    kind text,
+    quality text,
+    failures bigint,
+    lost_ms float8,
+    last_s bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
 
 CREATE FUNCTION perfmon.scan_history(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -742,51 +806,61 @@ CREATE FUNCTION perfmon.scan_history(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
 
-CREATE FUNCTION perfmon.error_series(
+CREATE FUNCTION perfmon.plan_flips(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     "time" timestamptz,
-    executions bigint,
-    errors bigint,
-    error_ratio float8,
-    errors_per_s float8,
-    lost_ms float8,
-    cancellations bigint,
-    statement_timeouts bigint,
-    lock_timeouts bigint,
-    transaction_timeouts bigint,
-    idle_in_transaction_timeouts bigint,
-    idle_session_timeouts bigint,
-    deadlocks bigint,
-    refused bigint,
-    terminated bigint,
-    autovacuum_cancelled bigint,
-    rollbacks bigint,
-    rollbacks_per_s float8,
-    rollback_ratio float8,
-    covered_ratio float8,
-    changes text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
+    statement_id int,
+    last_seen_before timestamptz,
+    before_plan_id bigint,
+    before_calls bigint,
+    before_mean_ms float8,
+    before_sampled_calls bigint,
+    before_sampled_mean_ms float8,
+    before_heaviest_node text,
+    before_plan_text text,
+    after_plan_id bigint,
+    after_calls bigint,
+    after_mean_ms float8,
+    after_sampled_calls bigint,
+    after_sampled_mean_ms float8,
+    after_heaviest_node text,
+    after_plan_text text,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
 
-CREATE FUNCTION perfmon.predicates(
+CREATE FUNCTION perfmon.routes(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    statement_id int,
-    table_name text,
-    expression text,
-    usage text,
-    operator text,
-    samples bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    kept_ratio float8,
-    alone bool
-) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
+    application text,
+    user_name text,
+    route text,
+    calls bigint,
+    calls_per_s float8,
+    total_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    errors bigint,
+    cancelled bigint,
+    error_ratio float8,
+    transactions bigint,
+    statements_per_transaction float8,
+    transaction_p50_ms float8,
+    transaction_p95_ms float8,
+    transaction_p99_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
+
+CREATE FUNCTION perfmon.run_report(
+    name text,
+    format text DEFAULT 'markdown',
+    baseline text DEFAULT NULL
+) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
 
 CREATE FUNCTION perfmon.top_statements(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -836,113 +910,42 @@ CREATE FUNCTION perfmon.top_statements(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'top_statements_wrapper';
 
-CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
-
-CREATE FUNCTION perfmon.route_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    route_id int,
-    application text,
-    user_name text,
-    route text,
-    quality text,
-    statements bigint,
-    transactions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
-
-CREATE FUNCTION perfmon.cluster_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    quality text,
-    cached bigint,
-    read bigint,
-    executions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
-
-CREATE FUNCTION perfmon.scan_evidence(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    user_name text,
-    query text,
-    table_name text,
-    node text,
-    index_name text,
-    conditions text,
-    filter_columns text,
-    calls bigint,
-    statement_samples bigint,
-    samples bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_read_per_row_kept float8,
-    rows_read_per_call float8,
-    rows_kept_per_call float8,
-    rows_read_scaled float8,
-    table_share_ratio float8,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
-
-CREATE FUNCTION perfmon.latency_heatmap(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
+CREATE FUNCTION perfmon.latency_histogram(
     statement_id int DEFAULT NULL,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    "time" timestamptz,
     low_ms float8,
     high_ms float8,
-    calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
+    calls bigint,
+    cached_calls bigint,
+    read_calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
 
-CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
+CREATE FUNCTION perfmon.slo_status(
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
     executions bigint,
-    read_executions bigint,
-    total_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    cached_p50_ms float8,
-    cached_p95_ms float8,
-    read_p50_ms float8,
-    read_p95_ms float8,
-    error_ratio float8
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
 
 REVOKE ALL ON TABLE
     perfmon.latency_minute,
@@ -959,31 +962,31 @@ REVOKE ALL ON TABLE
 FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION
-    perfmon.compare_runs(text, text),
-    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
-    perfmon.plans(int, bigint),
-    perfmon.slo_status(timestamptz, timestamptz, bigint),
-    perfmon.errors_since_start(),
-    perfmon.failure_history(timestamptz, timestamptz, bigint),
-    perfmon.plan_flips(timestamptz, timestamptz, bigint),
-    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
-    perfmon.scans_since_start(),
-    perfmon.routes(timestamptz, timestamptz, bigint),
-    perfmon.errors(timestamptz, timestamptz, bigint),
-    perfmon.drop_slo(text),
     perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
-    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
-    perfmon.run_report(text, text, text),
-    perfmon.end_run(text),
-    perfmon.scan_history(timestamptz, timestamptz, bigint),
-    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
     perfmon.predicates(timestamptz, timestamptz, bigint),
+    perfmon.end_run(text),
+    perfmon.compare_runs(text, text),
+    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
     perfmon.begin_run(text, text),
-    perfmon.route_history(timestamptz, timestamptz, bigint),
-    perfmon.cluster_history(timestamptz, timestamptz, bigint),
-    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
     perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
     perfmon.latency_since_start(),
+    perfmon.scans_since_start(),
+    perfmon.plans(int, bigint),
+    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
+    perfmon.errors(timestamptz, timestamptz, bigint),
+    perfmon.drop_slo(text),
+    perfmon.errors_since_start(),
+    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
+    perfmon.route_history(timestamptz, timestamptz, bigint),
+    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
+    perfmon.cluster_history(timestamptz, timestamptz, bigint),
+    perfmon.failure_history(timestamptz, timestamptz, bigint),
+    perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.plan_flips(timestamptz, timestamptz, bigint),
+    perfmon.routes(timestamptz, timestamptz, bigint),
+    perfmon.run_report(text, text, text),
+    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
+    perfmon.slo_status(timestamptz, timestamptz, bigint),
     perfmon.load_series(timestamptz, timestamptz, interval, bigint),
     perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
     perfmon.seq_scans(timestamptz, timestamptz, bigint),
@@ -1106,6 +1109,9 @@ COMMENT ON FUNCTION perfmon.routes(timestamptz, timestamptz, bigint) IS
 'Statements and transactions by application (application_name), user and route, most time first. Arguments: since and until (default: the last hour), source. route: what a comment in the form of sqlcommenter at the end or the start of a statement says: its key route, else controller#action; NULL without one. "(all other routes)": what found no place within pg_perfmon.max_routes. calls: top-level statements executed to their end, but for those that begin and end transactions or set something. Percentiles are of execution times (in the executor; commands as a whole), from a histogram with a relative error of at most 5 %; max_ms is the upper end of its bucket. errors, cancelled and error_ratio as in error_series(). transactions: those in which at least one statement was counted, under the route of the last; statements_per_transaction counts failed ones too. transaction_*_ms: from the arrival of the first message to the end; of a SELECT outside of a transaction block, the time of its execution.
 No rows and a notice without preloading. Errors: 22023 for bad arguments.';
 
+COMMENT ON FUNCTION perfmon.report(timestamptz, timestamptz, text, bigint) IS
+'The story of a time window as a DBA would tell it: a rating out of ten with its formula, how much time could be saved, the top bottlenecks with cause, evidence, remedy and the statement to run, load, trend as a chart, time by kind of command, top statements, the plans of those that take most time with what in them cost the time and since when, better forms of statements (see rewrite_hints()), tables read most by sequential scans, changes, gaps, and what to do in which order. Arguments: since and until (default: the last hour), format markdown (at most 100 columns wide, but for SQL) or json (schema pg_perfmon.report/1, docs/report.schema.json), source (NULL: this database and those it continues; another one is not judged, since its catalog is not here). Statement texts and statements to run are for members of pg_read_all_stats. Says so where there is too little data. Errors: 22023 for arguments that cannot be right.';
+
 COMMENT ON FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint) IS
 'Statements that did most in a time window, largest first. Arguments: since and until (default: the last hour; NULL is the default), order_by one of total_time, mean_time, calls, rows, plan_time, io_time, shared_blks_hit, shared_blks_read, temp_blks_written, wal_bytes, p95, p99; max_rows (NULL: all); source (NULL: this database and those it continues).
 Whole intervals that end in (since, until] are taken, nothing is pro-rated. Times in milliseconds, blocks in server blocks (8 kB), wal in bytes. calls_per_s: calls over the time that the intervals cover. stddev_exec_ms: from the sums of times and squared times; NULL where rounding leaves nothing; from the histogram of execution times where pg_stat_statements has none.
@@ -1194,7 +1200,7 @@ COMMENT ON FUNCTION perfmon.scan_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: one per interval and node of a plan, as the hooks counted it in the executions that were looked into; see scan_evidence(). Arguments: since and until (default: the last hour), source. scan_id 0: all nodes that were not counted apart. statement: the statement_id. node: kind, index and conditions as JSON; of kind execution are all executions of the statement that were looked into. Errors: 22023 for bad arguments.';
 
 COMMENT ON FUNCTION perfmon.predicates(timestamptz, timestamptz, bigint) IS
-'By which columns and expressions of which tables statements look rows up, join and sort: what an index would have to serve. Arguments: since and until (default: the last hour), source. usage: equality, range, pattern, containment, null, truth, join, sort or group; of an operator by its name. samples, rows_read and rows_kept: of the nodes of plans that applied it, in the executions that were looked into (see scan_evidence()); NULL for what only the text of a statement says. kept_ratio: the selectivity seen; alone: no other condition stood beside it, so that this is its own. Only of the database''s own source. Errors: 22023 for bad arguments, 55000 for another database''s source.';
+'By which columns and expressions of which tables statements look rows up, join, sort and group (GROUP BY, DISTINCT): what an index would have to serve. Arguments: since and until (default: the last hour), source. usage: equality, range, pattern, containment, null, truth, join, sort or group; of an operator by its name. pattern: of usage pattern, what the pattern begins with: leading_wildcard, which no btree finds, or fixed_beginning; from the pattern in the text, else from the first character of those that executions sought (nothing else of a pattern is looked at); NULL where neither tells. samples, rows_read and rows_kept: of the nodes of plans that applied it, in the executions that were looked into (see scan_evidence()); NULL for what only the text of a statement says. kept_ratio: the selectivity seen; alone: no other condition stood beside it, so that this is its own. Only of the database''s own source. Errors: 22023 for bad arguments, 55000 for another database''s source.';
 
 COMMENT ON FUNCTION perfmon.scan_evidence(timestamptz, timestamptz, bigint) IS
 'What the plans of statements read for nothing, from their own executions: one row for each statement, table and node, what read most first. Arguments: since and until (default: the last hour), source. Counts are those of the executions that were looked into (statement_samples; samples: those in which the node did something), as EXPLAIN ANALYZE tells them; see scans_since_start() for which nodes are told and what the columns mean. calls: executions of the statement by pg_stat_statements. rows_read_per_call and rows_kept_per_call: per execution that was looked into. rows_read_scaled: rows_read_per_call times calls, an estimate. table_share_ratio: of a sequential scan, its part of all rows that sequential scans of the table read in the window by the server''s own counters (its partitions and children together), an estimate too; NULL for another source. filter_columns: what rows are thrown away by. Source: the executor''s counters. Errors: 22023 for bad arguments.';
@@ -1216,7 +1222,7 @@ COMMENT ON FUNCTION perfmon.evaluate() IS
 'Judges the last hour now, opens, refreshes and resolves findings, and returns the number of open ones; every finding has the numbers of now afterwards. The collector does the same by itself, but writes hourly what stands as it stood. Errors: 55000 when there is no history yet or library and SQL objects differ, 55P03 when another session evaluates for longer than five seconds, 25006 in a read-only transaction.';
 
 COMMENT ON FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint) IS
-'Statements whose mean execution time is over the thresholds, worst first, with what the time went into and the likely cause. read_ms, write_ms, temp_ms and jit_ms are parts of total_exec_ms, other_ms the rest; plan_ms comes on top. NULL where the server does not measure (track_io_timing, pg_stat_statements.track_planning). plan_id, plan_since (when it was seen first), plan_heaviest_node, plan_heaviest_cost_ratio and plan_text: the plan that the statement was seen to have last, as in plans(); without one plan_note says why, with the line that turns plans on. Errors: 22023 for bad arguments.';
+'Statements whose mean execution time is over the thresholds, worst first, with what the time went into and the likely cause. read_ms, write_ms, temp_ms and jit_ms are parts of total_exec_ms, other_ms the rest; plan_ms comes on top. NULL where the server does not measure (track_io_timing, pg_stat_statements.track_planning). plan_id, plan_since (when it took the place of another plan, else when it was seen first), plan_heaviest_node, plan_heaviest_cost_ratio and plan_text: of the plans that the statement has in use, the one that took most time, as in plans(); without one plan_note says why, with the line that turns plans on. Errors: 22023 for bad arguments.';
 
 COMMENT ON FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint) IS
 'Large tables that are read by sequential scans for a few of their rows, and the statements that most likely do it (those whose text looks rows of the table up and that touch at least half of its blocks per execution). trend_ratio is rows read in the second half of the window over the first. wasted_ms is the execution time spent on rows thrown away, an estimate. Scans are as the server counts them: each worker of a parallel scan is one. statement is the index that serves most of that time of the table, or, for a statement that it does not serve, the one that this lacks. Where executions of the statement were looked into (samples, at least 2), what they showed stands for what is likely: rows_read_per_call and rows_kept_per_call of the table, filter_columns, rows_kept and rows_read_per_row_kept; and one that does not scan the table is not told. table_share_ratio: the statement''s part of all rows that sequential scans of the table read, an estimate from the samples. Errors: 22023 for bad arguments.';
