@@ -3,13 +3,122 @@
 
 DROP FUNCTION perfmon.load_series(timestamptz, timestamptz, interval, bigint);
 
+DROP FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint);
+
 DROP FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint);
 
-DROP FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint);
+DROP FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint);
 
 DROP FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint);
 
-DROP FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint);
+-- History of what is around the server: the machine and poolers, in the home database only. Made like the other families of
+-- 20_history.sql, which makes hours and days of all.
+
+-- The machine: processors, memory, control groups, the cache of ZFS; in the home database only.
+CREATE TABLE perfmon.host_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    samples pg_catalog.bytea,
+    cpu_user_us pg_catalog.bytea,
+    cpu_system_us pg_catalog.bytea,
+    cpu_steal_us pg_catalog.bytea,
+    cpu_iowait_us pg_catalog.bytea,
+    cpu_idle_us pg_catalog.bytea,
+    cpu_peak_ppm pg_catalog.bytea,
+    group_cpu_us pg_catalog.bytea,
+    group_capacity_us pg_catalog.bytea,
+    group_throttled_us pg_catalog.bytea,
+    load_milli pg_catalog.bytea,
+    load_peak_milli pg_catalog.bytea,
+    memory_bytes pg_catalog.bytea,
+    memory_used_bytes pg_catalog.bytea,
+    group_memory_bytes pg_catalog.bytea,
+    group_memory_used_bytes pg_catalog.bytea,
+    memory_peak_ppm pg_catalog.bytea,
+    swap_bytes pg_catalog.bytea,
+    swap_used_bytes pg_catalog.bytea,
+    arc_hits pg_catalog.bytea,
+    arc_misses pg_catalog.bytea,
+    arc_bytes pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- File systems that the server writes to, by (mount point, device, what lies there); in the home database only.
+CREATE TABLE perfmon.disk_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    space_samples pg_catalog.bytea,
+    size_bytes pg_catalog.bytea,
+    used_bytes pg_catalog.bytea,
+    available_bytes pg_catalog.bytea,
+    used_peak_ppm pg_catalog.bytea,
+    watched_us pg_catalog.bytea,
+    reads pg_catalog.bytea,
+    writes pg_catalog.bytea,
+    read_bytes pg_catalog.bytea,
+    write_bytes pg_catalog.bytea,
+    read_us pg_catalog.bytea,
+    write_us pg_catalog.bytea,
+    busy_us pg_catalog.bytea,
+    busy_peak_ppm pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- PgBouncers, by (pooler, database, user); in the home database only.
+CREATE TABLE perfmon.pooler_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    asked pg_catalog.bytea,
+    answered pg_catalog.bytea,
+    skipped pg_catalog.bytea,
+    samples pg_catalog.bytea,
+    clients_active pg_catalog.bytea,
+    clients_waiting pg_catalog.bytea,
+    clients_waiting_peak pg_catalog.bytea,
+    max_wait_us pg_catalog.bytea,
+    servers_active pg_catalog.bytea,
+    servers_idle pg_catalog.bytea,
+    servers pg_catalog.bytea,
+    servers_peak pg_catalog.bytea,
+    pool_size pg_catalog.bytea,
+    watched_us pg_catalog.bytea,
+    wait_watched_us pg_catalog.bytea,
+    transactions pg_catalog.bytea,
+    queries pg_catalog.bytea,
+    transaction_us pg_catalog.bytea,
+    query_us pg_catalog.bytea,
+    wait_us pg_catalog.bytea,
+    received_bytes pg_catalog.bytea,
+    sent_bytes pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
 
 -- Execution times as the hooks counted them, by the ids of the statements' dictionary. "histograms" holds one packed
 -- histogram after the other, of as many bytes as "lengths" says, so that one is fetched without the others;
@@ -132,7 +241,7 @@ DECLARE
     level pg_catalog.text;
     packed pg_catalog.name;
 BEGIN
-    FOREACH family IN ARRAY ARRAY['latency', 'failure', 'route', 'scan', 'cluster'] LOOP
+    FOREACH family IN ARRAY ARRAY['host', 'disk', 'pooler', 'latency', 'failure', 'route', 'scan', 'cluster'] LOOP
         FOR packed IN
             SELECT a.attname
             FROM pg_catalog.pg_attribute a
@@ -305,6 +414,22 @@ CROSS JOIN LATERAL (
         OR COALESCE(e.user_name OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text, false) AS visible
 ) v;
 
+CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
+
+CREATE FUNCTION perfmon.latency_heatmap(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    low_ms float8,
+    high_ms float8,
+    calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
+
 CREATE FUNCTION perfmon.create_slo(
     name text,
     p95_ms float8 DEFAULT NULL,
@@ -323,6 +448,214 @@ CREATE FUNCTION perfmon.create_slo(
     period interval DEFAULT '1 hour',
     note text DEFAULT NULL
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
+
+CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
+    database_name text,
+    user_name text,
+    queryid bigint,
+    rest bool,
+    class text,
+    sqlstate text,
+    errors bigint,
+    lost_ms float8,
+    last_at timestamptz
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
+
+CREATE FUNCTION perfmon.routes(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    application text,
+    user_name text,
+    route text,
+    calls bigint,
+    calls_per_s float8,
+    total_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    errors bigint,
+    cancelled bigint,
+    error_ratio float8,
+    transactions bigint,
+    statements_per_transaction float8,
+    transaction_p50_ms float8,
+    transaction_p95_ms float8,
+    transaction_p99_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
+
+CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
+    user_name text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
+    node text,
+    table_name text,
+    index_name text,
+    conditions text,
+    statement_samples bigint,
+    samples bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
+
+CREATE FUNCTION perfmon.rewrite_hints(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    kind text,
+    user_name text,
+    query text,
+    table_name text,
+    expression text,
+    better_form text,
+    same_meaning boolean,
+    reason text,
+    statement text,
+    calls bigint,
+    mean_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    plan_ms_per_plan float8,
+    table_rows float8,
+    saved_ms_per_hour float8,
+    effect text,
+    remedy text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
+
+CREATE FUNCTION perfmon.host_status() RETURNS TABLE (
+    what text,
+    name text,
+    used float8,
+    total float8,
+    used_ratio float8,
+    unit text,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'host_status_wrapper';
+
+CREATE FUNCTION perfmon.assert_slo(
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
+
+CREATE FUNCTION perfmon.failure_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    failure_id int,
+    user_name text,
+    object text,
+    kind text,
+    quality text,
+    failures bigint,
+    lost_ms float8,
+    last_s bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
+
+CREATE FUNCTION perfmon.plans(
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    plan_id bigint,
+    is_current bool,
+    first_seen timestamptz,
+    last_seen timestamptz,
+    calls bigint,
+    mean_ms float8,
+    max_ms float8,
+    sampled_calls bigint,
+    sampled_mean_ms float8,
+    cost float8,
+    heaviest_node text,
+    heaviest_cost_ratio float8,
+    has_constants bool,
+    plan_text text,
+    plan_json json,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
+
+CREATE FUNCTION perfmon.host_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    quality text,
+    samples bigint,
+    cpu_user_ms float8,
+    cpu_system_ms float8,
+    cpu_steal_ms float8,
+    cpu_iowait_ms float8,
+    cpu_idle_ms float8,
+    cpu_peak_ratio float8,
+    group_cpu_ms float8,
+    group_capacity_ms float8,
+    group_throttled_ms float8,
+    load float8,
+    load_peak float8,
+    memory_bytes bigint,
+    memory_used_bytes bigint,
+    group_memory_bytes bigint,
+    group_memory_used_bytes bigint,
+    memory_peak_ratio float8,
+    swap_bytes bigint,
+    swap_used_bytes bigint,
+    arc_hits bigint,
+    arc_misses bigint,
+    arc_bytes bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'host_history_wrapper';
+
+CREATE FUNCTION perfmon.run_report(
+    name text,
+    format text DEFAULT 'markdown',
+    baseline text DEFAULT NULL
+) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
+
+CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
 
 CREATE FUNCTION perfmon.load_series(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -369,8 +702,114 @@ CREATE FUNCTION perfmon.predicates(
     alone bool
 ) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
 
-CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
+CREATE FUNCTION perfmon.route_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    route_id int,
+    application text,
+    user_name text,
+    route text,
+    quality text,
+    statements bigint,
+    transactions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
+
+CREATE FUNCTION perfmon.pooler_clients() RETURNS TABLE (
+    pooler text,
+    database_name text,
+    user_name text,
+    state text,
+    client_addr text,
+    client_port int,
+    application_name text,
+    wait_ms float8,
+    server_pid int,
+    backend_state text,
+    transaction_ms float8,
+    pins_server bool,
+    problem text
+) LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pooler_clients_wrapper';
+
+CREATE FUNCTION perfmon.pgbouncer_validator(text[], oid) RETURNS void
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'pgbouncer_validator_wrapper';
+
+CREATE FOREIGN DATA WRAPPER pg_perfmon_pgbouncer NO HANDLER VALIDATOR perfmon.pgbouncer_validator;
+
+CREATE FUNCTION perfmon.seq_scans(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    table_name text,
+    severity text,
+    statement_id int,
+    query text,
+    filter_columns text,
+    seq_scan bigint,
+    seq_tup_read bigint,
+    rows_per_seq_scan float8,
+    rows_kept bigint,
+    rows_read_per_row_kept float8,
+    trend_ratio float8,
+    calls bigint,
+    wasted_ms float8,
+    wasted_share_ratio float8,
+    table_rows float8,
+    table_bytes bigint,
+    remedy text,
+    statement text,
+    samples bigint,
+    rows_read_per_call float8,
+    rows_kept_per_call float8,
+    table_share_ratio float8
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'seq_scans_wrapper';
+
+CREATE FUNCTION perfmon.pooler_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    pooler_id int,
+    pooler text,
+    database_name text,
+    user_name text,
+    quality text,
+    asked bigint,
+    answered bigint,
+    skipped bigint,
+    samples bigint,
+    clients_active bigint,
+    clients_waiting bigint,
+    clients_waiting_peak bigint,
+    max_wait_ms float8,
+    servers_active bigint,
+    servers_idle bigint,
+    servers bigint,
+    servers_peak bigint,
+    pool_size bigint,
+    watched_ms float8,
+    wait_watched_ms float8,
+    transactions bigint,
+    queries bigint,
+    transaction_ms float8,
+    query_ms float8,
+    wait_ms float8,
+    received_bytes bigint,
+    sent_bytes bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'pooler_history_wrapper';
 
 CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
     what text,
@@ -413,21 +852,55 @@ CREATE FUNCTION perfmon.error_series(
     changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
 
-CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
-
-CREATE FUNCTION perfmon.latency_heatmap(
-    since timestamptz DEFAULT now() - interval '1 hour',
+CREATE FUNCTION perfmon.slo_status(
+    since timestamptz DEFAULT NULL,
     until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    statement_id int DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
     "time" timestamptz,
-    low_ms float8,
-    high_ms float8,
-    calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
+    time_end timestamptz,
+    detail text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
+
+CREATE FUNCTION perfmon.pooler_pools(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    pooler text,
+    database_name text,
+    user_name text,
+    answered_ratio float8,
+    clients_active float8,
+    clients_waiting float8,
+    clients_waiting_peak bigint,
+    max_wait_ms float8,
+    servers_active float8,
+    servers_idle float8,
+    servers float8,
+    servers_peak bigint,
+    pool_size float8,
+    used_peak_ratio float8,
+    transactions_per_s float8,
+    queries_per_s float8,
+    mean_transaction_ms float8,
+    mean_query_ms float8,
+    mean_wait_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'pooler_pools_wrapper';
 
 CREATE FUNCTION perfmon.statement_series(
     statement_id int,
@@ -468,168 +941,6 @@ CREATE FUNCTION perfmon.statement_series(
     changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
 
-CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
-    executions bigint,
-    read_executions bigint,
-    total_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    cached_p50_ms float8,
-    cached_p95_ms float8,
-    read_p50_ms float8,
-    read_p95_ms float8,
-    error_ratio float8
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
-
-CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
-    node text,
-    table_name text,
-    index_name text,
-    conditions text,
-    statement_samples bigint,
-    samples bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
-
-CREATE FUNCTION perfmon.seq_scans(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    table_name text,
-    severity text,
-    statement_id int,
-    query text,
-    filter_columns text,
-    seq_scan bigint,
-    seq_tup_read bigint,
-    rows_per_seq_scan float8,
-    rows_kept bigint,
-    rows_read_per_row_kept float8,
-    trend_ratio float8,
-    calls bigint,
-    wasted_ms float8,
-    wasted_share_ratio float8,
-    table_rows float8,
-    table_bytes bigint,
-    remedy text,
-    statement text,
-    samples bigint,
-    rows_read_per_call float8,
-    rows_kept_per_call float8,
-    table_share_ratio float8
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'seq_scans_wrapper';
-
-CREATE FUNCTION perfmon.slow_statements(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    severity text,
-    user_name text,
-    query text,
-    command text,
-    calls bigint,
-    mean_exec_ms float8,
-    p95_ms float8,
-    timed_calls bigint,
-    threshold_ms float8,
-    stddev_exec_ms float8,
-    total_exec_ms float8,
-    share_ratio float8,
-    read_ms float8,
-    write_ms float8,
-    temp_ms float8,
-    jit_ms float8,
-    other_ms float8,
-    plan_ms float8,
-    rows_per_call float8,
-    blocks_per_call float8,
-    temp_bytes bigint,
-    wal_bytes bigint,
-    cause text,
-    remedy text,
-    plan_id bigint,
-    plan_since timestamptz,
-    plan_heaviest_node text,
-    plan_heaviest_cost_ratio float8,
-    plan_text text,
-    plan_note text
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
-
-CREATE FUNCTION perfmon.plans(
-    statement_id int DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    plan_id bigint,
-    is_current bool,
-    first_seen timestamptz,
-    last_seen timestamptz,
-    calls bigint,
-    mean_ms float8,
-    max_ms float8,
-    sampled_calls bigint,
-    sampled_mean_ms float8,
-    cost float8,
-    heaviest_node text,
-    heaviest_cost_ratio float8,
-    has_constants bool,
-    plan_text text,
-    plan_json json,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
-
-CREATE FUNCTION perfmon.rewrite_hints(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    severity text,
-    kind text,
-    user_name text,
-    query text,
-    table_name text,
-    expression text,
-    better_form text,
-    same_meaning boolean,
-    reason text,
-    statement text,
-    calls bigint,
-    mean_exec_ms float8,
-    total_exec_ms float8,
-    share_ratio float8,
-    rows_per_call float8,
-    blocks_per_call float8,
-    plan_ms_per_plan float8,
-    table_rows float8,
-    saved_ms_per_hour float8,
-    effect text,
-    remedy text
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
-
 CREATE FUNCTION perfmon.errors(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
@@ -650,66 +961,18 @@ CREATE FUNCTION perfmon.errors(
     quality text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
 
-CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
-
-CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
-    database_name text,
-    user_name text,
-    queryid bigint,
-    rest bool,
-    class text,
-    sqlstate text,
-    errors bigint,
-    lost_ms float8,
-    last_at timestamptz
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
-
-CREATE FUNCTION perfmon.assert_slo(
-    name text DEFAULT NULL,
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
-    "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
-
-CREATE FUNCTION perfmon.route_history(
+CREATE FUNCTION perfmon.latency_histogram(
+    statement_id int DEFAULT NULL,
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    route_id int,
-    application text,
-    user_name text,
-    route text,
-    quality text,
-    statements bigint,
-    transactions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
+    low_ms float8,
+    high_ms float8,
+    calls bigint,
+    cached_calls bigint,
+    read_calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
 
 CREATE FUNCTION perfmon.scan_evidence(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -743,124 +1006,52 @@ CREATE FUNCTION perfmon.scan_evidence(
     misestimates bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
 
-CREATE FUNCTION perfmon.cluster_history(
+CREATE FUNCTION perfmon.host_series(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    quality text,
-    cached bigint,
-    read bigint,
-    executions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
+    cpu_ratio float8,
+    cpu_peak_ratio float8,
+    machine_cpu_ratio float8,
+    user_ratio float8,
+    system_ratio float8,
+    iowait_ratio float8,
+    steal_ratio float8,
+    throttled_ms float8,
+    load float8,
+    load_peak float8,
+    memory_ratio float8,
+    memory_peak_ratio float8,
+    memory_used_bytes bigint,
+    memory_bytes bigint,
+    swap_used_bytes bigint,
+    arc_hit_ratio float8,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'host_series_wrapper';
 
-CREATE FUNCTION perfmon.failure_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    failure_id int,
+CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
     user_name text,
-    object text,
-    kind text,
-    quality text,
-    failures bigint,
-    lost_ms float8,
-    last_s bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
-
-CREATE FUNCTION perfmon.scan_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    scan_id int,
-    statement text,
-    table_name text,
-    node text,
-    quality text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
     executions bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
-
-CREATE FUNCTION perfmon.plan_flips(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    statement_id int,
-    last_seen_before timestamptz,
-    before_plan_id bigint,
-    before_calls bigint,
-    before_mean_ms float8,
-    before_sampled_calls bigint,
-    before_sampled_mean_ms float8,
-    before_heaviest_node text,
-    before_plan_text text,
-    after_plan_id bigint,
-    after_calls bigint,
-    after_mean_ms float8,
-    after_sampled_calls bigint,
-    after_sampled_mean_ms float8,
-    after_heaviest_node text,
-    after_plan_text text,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
-
-CREATE FUNCTION perfmon.routes(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    application text,
-    user_name text,
-    route text,
-    calls bigint,
-    calls_per_s float8,
+    read_executions bigint,
     total_ms float8,
     p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
     p95_ms float8,
     p99_ms float8,
     max_ms float8,
-    errors bigint,
-    cancelled bigint,
-    error_ratio float8,
-    transactions bigint,
-    statements_per_transaction float8,
-    transaction_p50_ms float8,
-    transaction_p95_ms float8,
-    transaction_p99_ms float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
-
-CREATE FUNCTION perfmon.run_report(
-    name text,
-    format text DEFAULT 'markdown',
-    baseline text DEFAULT NULL
-) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
+    cached_p50_ms float8,
+    cached_p95_ms float8,
+    read_p50_ms float8,
+    read_p95_ms float8,
+    error_ratio float8
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
 
 CREATE FUNCTION perfmon.top_statements(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -910,44 +1101,175 @@ CREATE FUNCTION perfmon.top_statements(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'top_statements_wrapper';
 
-CREATE FUNCTION perfmon.latency_histogram(
-    statement_id int DEFAULT NULL,
+CREATE FUNCTION perfmon.disk_history(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    low_ms float8,
-    high_ms float8,
-    calls bigint,
-    cached_calls bigint,
-    read_calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    disk_id int,
+    mount text,
+    device text,
+    uses text,
+    quality text,
+    space_samples bigint,
+    size_bytes bigint,
+    used_bytes bigint,
+    available_bytes bigint,
+    used_peak_ratio float8,
+    watched_ms float8,
+    reads bigint,
+    writes bigint,
+    read_bytes bigint,
+    write_bytes bigint,
+    read_ms float8,
+    write_ms float8,
+    busy_ms float8,
+    busy_peak_ratio float8,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_history_wrapper';
 
-CREATE FUNCTION perfmon.slo_status(
-    since timestamptz DEFAULT NULL,
+CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
+
+CREATE FUNCTION perfmon.plan_flips(
+    since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
+    "time" timestamptz,
+    statement_id int,
+    last_seen_before timestamptz,
+    before_plan_id bigint,
+    before_calls bigint,
+    before_mean_ms float8,
+    before_sampled_calls bigint,
+    before_sampled_mean_ms float8,
+    before_heaviest_node text,
+    before_plan_text text,
+    after_plan_id bigint,
+    after_calls bigint,
+    after_mean_ms float8,
+    after_sampled_calls bigint,
+    after_sampled_mean_ms float8,
+    after_heaviest_node text,
+    after_plan_text text,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
+
+CREATE FUNCTION perfmon.disk_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    mount text,
+    device text,
+    uses text,
+    used_ratio float8,
+    used_bytes bigint,
+    available_bytes bigint,
+    size_bytes bigint,
+    reads_per_s float8,
+    writes_per_s float8,
+    read_bytes_per_s float8,
+    write_bytes_per_s float8,
+    read_ms float8,
+    write_ms float8,
+    busy_ratio float8,
+    busy_peak_ratio float8,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_series_wrapper';
+
+CREATE FUNCTION perfmon.scan_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
     "time" timestamptz,
     time_end timestamptz,
-    detail text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
+    length_ms float8,
+    scan_id int,
+    statement text,
+    table_name text,
+    node text,
+    quality text,
+    executions bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
+
+CREATE FUNCTION perfmon.cluster_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    quality text,
+    cached bigint,
+    read bigint,
+    executions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
+
+CREATE FUNCTION perfmon.slow_statements(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    user_name text,
+    query text,
+    command text,
+    calls bigint,
+    mean_exec_ms float8,
+    p95_ms float8,
+    timed_calls bigint,
+    threshold_ms float8,
+    stddev_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    read_ms float8,
+    write_ms float8,
+    temp_ms float8,
+    jit_ms float8,
+    other_ms float8,
+    plan_ms float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    temp_bytes bigint,
+    wal_bytes bigint,
+    cause text,
+    remedy text,
+    plan_id bigint,
+    plan_since timestamptz,
+    plan_heaviest_node text,
+    plan_heaviest_cost_ratio float8,
+    plan_text text,
+    plan_note text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
 
 REVOKE ALL ON TABLE
+    perfmon.host_minute,
+    perfmon.disk_minute,
+    perfmon.pooler_minute,
     perfmon.latency_minute,
     perfmon.failure_minute,
     perfmon.route_minute,
@@ -962,36 +1284,45 @@ REVOKE ALL ON TABLE
 FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION
+    perfmon.drop_slo(text),
+    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
     perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
+    perfmon.errors_since_start(),
+    perfmon.routes(timestamptz, timestamptz, bigint),
+    perfmon.scans_since_start(),
+    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
+    perfmon.host_status(),
+    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
+    perfmon.failure_history(timestamptz, timestamptz, bigint),
+    perfmon.plans(int, bigint),
+    perfmon.host_history(timestamptz, timestamptz, bigint),
+    perfmon.run_report(text, text, text),
+    perfmon.begin_run(text, text),
     perfmon.predicates(timestamptz, timestamptz, bigint),
-    perfmon.end_run(text),
+    perfmon.route_history(timestamptz, timestamptz, bigint),
+    perfmon.pooler_clients(),
+    perfmon.pgbouncer_validator(text[], oid),
+    perfmon.pooler_history(timestamptz, timestamptz, bigint),
     perfmon.compare_runs(text, text),
     perfmon.error_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.begin_run(text, text),
-    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
-    perfmon.latency_since_start(),
-    perfmon.scans_since_start(),
-    perfmon.plans(int, bigint),
-    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
-    perfmon.errors(timestamptz, timestamptz, bigint),
-    perfmon.drop_slo(text),
-    perfmon.errors_since_start(),
-    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
-    perfmon.route_history(timestamptz, timestamptz, bigint),
-    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
-    perfmon.cluster_history(timestamptz, timestamptz, bigint),
-    perfmon.failure_history(timestamptz, timestamptz, bigint),
-    perfmon.scan_history(timestamptz, timestamptz, bigint),
-    perfmon.plan_flips(timestamptz, timestamptz, bigint),
-    perfmon.routes(timestamptz, timestamptz, bigint),
-    perfmon.run_report(text, text, text),
-    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
     perfmon.slo_status(timestamptz, timestamptz, bigint),
+    perfmon.pooler_pools(timestamptz, timestamptz, bigint),
+    perfmon.errors(timestamptz, timestamptz, bigint),
+    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
+    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
+    perfmon.host_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.latency_since_start(),
+    perfmon.disk_history(timestamptz, timestamptz, bigint),
+    perfmon.end_run(text),
+    perfmon.plan_flips(timestamptz, timestamptz, bigint),
+    perfmon.disk_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.cluster_history(timestamptz, timestamptz, bigint),
     perfmon.load_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
     perfmon.seq_scans(timestamptz, timestamptz, bigint),
-    perfmon.slow_statements(timestamptz, timestamptz, bigint),
-    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint)
+    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
+    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),
+    perfmon.slow_statements(timestamptz, timestamptz, bigint)
 FROM PUBLIC;
 
 GRANT SELECT ON TABLE
@@ -1007,6 +1338,15 @@ GRANT SELECT ON TABLE
     perfmon.cluster_minute,
     perfmon.cluster_hour,
     perfmon.cluster_day,
+    perfmon.host_minute,
+    perfmon.host_hour,
+    perfmon.host_day,
+    perfmon.disk_minute,
+    perfmon.disk_hour,
+    perfmon.disk_day,
+    perfmon.pooler_minute,
+    perfmon.pooler_hour,
+    perfmon.pooler_day,
     perfmon.scan_minute,
     perfmon.scan_hour,
     perfmon.scan_day,
@@ -1047,6 +1387,14 @@ GRANT EXECUTE ON FUNCTION
     perfmon.failure_history(timestamptz, timestamptz, bigint),
     perfmon.route_history(timestamptz, timestamptz, bigint),
     perfmon.cluster_history(timestamptz, timestamptz, bigint),
+    perfmon.host_status(),
+    perfmon.host_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.disk_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.host_history(timestamptz, timestamptz, bigint),
+    perfmon.disk_history(timestamptz, timestamptz, bigint),
+    perfmon.pooler_clients(),
+    perfmon.pooler_pools(timestamptz, timestamptz, bigint),
+    perfmon.pooler_history(timestamptz, timestamptz, bigint),
     perfmon.scan_history(timestamptz, timestamptz, bigint)
 TO pg_monitor;
 
@@ -1080,6 +1428,27 @@ COMMENT ON TABLE perfmon.cluster_minute IS
 COMMENT ON TABLE perfmon.cluster_hour IS 'perfmon.cluster_minute, rolled up to UTC hours.';
 
 COMMENT ON TABLE perfmon.cluster_day IS 'perfmon.cluster_minute, rolled up to UTC days.';
+
+COMMENT ON TABLE perfmon.host_minute IS
+'Per interval what the machine did: processors, load, memory, control groups, the cache of ZFS; in the home database only. Gauges are added up once for each of samples. Read perfmon.host_series().';
+
+COMMENT ON TABLE perfmon.host_hour IS 'perfmon.host_minute, rolled up to UTC hours.';
+
+COMMENT ON TABLE perfmon.host_day IS 'perfmon.host_minute, rolled up to UTC days.';
+
+COMMENT ON TABLE perfmon.pooler_minute IS
+'Per interval what PgBouncers said, by (pooler, database, user): whether they answered, counters of databases, gauges of pools; in the home database only. Read perfmon.pooler_pools().';
+
+COMMENT ON TABLE perfmon.pooler_hour IS 'perfmon.pooler_minute, rolled up to UTC hours.';
+
+COMMENT ON TABLE perfmon.pooler_day IS 'perfmon.pooler_minute, rolled up to UTC days.';
+
+COMMENT ON TABLE perfmon.disk_minute IS
+'Per interval the room in file systems that the server writes to, and what their devices did; in the home database only. Read perfmon.disk_series().';
+
+COMMENT ON TABLE perfmon.disk_hour IS 'perfmon.disk_minute, rolled up to UTC hours.';
+
+COMMENT ON TABLE perfmon.disk_day IS 'perfmon.disk_minute, rolled up to UTC days.';
 
 COMMENT ON TABLE perfmon.scan_minute IS
 'What plans did in the executions that were looked into, one row per interval, packed; read perfmon.scan_evidence().';
@@ -1207,6 +1576,36 @@ COMMENT ON FUNCTION perfmon.scan_evidence(timestamptz, timestamptz, bigint) IS
 
 COMMENT ON FUNCTION perfmon.route_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: one per interval, route and bucket of the histogram, as the hooks counted them. Arguments: since and until (default: the last hour), source. route_id 0: all routes that were not counted apart. bucket 0: under 1 microsecond; bucket b from 1 on: up to about 1.104 to the power of b microseconds; 255: errors and cancellations, which have no time. Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.host_status() IS
+'The machine now, as far as the server may use it: one row for each of cpu, load, memory, swap, arc (the cache of ZFS) and disk; name is machine or container (the control group that allows least, where it allows less than the machine has), of a disk where it is mounted. used and total: in unit; of a disk, total is what the server may use, so without what is kept for the administrator. used_ratio: used over total. cpu: of the last recorded interval of this database (NULL in all databases but the home database); everything else is read at the call. Memory is used that could not be had without taking it from somebody: MemTotal less MemAvailable, without what the cache of ZFS would give back; of a control group, its usage less inactive files. File systems of other machines (NFS and the like) are not asked, but for that of the data directory. No rows where there is no /proc. For readers. Errors: none.';
+
+COMMENT ON FUNCTION perfmon.host_series(timestamptz, timestamptz, interval, bigint) IS
+'The machine over time, as the home database records it; no values in other databases. Arguments: since and until (default: the last hour), step as in statement_series(), source. cpu_ratio: share of the processors'' time that the server may use that was used: of the control group''s quota where there is one, else machine_cpu_ratio; cpu_peak_ratio: the highest of one interval. machine_cpu_ratio: user_ratio + system_ratio + steal_ratio, shares of the time of the processors that the server may run on, from /proc/stat; iowait_ratio: idle while a disk was waited for; steal_ratio: taken by other guests of the same host. throttled_ms: time in which the control group was held back. load, load_peak: average and highest load of a minute. memory_ratio, memory_peak_ratio, memory_used_bytes, memory_bytes: of the control group''s limit where there is one, else of the machine, as in host_status(). arc_hit_ratio: share of reads found in the cache of ZFS, NULL where there is none. covered_ratio: share of the step that is recorded. NULL is unknown. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.disk_series(timestamptz, timestamptz, interval, bigint) IS
+'File systems that the server writes to over time, one row for each step and file system, as the home database records them; none in other databases. Arguments: since and until (default: the last hour), step as in statement_series(), source. mount: where it is mounted; device: the whole block device under it, NULL where it has none (ZFS, NFS, overlay); uses: what of the server lies there (data directory, WAL, tablespaces). used_ratio: used over used and available, as df tells it; bytes are averages of the step. reads_per_s, writes_per_s, read_bytes_per_s, write_bytes_per_s, busy_ratio (share of the time in which at least one request was on its way), busy_peak_ratio (the highest of one interval), read_ms and write_ms (mean time of a request): of the whole device, whatever else uses it, from /proc/diskstats. covered_ratio: share of the step that is recorded. NULL is unknown. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.host_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval with the times of the machine''s processors, the control group''s use of its quota (group_cpu_ms of group_capacity_ms), load, memory, swap and the cache of ZFS. Arguments: since and until (default: the last hour), source. Gauges are averages of samples readings. NULL is unknown. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.disk_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval and file system with its room, and what its device did in watched_ms, the time in which its counters were known (0: it has none). Arguments: since and until (default: the last hour), source. Bytes of room are averages of space_samples readings. NULL is unknown. Errors: 22023.';
+
+COMMENT ON FOREIGN DATA WRAPPER pg_perfmon_pgbouncer IS
+'Names PgBouncers for pg_perfmon: a server has the options host (an IP address, localhost, or the directory of a socket; default localhost), port (default 6432) and dbname (default pgbouncer), its user mapping for the owner of the extension, or for PUBLIC, user and password. It has no tables. USAGE is granted to nobody.';
+
+COMMENT ON FUNCTION perfmon.pgbouncer_validator(text[], oid) IS
+'Checks options of the wrapper pg_perfmon_pgbouncer, its servers and user mappings; called by the server. Errors: 22023 for an option or a value that it does not know.';
+
+COMMENT ON FUNCTION perfmon.pooler_pools(timestamptz, timestamptz, bigint) IS
+'What PgBouncers said in the window, as the home database recorded it; no rows in other databases. Arguments: since and until (default: the last hour), source. One row for each pooler (database_name and user_name NULL: answered_ratio is the share of the times it was asked that it answered), for each of its databases (user_name NULL: transactions_per_s, queries_per_s, mean times, and clients_waiting from the time that clients waited, exactly) and for each pool (averages of samples, one for each interval: clients_active, clients_waiting, servers_active, servers_idle, servers in any state; peaks and max_wait_ms are the highest of the samples). pool_size: the least of pool_size and max_connections of the database, if told; used_peak_ratio: servers_peak over it. NULL is unknown: versions tell different columns. From SHOW POOLS, SHOW STATS and SHOW DATABASES. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.pooler_clients() IS
+'Clients of the PgBouncers that foreign servers of pg_perfmon_pgbouncer in this database name, asked at the call (SHOW CLIENTS, SHOW SERVERS), and the backends of this server behind them: client_addr, client_port and application_name are the true client''s (NULL without the rights of pg_read_all_stats), wait_ms how long it waits for a server connection, server_pid, backend_state and transaction_ms those of the backend that it has now, NULL if it has none or one of another server. pins_server: the backend is idle in a transaction, so that the server connection is kept from others while nothing happens. problem: why a pooler did not answer, in a row of its own; each is waited for a second at most. A pid is believed only if the server''s port, and over TCP the client port, agree. Errors: none.';
+
+COMMENT ON FUNCTION perfmon.pooler_history(timestamptz, timestamptz, bigint) IS
+'Plain rows of history: one per interval and pooler, database or pool, as perfmon.pooler_pools() adds them up; gauges are sums over samples. Arguments: since and until (default: the last hour), source. watched_ms, wait_watched_ms: time in which counters, and the wait, were known. Errors: 22023.';
 
 COMMENT ON FUNCTION perfmon.cluster_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: what clients of all databases of the server executed, one row per interval and bucket of the histogram, as the hooks counted them (home database only: status() names it). Arguments: since and until (default: the last hour), source. cached, read: executions that found every block in the server''s cache, and those that read some; nested ones are in neither. bucket 0: under 1 microsecond; bucket b from 1 on: up to about 1.104 to the power of b microseconds; 255: executions, errors and cancelled, which have no time and stand as in error_series(): executed to their end but for what only begins or ends transactions or sets something, failed, and cancelled; NULL where the server''s settings hide errors. Errors: 22023 for bad arguments.';

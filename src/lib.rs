@@ -29,7 +29,8 @@ pgrx::pg_module_magic!(name, version);
 mod perfmon {}
 
 extension_sql_file!("../sql/schema/10_source.sql", name = "source", requires = [perfmon]);
-extension_sql_file!("../sql/schema/20_history.sql", name = "history", requires = ["source"]);
+extension_sql_file!("../sql/schema/15_machine.sql", name = "machine", requires = ["source"]);
+extension_sql_file!("../sql/schema/20_history.sql", name = "history", requires = ["machine"]);
 extension_sql_file!("../sql/schema/30_dictionary.sql", name = "dictionary", requires = ["history"]);
 extension_sql_file!("../sql/schema/40_prior.sql", name = "prior", requires = ["dictionary"]);
 extension_sql_file!("../sql/schema/45_setting.sql", name = "setting", requires = ["prior"]);
@@ -58,6 +59,11 @@ extension_sql_file!(
         compare_runs,
         create_slo,
         database_history,
+        disk_history,
+        disk_series,
+        host_history,
+        host_series,
+        host_status,
         databases,
         drop_slo,
         end_run,
@@ -79,8 +85,12 @@ extension_sql_file!(
         latency_since_start,
         load_series,
         mark_change,
+        pgbouncer_validator,
         plan_flips,
         plans,
+        pooler_clients,
+        pooler_history,
+        pooler_pools,
         predicates,
         relation_history,
         report,

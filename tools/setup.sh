@@ -56,6 +56,9 @@ list_missing() {
         # PostgreSQL's source is packed by it.
         command -v bzip2 >/dev/null || missing+=(bzip2)
     fi
+    if [ "$for_tests" = yes ]; then
+        [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || missing+=(pgbouncer)
+    fi
     pg_config=$(find_pg_config)
     if [ -n "${PG_CONFIG:-}" ] && ! usable_pg_config "$PG_CONFIG"; then
         die "PG_CONFIG=$PG_CONFIG belongs to no server with headers" "install its server and development packages"

@@ -384,7 +384,7 @@ DECLARE
 BEGIN
     FOREACH family IN ARRAY ARRAY[
         'statement', 'latency', 'relation', 'index', 'database', 'io', 'failure', 'route', 'scan',
-        'cluster', 'server'] LOOP
+        'cluster', 'host', 'disk', 'pooler', 'server'] LOOP
         FOR packed IN
             SELECT a.attname
             FROM pg_catalog.pg_attribute a

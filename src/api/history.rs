@@ -2,6 +2,7 @@
 //! how they are packed. All families go through one mechanism; what differs is only what names an object.
 
 use perfmon_core::family::{self, Family};
+use perfmon_core::host::SAMPLED;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -62,6 +63,8 @@ pub(super) fn put_history(
             for (index, column) in family.columns.iter().enumerate() {
                 let zero = row.head.is_known(index).then_some(0);
                 let value = row.column(index).map_or(zero, |v| v.get(place).copied());
+                let value =
+                    if SAMPLED.contains(&column.name) { mean(value, &row, place) } else { value };
                 cells.push(plain(column.name, value));
             }
             if [family::ROUTE.name, family::CLUSTER.name].contains(&family.name) {
@@ -74,6 +77,12 @@ pub(super) fn put_history(
     result
 }
 
+/// Gauges that were added up once for each sample, as an average; `samples` counts them, in the first column.
+fn mean(sum: Option<u64>, row: &read::Row<'_>, place: usize) -> Option<u64> {
+    let samples = row.column(1)?.get(place).copied().filter(|samples| *samples > 0)?;
+    sum.map(|sum| sum / samples)
+}
+
 /// A counter in the unit in which it is shown.
 #[allow(clippy::cast_precision_loss)]
 fn plain(name: &str, value: Option<u64>) -> Cell {
@@ -81,6 +90,8 @@ fn plain(name: &str, value: Option<u64>) -> Cell {
         "quality" => quality(value),
         // Thousands of square microseconds.
         "exec_sq" => value.map(|v| v as f64 / 1000.0).into(),
+        _ if name.ends_with("_ppm") => value.map(|v| v as f64 / 1e6).into(),
+        _ if name.ends_with("_milli") => value.map(|v| v as f64 / 1e3).into(),
         _ if name.ends_with("_us") => ms(value).into(),
         _ => value.into(),
     }

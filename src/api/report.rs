@@ -87,6 +87,7 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
         quote(&mut facts);
         facts.latency = lists::latency(scope)?;
         facts.errors = lists::errors(scope)?;
+        facts.machine = lists::machine(scope)?;
         facts.tables = lists::tables(scope)?;
         // Sizes are read every few minutes: a window may hold none.
         let mut sizes = known.map(sizes).unwrap_or_default();

@@ -5,7 +5,7 @@ use perfmon_core::objective::Observed;
 use pgrx::pg_sys;
 
 use super::counters::{self, Name};
-use super::{plans, statements};
+use super::{host, plans, poolers, statements};
 use crate::error::Error;
 use crate::pg::{catalog, clock, session, txn};
 use crate::probe;
@@ -41,6 +41,10 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
     facts.failures = counters::failures(&scope)?;
     facts.plan_flips = plans::flips(&scope)?;
     facts.evidence = evidence(&scope)?;
+    facts.host = host::machine(&scope)?;
+    let poolers = poolers::poolers(&scope)?;
+    let is_home = facts.host.is_some() || !poolers.is_empty();
+    facts.poolers = is_home.then_some(poolers);
     if !own {
         return Ok(facts);
     }

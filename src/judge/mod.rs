@@ -8,7 +8,9 @@ use pgrx::pg_sys;
 
 mod counters;
 mod facts;
+mod host;
 mod plans;
+mod poolers;
 mod statements;
 
 pub(crate) use facts::gather;

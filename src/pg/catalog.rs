@@ -197,3 +197,9 @@ pub(crate) fn quoted(name: &str) -> String {
         .to_string_lossy()
         .into_owned()
 }
+
+/// The port that this server listens on.
+pub(crate) fn own_port() -> i32 {
+    // SAFETY: a variable of the server, set before it starts.
+    unsafe { pg_sys::PostPortNumber }
+}

@@ -13,6 +13,7 @@ pub(crate) mod describe;
 pub(crate) mod execution;
 pub(crate) mod explain;
 pub(crate) mod fmgr;
+pub(crate) mod foreign;
 pub(crate) mod guess;
 pub(crate) mod hooks;
 mod level;

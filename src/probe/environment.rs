@@ -6,11 +6,10 @@
 use perfmon_core::facts::{Horizon, Server, Setting};
 use pgrx::pg_sys;
 
-use super::ProbeError;
+use super::{ProbeError, host};
 use crate::pg::{catalog, reading, session, txn};
 
 mod holders;
-mod machine;
 
 #[cfg(any(test, feature = "pg_test"))]
 mod checks;
@@ -18,12 +17,14 @@ mod checks;
 /// Reads all of it, with the rights of the caller.
 pub(crate) fn environment() -> Result<Server, ProbeError> {
     let settings = settings()?;
+    let machine = host::machine();
+    let memory = machine.memory_in_force();
     let mut server = Server {
         in_recovery: session::in_recovery(),
         started_us: catalog::server_started(),
         block_bytes: i64::from(pg_sys::BLCKSZ),
-        memory_bytes: machine::memory(std::path::Path::new("/")),
-        cpus: machine::processors(),
+        memory_bytes: memory.and_then(|memory| i64::try_from(memory.total).ok()),
+        cpus: host::processors(&machine),
         extensions: extensions()?,
         available_extensions: available(),
         horizon: horizon()?,

@@ -41,6 +41,12 @@ pub(crate) fn load() -> Vec<(String, Vec<u8>)> {
     .collect()
 }
 
+/// What is kept of one subject.
+pub(crate) fn one(subject: &str) -> Option<Vec<u8>> {
+    let query = "SELECT p.payload FROM perfmon.prior p WHERE p.subject OPERATOR(pg_catalog.=) $1";
+    sql::first(query, &[sql::text(subject)], |row| row.get(1))
+}
+
 /// Replaces these subjects. The caller holds the lock.
 pub(crate) fn save(entries: &[(&str, Vec<u8>)]) {
     if entries.is_empty() {

@@ -5,6 +5,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::visit::poolers::{self, Answers};
 use super::{board, visit};
 use crate::pg::{catalog, clock, dbstat, session, signal, txn};
 use crate::watch::live;
@@ -38,11 +39,12 @@ pub extern "C-unwind" fn pg_perfmon_collector_main(argument: pg_sys::Datum) {
     unsafe {
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::Oid::INVALID, 0);
     }
-    let order = Order::read(database);
+    let mut order = Order::read(database);
     prepare(order.keep_house);
     dbstat::refresh();
     let before = dbstat::movement(database);
-    let result = txn::transaction(settings::statement_timeout_ms(), || work(&order));
+    let poolers = ask_poolers(&mut order);
+    let result = txn::transaction(settings::statement_timeout_ms(), || work(&order, poolers));
     let stored = matches!(result, Ok(Outcome::Stored(_)));
     if let Ok(Outcome::Stored(stored)) = &result {
         live::take_out(&stored.letters);
@@ -112,12 +114,19 @@ struct Order {
     touched: u64,
     keep_house: bool,
     request: visit::Request,
+    /// Transactions that this visit counts towards its database.
+    transactions: i64,
 }
 
 impl Order {
     fn read(database: pg_sys::Oid) -> Self {
-        let mut order =
-            Self { asked: 0, touched: 0, keep_house: false, request: visit::Request::default() };
+        let mut order = Self {
+            asked: 0,
+            touched: 0,
+            keep_house: false,
+            request: visit::Request::default(),
+            transactions: OWN_TRANSACTIONS,
+        };
         if let Some(mut board) = board::lock()
             && let Some(slot) = board.slot(database.to_u32())
         {
@@ -164,7 +173,23 @@ fn prepare(keep_house: bool) {
     session::set("pg_stat_statements.track_utility", "off");
 }
 
-fn work(order: &Order) -> Outcome {
+/// Asks poolers, where this is the home database: not while a transaction is open.
+fn ask_poolers(order: &mut Order) -> Option<Answers> {
+    if order.keep_house || !order.request.home {
+        return None;
+    }
+    order.transactions += 1;
+    let plan = txn::transaction(settings::statement_timeout_ms(), || {
+        let extension = catalog::extension(super::EXTENSION)?;
+        let installed = catalog::extension_version(extension);
+        let is_ours = installed.as_deref() == Some(visit::LIBRARY_VERSION);
+        (is_ours && !session::in_recovery()).then(poolers::plan).flatten()
+    });
+    // Whatever failed fails the snapshot as well, and is told there.
+    Some(plan.ok().flatten().map(poolers::ask).unwrap_or_default())
+}
+
+fn work(order: &Order, poolers: Option<Answers>) -> Outcome {
     if session::in_recovery() {
         return Outcome::Closed("the server is a standby");
     }
@@ -180,7 +205,7 @@ fn work(order: &Order) -> Outcome {
     if order.keep_house {
         return Outcome::Kept { due: visit::keep_house() };
     }
-    match visit::snapshot(&order.request, visit::Patience::LockTimeout) {
+    match visit::snapshot_with(&order.request, visit::Patience::LockTimeout, poolers) {
         Ok(stored) => Outcome::Stored(stored),
         Err(error) => error.raise(),
     }
@@ -200,13 +225,13 @@ fn report(
     {
         slot.running = false;
         slot.visited_at = now;
-        slot.own_transactions += OWN_TRANSACTIONS;
+        slot.own_transactions += order.transactions;
         if let Some(mut movement) = before.filter(|_| !order.keep_house) {
-            movement.transactions += OWN_TRANSACTIONS;
+            movement.transactions += order.transactions;
             slot.movement = movement;
             slot.movement_known = true;
         } else if order.keep_house {
-            slot.movement.transactions += OWN_TRANSACTIONS;
+            slot.movement.transactions += order.transactions;
         }
         let failing = slot.failures > 0 || slot.house_failures > 0;
         if order.keep_house {

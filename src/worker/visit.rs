@@ -4,8 +4,10 @@
 
 mod captured;
 mod cluster;
+mod host;
 mod latency;
 mod plans;
+pub(super) mod poolers;
 mod rare;
 mod scans;
 mod timing;
@@ -16,6 +18,7 @@ use std::collections::HashMap;
 use perfmon_core::delta::{self, Difference, Prior};
 use perfmon_core::family::{self, Family};
 use perfmon_core::frame::{self, Frame, Quality};
+use perfmon_core::host::Machine;
 use perfmon_core::rollup;
 use pgrx::pg_sys;
 
@@ -79,15 +82,29 @@ pub(crate) fn mismatch(installed: &str) -> String {
 
 /// Takes a snapshot of this database.
 pub(crate) fn snapshot(request: &Request, patience: Patience) -> Result<Stored, Error> {
+    snapshot_with(request, patience, None)
+}
+
+/// The same, with what poolers said already.
+pub(super) fn snapshot_with(
+    request: &Request,
+    patience: Patience,
+    poolers: Option<poolers::Answers>,
+) -> Result<Stored, Error> {
     let owner = owner()?;
     session::as_user(owner, || store::prior::lock(patience == Patience::LockTimeout));
     // What the holder of the lock before stored must be seen, else it would be counted again.
-    txn::with_latest_snapshot(|| snapshot_alone(request, owner))
+    txn::with_latest_snapshot(|| snapshot_alone(request, owner, poolers))
 }
 
 /// The same, while no other session writes history.
-fn snapshot_alone(request: &Request, owner: pg_sys::Oid) -> Result<Stored, Error> {
+fn snapshot_alone(
+    request: &Request,
+    owner: pg_sys::Oid,
+    poolers: Option<poolers::Answers>,
+) -> Result<Stored, Error> {
     let mut visit = session::as_user(owner, || Visit::begin(request));
+    visit.poolers = poolers;
     session::as_user(pg_monitor(), || visit.read());
     session::as_user(owner, || visit.store());
     if let Some(wanted) = session::as_user(owner, || visit.wanted_texts()) {
@@ -198,6 +215,8 @@ struct Visit {
     latency: Option<latency::Read>,
     captured: Option<captured::Captured>,
     plans: Option<plans::Plans>,
+    host: Option<Machine>,
+    poolers: Option<poolers::Answers>,
     /// Printed plans that are stored with this visit.
     letters: Vec<(u32, u64)>,
     /// What could not be read, in words.
@@ -248,6 +267,8 @@ impl Visit {
             latency: None,
             captured: None,
             plans: None,
+            host: None,
+            poolers: None,
             letters: Vec::new(),
             problems: Vec::new(),
             new_queryids: false,
@@ -304,6 +325,12 @@ impl Visit {
         if home && let Some(Some(probed)) = self.attempt("I/O", probe::io::io) {
             self.subjects.push(probed);
         }
+        if home {
+            self.host = self.attempt("the machine", probe::host::whole);
+            if self.poolers.is_none() {
+                self.poolers = poolers::plan().map(poolers::ask);
+            }
+        }
         if let Some(probed) = self.attempt("server", || probe::server::server(extras)) {
             self.subjects.push(probed);
         }
@@ -337,6 +364,8 @@ impl Visit {
         // After the statements, which get their ids by descending time; before the server's row, which tells what
         // all of it took.
         self.store_cluster();
+        self.store_host();
+        self.store_poolers();
         self.store_latency();
         self.store_captured();
         self.store_plans();

@@ -8,10 +8,12 @@ use crate::finding::{Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
 pub mod errors;
+pub mod host;
 pub mod idea;
 pub mod indexes;
 pub mod objectives;
 pub mod plans;
+pub mod pooler;
 pub mod rewrite;
 pub mod scans;
 pub mod server;
@@ -70,6 +72,8 @@ pub static DETECTORS: &[&Detector] = &[
     &indexes::DETECTOR,
     &vacuum::DETECTOR,
     &server::DETECTOR,
+    &host::DETECTOR,
+    &pooler::DETECTOR,
     &errors::DETECTOR,
     &settings::DETECTOR,
     &objectives::DETECTOR,

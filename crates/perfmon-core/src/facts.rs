@@ -7,7 +7,9 @@ use crate::objective::Observed;
 pub mod evidence;
 pub mod failure;
 pub mod form;
+pub mod host;
 pub mod plan;
+pub mod pooler;
 pub mod predicate;
 pub mod relation;
 pub mod server;
@@ -16,7 +18,9 @@ pub mod statement;
 pub use evidence::Evidence;
 pub use failure::Failures;
 pub use form::{Form, FormKind, Offset, Returned};
+pub use host::{Host, HostDisk, HostRow};
 pub use plan::{PlanFlip, PlanTimes};
+pub use pooler::{Pool, Pooler};
 pub use relation::{
     Activity, Column, Constraint, ForeignKey, Index, KeyPart, Sequence, Stored, Table,
 };
@@ -56,6 +60,10 @@ pub struct Facts {
     /// The objectives that were declared, with what is known for the longest of their windows of time;
     /// `None` when they could not be read.
     pub objectives: Option<Vec<Observed>>,
+    /// The machine; `None` in all databases but the home database, and where it tells nothing.
+    pub host: Option<Host>,
+    /// Poolers; `None` in all databases but the home database.
+    pub poolers: Option<Vec<Pooler>>,
 }
 
 /// A stretch of history.

@@ -46,7 +46,9 @@ impl Family {
 
     /// Whether the prior counters refer to dictionary ids.
     pub fn prior_holds_ids(&self) -> bool {
-        ![&ROUTE, &FAILURE, &SCAN, &CLUSTER].iter().any(|other| other.name == self.name)
+        ![&ROUTE, &FAILURE, &SCAN, &CLUSTER, &HOST, &DISK, &POOLER]
+            .iter()
+            .any(|other| other.name == self.name)
     }
 
     /// Position of a column by its name.
@@ -329,6 +331,102 @@ pub static CLUSTER: Family = Family {
 /// In place of a bucket, for what belongs to none.
 pub const CLUSTER_COUNTS: u32 = 255;
 
+const fn peak(name: &'static str) -> Column {
+    Column { name, merge: Merge::Max }
+}
+
+/// The machine, one row (id 0); kept in the home database only. Gauges are added up once for each sample
+/// (`crate::host::SAMPLED`), so that averages stay averages when rows are put together.
+pub static HOST: Family = Family {
+    name: "host",
+    columns: &[
+        QUALITY,
+        sum("samples"),
+        sum("cpu_user_us"),
+        sum("cpu_system_us"),
+        sum("cpu_steal_us"),
+        sum("cpu_iowait_us"),
+        sum("cpu_idle_us"),
+        peak("cpu_peak_ppm"),
+        sum("group_cpu_us"),
+        sum("group_capacity_us"),
+        sum("group_throttled_us"),
+        sum("load_milli"),
+        peak("load_peak_milli"),
+        sum("memory_bytes"),
+        sum("memory_used_bytes"),
+        sum("group_memory_bytes"),
+        sum("group_memory_used_bytes"),
+        peak("memory_peak_ppm"),
+        sum("swap_bytes"),
+        sum("swap_used_bytes"),
+        sum("arc_hits"),
+        sum("arc_misses"),
+        sum("arc_bytes"),
+    ],
+    totals: &[],
+    raw: &[],
+};
+
+/// File systems that the server writes to, by (where it is mounted, device, what lies there); kept in the home
+/// database only. `watched_us` is the time in which the device's counters were known, 0 where it has none.
+pub static DISK: Family = Family {
+    name: "disk",
+    columns: &[
+        QUALITY,
+        sum("space_samples"),
+        sum("size_bytes"),
+        sum("used_bytes"),
+        sum("available_bytes"),
+        peak("used_peak_ppm"),
+        sum("watched_us"),
+        sum("reads"),
+        sum("writes"),
+        sum("read_bytes"),
+        sum("write_bytes"),
+        sum("read_us"),
+        sum("write_us"),
+        sum("busy_us"),
+        peak("busy_peak_ppm"),
+    ],
+    totals: &[],
+    raw: &[],
+};
+
+/// PgBouncers, by (pooler, database, user): a pooler's own line has neither database nor user and says whether it
+/// answered, a database's has its counters, a pool's its gauges, added up once for each sample. Kept in the home database
+/// only. `watched_us` is the time in which counters were known; `wait_watched_us` that in which the wait was.
+pub static POOLER: Family = Family {
+    name: "pooler",
+    columns: &[
+        QUALITY,
+        sum("asked"),
+        sum("answered"),
+        sum("skipped"),
+        sum("samples"),
+        sum("clients_active"),
+        sum("clients_waiting"),
+        peak("clients_waiting_peak"),
+        peak("max_wait_us"),
+        sum("servers_active"),
+        sum("servers_idle"),
+        sum("servers"),
+        peak("servers_peak"),
+        sum("pool_size"),
+        sum("watched_us"),
+        sum("wait_watched_us"),
+        sum("transactions"),
+        sum("queries"),
+        sum("transaction_us"),
+        sum("query_us"),
+        sum("wait_us"),
+        sum("received_bytes"),
+        sum("sent_bytes"),
+    ],
+    totals: &[],
+    raw: &[],
+};
+
 /// One row of cluster totals (id 0), the snapshot's own cost and its completeness. Written with every
 /// snapshot, so its rows are the list of intervals.
 pub static SERVER: Family = Family {
@@ -377,7 +475,7 @@ pub static SERVER: Family = Family {
 };
 
 /// All families, in the order in which a snapshot writes them.
-pub static FAMILIES: [&Family; 11] = [
+pub static FAMILIES: [&Family; 14] = [
     &STATEMENT, &LATENCY, &RELATION, &INDEX, &DATABASE, &IO, &FAILURE, &ROUTE, &SCAN, &CLUSTER,
-    &SERVER,
+    &HOST, &DISK, &POOLER, &SERVER,
 ];

@@ -6,6 +6,7 @@ mod chart;
 mod facts;
 mod grid;
 mod json;
+mod machine;
 mod markdown;
 mod planned;
 mod potential;
@@ -23,6 +24,7 @@ pub use facts::{
     Report, Statement, StatementTimes, Table, Times, Trend,
 };
 pub use json::{SCHEMA, json};
+pub use machine::{Machine, MachineDisk};
 pub use markdown::markdown;
 pub use planned::{Flip, Plan, Side};
 pub use potential::{Potential, potential, saved_ratio};

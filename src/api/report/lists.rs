@@ -7,8 +7,8 @@ use perfmon_core::facts::Facts;
 use perfmon_core::family::{DATABASE, RELATION, STATEMENT};
 use perfmon_core::histogram::ERROR;
 use perfmon_core::report::{
-    Change, Command, ENOUGH, ErrorKind, Errors, Flip, Gap, Latency, Load, Plan, Statement,
-    StatementTimes, Table, Times,
+    Change, Command, ENOUGH, ErrorKind, Errors, Flip, Gap, Latency, Load, Machine, MachineDisk,
+    Plan, Statement, StatementTimes, Table, Times,
 };
 use perfmon_core::tally::add_known;
 use perfmon_core::threshold::Thresholds;
@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::pg::catalog;
 use crate::recall::cell::Cell;
 use crate::recall::failures::{Failure, Failures, error_ratio};
+use crate::recall::host;
 use crate::recall::latency;
 use crate::recall::objects::{Object, Objects};
 use crate::recall::plan::Kept;
@@ -188,6 +189,14 @@ fn times_of(times: &latency::Times) -> Times {
 }
 
 /// What failed; `None` where nobody counted it.
+/// The machine, where it is recorded.
+pub(in crate::api) fn machine(scope: &Scope) -> Result<Option<Machine>, Error> {
+    let Some(seen) = host::over(scope) else { return Ok(None) };
+    let disks = host::disks_over(scope)?;
+    let disk = |one: host::DiskOver| MachineDisk::of(one.names, &one.seen, &one.last);
+    Ok(Some(Machine::of(&seen, disks.into_iter().map(disk).collect())))
+}
+
 pub(in crate::api) fn errors(scope: &Scope) -> Result<Option<Errors>, Error> {
     let failures = Failures::of(scope)?;
     let Some(errors) = failures.errors else { return Ok(None) };

@@ -3,13 +3,10 @@
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 #[pgrx::pg_schema]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-
     use perfmon_core::facts::{HolderKind, Server};
     use pgrx::prelude::*;
 
-    use crate::probe::environment::{environment, machine, shown};
+    use crate::probe::environment::{environment, shown};
 
     fn run(sql: &str) {
         Spi::run(sql).unwrap();
@@ -114,54 +111,5 @@ mod tests {
         assert_eq!(server.standbys, Some(1));
         // Neither holds rows, and this session does not count itself.
         assert!(server.holders.unwrap().iter().all(|h| h.kind != HolderKind::Slot));
-    }
-
-    /// A tree of files as the kernel shows them.
-    fn system(name: &str, files: &[(&str, &str)]) -> Option<i64> {
-        let root = std::env::temp_dir().join(format!("perfmon-{}-{name}", std::process::id()));
-        for (path, text) in files {
-            let file = root.join(path);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, text).unwrap();
-        }
-        let found = machine::memory(&root);
-        fs::remove_dir_all(&root).unwrap();
-        found
-    }
-
-    const MEMINFO: (&str, &str) =
-        ("proc/meminfo", "MemTotal:       16384000 kB\nMemFree:         1234 kB\n");
-    const WHOLE: Option<i64> = Some(16_384_000 * 1024);
-
-    #[pg_test]
-    fn memory_is_what_a_container_may_use() {
-        assert_eq!(system("plain", &[MEMINFO]), WHOLE);
-        let second = ("proc/self/cgroup", "0::/system.slice/db.service\n");
-        let limit = |path: &'static str, bytes: &'static str| (path, bytes);
-        let service = "sys/fs/cgroup/system.slice/db.service/memory.max";
-        let slice = "sys/fs/cgroup/system.slice/memory.max";
-        assert_eq!(system("none", &[MEMINFO, second, limit(service, "max\n")]), WHOLE);
-        let files = [MEMINFO, second, limit(service, "2147483648\n"), limit(slice, "max\n")];
-        assert_eq!(system("own", &files), Some(2 << 30));
-        let files = [MEMINFO, second, limit(service, "max\n"), limit(slice, "1073741824\n")];
-        assert_eq!(system("around", &files), Some(1 << 30));
-        let inside = ("proc/self/cgroup", "0::/\n");
-        let files = [MEMINFO, inside, limit("sys/fs/cgroup/memory.max", "536870912\n")];
-        assert_eq!(system("inside", &files), Some(512 << 20));
-        let outside = ("proc/self/cgroup", "0::/../../other\n");
-        let files = [MEMINFO, outside, limit("sys/fs/cgroup/memory.max", "536870912\n")];
-        assert_eq!(system("outside", &files), Some(512 << 20));
-        let first = ("proc/self/cgroup", "12:cpu,cpuacct:/a\n5:memory:/docker/0123\n1:name=x:/\n");
-        let files = [
-            MEMINFO,
-            first,
-            limit(
-                "sys/fs/cgroup/memory/docker/0123/memory.limit_in_bytes",
-                "9223372036854771712\n",
-            ),
-            limit("sys/fs/cgroup/memory/memory.limit_in_bytes", "4294967296\n"),
-        ];
-        assert_eq!(system("first", &files), Some(4 << 30));
-        assert_eq!(machine::memory(Path::new("/nowhere")), None);
     }
 }

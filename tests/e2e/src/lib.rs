@@ -14,6 +14,7 @@
 mod asking;
 mod db;
 mod findings;
+mod pooler;
 mod programs;
 mod random;
 pub mod schemas;
@@ -23,6 +24,7 @@ pub mod suite;
 pub use asking::{Change, Gap, Interval, Statement, WINDOW, named_history};
 pub use db::{Db, code_of, message_of};
 pub use findings::Found;
+pub use pooler::{POOLER_PASSWORD, PgBouncer};
 pub use programs::{Output, Programs};
 pub use random::Random;
 pub use server::{Builder, Server, Stop};

@@ -67,6 +67,8 @@ pub(crate) fn healthy() -> Facts {
             ..Sequence::default()
         }]),
         objectives: Some(Vec::new()),
+        host: None,
+        poolers: None,
     }
 }
 

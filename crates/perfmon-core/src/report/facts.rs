@@ -2,6 +2,7 @@
 //! `None`.
 
 use super::better::Rewrite;
+use super::machine::Machine;
 use super::planned::{Flip, Plan};
 use super::priority::ACTIVE_MS;
 use crate::finding::Finding;
@@ -43,6 +44,8 @@ pub struct Report {
     pub unplanned: Option<String>,
     /// What failed; `None` when failures were not counted.
     pub errors: Option<Errors>,
+    /// The machine; `None` where it is not recorded, as in all databases but the home database.
+    pub machine: Option<Machine>,
     /// Tables whose rows were read most by sequential scans.
     pub tables: Vec<Table>,
     /// Time about which nothing is known.

@@ -9,6 +9,7 @@ use super::better::Rewrite;
 use super::facts::{
     Change, Command, Errors, Gap, Latency, Load, Missing, Point, Promise, Report, Table, Trend,
 };
+use super::machine::Machine;
 use super::priority::Priority;
 use super::rating::Rating;
 use super::verdict::{Ranked, Verdict};
@@ -39,6 +40,7 @@ pub fn json(report: &Report) -> Result<String, serde_json::Error> {
         latency: report.latency.as_ref(),
         uncounted: report.uncounted.as_ref(),
         errors: report.errors.as_ref(),
+        machine: report.machine.as_ref(),
         tables: &report.tables,
         changes: report.changes.iter().map(ChangeOut::of).collect(),
         gaps: report.gaps.iter().map(GapOut::of).collect(),
@@ -62,6 +64,7 @@ struct Document<'a> {
     latency: Option<&'a Latency>,
     uncounted: Option<&'a Missing>,
     errors: Option<&'a Errors>,
+    machine: Option<&'a Machine>,
     tables: &'a [Table],
     changes: Vec<ChangeOut<'a>>,
     gaps: Vec<GapOut<'a>>,

@@ -6,6 +6,7 @@ use super::chart::chart;
 use super::facts::{Change, Command, Gap, Head, Load, Missing, Report, Statement, Table, text_or};
 use super::grid::Side::{Left, Right};
 use super::grid::grid;
+use super::machine::machine;
 use super::text::{code, cut, plain, wrapped};
 use super::verdict::Verdict;
 use super::words::{
@@ -59,6 +60,7 @@ pub fn markdown(report: &Report, show: Show<'_>) -> String {
         rewrites::rewrites(&mut out, report.rewrites.as_deref());
         errors::errors(&mut out, report.errors.as_ref());
         tables(&mut out, &report.tables);
+        machine(&mut out, report.machine.as_ref());
     }
     changes(&mut out, &report.changes, show);
     gaps(&mut out, &report.gaps, show);

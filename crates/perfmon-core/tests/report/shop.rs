@@ -4,8 +4,8 @@ use perfmon_core::finding::{Effort, Evidence, Finding, Helped, Severity};
 use perfmon_core::histogram::{Sparse, bucket};
 use perfmon_core::objective::{DEFAULTS, History, Objective, Row, Scope, Target, judge};
 use perfmon_core::report::{
-    Change, ErrorKind, Errors, Gap, Head, Latency, Load, Promise, Report, Statement,
-    StatementTimes, Table, Times,
+    Change, ErrorKind, Errors, Gap, Head, Latency, Load, Machine, MachineDisk, Promise, Report,
+    Statement, StatementTimes, Table, Times,
 };
 
 use crate::plans::{flip, grown, paged, plan, scanned, searched, sorted};
@@ -271,6 +271,28 @@ pub(crate) fn sick_shop() -> Report {
                 timed(30, times(53_867, 19.8), Some(email)),
                 timed(34, Times { calls: 42_126, ..Times::default() }, None),
             ],
+        }),
+        machine: Some(Machine {
+            cpu_ratio: Some(0.612),
+            cpu_peak_ratio: Some(0.97),
+            iowait_ratio: Some(0.034),
+            steal_ratio: Some(0.0),
+            load: Some(3.4),
+            memory_ratio: Some(0.71),
+            memory_peak_ratio: Some(0.74),
+            memory_bytes: Some(17_179_869_184.0),
+            limited: true,
+            arc_hit_ratio: None,
+            disks: vec![MachineDisk {
+                mount: "/var/lib/postgresql".to_owned(),
+                device: Some("nvme0n1".to_owned()),
+                uses: "data directory, WAL".to_owned(),
+                used_ratio: Some(0.43),
+                available_bytes: Some(314_572_800_000.0),
+                busy_ratio: Some(0.21),
+                reads_per_s: Some(812.4),
+                writes_per_s: Some(96.0),
+            }],
         }),
         errors: Some(Errors {
             executions: Some(3_570_000),

@@ -119,7 +119,7 @@ pub fn differences(flaws: &[Flaw], found: &[Found]) -> Vec<String> {
     for one in found {
         let planted = flaws.iter().any(|flaw| flaw.is(one));
         let harmless = !one.is_loud() && TRUE_OF_ANY.contains(&one.kind.as_str());
-        if !planted && !harmless {
+        if !planted && !harmless && !one.is_of_machine() {
             all.push(format!("NOT PLANTED: {}\n    {}", one.head(), one.evidence));
         }
     }

@@ -1,0 +1,180 @@
+//! Poolers: clients that wait for a server connection, and poolers that do not answer.
+
+use super::words::{count, counted, milliseconds, name};
+use super::{Detector, Judgement};
+use crate::facts::Facts;
+use crate::facts::pooler::{Pool, Pooler};
+use crate::finding::{Effort, Evidence, Finding, Severity};
+use crate::pooler::Seen;
+use crate::threshold::{Threshold, Thresholds};
+
+#[cfg(test)]
+mod tests;
+
+/// The detector.
+pub static DETECTOR: Detector =
+    Detector { name: "pooler", kinds: &[WAITING, UNREACHABLE], thresholds: THRESHOLDS, detect };
+
+const WAITING: &str = "pooler_clients_waiting";
+const UNREACHABLE: &str = "pooler_unreachable";
+
+const CLIENTS: Threshold = Threshold::new(
+    "pooler_waiting_clients",
+    1.0,
+    "clients that wait for a server connection of a pool, on average: warning",
+    "pg_perfmon: somebody waits all the time",
+);
+const CRITICAL_MS: Threshold = Threshold::new(
+    "pooler_wait_critical_ms",
+    15_000.0,
+    "how long a client waits for a server connection: critical",
+    "the usual alert of PgBouncer's exporters",
+);
+const MINUTES: Threshold = Threshold::new(
+    "pooler_minutes",
+    3.0,
+    "minutes at the end of the window over which waiting clients are averaged",
+    "pg_perfmon: a burst passes",
+);
+const FAILURES: Threshold = Threshold::new(
+    "pooler_unanswered",
+    2.0,
+    "times in a row that a pooler must not have answered",
+    "pg_perfmon: a restart takes a moment",
+);
+
+static THRESHOLDS: &[Threshold] = &[CLIENTS, CRITICAL_MS, MINUTES, FAILURES];
+const MANUAL: &str = "pg_perfmon manual, poolers";
+/// Of the minutes asked for, so many must be recorded.
+const COVERED: f64 = 0.8;
+
+fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
+    let Some(poolers) = &facts.poolers else {
+        DETECTOR.kinds.iter().for_each(|kind| judgement.unknown(kind));
+        return;
+    };
+    for pooler in poolers {
+        let unanswered = pooler.answers.iter().rev().take_while(|answered| !**answered).count();
+        #[allow(clippy::cast_precision_loss)]
+        if unanswered > 0 && unanswered as f64 >= thresholds.of(&FAILURES) {
+            judgement.add(unreachable(pooler, unanswered, thresholds));
+        }
+        let found: Vec<Waiting<'_>> =
+            pooler.pools.iter().filter_map(|pool| Waiting::of(pool, thresholds)).collect();
+        let told = |waiting: &&Waiting<'_>| {
+            // A database is told of only where none of its pools says it more exactly.
+            let in_pool = |other: &Waiting<'_>| {
+                other.pool.user.is_some() && other.pool.database == waiting.pool.database
+            };
+            waiting.pool.user.is_some() || !found.iter().any(in_pool)
+        };
+        judgement.findings.extend(found.iter().filter(told).map(|w| w.finding(pooler, thresholds)));
+    }
+}
+
+/// Clients that wait.
+struct Waiting<'a> {
+    pool: &'a Pool,
+    clients: f64,
+    last: Seen,
+}
+
+impl<'a> Waiting<'a> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+    fn of(pool: &'a Pool, thresholds: &Thresholds) -> Option<Self> {
+        let newest = pool.rows.last()?.0;
+        let from = newest.saturating_sub((thresholds.of(&MINUTES) * 60e6) as i64);
+        let mut last = Seen::default();
+        let mut rows = 0;
+        for (_, seen) in pool.rows.iter().filter(|row| row.0 > from) {
+            // In a moment without anybody who waits, there was room.
+            if seen.is_pool() && seen.of("clients_waiting") == 0 {
+                return None;
+            }
+            last.add(&seen.values());
+            rows += 1;
+        }
+        let clients = last.average("clients_waiting").or(last.waiting())?;
+        // A single moment says nothing. A wait is counted when it ends, so in a short time more of it than took place.
+        let enough = if last.is_pool() {
+            rows > 1
+        } else {
+            last.of("wait_watched_us") as f64 >= thresholds.of(&MINUTES) * 60e6 * COVERED
+        };
+        (enough && clients >= thresholds.of(&CLIENTS)).then_some(Self { pool, clients, last })
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn finding(&self, pooler: &Pooler, thresholds: &Thresholds) -> Finding {
+        let longest = self.last.peak("max_wait_us").map(|us| us as f64 / 1000.0);
+        let critical = longest.is_some_and(|ms| ms >= thresholds.of(&CRITICAL_MS));
+        let severity = if critical { Severity::Critical } else { Severity::Warning };
+        let database = name(&self.pool.database);
+        let of = match &self.pool.user {
+            Some(user) => format!("database {database}, user {}", name(user)),
+            None => format!("database {database}"),
+        };
+        let clients = counted(self.clients.round().max(1.0), "client");
+        let verb = if self.clients.round() > 1.0 { "wait" } else { "waits" };
+        let title =
+            format!("{clients} on average {verb} for a server connection of {}, {of}", pooler.name);
+        let mut finding = Finding::new(
+            WAITING,
+            severity,
+            format!("{} {of}", pooler.name),
+            title,
+            "Look at perfmon.pooler_clients() for clients that keep a server connection while they do nothing \
+             (pins_server), and shorten transactions; if the server is not busy, raise pool_size of the database \
+             or default_pool_size.",
+            MANUAL,
+        );
+        finding
+            .evidence
+            .push(Evidence::new("clients_waiting", self.clients, "").over(thresholds.of(&CLIENTS)));
+        if let Some(ms) = longest {
+            let mut evidence = Evidence::new("max_wait", ms, "ms");
+            if critical {
+                evidence = evidence.over(thresholds.of(&CRITICAL_MS));
+            }
+            finding.evidence.push(evidence);
+        }
+        let busy = self.last.average("servers_active");
+        finding.evidence.extend(busy.map(|busy| Evidence::new("servers_active", busy, "")));
+        let size = self.last.pool_size();
+        finding.evidence.extend(size.map(|size| Evidence::new("pool_size", size, "")));
+        finding.cause = busy.zip(size).map(|(busy, size)| {
+            let most = longest.map(|ms| format!(" The longest wait was {}.", milliseconds(ms)));
+            format!(
+                "{} of at most {} server connections of the pool were in use.{}",
+                count(busy.round()),
+                count(size),
+                most.unwrap_or_default()
+            )
+        });
+        finding.effort = Effort::Medium;
+        finding
+    }
+}
+
+fn unreachable(pooler: &Pooler, unanswered: usize, thresholds: &Thresholds) -> Finding {
+    #[allow(clippy::cast_precision_loss)]
+    let times = unanswered as f64;
+    let mut finding = Finding::new(
+        UNREACHABLE,
+        Severity::Warning,
+        &pooler.name,
+        format!("PgBouncer {} did not answer {}", pooler.name, counted(times, "time")),
+        "See perfmon.status() for what went wrong; look whether it runs, whether it accepts the user of the user \
+         mapping (stats_users), and at the options of the foreign server.",
+        MANUAL,
+    );
+    finding.cause = Some(
+        "Its console gave no answer within a second, or refused the login; clients may find the same.".to_owned(),
+    );
+    finding.evidence.push(
+        Evidence::new("unanswered", times, "")
+            .over(thresholds.of(&FAILURES))
+            .out_of(i64::try_from(pooler.answers.len()).unwrap_or(i64::MAX)),
+    );
+    finding
+}

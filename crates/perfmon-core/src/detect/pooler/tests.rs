@@ -1,0 +1,87 @@
+use super::*;
+use crate::detect::samples::{found, healthy, silent, the};
+use crate::family::POOLER;
+
+fn seen(values: &[(&str, u64)]) -> Seen {
+    let mut row = vec![Some(0); POOLER.columns.len()];
+    for (name, value) in values {
+        row[POOLER.position(name).unwrap()] = Some(*value);
+    }
+    let mut seen = Seen::default();
+    seen.add(&row);
+    seen
+}
+
+fn moment(waiting: u64, longest_ms: u64) -> Seen {
+    seen(&[
+        ("samples", 1),
+        ("clients_waiting", waiting),
+        ("max_wait_us", longest_ms * 1000),
+        ("servers_active", 10),
+        ("pool_size", 10),
+    ])
+}
+
+/// One pooler with these minutes of one pool and of its database.
+fn facts(pool: &[Seen], database: &[Seen], answers: &[bool]) -> Facts {
+    let rows = |all: &[Seen]| (1..).map(|n| n * 60_000_000).zip(all.iter().cloned()).collect();
+    let pool = Pool { database: "app".into(), user: Some("alice".into()), rows: rows(pool) };
+    let database = Pool { database: "app".into(), user: None, rows: rows(database) };
+    let pooler =
+        Pooler { name: "front".into(), answers: answers.to_vec(), pools: vec![pool, database] };
+    Facts { poolers: Some(vec![pooler]), ..healthy() }
+}
+
+#[test]
+fn clients_that_keep_waiting_are_told() {
+    let finding = the(&DETECTOR, &facts(&[moment(3, 900), moment(5, 1200)], &[], &[true]), WAITING);
+    assert_eq!(finding.severity, Severity::Warning);
+    assert_eq!(finding.object, "front database app, user alice");
+    assert!(finding.title.starts_with("4 clients on average wait"), "{}", finding.title);
+    assert!(finding.cause.as_ref().unwrap().starts_with("10 of at most 10 server connections"));
+    let long = the(&DETECTOR, &facts(&[moment(1, 16_000), moment(1, 1)], &[], &[true]), WAITING);
+    assert_eq!(long.severity, Severity::Critical);
+}
+
+#[test]
+fn a_moment_is_not_enough() {
+    for pool in
+        [vec![moment(9, 1)], vec![moment(9, 1), moment(0, 0)], vec![moment(0, 0), moment(9, 1)]]
+    {
+        silent(&DETECTOR, &facts(&pool, &[], &[true]), WAITING);
+    }
+    let mut passed = vec![moment(9, 1); 3];
+    passed.extend(vec![moment(0, 0); 3]);
+    silent(&DETECTOR, &facts(&passed, &[], &[true]), WAITING);
+}
+
+#[test]
+fn time_waited_is_exact_where_moments_miss_it() {
+    let waited = |us: u64| {
+        seen(&[("watched_us", 60_000_000), ("wait_watched_us", 60_000_000), ("wait_us", us)])
+    };
+    let minutes = vec![waited(150_000_000); 3];
+    let finding = the(&DETECTOR, &facts(&[], &minutes, &[true]), WAITING);
+    assert_eq!(finding.object, "front database app");
+    silent(&DETECTOR, &facts(&[], &vec![waited(30_000_000); 3], &[true]), WAITING);
+    // A long wait that ended in this minute.
+    silent(&DETECTOR, &facts(&[], &[waited(150_000_000)], &[true]), WAITING);
+    // What a pool says need not be said again of its database.
+    let both = facts(&[moment(3, 1), moment(3, 1)], &minutes, &[true]);
+    assert_eq!(found(&DETECTOR, &both).len(), 1);
+}
+
+#[test]
+fn one_that_does_not_answer_is_told_until_it_does() {
+    let one = |answers: &[bool]| found(&DETECTOR, &facts(&[], &[], answers)).len();
+    assert_eq!((one(&[]), one(&[true, false]), one(&[false, false, true])), (0, 0, 0));
+    let finding = the(&DETECTOR, &facts(&[], &[], &[true, false, false]), UNREACHABLE);
+    assert_eq!((finding.severity, finding.object.as_str()), (Severity::Warning, "front"));
+}
+
+#[test]
+fn other_databases_cannot_say() {
+    let mut judgement = Judgement::default();
+    detect(&healthy(), &Thresholds::default(), &mut judgement);
+    assert_eq!(judgement.unjudged, DETECTOR.kinds);
+}

@@ -1,0 +1,255 @@
+//! What the console's SHOW commands say.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The console's own database, whose clients wait for no server.
+const CONSOLE: &str = "pgbouncer";
+/// Pools beyond that are left out: each is kept under its own name.
+const MOST: usize = 2000;
+
+/// A result as it came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Rows.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+impl Table {
+    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        self.rows.iter().map(|row| Line { columns: &self.columns, row })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    columns: &'a [String],
+    row: &'a [Option<String>],
+}
+
+impl<'a> Line<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        let place = self.columns.iter().position(|column| column == name)?;
+        self.row.get(place)?.as_deref()
+    }
+
+    fn full(&self, name: &str) -> Option<String> {
+        self.text(name).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// The sum of those that are there; `None` if none is.
+    fn sum(&self, names: &[&str]) -> Option<u64> {
+        names.iter().filter_map(|name| self.number(name)).reduce(u64::saturating_add)
+    }
+
+    /// Seconds, and microseconds beyond them.
+    fn us(&self, seconds: &str, more: &str) -> Option<u64> {
+        let whole = self.number(seconds)?.saturating_mul(1_000_000);
+        Some(whole.saturating_add(self.number(more).unwrap_or(0)))
+    }
+}
+
+/// A line of SHOW POOLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pool {
+    /// Database as clients call it.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Clients that have a server connection, or could have one.
+    pub clients_active: Option<u64>,
+    /// Clients that sent something and wait for a server connection.
+    pub clients_waiting: Option<u64>,
+    /// How long the first of them has waited.
+    pub max_wait_us: Option<u64>,
+    /// Server connections in use.
+    pub servers_active: Option<u64>,
+    /// Server connections that could be used at once.
+    pub servers_idle: Option<u64>,
+    /// Server connections in any state.
+    pub servers: Option<u64>,
+    /// How long a client keeps a server connection.
+    pub mode: Option<String>,
+}
+
+/// A line of SHOW STATS: since its start, all users together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Transactions.
+    pub transactions: Option<u64>,
+    /// Queries.
+    pub queries: Option<u64>,
+    /// Time in transactions, idle in them included.
+    pub transaction_us: Option<u64>,
+    /// Time in queries.
+    pub query_us: Option<u64>,
+    /// Time that clients waited for a server connection.
+    pub wait_us: Option<u64>,
+    /// From clients.
+    pub received_bytes: Option<u64>,
+    /// To clients.
+    pub sent_bytes: Option<u64>,
+}
+
+/// A line of SHOW DATABASES.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Database {
+    /// Most server connections of a pool.
+    pub pool_size: Option<u64>,
+    /// Most server connections of the database; 0: no limit.
+    pub max_connections: Option<u64>,
+}
+
+/// What one look at the console gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Pools.
+    pub pools: Vec<Pool>,
+    /// Counters by database.
+    pub stats: BTreeMap<String, Stats>,
+    /// Databases by name.
+    pub databases: BTreeMap<String, Database>,
+}
+
+impl Reading {
+    /// From the answers to SHOW POOLS, SHOW STATS and SHOW DATABASES.
+    pub fn of(pools: &Table, stats: &Table, databases: &Table) -> Self {
+        let pools =
+            pools.lines().filter_map(pool).filter(|pool| pool.database != CONSOLE).take(MOST);
+        let named = |line: &Line<'_>, name: &str| line.full(name).filter(|name| name != CONSOLE);
+        let stats =
+            stats.lines().filter_map(|line| Some((named(&line, "database")?, stats_of(line))));
+        let database = |line: Line<'_>| {
+            let of = |name| line.number(name);
+            let found =
+                Database { pool_size: of("pool_size"), max_connections: of("max_connections") };
+            Some((named(&line, "name")?, found))
+        };
+        Self {
+            pools: pools.collect(),
+            stats: stats.take(MOST).collect(),
+            databases: databases.lines().filter_map(database).take(MOST).collect(),
+        }
+    }
+
+    /// Most server connections that a pool of a database may have.
+    pub fn pool_size(&self, database: &str) -> Option<u64> {
+        let found = self.databases.get(database)?;
+        let most = found.max_connections.filter(|most| *most > 0);
+        found.pool_size.into_iter().chain(most).min()
+    }
+}
+
+fn pool(line: Line<'_>) -> Option<Pool> {
+    // Versions differ in the names of servers that are neither at work nor free.
+    const OTHER: [&str; 7] = [
+        "sv_active",
+        "sv_idle",
+        "sv_used",
+        "sv_tested",
+        "sv_login",
+        "sv_active_cancel",
+        "sv_being_canceled",
+    ];
+    Some(Pool {
+        database: line.full("database")?,
+        user: line.full("user")?,
+        clients_active: line.number("cl_active"),
+        clients_waiting: line.number("cl_waiting"),
+        max_wait_us: line.us("maxwait", "maxwait_us"),
+        servers_active: line.number("sv_active"),
+        servers_idle: line.sum(&["sv_idle", "sv_used"]),
+        servers: line.sum(&OTHER),
+        mode: line.full("pool_mode"),
+    })
+}
+
+fn stats_of(line: Line<'_>) -> Stats {
+    // Before 1.8, transactions were called requests.
+    let of = |name| line.number(name);
+    Stats {
+        transactions: of("total_xact_count").or_else(|| of("total_requests")),
+        queries: of("total_query_count"),
+        transaction_us: of("total_xact_time"),
+        query_us: of("total_query_time"),
+        wait_us: of("total_wait_time"),
+        received_bytes: of("total_received"),
+        sent_bytes: of("total_sent"),
+    }
+}
+
+/// A line of SHOW CLIENTS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Client {
+    /// Database as clients call it.
+    pub database: Option<String>,
+    /// User.
+    pub user: Option<String>,
+    /// What it is at.
+    pub state: Option<String>,
+    /// Where it comes from.
+    pub address: Option<String>,
+    /// See above.
+    pub port: Option<u64>,
+    /// As it calls itself.
+    pub application: Option<String>,
+    /// How long it has waited for a server connection.
+    pub wait_us: Option<u64>,
+    /// Which it is.
+    pub pointer: Option<String>,
+    /// The server connection that it has.
+    pub link: Option<String>,
+}
+
+/// Clients, without those of the console.
+pub fn clients(table: &Table) -> Vec<Client> {
+    let client = |line: Line<'_>| Client {
+        database: line.full("database"),
+        user: line.full("user"),
+        state: line.full("state"),
+        address: line.full("addr"),
+        port: line.number("port"),
+        application: line.full("application_name"),
+        wait_us: line.us("wait", "wait_us"),
+        pointer: line.full("ptr"),
+        link: line.full("link"),
+    };
+    table.lines().map(client).filter(|client| client.database.as_deref() != Some(CONSOLE)).collect()
+}
+
+/// A line of SHOW SERVERS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerLink {
+    /// Which it is.
+    pub pointer: Option<String>,
+    /// The client that has it.
+    pub link: Option<String>,
+    /// Where the server is: its port, and address, or `unix`.
+    pub address: Option<String>,
+    /// See above.
+    pub port: Option<u64>,
+    /// Where the connection comes from.
+    pub local_port: Option<u64>,
+    /// The server's process.
+    pub pid: Option<u64>,
+}
+
+/// Server connections.
+pub fn servers(table: &Table) -> Vec<ServerLink> {
+    let server = |line: Line<'_>| ServerLink {
+        pointer: line.full("ptr"),
+        link: line.full("link"),
+        address: line.full("addr"),
+        port: line.number("port"),
+        local_port: line.number("local_port"),
+        pid: line.number("remote_pid").filter(|pid| *pid > 0),
+    };
+    table.lines().map(server).collect()
+}

@@ -1,0 +1,191 @@
+use core::net::IpAddr;
+
+use super::*;
+use crate::family::POOLER;
+
+fn options(given: &[(&str, &str)]) -> Vec<(String, String)> {
+    given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Answers as psql prints them: names, then rows, columns parted by bars; `~` is NULL.
+fn table(text: &str) -> Table {
+    let fields =
+        |line: &str| -> Vec<String> { line.split('|').map(|f| f.trim().to_owned()).collect() };
+    let mut lines = text.trim().lines();
+    let columns = fields(lines.next().unwrap());
+    let rows =
+        lines.map(|line| fields(line).into_iter().map(|f| (f != "~").then_some(f)).collect());
+    Table { columns, rows: rows.collect() }
+}
+
+#[test]
+fn a_target_is_told_by_its_options() {
+    let target = |server: &[(&str, &str)], mapping: &[(&str, &str)]| {
+        Target::of("one", &options(server), &options(mapping))
+    };
+    let found = target(&[], &[("user", "stats"), ("password", "s3cret")]).unwrap();
+    let local: Vec<IpAddr> = vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
+    assert_eq!((&found.place, found.database.as_str()), (&Place::Tcp(local, 6432), "pgbouncer"));
+    assert!(!format!("{found:?}").contains("s3cret"));
+    let found =
+        target(&[("host", "/run/x"), ("port", "7"), ("dbname", "console")], &[("user", "u")]);
+    let found = found.unwrap();
+    assert_eq!(found.place, Place::Unix("/run/x/.s.PGSQL.7".into()));
+    assert_eq!((found.database.as_str(), found.password), ("console", None));
+    assert!(target(&[("host", "2001:db8::5")], &[("user", "u")]).is_ok());
+    for (server, mapping) in [
+        (vec![("host", "db.example.org")], vec![("user", "u")]),
+        (vec![("host", "")], vec![("user", "u")]),
+        (vec![("port", "0")], vec![("user", "u")]),
+        (vec![("port", "65536")], vec![("user", "u")]),
+        (vec![("password", "s3cret")], vec![("user", "u")]),
+        (vec![("user", "u")], vec![]),
+        (vec![], vec![("user", "u"), ("host", "1.2.3.4")]),
+        (vec![], vec![("password", "s3cret")]),
+        (vec![], vec![("user", "")]),
+    ] {
+        let refused = target(&server, &mapping).unwrap_err();
+        assert!(!format!("{refused:?}").contains("s3cret"), "{refused:?}");
+        assert!(!refused.hint.is_empty());
+    }
+}
+
+const POOLS_1_18: &str = "
+database  | user  | cl_active | cl_waiting | cl_active_cancel_req | cl_waiting_cancel_req | sv_active | sv_active_cancel | sv_being_canceled | sv_idle | sv_used | sv_tested | sv_login | maxwait | maxwait_us | pool_mode
+app       | alice | 12 | 3 | 0 | 0 | 5 | 1 | 0 | 2 | 1 | 1 | 1 | 2 | 500000 | transaction
+pgbouncer | stats | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | statement";
+const POOLS_1_7: &str = "
+database | user | cl_active | cl_waiting | sv_active | sv_idle | sv_used | sv_tested | sv_login | maxwait
+app | alice | 12 | 3 | 5 | 2 | 1 | 1 | 1 | 2";
+const POOLS_1_24: &str = "
+database | user | cl_active | cl_waiting | cl_active_cancel_req | cl_waiting_cancel_req | sv_active | sv_active_cancel | sv_being_canceled | sv_idle | sv_used | sv_tested | sv_login | maxwait | maxwait_us | pool_mode | load_balance_hosts | something_new
+app | alice | 12 | 3 | 0 | 0 | 5 | 1 | 0 | 2 | 1 | 1 | 1 | 2 | 500000 | transaction | ~ | 7";
+const STATS_1_18: &str = "
+database | total_xact_count | total_query_count | total_received | total_sent | total_xact_time | total_query_time | total_wait_time | avg_xact_count
+app | 1000 | 4000 | 50000 | 90000 | 7000000 | 6000000 | 300000 | 3
+pgbouncer | 5 | 5 | 0 | 0 | 0 | 0 | 0 | 0";
+const STATS_1_7: &str = "
+database | total_requests | total_received | total_sent | total_query_time | avg_req
+app | 1000 | 50000 | 90000 | 6000000 | 4";
+const DATABASES: &str = "
+name | host | port | database | force_user | pool_size | min_pool_size | reserve_pool | pool_mode | max_connections | current_connections
+app | /tmp | 5432 | app | ~ | 20 | 0 | 5 | ~ | 11 | 9
+pgbouncer | ~ | 6432 | pgbouncer | pgbouncer | 2 | 0 | 0 | statement | 0 | 0";
+
+#[test]
+fn columns_are_found_by_name_in_every_version() {
+    let of =
+        |pools: &str, stats: &str| Reading::of(&table(pools), &table(stats), &table(DATABASES));
+    let newer = of(POOLS_1_18, STATS_1_18);
+    assert_eq!(newer.pools.len(), 1, "the console's own pool waits for nothing");
+    let pool = &newer.pools[0];
+    assert_eq!((pool.clients_active, pool.clients_waiting), (Some(12), Some(3)));
+    assert_eq!(
+        (pool.servers_active, pool.servers_idle, pool.servers),
+        (Some(5), Some(3), Some(11))
+    );
+    assert_eq!((pool.max_wait_us, pool.mode.as_deref()), (Some(2_500_000), Some("transaction")));
+    assert_eq!(newer.pool_size("app"), Some(11), "the least of both limits");
+    assert_eq!(newer.stats.keys().collect::<Vec<_>>(), ["app"]);
+    assert_eq!(of(POOLS_1_24, STATS_1_18), newer);
+
+    let older = of(POOLS_1_7, STATS_1_7);
+    let pool = &older.pools[0];
+    assert_eq!(
+        (pool.servers, pool.max_wait_us, pool.mode.as_ref()),
+        (Some(10), Some(2_000_000), None)
+    );
+    let stats = &older.stats["app"];
+    assert_eq!((stats.transactions, stats.queries, stats.wait_us), (Some(1000), None, None));
+}
+
+#[test]
+fn an_answer_of_something_else_says_nothing() {
+    let strange = Table { columns: vec!["x".into()], rows: vec![vec![Some("1".into())], vec![]] };
+    assert_eq!(Reading::of(&strange, &strange, &strange), Reading::default());
+    let lines = clients(&strange);
+    assert_eq!(lines, vec![Client::default(); 2]);
+}
+
+#[test]
+fn clients_and_their_servers_are_linked() {
+    let clients = clients(&table(
+        "type | user | database | state | addr | port | local_addr | local_port | connect_time | request_time | wait | wait_us | close_needed | ptr | link | remote_pid | tls | application_name
+         C | alice | app | active | 10.0.0.7 | 40123 | 10.0.0.1 | 6432 | t | t | 1 | 250000 | 0 | 0x1 | 0x9 | 0 |  | web
+         C | stats | pgbouncer | active | unix | 1 | unix | 6432 | t | t | 0 | 0 | 0 | 0x2 |  | 0 |  | pg_perfmon",
+    ));
+    assert_eq!(clients.len(), 1);
+    assert_eq!((clients[0].link.as_deref(), clients[0].wait_us), (Some("0x9"), Some(1_250_000)));
+    assert_eq!((clients[0].address.as_deref(), clients[0].port), (Some("10.0.0.7"), Some(40_123)));
+    assert_eq!(clients[0].application.as_deref(), Some("web"));
+    let servers = servers(&table(
+        "type | user | database | state | addr | port | local_addr | local_port | ptr | link | remote_pid | tls
+         S | alice | app | active | 127.0.0.1 | 5432 | 127.0.0.1 | 50001 | 0x9 | 0x1 | 4242 | ",
+    ));
+    assert_eq!((servers[0].pid, servers[0].local_port), (Some(4242), Some(50_001)));
+}
+
+fn seen(rows: &[Row], wanted: [&str; 3]) -> Option<Seen> {
+    let ids: Vec<u32> = (1..).take(rows.len()).collect();
+    let made = frame(rows, &ids);
+    let at = rows.iter().position(|row| row.names == wanted)?;
+    let values: Vec<Option<u64>> =
+        made.columns.iter().map(|c| Some(c.as_ref().map_or(0, |c| c[at]))).collect();
+    let mut seen = Seen::default();
+    seen.add(&values);
+    Some(seen)
+}
+
+#[test]
+fn what_happened_is_the_difference() {
+    let before = Reading::of(&table(POOLS_1_18), &table(STATS_1_18), &table(DATABASES));
+    let mut now = before.clone();
+    let stats = now.stats.get_mut("app").unwrap();
+    stats.transactions = Some(1600);
+    stats.wait_us = Some(300_000 + 120_000_000);
+    stats.transaction_us = Some(7_000_000 + 6_000_000);
+    let known = Known { stats: before.stats.clone(), ..Known::default() };
+    let made = rows("one", &Asked::Answered(now.clone()), Some(&known), 60_000_000);
+    let database = seen(&made, ["one", "app", ""]).unwrap();
+    assert_eq!((database.per_s("transactions"), database.waiting()), (Some(10.0), Some(2.0)));
+    assert_eq!(database.mean_ms("transaction_us", "transactions"), Some(10.0));
+    assert_eq!((database.is_pool(), database.average("clients_waiting")), (false, None));
+    let pool = seen(&made, ["one", "app", "alice"]).unwrap();
+    assert_eq!((pool.average("clients_waiting"), pool.pool_size()), (Some(3.0), Some(11.0)));
+    assert_eq!((pool.peak("max_wait_us"), pool.waiting()), (Some(2_500_000), None));
+    let own = seen(&made, ["one", "", ""]).unwrap();
+    assert_eq!((own.of("asked"), own.of("answered"), own.of("skipped")), (1, 1, 0));
+
+    // It was restarted: its counters are smaller.
+    now.stats.get_mut("app").unwrap().transactions = Some(1);
+    let made = rows("one", &Asked::Answered(now), Some(&known), 60_000_000);
+    assert_eq!(seen(&made, ["one", "app", ""]), None);
+    let failed = rows("one", &Asked::Failed("no".into()), Some(&known), 60_000_000);
+    assert_eq!((failed.len(), seen(&failed, ["one", "", ""]).unwrap().of("answered")), (1, 0));
+    let skipped = rows("one", &Asked::Skipped, None, 60_000_000);
+    assert_eq!(seen(&skipped, ["one", "", ""]).unwrap().of("skipped"), 1);
+    assert!(POOLER.columns.len() < 64);
+}
+
+#[test]
+fn an_older_version_does_not_know_the_wait() {
+    let before = Reading::of(&table(POOLS_1_7), &table(STATS_1_7), &table(DATABASES));
+    let known = Known { stats: before.stats.clone(), ..Known::default() };
+    let made = rows("one", &Asked::Answered(before), Some(&known), 60_000_000);
+    let database = seen(&made, ["one", "app", ""]).unwrap();
+    assert_eq!((database.per_s("transactions"), database.waiting()), (Some(0.0), None));
+}
+
+#[test]
+fn one_that_fails_is_left_alone_for_longer_and_longer() {
+    let pauses: Vec<i64> = (0..8).map(|n| pause_us(n) / 1_000_000).collect();
+    assert_eq!(pauses, [0, 0, 60, 120, 240, 480, 600, 600]);
+    assert_eq!(pause_us(u32::MAX), 600_000_000);
+    let mut kept = Kept::default();
+    kept.poolers.insert("one".into(), Known { retry_at: 100_000_000, ..Known::default() });
+    assert!(!kept.is_due("one", 99_999_999) && kept.is_due("one", 100_000_000));
+    assert!(kept.is_due("two", 0));
+    assert!(kept.is_due("one", -600_000_000), "a clock that was set back");
+    assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
+    assert!(Kept::decode(b"x").is_err());
+}

@@ -1,0 +1,42 @@
+//! Foreign servers and the options of their user mappings, as the system catalogs keep them.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+
+/// Names and values.
+pub(crate) type Options = Vec<(String, String)>;
+
+/// Options of a server, and of its mapping for a user, or else for everybody. Raises the server's own error when there is
+/// no mapping. Whoever calls must see to it that nobody is shown a password.
+pub(crate) fn options(server: pg_sys::Oid, user: pg_sys::Oid) -> (Options, Options) {
+    // SAFETY: both look a tuple up in a cache of the server and give a copy in the current memory context, or raise an
+    // error; the lists are of DefElem with strings, as the catalog's array of texts is read.
+    unsafe {
+        let found = pg_sys::GetForeignServer(server);
+        let mapping = pg_sys::GetUserMapping(user, server);
+        (list((*found).options), list((*mapping).options))
+    }
+}
+
+/// # Safety
+/// `options` is a list of definitions whose arguments are strings, or NIL.
+unsafe fn list(options: *mut pg_sys::List) -> Options {
+    // SAFETY: as the caller promises; elements and strings stay as long as the list.
+    unsafe {
+        let elements = pgrx::PgList::<pg_sys::DefElem>::from_pg(options);
+        let text = |at: *const std::ffi::c_char| CStr::from_ptr(at).to_string_lossy().into_owned();
+        let pair = |element: *mut pg_sys::DefElem| {
+            (text((*element).defname), text(pg_sys::defGetString(element)))
+        };
+        elements.iter_ptr().map(pair).collect()
+    }
+}
+
+/// The oid of a foreign data wrapper.
+pub(crate) fn wrapper(name: &CStr) -> Option<pg_sys::Oid> {
+    let name = CString::from(name);
+    // SAFETY: looks a name up in a cache of the server.
+    let oid = unsafe { pg_sys::get_foreign_data_wrapper_oid(name.as_ptr(), true) };
+    (oid != pg_sys::Oid::INVALID).then_some(oid)
+}

@@ -1,0 +1,71 @@
+//! Poolers that foreign servers of our wrapper name: who they are, and what their consoles say. Asking needs no
+//! transaction, and should have none.
+
+use std::ffi::CStr;
+use std::time::{Duration, Instant};
+
+use perfmon_core::pooler::{Asked, Client, Reading, ServerLink, Target, clients, servers};
+use pgrx::pg_sys;
+
+use super::ProbeError;
+use crate::pg::{foreign, reading, txn};
+
+mod wire;
+
+use wire::{Console, Failed};
+
+/// The wrapper that the extension makes.
+pub(crate) const WRAPPER: &CStr = c"pg_perfmon_pgbouncer";
+/// For connecting, logging in and all answers of one visit.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A pooler that is to be asked, or why that cannot be.
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) target: Result<Target, String>,
+}
+
+const SERVERS: &str = "
+SELECT s.oid::pg_catalog.int8, s.srvname
+FROM pg_catalog.pg_foreign_server s
+WHERE s.srvfdw::pg_catalog.int8 OPERATOR(pg_catalog.=) $1
+ORDER BY s.srvname";
+
+/// The poolers of this database, with what the extension's owner logs in with.
+pub(crate) fn named(owner: pg_sys::Oid) -> Result<Vec<Named>, ProbeError> {
+    let Some(wrapper) = foreign::wrapper(WRAPPER) else { return Ok(Vec::new()) };
+    let mut found: Vec<(pg_sys::Oid, String)> = Vec::new();
+    reading::each(SERVERS, &[i64::from(wrapper.to_u32()).into()], |row| {
+        let oid = row.int8(0).and_then(|oid| u32::try_from(oid).ok());
+        found.extend(oid.map(pg_sys::Oid::from).zip(row.name(1)));
+    })
+    .map_err(|error| ProbeError::unexpected(error.to_string()))?;
+    let named = |(oid, name): (pg_sys::Oid, String)| {
+        let target = match txn::part(|| foreign::options(oid, owner)) {
+            Ok((server, mapping)) => Target::of(&name, &server, &mapping)
+                .map_err(|refused| format!("{}: {}", refused.problem, refused.hint)),
+            Err(caught) if caught.is_cancel() => caught.rethrow(),
+            Err(caught) => Err(caught.to_string()),
+        };
+        Named { name, target }
+    };
+    Ok(found.into_iter().map(named).collect())
+}
+
+/// What a pooler says of its pools.
+pub(crate) fn ask(target: &Target) -> Asked {
+    let ask = || -> Result<Reading, Failed> {
+        let mut console = Console::open(target, Instant::now() + PATIENCE)?;
+        let pools = console.ask("SHOW POOLS")?;
+        let stats = console.ask("SHOW STATS")?;
+        Ok(Reading::of(&pools, &stats, &console.ask("SHOW DATABASES")?))
+    };
+    ask().map_or_else(Asked::Failed, Asked::Answered)
+}
+
+/// Its clients, and its connections to servers.
+pub(crate) fn links(target: &Target) -> Result<(Vec<Client>, Vec<ServerLink>), String> {
+    let mut console = Console::open(target, Instant::now() + PATIENCE)?;
+    let clients = clients(&console.ask("SHOW CLIENTS")?);
+    Ok((clients, servers(&console.ask("SHOW SERVERS")?)))
+}

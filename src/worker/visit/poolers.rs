@@ -1,0 +1,118 @@
+//! What poolers said since the last visit; the home database alone asks them. A collector asks before its transaction
+//! begins: nobody waits for a pooler that does not answer but whoever asked for this very snapshot, and for a second at
+//! most.
+
+use std::time::{Duration, Instant};
+
+use perfmon_core::family::POOLER;
+use perfmon_core::frame::Quality;
+use perfmon_core::pooler::{Asked, Kept, Known, Row, frame, pause_us, rows};
+use pgrx::pg_sys;
+
+use super::{Visit, owner, pg_monitor};
+use crate::pg::{clock, session};
+use crate::probe::pooler::{self, Named};
+use crate::store;
+use crate::store::period::Level;
+
+/// For all poolers together; those behind are left for the next visit.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Poolers by name, and what became of asking them.
+pub(crate) type Answers = Vec<(String, Asked)>;
+
+/// Who is to be asked, and who is left alone.
+pub(crate) struct Plan {
+    named: Vec<Named>,
+    kept: Kept,
+}
+
+/// Looks for poolers; in a transaction. Nothing where there are none.
+pub(crate) fn plan() -> Option<Plan> {
+    let owner = owner().ok()?;
+    let named = session::as_user(pg_monitor(), || list(owner))?;
+    let kept = session::as_user(owner, || store::prior::one(POOLER.name));
+    let kept = kept.and_then(|bytes| Kept::decode(&bytes).ok()).unwrap_or_default();
+    Some(Plan { named, kept })
+}
+
+fn list(owner: pg_sys::Oid) -> Option<Vec<Named>> {
+    pooler::named(owner).ok().filter(|named| !named.is_empty())
+}
+
+/// Asks them; outside of a transaction, if the caller has the choice.
+pub(crate) fn ask(plan: Plan) -> Answers {
+    let began = Instant::now();
+    let now = clock::wall_us();
+    let one = |named: Named| {
+        let asked = match named.target {
+            Err(why) => Asked::Failed(why),
+            Ok(target) if plan.kept.is_due(&named.name, now) && began.elapsed() < PATIENCE => {
+                pooler::ask(&target)
+            }
+            Ok(_) => Asked::Skipped,
+        };
+        (named.name, asked)
+    };
+    plan.named.into_iter().map(one).collect()
+}
+
+impl Visit {
+    /// Writes the row, and keeps counters and pauses for the next visit.
+    pub(super) fn store_poolers(&mut self) {
+        let before = self.priors.remove(POOLER.name).and_then(|bytes| {
+            let decoded = Kept::decode(&bytes);
+            decoded.map_err(|e| self.problems.push(e.to_string())).ok()
+        });
+        let Some(answers) = self.poolers.take().filter(|answers| !answers.is_empty()) else {
+            // None is there any more: what was kept of them ends here.
+            if before.is_some_and(|before| !before.poolers.is_empty()) {
+                self.next_priors.push((POOLER.name, Kept::default().encode()));
+            }
+            return;
+        };
+        let known = |name: &str| before.as_ref().and_then(|before| before.poolers.get(name));
+        let since = before.as_ref().map(|before| before.at).filter(|at| *at > 0);
+        if let Some(since) = since.or(self.before.as_ref().map(|before| before.until)) {
+            let mut span = self.span(since, Quality::Exact, true);
+            span.quiet_us = 0;
+            let length = u64::try_from(span.length_us).unwrap_or(0);
+            let found: Vec<Row> = answers
+                .iter()
+                .flat_map(|(name, asked)| rows(name, asked, known(name), length))
+                .collect();
+            let names: Vec<[String; 3]> = found.iter().map(|row| row.names.clone()).collect();
+            let ids = store::dictionary::resolve(&POOLER, self.source, &names, self.until);
+            let row = frame(&found, &ids);
+            self.stored_bytes += store::history::append(Level::Minute, self.source, &span, &row);
+        }
+        let mut next = Kept { at: self.until, ..Kept::default() };
+        for (name, asked) in answers {
+            let (kept, problem) = self.remember(&name, asked, known(&name));
+            self.problems.extend(problem);
+            next.poolers.insert(name, kept);
+        }
+        self.next_priors.push((POOLER.name, next.encode()));
+    }
+
+    /// What to remember of a pooler, and what to tell about it.
+    fn remember(&self, name: &str, asked: Asked, known: Option<&Known>) -> (Known, Option<String>) {
+        let failures = known.map_or(0, |known| known.failures);
+        match asked {
+            Asked::Answered(reading) => (Known { stats: reading.stats, ..Known::default() }, None),
+            Asked::Failed(why) => {
+                let failures = failures.saturating_add(1);
+                let retry_at = self.until.saturating_add(pause_us(failures));
+                let kept = Known { failures, retry_at, ..Known::default() };
+                (kept, Some(format!("PgBouncer {name}: {why}")))
+            }
+            Asked::Skipped => {
+                let kept = known.cloned().unwrap_or_default();
+                let told = (failures > 0).then(|| {
+                    format!("PgBouncer {name} did not answer {failures} times, and is left alone for a while")
+                });
+                (Known { stats: Default::default(), ..kept }, told)
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A real PgBouncer: what it says is kept and agrees with what clients do, clients that wait make a finding, one that does
+//! not answer is told and never waited for, and nobody sees a password.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::{Duration, Instant};
+
+use perfmon_e2e::{
+    Db, Found, POOLER_PASSWORD, PgBouncer, Server, code_of, message_of, never, secs, wait_until,
+};
+
+fn start(auth: &str) -> Option<(Server, PgBouncer, Db)> {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE alice LOGIN");
+    let pooler = PgBouncer::start(&server, auth, &[])?;
+    Some((server, pooler, db))
+}
+
+fn kinds(found: &[Found]) -> Vec<String> {
+    let ours = found.iter().filter(|f| f.kind.starts_with("pooler_"));
+    ours.map(|f| format!("{} {} {}", f.kind, f.severity, f.object)).collect()
+}
+
+#[test]
+fn clients_that_wait_are_counted_found_and_named() {
+    let Some((_server, pooler, mut db)) = start("scram-sha-256") else { return };
+    pooler.declare(&mut db, pooler.dir().to_str().unwrap(), POOLER_PASSWORD);
+    db.snapshot();
+    // Two clients keep both server connections, and a third waits.
+    let mut holders = [pooler.client("alice"), pooler.client("alice")];
+    let backends: Vec<i32> = holders
+        .iter_mut()
+        .map(|holder| {
+            holder.run("BEGIN");
+            holder.pid()
+        })
+        .collect();
+    let mut third = pooler.client("alice");
+    let waiter = std::thread::spawn(move || third.val::<i32>("SELECT 1"));
+    wait_until("a client that waits", secs(30), || {
+        db.val::<bool>(
+            "SELECT count(*) FILTER (WHERE state = 'waiting') > 0 FROM perfmon.pooler_clients()",
+        )
+    });
+    db.snapshot();
+    db.snapshot();
+    let row = &db.rows(
+        "SELECT clients_waiting, clients_waiting_peak, servers_active, servers_peak, pool_size, max_wait_ms > 0
+         FROM perfmon.pooler_pools() WHERE user_name = 'alice'",
+    )[0];
+    assert_eq!((row.get::<_, f64>(0), row.get::<_, i64>(1)), (1.0, 1));
+    assert_eq!((row.get::<_, f64>(2), row.get::<_, i64>(3), row.get::<_, f64>(4)), (2.0, 2, 2.0));
+    assert!(row.get::<_, bool>(5));
+
+    let mut pinned: Vec<i32> = db.list(
+        "SELECT c.server_pid FROM perfmon.pooler_clients() c
+         JOIN pg_stat_activity a ON a.pid = c.server_pid AND a.state = c.backend_state
+         WHERE c.pins_server AND c.user_name = 'alice' AND c.application_name = 'true_client'
+             AND c.client_addr = '127.0.0.1' AND c.transaction_ms > 0",
+    );
+    pinned.sort_unstable();
+    let mut expected = backends;
+    expected.sort_unstable();
+    assert_eq!(pinned, expected);
+
+    let found = db.evaluate();
+    assert_eq!(kinds(&found), ["pooler_clients_waiting warning front database app, user alice"]);
+    let waiting = found.iter().find(|f| f.kind == "pooler_clients_waiting").unwrap();
+    assert!(waiting.title.starts_with("1 client on average waits"), "{waiting:?}");
+    assert!(waiting.cause.as_ref().unwrap().starts_with("2 of at most 2 server connections"));
+
+    for holder in &mut holders {
+        holder.run("COMMIT");
+    }
+    assert_eq!(waiter.join().unwrap(), 1);
+    db.snapshot();
+    assert_eq!(kinds(&db.evaluate()), Vec::<String>::new());
+    // The counters of the database tell the wait exactly.
+    assert!(db.val::<bool>(
+        "SELECT clients_waiting > 0 AND transactions_per_s > 0 AND mean_wait_ms > 0
+         FROM perfmon.pooler_pools() WHERE database_name = 'app' AND user_name IS NULL"
+    ));
+    assert_eq!(
+        db.val::<f64>(
+            "SELECT answered_ratio FROM perfmon.pooler_pools() WHERE database_name IS NULL"
+        ),
+        1.0
+    );
+}
+
+fn timed(mut work: impl FnMut()) -> Duration {
+    let began = Instant::now();
+    work();
+    began.elapsed()
+}
+
+#[test]
+fn one_that_is_frozen_is_told_and_not_waited_for() {
+    let Some((_server, pooler, mut db)) = start("md5") else { return };
+    pooler.declare(&mut db, "127.0.0.1", POOLER_PASSWORD);
+    db.set_thresholds(&[("pooler_unanswered", 1.0)]);
+    db.snapshot();
+    db.snapshot();
+    assert_eq!(kinds(&db.evaluate()), Vec::<String>::new());
+
+    pooler.signal("STOP");
+    let began = db.val::<f64>("SELECT coalesce(sum(length_ms), 0) FROM perfmon.server_history()");
+    let took = timed(|| {
+        db.snapshot();
+    });
+    assert!(took >= Duration::from_millis(900), "{took:?}: it was asked");
+    // The time asked for is a second; the rest is the snapshot, on a machine that may be busy.
+    assert!(took < secs(10), "{took:?}");
+    assert!(
+        db.val::<f64>("SELECT sum(length_ms) FROM perfmon.server_history()") > began,
+        "it was stored"
+    );
+    let told = "SELECT coalesce(string_agg(s::text, ' '), '') FROM perfmon.status() s";
+    let status: String = db.val(told);
+    assert!(status.contains("PgBouncer front: it did not answer in time"), "{status}");
+    assert_eq!(kinds(&db.evaluate()), ["pooler_unreachable warning front"]);
+    let problem: Vec<String> = db.list("SELECT problem FROM perfmon.pooler_clients()");
+    assert_eq!(problem, ["it did not answer in time"]);
+
+    pooler.signal("CONT");
+    db.snapshot();
+    assert_eq!(kinds(&db.evaluate()), Vec::<String>::new());
+    assert!(!db.val::<String>(told).contains("PgBouncer"));
+
+    // Twice in vain, and it is left alone.
+    pooler.signal("STOP");
+    db.snapshot();
+    db.snapshot();
+    db.snapshot();
+    let last = "SELECT asked || ' ' || answered || ' ' || skipped FROM perfmon.pooler_history()
+                WHERE database_name = '' ORDER BY time DESC LIMIT 1";
+    assert_eq!(db.val::<String>(last), "0 0 1");
+    assert!(db.val::<String>(told).contains("front did not answer 2 times"));
+    db.run("DROP SERVER front CASCADE");
+    db.snapshot();
+    assert!(!db.val::<String>(told).contains("PgBouncer"));
+}
+
+#[test]
+fn nobody_waits_inside_a_transaction() {
+    let Some((_server, pooler, mut db)) = start("trust") else { return };
+    pooler.declare(&mut db, "localhost", POOLER_PASSWORD);
+    db.snapshot();
+    pooler.signal("STOP");
+    let mut other = _server.db("app");
+    let taken = std::thread::spawn(move || other.snapshot());
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                 WHERE backend_type = 'pg_perfmon collector' AND xact_start < clock_timestamp() - interval '0.5 s'";
+    never("a collector that waits in a transaction", Duration::from_millis(800), || {
+        db.val::<i64>(waits) > 0
+    });
+    taken.join().unwrap();
+}
+
+#[test]
+fn logins_of_every_kind_work_and_no_password_is_seen() {
+    for auth in ["scram-sha-256", "md5", "plain", "trust"] {
+        let Some((server, pooler, mut db)) = start(auth) else { return };
+        pooler.declare(&mut db, "127.0.0.1", POOLER_PASSWORD);
+        db.snapshot();
+        db.snapshot();
+        let answered =
+            "SELECT answered_ratio FROM perfmon.pooler_pools() WHERE database_name IS NULL";
+        assert_eq!(db.val::<f64>(answered), 1.0, "{auth}");
+        if auth == "trust" {
+            continue;
+        }
+        db.run("ALTER USER MAPPING FOR CURRENT_USER SERVER front OPTIONS (SET password 'canary-that-is-wrong')");
+        db.snapshot();
+        let status: String = db.val("SELECT string_agg(s::text, ' ') FROM perfmon.status() s");
+        assert!(status.contains("PgBouncer front: it says: "), "{auth}: {status}");
+        let problem: String = db.val("SELECT problem FROM perfmon.pooler_clients()");
+        let seen = [status, problem, server.log(), db.val("SELECT perfmon.report()")].concat();
+        assert!(!seen.contains("canary"), "{auth}");
+        db.run("DROP USER MAPPING FOR CURRENT_USER SERVER front");
+        db.snapshot();
+        let status: String = db.val("SELECT string_agg(s::text, ' ') FROM perfmon.status() s");
+        assert!(status.contains("user mapping not found"), "{status}");
+    }
+}
+
+#[test]
+fn options_are_checked_and_the_wrapper_is_nobody_s() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    let make = "CREATE SERVER front FOREIGN DATA WRAPPER pg_perfmon_pgbouncer";
+    for options in [
+        "host 'db.example.org'",
+        "port '0'",
+        "port 'many'",
+        "dbname ''",
+        "password 'canary-in-the-wrong-place'",
+        "hostaddr '127.0.0.1'",
+    ] {
+        let error = db.fails(&format!("{make} OPTIONS ({options})"));
+        assert_eq!(code_of(&error), "22023", "{options}");
+        assert!(!message_of(&error).contains("canary"), "{}", message_of(&error));
+    }
+    db.run(&format!("{make} OPTIONS (host '::1', port '6432', dbname 'console')"));
+    for options in ["host '127.0.0.1'", "user ''", "sslmode 'off'"] {
+        let error =
+            db.fails(&format!("CREATE USER MAPPING FOR PUBLIC SERVER front OPTIONS ({options})"));
+        assert_eq!(code_of(&error), "22023", "{options}");
+    }
+    assert_eq!(
+        code_of(&db.fails("ALTER FOREIGN DATA WRAPPER pg_perfmon_pgbouncer OPTIONS (x '1')")),
+        "22023"
+    );
+    db.run("CREATE ROLE bob LOGIN; GRANT pg_monitor TO bob; GRANT CREATE ON DATABASE app TO bob");
+    let mut bob = server.connect("bob", "app");
+    assert_eq!(code_of(&bob.fails(&make.replace("front", "other"))), "42501");
+    // Nothing listens there: told, not waited for.
+    db.run("CREATE USER MAPPING FOR PUBLIC SERVER front OPTIONS (user 'stats', password 'canary-for-all')");
+    db.snapshot();
+    let status: String = db.val("SELECT string_agg(s::text, ' ') FROM perfmon.status() s");
+    assert!(status.contains("PgBouncer front: "), "{status}");
+    let seen: Vec<Option<String>> = bob.list(
+        "SELECT c::text FROM perfmon.pooler_clients() c
+         UNION ALL SELECT array_to_string(umoptions, ',') FROM pg_user_mappings",
+    );
+    assert!(seen.iter().flatten().all(|text| !text.contains("canary")), "{seen:?}");
+}
