@@ -1,6 +1,6 @@
 # Everything that can be done with a clone. Each target sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop install test test-core test-server test-e2e test-regress test-soak lint majors bench bench-capture bench-store test-matrix reference
+.PHONY: help setup demo demo-stop install test test-core test-server test-e2e test-regress test-soak lint majors bench bench-activity bench-capture bench-store test-matrix reference
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-matrix: ## type-check 16; build and test 17 and 18 in Debian roots made on 
 
 bench: ## what the extension costs a busy server, and 200 idle databases
 	@bench/run overhead idle
+
+bench-activity: ## what samples of activity cost with 500 sessions, beside pg_wait_sampling
+	@bench/run activity
 
 bench-capture: ## what the hooks add to a statement: instructions (callgrind) and transactions a second
 	@bench/run capture

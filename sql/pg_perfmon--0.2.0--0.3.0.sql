@@ -1,15 +1,15 @@
 -- From 0.2.0 to 0.3.0. Once 0.3.0 is released this file is frozen; a test holds what it makes against a fresh
 -- installation.
 
-DROP FUNCTION perfmon.load_series(timestamptz, timestamptz, interval, bigint);
+DROP FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint);
 
 DROP FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint);
 
-DROP FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint);
-
 DROP FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint);
 
-DROP FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint);
+DROP FUNCTION perfmon.load_series(timestamptz, timestamptz, interval, bigint);
+
+DROP FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint);
 
 -- History of what is around the server: the machine and poolers, in the home database only. Made like the other families of
 -- 20_history.sql, which makes hours and days of all.
@@ -233,6 +233,86 @@ CREATE TABLE perfmon.cluster_minute (
     more pg_catalog.bytea
 ) PARTITION BY LIST (source);
 
+-- Processes by what they are for, do and wait for, summed over samples; in the home database only.
+CREATE TABLE perfmon.session_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    samples pg_catalog.int8,
+    sampled_us pg_catalog.int8,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    sessions pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- Sessions at work by statement, state and wait, summed over samples; in the home database only.
+CREATE TABLE perfmon.wait_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    samples pg_catalog.int8,
+    sampled_us pg_catalog.int8,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    sessions pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- Clients' sessions by pool, database and user, and by how many there were: samples, sums over samples, peaks; in the
+-- home database only.
+CREATE TABLE perfmon.pool_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    samples pg_catalog.int8,
+    sampled_us pg_catalog.int8,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    open_samples pg_catalog.bytea,
+    busy_samples pg_catalog.bytea,
+    active_samples pg_catalog.bytea,
+    idle_samples pg_catalog.bytea,
+    in_transaction_samples pg_catalog.bytea,
+    active pg_catalog.bytea,
+    idle pg_catalog.bytea,
+    in_transaction pg_catalog.bytea,
+    aborted pg_catalog.bytea,
+    fastpath pg_catalog.bytea,
+    disabled pg_catalog.bytea,
+    starting pg_catalog.bytea,
+    on_cpu pg_catalog.bytea,
+    on_lock pg_catalog.bytea,
+    on_client pg_catalog.bytea,
+    on_io pg_catalog.bytea,
+    opened pg_catalog.bytea,
+    open_peak pg_catalog.bytea,
+    busy_peak pg_catalog.bytea,
+    active_peak pg_catalog.bytea,
+    idle_peak pg_catalog.bytea,
+    in_transaction_peak pg_catalog.bytea,
+    on_lock_peak pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
 -- Packed bytes do not compress further: EXTERNAL keeps the server from trying. Hours and days are
 -- like minutes.
 DO $$
@@ -241,7 +321,7 @@ DECLARE
     level pg_catalog.text;
     packed pg_catalog.name;
 BEGIN
-    FOREACH family IN ARRAY ARRAY['host', 'disk', 'pooler', 'latency', 'failure', 'route', 'scan', 'cluster'] LOOP
+    FOREACH family IN ARRAY ARRAY['host', 'disk', 'pooler', 'latency', 'failure', 'route', 'scan', 'cluster', 'session', 'wait', 'pool'] LOOP
         FOR packed IN
             SELECT a.attname
             FROM pg_catalog.pg_attribute a
@@ -414,293 +494,8 @@ CROSS JOIN LATERAL (
         OR COALESCE(e.user_name OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text, false) AS visible
 ) v;
 
-CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
-
-CREATE FUNCTION perfmon.latency_heatmap(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    statement_id int DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    low_ms float8,
-    high_ms float8,
-    calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
-
-CREATE FUNCTION perfmon.create_slo(
-    name text,
-    p95_ms float8 DEFAULT NULL,
-    p99_ms float8 DEFAULT NULL,
-    error_ratio float8 DEFAULT NULL,
-    throughput_per_second float8 DEFAULT NULL,
-    availability_ratio float8 DEFAULT NULL,
-    percentile float8 DEFAULT NULL,
-    percentile_ms float8 DEFAULT NULL,
-    database text DEFAULT NULL,
-    username text DEFAULT NULL,
-    application text DEFAULT NULL,
-    statement_id int DEFAULT NULL,
-    cluster bool DEFAULT false,
-    min_executions bigint DEFAULT 100,
-    period interval DEFAULT '1 hour',
-    note text DEFAULT NULL
-) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
-
-CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
-    database_name text,
-    user_name text,
-    queryid bigint,
-    rest bool,
-    class text,
-    sqlstate text,
-    errors bigint,
-    lost_ms float8,
-    last_at timestamptz
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
-
-CREATE FUNCTION perfmon.routes(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    application text,
-    user_name text,
-    route text,
-    calls bigint,
-    calls_per_s float8,
-    total_ms float8,
-    p50_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    errors bigint,
-    cancelled bigint,
-    error_ratio float8,
-    transactions bigint,
-    statements_per_transaction float8,
-    transaction_p50_ms float8,
-    transaction_p95_ms float8,
-    transaction_p99_ms float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
-
-CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
-    node text,
-    table_name text,
-    index_name text,
-    conditions text,
-    statement_samples bigint,
-    samples bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
-
-CREATE FUNCTION perfmon.rewrite_hints(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    severity text,
-    kind text,
-    user_name text,
-    query text,
-    table_name text,
-    expression text,
-    better_form text,
-    same_meaning boolean,
-    reason text,
-    statement text,
-    calls bigint,
-    mean_exec_ms float8,
-    total_exec_ms float8,
-    share_ratio float8,
-    rows_per_call float8,
-    blocks_per_call float8,
-    plan_ms_per_plan float8,
-    table_rows float8,
-    saved_ms_per_hour float8,
-    effect text,
-    remedy text
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
-
-CREATE FUNCTION perfmon.host_status() RETURNS TABLE (
-    what text,
-    name text,
-    used float8,
-    total float8,
-    used_ratio float8,
-    unit text,
-    detail text
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'host_status_wrapper';
-
-CREATE FUNCTION perfmon.assert_slo(
-    name text DEFAULT NULL,
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
-    "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
-
-CREATE FUNCTION perfmon.failure_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    failure_id int,
-    user_name text,
-    object text,
-    kind text,
-    quality text,
-    failures bigint,
-    lost_ms float8,
-    last_s bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
-
-CREATE FUNCTION perfmon.plans(
-    statement_id int DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    plan_id bigint,
-    is_current bool,
-    first_seen timestamptz,
-    last_seen timestamptz,
-    calls bigint,
-    mean_ms float8,
-    max_ms float8,
-    sampled_calls bigint,
-    sampled_mean_ms float8,
-    cost float8,
-    heaviest_node text,
-    heaviest_cost_ratio float8,
-    has_constants bool,
-    plan_text text,
-    plan_json json,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
-
-CREATE FUNCTION perfmon.host_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    quality text,
-    samples bigint,
-    cpu_user_ms float8,
-    cpu_system_ms float8,
-    cpu_steal_ms float8,
-    cpu_iowait_ms float8,
-    cpu_idle_ms float8,
-    cpu_peak_ratio float8,
-    group_cpu_ms float8,
-    group_capacity_ms float8,
-    group_throttled_ms float8,
-    load float8,
-    load_peak float8,
-    memory_bytes bigint,
-    memory_used_bytes bigint,
-    group_memory_bytes bigint,
-    group_memory_used_bytes bigint,
-    memory_peak_ratio float8,
-    swap_bytes bigint,
-    swap_used_bytes bigint,
-    arc_hits bigint,
-    arc_misses bigint,
-    arc_bytes bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'host_history_wrapper';
-
-CREATE FUNCTION perfmon.run_report(
-    name text,
-    format text DEFAULT 'markdown',
-    baseline text DEFAULT NULL
-) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
-
-CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
-
-CREATE FUNCTION perfmon.load_series(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    calls bigint,
-    calls_per_s float8,
-    total_exec_ms float8,
-    mean_exec_ms float8,
-    p50_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    timed_calls bigint,
-    active_ratio float8,
-    nested_exec_ms float8,
-    rows bigint,
-    rows_per_s float8,
-    shared_blks_read bigint,
-    wal_bytes bigint,
-    wal_bytes_per_s float8,
-    quality text,
-    covered_ratio float8,
-    changes text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'load_series_wrapper';
-
-CREATE FUNCTION perfmon.predicates(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    table_name text,
-    expression text,
-    usage text,
-    operator text,
-    pattern text,
-    samples bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    kept_ratio float8,
-    alone bool
-) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
+CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
 
 CREATE FUNCTION perfmon.route_history(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -739,10 +534,228 @@ CREATE FUNCTION perfmon.pooler_clients() RETURNS TABLE (
     problem text
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pooler_clients_wrapper';
 
+CREATE FUNCTION perfmon.recent_activity(span interval DEFAULT '10 minutes') RETURNS TABLE (
+    "time" timestamptz,
+    process_id int,
+    backend_type text,
+    database_name text,
+    user_name text,
+    application text,
+    client_address text,
+    state text,
+    wait_class text,
+    wait_event text,
+    queryid bigint,
+    statement_id int,
+    query text,
+    state_ms float8,
+    transaction_ms float8
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'recent_activity_wrapper';
+
+CREATE FUNCTION perfmon.wait_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    database_name text,
+    user_name text,
+    waited text,
+    quality text,
+    sessions bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'wait_history_wrapper';
+
+CREATE FUNCTION perfmon.pooler_pools(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    pooler text,
+    database_name text,
+    user_name text,
+    answered_ratio float8,
+    clients_active float8,
+    clients_waiting float8,
+    clients_waiting_peak bigint,
+    max_wait_ms float8,
+    servers_active float8,
+    servers_idle float8,
+    servers float8,
+    servers_peak bigint,
+    pool_size float8,
+    used_peak_ratio float8,
+    transactions_per_s float8,
+    queries_per_s float8,
+    mean_transaction_ms float8,
+    mean_query_ms float8,
+    mean_wait_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'pooler_pools_wrapper';
+
+CREATE FUNCTION perfmon.top_waits(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    max_rows int DEFAULT 50,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    database_name text,
+    user_name text,
+    queryid bigint,
+    statement_id int,
+    query text,
+    state text,
+    wait_class text,
+    wait_event text,
+    average_sessions float8,
+    session_ms float8,
+    share_ratio float8,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'top_waits_wrapper';
+
 CREATE FUNCTION perfmon.pgbouncer_validator(text[], oid) RETURNS void
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'pgbouncer_validator_wrapper';
 
 CREATE FOREIGN DATA WRAPPER pg_perfmon_pgbouncer NO HANDLER VALIDATOR perfmon.pgbouncer_validator;
+
+CREATE FUNCTION perfmon.slow_statements(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    user_name text,
+    query text,
+    command text,
+    calls bigint,
+    mean_exec_ms float8,
+    p95_ms float8,
+    timed_calls bigint,
+    threshold_ms float8,
+    stddev_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    read_ms float8,
+    write_ms float8,
+    temp_ms float8,
+    jit_ms float8,
+    other_ms float8,
+    plan_ms float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    temp_bytes bigint,
+    wal_bytes bigint,
+    cause text,
+    remedy text,
+    plan_id bigint,
+    plan_since timestamptz,
+    plan_heaviest_node text,
+    plan_heaviest_cost_ratio float8,
+    plan_text text,
+    plan_note text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
+
+CREATE FUNCTION perfmon.failure_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    failure_id int,
+    user_name text,
+    object text,
+    kind text,
+    quality text,
+    failures bigint,
+    lost_ms float8,
+    last_s bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
+
+CREATE FUNCTION perfmon.host_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    quality text,
+    samples bigint,
+    cpu_user_ms float8,
+    cpu_system_ms float8,
+    cpu_steal_ms float8,
+    cpu_iowait_ms float8,
+    cpu_idle_ms float8,
+    cpu_peak_ratio float8,
+    group_cpu_ms float8,
+    group_capacity_ms float8,
+    group_throttled_ms float8,
+    load float8,
+    load_peak float8,
+    memory_bytes bigint,
+    memory_used_bytes bigint,
+    group_memory_bytes bigint,
+    group_memory_used_bytes bigint,
+    memory_peak_ratio float8,
+    swap_bytes bigint,
+    swap_used_bytes bigint,
+    arc_hits bigint,
+    arc_misses bigint,
+    arc_bytes bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'host_history_wrapper';
+
+CREATE FUNCTION perfmon.create_slo(
+    name text,
+    p95_ms float8 DEFAULT NULL,
+    p99_ms float8 DEFAULT NULL,
+    error_ratio float8 DEFAULT NULL,
+    throughput_per_second float8 DEFAULT NULL,
+    availability_ratio float8 DEFAULT NULL,
+    percentile float8 DEFAULT NULL,
+    percentile_ms float8 DEFAULT NULL,
+    database text DEFAULT NULL,
+    username text DEFAULT NULL,
+    application text DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    cluster bool DEFAULT false,
+    min_executions bigint DEFAULT 100,
+    period interval DEFAULT '1 hour',
+    note text DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
+
+CREATE FUNCTION perfmon.assert_slo(
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
+
+CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
 
 CREATE FUNCTION perfmon.seq_scans(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -811,168 +824,59 @@ CREATE FUNCTION perfmon.pooler_history(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'pooler_history_wrapper';
 
-CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
-    what text,
-    subject text,
-    metric text,
-    unit text,
-    before_value float8,
-    after_value float8,
-    change_ratio float8,
-    verdict text,
-    query text
-) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
-
-CREATE FUNCTION perfmon.error_series(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    executions bigint,
-    errors bigint,
-    error_ratio float8,
-    errors_per_s float8,
-    lost_ms float8,
-    cancellations bigint,
-    statement_timeouts bigint,
-    lock_timeouts bigint,
-    transaction_timeouts bigint,
-    idle_in_transaction_timeouts bigint,
-    idle_session_timeouts bigint,
-    deadlocks bigint,
-    refused bigint,
-    terminated bigint,
-    autovacuum_cancelled bigint,
-    rollbacks bigint,
-    rollbacks_per_s float8,
-    rollback_ratio float8,
-    covered_ratio float8,
-    changes text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
-
-CREATE FUNCTION perfmon.slo_status(
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
-    "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
-
-CREATE FUNCTION perfmon.pooler_pools(
+CREATE FUNCTION perfmon.rewrite_hints(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    pooler text,
-    database_name text,
-    user_name text,
-    answered_ratio float8,
-    clients_active float8,
-    clients_waiting float8,
-    clients_waiting_peak bigint,
-    max_wait_ms float8,
-    servers_active float8,
-    servers_idle float8,
-    servers float8,
-    servers_peak bigint,
-    pool_size float8,
-    used_peak_ratio float8,
-    transactions_per_s float8,
-    queries_per_s float8,
-    mean_transaction_ms float8,
-    mean_query_ms float8,
-    mean_wait_ms float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'pooler_pools_wrapper';
-
-CREATE FUNCTION perfmon.statement_series(
     statement_id int,
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    calls bigint,
-    calls_per_s float8,
-    total_exec_ms float8,
-    mean_exec_ms float8,
-    stddev_exec_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    timed_calls bigint,
-    cached_calls bigint,
-    cached_p95_ms float8,
-    read_calls bigint,
-    read_p95_ms float8,
-    active_ratio float8,
-    rows bigint,
-    total_plan_ms float8,
-    shared_blks_hit bigint,
-    shared_blks_read bigint,
-    cache_hit_ratio float8,
-    blk_read_ms float8,
-    blk_write_ms float8,
-    temp_blks_written bigint,
-    wal_bytes bigint,
-    quality text,
-    covered_ratio float8,
-    changes text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
-
-CREATE FUNCTION perfmon.errors(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    class text,
-    sqlstate text,
-    condition text,
+    severity text,
+    kind text,
     user_name text,
-    statement_id int,
     query text,
     table_name text,
-    errors bigint,
-    per_hour float8,
-    lost_ms float8,
+    expression text,
+    better_form text,
+    same_meaning boolean,
+    reason text,
+    statement text,
+    calls bigint,
+    mean_exec_ms float8,
+    total_exec_ms float8,
     share_ratio float8,
-    last_seen timestamptz,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
+    rows_per_call float8,
+    blocks_per_call float8,
+    plan_ms_per_plan float8,
+    table_rows float8,
+    saved_ms_per_hour float8,
+    effect text,
+    remedy text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
 
-CREATE FUNCTION perfmon.latency_histogram(
-    statement_id int DEFAULT NULL,
+CREATE FUNCTION perfmon.disk_series(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    low_ms float8,
-    high_ms float8,
-    calls bigint,
-    cached_calls bigint,
-    read_calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
+    "time" timestamptz,
+    mount text,
+    device text,
+    uses text,
+    used_ratio float8,
+    used_bytes bigint,
+    available_bytes bigint,
+    size_bytes bigint,
+    reads_per_s float8,
+    writes_per_s float8,
+    read_bytes_per_s float8,
+    write_bytes_per_s float8,
+    read_ms float8,
+    write_ms float8,
+    busy_ratio float8,
+    busy_peak_ratio float8,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_series_wrapper';
 
 CREATE FUNCTION perfmon.scan_evidence(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1006,52 +910,172 @@ CREATE FUNCTION perfmon.scan_evidence(
     misestimates bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
 
-CREATE FUNCTION perfmon.host_series(
+CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
+
+CREATE FUNCTION perfmon.plans(
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    plan_id bigint,
+    is_current bool,
+    first_seen timestamptz,
+    last_seen timestamptz,
+    calls bigint,
+    mean_ms float8,
+    max_ms float8,
+    sampled_calls bigint,
+    sampled_mean_ms float8,
+    cost float8,
+    heaviest_node text,
+    heaviest_cost_ratio float8,
+    has_constants bool,
+    plan_text text,
+    plan_json json,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
+
+CREATE FUNCTION perfmon.pool_activity(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     "time" timestamptz,
-    cpu_ratio float8,
-    cpu_peak_ratio float8,
-    machine_cpu_ratio float8,
-    user_ratio float8,
-    system_ratio float8,
-    iowait_ratio float8,
-    steal_ratio float8,
-    throttled_ms float8,
-    load float8,
-    load_peak float8,
-    memory_ratio float8,
-    memory_peak_ratio float8,
-    memory_used_bytes bigint,
-    memory_bytes bigint,
-    swap_used_bytes bigint,
-    arc_hit_ratio float8,
-    covered_ratio float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'host_series_wrapper';
-
-CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
+    level text,
+    database_name text,
     user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
+    application text,
+    client_address text,
+    monitoring bool,
+    samples bigint,
+    open_avg float8,
+    open_min int,
+    open_p95 float8,
+    open_p99 float8,
+    open_peak int,
+    busy_avg float8,
+    busy_min int,
+    busy_p95 float8,
+    busy_p99 float8,
+    busy_peak int,
+    active_avg float8,
+    active_min int,
+    active_p95 float8,
+    active_p99 float8,
+    active_peak int,
+    idle_avg float8,
+    idle_min int,
+    idle_p95 float8,
+    idle_p99 float8,
+    idle_peak int,
+    in_transaction_avg float8,
+    in_transaction_min int,
+    in_transaction_p95 float8,
+    in_transaction_p99 float8,
+    in_transaction_peak int,
+    aborted_avg float8,
+    on_cpu_avg float8,
+    on_lock_avg float8,
+    on_lock_peak int,
+    on_client_avg float8,
+    on_io_avg float8,
+    opened bigint,
+    opened_per_s float8,
+    counted_open_avg float8,
+    counted_active_avg float8,
+    counted_in_transaction_avg float8,
+    counted_sessions bigint,
+    sessions_abandoned bigint,
+    sessions_fatal bigint,
+    sessions_killed bigint,
+    covered_ratio float8,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 2000 AS 'MODULE_PATHNAME', 'pool_activity_wrapper';
+
+CREATE FUNCTION perfmon.disk_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    disk_id int,
+    mount text,
+    device text,
+    uses text,
+    quality text,
+    space_samples bigint,
+    size_bytes bigint,
+    used_bytes bigint,
+    available_bytes bigint,
+    used_peak_ratio float8,
+    watched_ms float8,
+    reads bigint,
+    writes bigint,
+    read_bytes bigint,
+    write_bytes bigint,
+    read_ms float8,
+    write_ms float8,
+    busy_ms float8,
+    busy_peak_ratio float8,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_history_wrapper';
+
+CREATE FUNCTION perfmon.session_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    backend_type text,
+    state text,
+    wait text,
+    quality text,
+    sessions bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'session_history_wrapper';
+
+CREATE FUNCTION perfmon.slo_status(
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
     executions bigint,
-    read_executions bigint,
-    total_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    cached_p50_ms float8,
-    cached_p95_ms float8,
-    read_p50_ms float8,
-    read_p95_ms float8,
-    error_ratio float8
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
+
+CREATE FUNCTION perfmon.latency_heatmap(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    low_ms float8,
+    high_ms float8,
+    calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
 
 CREATE FUNCTION perfmon.top_statements(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1101,7 +1125,74 @@ CREATE FUNCTION perfmon.top_statements(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'top_statements_wrapper';
 
-CREATE FUNCTION perfmon.disk_history(
+CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
+    user_name text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
+    node text,
+    table_name text,
+    index_name text,
+    conditions text,
+    statement_samples bigint,
+    samples bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
+
+CREATE FUNCTION perfmon.run_report(
+    name text,
+    format text DEFAULT 'markdown',
+    baseline text DEFAULT NULL
+) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
+
+CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
+    database_name text,
+    user_name text,
+    queryid bigint,
+    rest bool,
+    class text,
+    sqlstate text,
+    errors bigint,
+    lost_ms float8,
+    last_at timestamptz
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
+
+CREATE FUNCTION perfmon.load_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    timed_calls bigint,
+    active_ratio float8,
+    nested_exec_ms float8,
+    rows bigint,
+    rows_per_s float8,
+    shared_blks_read bigint,
+    wal_bytes bigint,
+    wal_bytes_per_s float8,
+    quality text,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'load_series_wrapper';
+
+CREATE FUNCTION perfmon.cluster_history(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
@@ -1109,80 +1200,192 @@ CREATE FUNCTION perfmon.disk_history(
     "time" timestamptz,
     time_end timestamptz,
     length_ms float8,
-    disk_id int,
-    mount text,
-    device text,
-    uses text,
     quality text,
-    space_samples bigint,
-    size_bytes bigint,
-    used_bytes bigint,
-    available_bytes bigint,
-    used_peak_ratio float8,
-    watched_ms float8,
-    reads bigint,
-    writes bigint,
-    read_bytes bigint,
-    write_bytes bigint,
-    read_ms float8,
-    write_ms float8,
-    busy_ms float8,
-    busy_peak_ratio float8,
+    cached bigint,
+    read bigint,
+    executions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
     from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_history_wrapper';
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
 
-CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
-
-CREATE FUNCTION perfmon.plan_flips(
+CREATE FUNCTION perfmon.pool_history(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     "time" timestamptz,
-    statement_id int,
-    last_seen_before timestamptz,
-    before_plan_id bigint,
-    before_calls bigint,
-    before_mean_ms float8,
-    before_sampled_calls bigint,
-    before_sampled_mean_ms float8,
-    before_heaviest_node text,
-    before_plan_text text,
-    after_plan_id bigint,
-    after_calls bigint,
-    after_mean_ms float8,
-    after_sampled_calls bigint,
-    after_sampled_mean_ms float8,
-    after_heaviest_node text,
-    after_plan_text text,
+    time_end timestamptz,
+    length_ms float8,
+    database_name text,
+    user_name text,
+    group_name text,
+    quality text,
+    open_samples bigint,
+    busy_samples bigint,
+    active_samples bigint,
+    idle_samples bigint,
+    in_transaction_samples bigint,
+    active bigint,
+    idle bigint,
+    in_transaction bigint,
+    aborted bigint,
+    fastpath bigint,
+    disabled bigint,
+    starting bigint,
+    on_cpu bigint,
+    on_lock bigint,
+    on_client bigint,
+    on_io bigint,
+    opened bigint,
+    open_peak bigint,
+    busy_peak bigint,
+    active_peak bigint,
+    idle_peak bigint,
+    in_transaction_peak bigint,
+    on_lock_peak bigint,
+    place int,
     from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'pool_history_wrapper';
 
-CREATE FUNCTION perfmon.disk_series(
+CREATE FUNCTION perfmon.activity(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     "time" timestamptz,
-    mount text,
-    device text,
-    uses text,
-    used_ratio float8,
-    used_bytes bigint,
-    available_bytes bigint,
-    size_bytes bigint,
-    reads_per_s float8,
-    writes_per_s float8,
-    read_bytes_per_s float8,
-    write_bytes_per_s float8,
-    read_ms float8,
-    write_ms float8,
-    busy_ratio float8,
-    busy_peak_ratio float8,
-    covered_ratio float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_series_wrapper';
+    backend_type text,
+    state text,
+    wait_class text,
+    wait_event text,
+    average_sessions float8,
+    share_ratio float8,
+    samples bigint,
+    covered_ratio float8,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 2000 AS 'MODULE_PATHNAME', 'activity_wrapper';
+
+CREATE FUNCTION perfmon.error_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    executions bigint,
+    errors bigint,
+    error_ratio float8,
+    errors_per_s float8,
+    lost_ms float8,
+    cancellations bigint,
+    statement_timeouts bigint,
+    lock_timeouts bigint,
+    transaction_timeouts bigint,
+    idle_in_transaction_timeouts bigint,
+    idle_session_timeouts bigint,
+    deadlocks bigint,
+    refused bigint,
+    terminated bigint,
+    autovacuum_cancelled bigint,
+    rollbacks bigint,
+    rollbacks_per_s float8,
+    rollback_ratio float8,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
+
+CREATE FUNCTION perfmon.latency_histogram(
+    statement_id int DEFAULT NULL,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    low_ms float8,
+    high_ms float8,
+    calls bigint,
+    cached_calls bigint,
+    read_calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
+
+CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
+    user_name text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
+    executions bigint,
+    read_executions bigint,
+    total_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    cached_p50_ms float8,
+    cached_p95_ms float8,
+    read_p50_ms float8,
+    read_p95_ms float8,
+    error_ratio float8
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
+
+CREATE FUNCTION perfmon.statement_series(
+    statement_id int,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    stddev_exec_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    timed_calls bigint,
+    cached_calls bigint,
+    cached_p95_ms float8,
+    read_calls bigint,
+    read_p95_ms float8,
+    active_ratio float8,
+    rows bigint,
+    total_plan_ms float8,
+    shared_blks_hit bigint,
+    shared_blks_read bigint,
+    cache_hit_ratio float8,
+    blk_read_ms float8,
+    blk_write_ms float8,
+    temp_blks_written bigint,
+    wal_bytes bigint,
+    quality text,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
+
+CREATE FUNCTION perfmon.predicates(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    table_name text,
+    expression text,
+    usage text,
+    operator text,
+    pattern text,
+    samples bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    kept_ratio float8,
+    alone bool
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
 
 CREATE FUNCTION perfmon.scan_history(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1210,61 +1413,123 @@ CREATE FUNCTION perfmon.scan_history(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
 
-CREATE FUNCTION perfmon.cluster_history(
+CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
+    what text,
+    subject text,
+    metric text,
+    unit text,
+    before_value float8,
+    after_value float8,
+    change_ratio float8,
+    verdict text,
+    query text
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
+
+CREATE FUNCTION perfmon.errors(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    class text,
+    sqlstate text,
+    condition text,
+    user_name text,
+    statement_id int,
+    query text,
+    table_name text,
+    errors bigint,
+    per_hour float8,
+    lost_ms float8,
+    share_ratio float8,
+    last_seen timestamptz,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
+
+CREATE FUNCTION perfmon.routes(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    application text,
+    user_name text,
+    route text,
+    calls bigint,
+    calls_per_s float8,
+    total_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    errors bigint,
+    cancelled bigint,
+    error_ratio float8,
+    transactions bigint,
+    statements_per_transaction float8,
+    transaction_p50_ms float8,
+    transaction_p95_ms float8,
+    transaction_p99_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
+
+CREATE FUNCTION perfmon.plan_flips(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    quality text,
-    cached bigint,
-    read bigint,
-    executions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
+    statement_id int,
+    last_seen_before timestamptz,
+    before_plan_id bigint,
+    before_calls bigint,
+    before_mean_ms float8,
+    before_sampled_calls bigint,
+    before_sampled_mean_ms float8,
+    before_heaviest_node text,
+    before_plan_text text,
+    after_plan_id bigint,
+    after_calls bigint,
+    after_mean_ms float8,
+    after_sampled_calls bigint,
+    after_sampled_mean_ms float8,
+    after_heaviest_node text,
+    after_plan_text text,
     from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
 
-CREATE FUNCTION perfmon.slow_statements(
+CREATE FUNCTION perfmon.host_status() RETURNS TABLE (
+    what text,
+    name text,
+    used float8,
+    total float8,
+    used_ratio float8,
+    unit text,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'host_status_wrapper';
+
+CREATE FUNCTION perfmon.host_series(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    statement_id int,
-    severity text,
-    user_name text,
-    query text,
-    command text,
-    calls bigint,
-    mean_exec_ms float8,
-    p95_ms float8,
-    timed_calls bigint,
-    threshold_ms float8,
-    stddev_exec_ms float8,
-    total_exec_ms float8,
-    share_ratio float8,
-    read_ms float8,
-    write_ms float8,
-    temp_ms float8,
-    jit_ms float8,
-    other_ms float8,
-    plan_ms float8,
-    rows_per_call float8,
-    blocks_per_call float8,
-    temp_bytes bigint,
-    wal_bytes bigint,
-    cause text,
-    remedy text,
-    plan_id bigint,
-    plan_since timestamptz,
-    plan_heaviest_node text,
-    plan_heaviest_cost_ratio float8,
-    plan_text text,
-    plan_note text
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
+    "time" timestamptz,
+    cpu_ratio float8,
+    cpu_peak_ratio float8,
+    machine_cpu_ratio float8,
+    user_ratio float8,
+    system_ratio float8,
+    iowait_ratio float8,
+    steal_ratio float8,
+    throttled_ms float8,
+    load float8,
+    load_peak float8,
+    memory_ratio float8,
+    memory_peak_ratio float8,
+    memory_used_bytes bigint,
+    memory_bytes bigint,
+    swap_used_bytes bigint,
+    arc_hit_ratio float8,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'host_series_wrapper';
 
 REVOKE ALL ON TABLE
     perfmon.host_minute,
@@ -1275,6 +1540,9 @@ REVOKE ALL ON TABLE
     perfmon.route_minute,
     perfmon.scan_minute,
     perfmon.cluster_minute,
+    perfmon.session_minute,
+    perfmon.wait_minute,
+    perfmon.pool_minute,
     perfmon.slo,
     perfmon.run,
     perfmon.plan,
@@ -1284,45 +1552,52 @@ REVOKE ALL ON TABLE
 FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION
-    perfmon.drop_slo(text),
-    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
-    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
-    perfmon.errors_since_start(),
-    perfmon.routes(timestamptz, timestamptz, bigint),
-    perfmon.scans_since_start(),
-    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
-    perfmon.host_status(),
-    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
-    perfmon.failure_history(timestamptz, timestamptz, bigint),
-    perfmon.plans(int, bigint),
-    perfmon.host_history(timestamptz, timestamptz, bigint),
-    perfmon.run_report(text, text, text),
-    perfmon.begin_run(text, text),
-    perfmon.predicates(timestamptz, timestamptz, bigint),
+    perfmon.end_run(text),
     perfmon.route_history(timestamptz, timestamptz, bigint),
     perfmon.pooler_clients(),
-    perfmon.pgbouncer_validator(text[], oid),
-    perfmon.pooler_history(timestamptz, timestamptz, bigint),
-    perfmon.compare_runs(text, text),
-    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.slo_status(timestamptz, timestamptz, bigint),
+    perfmon.recent_activity(interval),
+    perfmon.wait_history(timestamptz, timestamptz, bigint),
     perfmon.pooler_pools(timestamptz, timestamptz, bigint),
-    perfmon.errors(timestamptz, timestamptz, bigint),
-    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
-    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
-    perfmon.host_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.latency_since_start(),
-    perfmon.disk_history(timestamptz, timestamptz, bigint),
-    perfmon.end_run(text),
-    perfmon.plan_flips(timestamptz, timestamptz, bigint),
+    perfmon.top_waits(timestamptz, timestamptz, int, bigint),
+    perfmon.pgbouncer_validator(text[], oid),
+    perfmon.failure_history(timestamptz, timestamptz, bigint),
+    perfmon.host_history(timestamptz, timestamptz, bigint),
+    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
+    perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
+    perfmon.begin_run(text, text),
+    perfmon.pooler_history(timestamptz, timestamptz, bigint),
+    perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
     perfmon.disk_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
+    perfmon.drop_slo(text),
+    perfmon.plans(int, bigint),
+    perfmon.pool_activity(timestamptz, timestamptz, interval, bigint),
+    perfmon.disk_history(timestamptz, timestamptz, bigint),
+    perfmon.session_history(timestamptz, timestamptz, bigint),
+    perfmon.slo_status(timestamptz, timestamptz, bigint),
+    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
+    perfmon.scans_since_start(),
+    perfmon.run_report(text, text, text),
+    perfmon.errors_since_start(),
     perfmon.cluster_history(timestamptz, timestamptz, bigint),
-    perfmon.load_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.pool_history(timestamptz, timestamptz, bigint),
+    perfmon.activity(timestamptz, timestamptz, interval, bigint),
+    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
+    perfmon.latency_since_start(),
+    perfmon.predicates(timestamptz, timestamptz, bigint),
+    perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.compare_runs(text, text),
+    perfmon.errors(timestamptz, timestamptz, bigint),
+    perfmon.routes(timestamptz, timestamptz, bigint),
+    perfmon.plan_flips(timestamptz, timestamptz, bigint),
+    perfmon.host_status(),
+    perfmon.host_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.slow_statements(timestamptz, timestamptz, bigint),
     perfmon.seq_scans(timestamptz, timestamptz, bigint),
-    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
     perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),
-    perfmon.slow_statements(timestamptz, timestamptz, bigint)
+    perfmon.load_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint)
 FROM PUBLIC;
 
 GRANT SELECT ON TABLE
@@ -1350,6 +1625,15 @@ GRANT SELECT ON TABLE
     perfmon.scan_minute,
     perfmon.scan_hour,
     perfmon.scan_day,
+    perfmon.session_minute,
+    perfmon.session_hour,
+    perfmon.session_day,
+    perfmon.wait_minute,
+    perfmon.wait_hour,
+    perfmon.wait_day,
+    perfmon.pool_minute,
+    perfmon.pool_hour,
+    perfmon.pool_day,
     perfmon.slo,
     perfmon.run,
     perfmon.finding_shown,
@@ -1395,7 +1679,14 @@ GRANT EXECUTE ON FUNCTION
     perfmon.pooler_clients(),
     perfmon.pooler_pools(timestamptz, timestamptz, bigint),
     perfmon.pooler_history(timestamptz, timestamptz, bigint),
-    perfmon.scan_history(timestamptz, timestamptz, bigint)
+    perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.session_history(timestamptz, timestamptz, bigint),
+    perfmon.wait_history(timestamptz, timestamptz, bigint),
+    perfmon.pool_history(timestamptz, timestamptz, bigint),
+    perfmon.recent_activity(interval),
+    perfmon.activity(timestamptz, timestamptz, interval, bigint),
+    perfmon.top_waits(timestamptz, timestamptz, int, bigint),
+    perfmon.pool_activity(timestamptz, timestamptz, interval, bigint)
 TO pg_monitor;
 
 COMMENT ON COLUMN perfmon.gap.kind IS
@@ -1407,6 +1698,27 @@ COMMENT ON TABLE perfmon.latency_minute IS
 COMMENT ON TABLE perfmon.latency_hour IS 'perfmon.latency_minute, rolled up to UTC hours: sums of buckets; what makes less than 0.1 % is summed under id 0.';
 
 COMMENT ON TABLE perfmon.latency_day IS 'perfmon.latency_minute, rolled up to UTC days: sums of buckets; what makes less than 0.1 % is summed under id 0.';
+
+COMMENT ON TABLE perfmon.session_minute IS
+'Per interval all processes by type, state and wait, summed over samples; in the home database only. Read perfmon.activity() and session_history().';
+
+COMMENT ON TABLE perfmon.session_hour IS 'perfmon.session_minute, rolled up to UTC hours.';
+
+COMMENT ON TABLE perfmon.session_day IS 'perfmon.session_minute, rolled up to UTC days.';
+
+COMMENT ON TABLE perfmon.wait_minute IS
+'Per interval sessions at work by statement, state and wait, summed over samples; in the home database only. Read perfmon.top_waits() and wait_history().';
+
+COMMENT ON TABLE perfmon.wait_hour IS 'perfmon.wait_minute, rolled up to UTC hours.';
+
+COMMENT ON TABLE perfmon.wait_day IS 'perfmon.wait_minute, rolled up to UTC days.';
+
+COMMENT ON TABLE perfmon.pool_minute IS
+'Per interval clients'' sessions by pool, database, user and in all: samples by number of sessions, sums over samples, and peaks; in the home database only. Read perfmon.pool_activity() and pool_history().';
+
+COMMENT ON TABLE perfmon.pool_hour IS 'perfmon.pool_minute, rolled up to UTC hours.';
+
+COMMENT ON TABLE perfmon.pool_day IS 'perfmon.pool_minute, rolled up to UTC days.';
 
 COMMENT ON TABLE perfmon.failure_minute IS
 'Failures that reached clients, one row per interval, packed by (user, statement or table, class and SQLSTATE); read perfmon.errors() and perfmon.error_series().';
@@ -1606,6 +1918,27 @@ COMMENT ON FUNCTION perfmon.pooler_clients() IS
 
 COMMENT ON FUNCTION perfmon.pooler_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: one per interval and pooler, database or pool, as perfmon.pooler_pools() adds them up; gauges are sums over samples. Arguments: since and until (default: the last hour), source. watched_ms, wait_watched_ms: time in which counters, and the wait, were known. Errors: 22023.';
+
+COMMENT ON FUNCTION perfmon.session_history(timestamptz, timestamptz, bigint) IS
+'The plain rows of all processes by backend type, state and wait (class/event), in the home database: sessions is summed over the samples of the interval. Samples of an interval are column samples of perfmon.session_minute.';
+
+COMMENT ON FUNCTION perfmon.wait_history(timestamptz, timestamptz, bigint) IS
+'The plain rows of sessions at work, in the home database. waited is the queryid (* for statements that found no place of their own, 0 for one that is not known), the number of the state (2 active, 3 idle in transaction, 4 the same after an error, 5 fast path) and the wait (class/event); sessions is summed over the samples of the interval.';
+
+COMMENT ON FUNCTION perfmon.pool_history(timestamptz, timestamptz, bigint) IS
+'The plain rows of clients'' sessions by pool, database, user and server, in the home database. place below 255: how many samples found that many sessions (above 127 a sixteenth of an octave) open, busy, active, idle and in a transaction. place 255: sums over samples by state and wait, connections that came, and peaks.';
+
+COMMENT ON FUNCTION perfmon.recent_activity(interval) IS
+'The last samples of what sessions do, one row for each process at work in each, as long as shared memory holds them (32,768 rows): a client''s session inside a statement or a transaction, and any other process that does not wait for work. wait_class and wait_event are NULL where a session does not wait, which mostly means that it uses a processor. statement_id and query are known for statements of this database; state_ms and transaction_ms say since when it is in this state and in its transaction. Needs preloading (SQLSTATE 55000); a span of nothing is an error (22023). pg_perfmon.activity_interval is the time between two samples.';
+
+COMMENT ON FUNCTION perfmon.activity(timestamptz, timestamptz, interval, bigint) IS
+'Average number of processes at work by step, type, state and wait, as samples saw them, in the home database (SQLSTATE 55000 elsewhere): those that recent_activity() lists. average_sessions is the number found divided by samples; the average of client backends in state active is what pg_stat_database.active_time gives per second. share_ratio is the part of the step''s sum. A step in which nobody was at work is one row of zero, one without samples a row of NULL. quality is doubtful where samples were taken by snapshots only, without preloading.';
+
+COMMENT ON FUNCTION perfmon.top_waits(timestamptz, timestamptz, int, bigint) IS
+'What clients'' sessions and their parallel workers did and waited for, by statement, state and wait, most first, in the home database (SQLSTATE 55000 elsewhere). wait_class NULL is no wait. average_sessions is the number found divided by samples, session_ms that times the time covered, share_ratio the part of all sessions at work. Idle in transaction, the statement is the last one. statement_id and query are known for statements of this database.';
+
+COMMENT ON FUNCTION perfmon.pool_activity(timestamptz, timestamptz, interval, bigint) IS
+'Clients'' sessions by step, in the home database (SQLSTATE 55000 elsewhere): level server, database, user, or pool, which is database, user and, as pg_perfmon.pool_grouping says, application and client''s address (empty for a Unix socket). Only client backends count, as only they take one of max_connections. open is all of them, busy those inside a statement or a transaction, active those inside a statement, in_transaction those that wait for their client inside one. avg, min, p95, p99 and peak are over samples; numbers are exact up to 127, above that min, p95 and p99 are off by 3 %; peaks are always exact. on_cpu, on_lock, on_client and on_io are busy sessions that wait for nothing, a lock, their client, a file. opened are connections that a sample saw for the first time. monitoring marks pg_perfmon''s and Grafana''s own. counted_ and sessions_ columns are what pg_stat_database says of a database, and in sum of the server: exact, but a statement counts when it ends. quality is doubtful where samples were taken by snapshots only.';
 
 COMMENT ON FUNCTION perfmon.cluster_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: what clients of all databases of the server executed, one row per interval and bucket of the histogram, as the hooks counted them (home database only: status() names it). Arguments: since and until (default: the last hour), source. cached, read: executions that found every block in the server''s cache, and those that read some; nested ones are in neither. bucket 0: under 1 microsecond; bucket b from 1 on: up to about 1.104 to the power of b microseconds; 255: executions, errors and cancelled, which have no time and stand as in error_series(): executed to their end but for what only begins or ends transactions or sets something, failed, and cancelled; NULL where the server''s settings hide errors. Errors: 22023 for bad arguments.';

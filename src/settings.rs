@@ -41,6 +41,82 @@ static MAX_ROUTES: GucSetting<i32> = GucSetting::<i32>::new(500);
 static PLAN_MIN_DURATION: GucSetting<i32> = GucSetting::<i32>::new(500);
 static PLAN_CONSTANTS: GucSetting<bool> = GucSetting::<bool>::new(false);
 
+/// What makes a pool, besides database and user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, pgrx::PostgresGucEnum)]
+pub(crate) enum PoolGrouping {
+    /// The application's name and the client's address.
+    #[name = c"application_address"]
+    ApplicationAddress,
+    /// The application's name.
+    #[name = c"application"]
+    Application,
+    /// The client's address.
+    #[name = c"address"]
+    Address,
+    /// Nothing.
+    #[name = c"user"]
+    User,
+}
+
+static ACTIVITY_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static POOL_GROUPING: GucSetting<PoolGrouping> =
+    GucSetting::<PoolGrouping>::new(PoolGrouping::ApplicationAddress);
+
+/// Settings of samples of what sessions do.
+fn define_activity() {
+    // SAFETY: the hook raises nothing and touches only what it is given.
+    unsafe {
+        GucRegistry::define_int_guc_with_hooks(
+            c"pg_perfmon.activity_interval",
+            c"Time between two samples of what sessions do.",
+            c"From 100 milliseconds to 1 minute. 0 takes none.",
+            &ACTIVITY_INTERVAL,
+            0,
+            60_000,
+            GucContext::Sighup,
+            GucFlags::UNIT_MS,
+            Some(check_activity_interval),
+            None,
+            None,
+        );
+    }
+    GucRegistry::define_enum_guc(
+        c"pg_perfmon.pool_grouping",
+        c"What makes a pool of sessions, besides database and user.",
+        c"The application's name and the client's address, one of them, or nothing else.",
+        &POOL_GROUPING,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+}
+
+/// Refuses what is neither off nor within bounds.
+unsafe extern "C-unwind" fn check_activity_interval(
+    value: *mut std::ffi::c_int,
+    _extra: *mut *mut std::ffi::c_void,
+    _source: pgrx::pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: the server hands in the value that it is about to set.
+    let value = unsafe { *value };
+    value == 0 || value >= 100
+}
+
+/// Time between two samples of what sessions do, microseconds; `None` if there are none.
+pub(crate) fn activity_interval_us() -> Option<i64> {
+    let interval = i64::from(ACTIVITY_INTERVAL.get()) * 1000;
+    (interval > 0).then_some(interval)
+}
+
+/// Whether pools are told apart by the application's name, and by the client's address.
+pub(crate) fn pool_grouping() -> (bool, bool) {
+    match POOL_GROUPING.get() {
+        PoolGrouping::ApplicationAddress => (true, true),
+        PoolGrouping::Application => (true, false),
+        PoolGrouping::Address => (false, true),
+        PoolGrouping::User => (false, false),
+    }
+}
+
 /// Settings of plans.
 fn define_plans() {
     GucRegistry::define_int_guc(
@@ -154,6 +230,7 @@ fn define_capture() {
 pub(crate) fn define() {
     define_capture();
     define_plans();
+    define_activity();
     GucRegistry::define_bool_guc(
         c"pg_perfmon.enabled",
         c"Take snapshots on schedule.",

@@ -324,6 +324,86 @@ CREATE TABLE perfmon.cluster_minute (
     more pg_catalog.bytea
 ) PARTITION BY LIST (source);
 
+-- Processes by what they are for, do and wait for, summed over samples; in the home database only.
+CREATE TABLE perfmon.session_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    samples pg_catalog.int8,
+    sampled_us pg_catalog.int8,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    sessions pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- Sessions at work by statement, state and wait, summed over samples; in the home database only.
+CREATE TABLE perfmon.wait_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    samples pg_catalog.int8,
+    sampled_us pg_catalog.int8,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    sessions pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
+-- Clients' sessions by pool, database and user, and by how many there were: samples, sums over samples, peaks; in the
+-- home database only.
+CREATE TABLE perfmon.pool_minute (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    length_us pg_catalog.int8 NOT NULL,
+    quiet_us pg_catalog.int8 NOT NULL,
+    quality pg_catalog.int2 NOT NULL,
+    flags pg_catalog.int2 NOT NULL,
+    n pg_catalog.int4 NOT NULL,
+    known pg_catalog.int8 NOT NULL,
+    samples pg_catalog.int8,
+    sampled_us pg_catalog.int8,
+    ids pg_catalog.bytea,
+    qualities pg_catalog.bytea,
+    open_samples pg_catalog.bytea,
+    busy_samples pg_catalog.bytea,
+    active_samples pg_catalog.bytea,
+    idle_samples pg_catalog.bytea,
+    in_transaction_samples pg_catalog.bytea,
+    active pg_catalog.bytea,
+    idle pg_catalog.bytea,
+    in_transaction pg_catalog.bytea,
+    aborted pg_catalog.bytea,
+    fastpath pg_catalog.bytea,
+    disabled pg_catalog.bytea,
+    starting pg_catalog.bytea,
+    on_cpu pg_catalog.bytea,
+    on_lock pg_catalog.bytea,
+    on_client pg_catalog.bytea,
+    on_io pg_catalog.bytea,
+    opened pg_catalog.bytea,
+    open_peak pg_catalog.bytea,
+    busy_peak pg_catalog.bytea,
+    active_peak pg_catalog.bytea,
+    idle_peak pg_catalog.bytea,
+    in_transaction_peak pg_catalog.bytea,
+    on_lock_peak pg_catalog.bytea,
+    more pg_catalog.bytea
+) PARTITION BY LIST (source);
+
 -- Cluster totals and what pg_perfmon itself cost; one row per snapshot, so the list of intervals.
 CREATE TABLE perfmon.server_minute (
     source pg_catalog.int8 NOT NULL,
@@ -384,7 +464,7 @@ DECLARE
 BEGIN
     FOREACH family IN ARRAY ARRAY[
         'statement', 'latency', 'relation', 'index', 'database', 'io', 'failure', 'route', 'scan',
-        'cluster', 'host', 'disk', 'pooler', 'server'] LOOP
+        'cluster', 'host', 'disk', 'pooler', 'session', 'wait', 'pool', 'server'] LOOP
         FOR packed IN
             SELECT a.attname
             FROM pg_catalog.pg_attribute a

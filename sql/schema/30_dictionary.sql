@@ -27,7 +27,8 @@ SELECT pg_catalog.pg_extension_config_dump('perfmon.statement_text'::pg_catalog.
 
 -- relation: schema, table, kind of table; index: schema, index, table; database: '', name, '';
 -- io: backend type, object, context; failure: user, statement_id (of autovacuum the table), class and SQLSTATE;
--- route: application, user, route; scan: statement_id, table, node with its conditions (JSON).
+-- route: application, user, route; scan: statement_id, table, node with its conditions (JSON);
+-- session: backend type, state, wait; wait: database, user, queryid with state and wait; pool: database, user, what it is of.
 CREATE TABLE perfmon.object (
     source pg_catalog.int8 NOT NULL,
     family pg_catalog.text NOT NULL,

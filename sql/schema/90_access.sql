@@ -23,6 +23,9 @@ GRANT SELECT ON
     perfmon.disk_minute, perfmon.disk_hour, perfmon.disk_day,
     perfmon.pooler_minute, perfmon.pooler_hour, perfmon.pooler_day,
     perfmon.scan_minute, perfmon.scan_hour, perfmon.scan_day,
+    perfmon.session_minute, perfmon.session_hour, perfmon.session_day,
+    perfmon.wait_minute, perfmon.wait_hour, perfmon.wait_day,
+    perfmon.pool_minute, perfmon.pool_hour, perfmon.pool_day,
     perfmon.server_minute, perfmon.server_hour, perfmon.server_day,
     perfmon.statement, perfmon.statement_alias, perfmon.statement_missing,
     perfmon.threshold, perfmon.slo, perfmon.run, perfmon.finding_shown, perfmon.findings,
@@ -89,5 +92,12 @@ GRANT EXECUTE ON FUNCTION
     perfmon.pooler_pools(timestamptz, timestamptz, bigint),
     perfmon.pooler_history(timestamptz, timestamptz, bigint),
     perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.session_history(timestamptz, timestamptz, bigint),
+    perfmon.wait_history(timestamptz, timestamptz, bigint),
+    perfmon.pool_history(timestamptz, timestamptz, bigint),
+    perfmon.recent_activity(interval),
+    perfmon.activity(timestamptz, timestamptz, interval, bigint),
+    perfmon.top_waits(timestamptz, timestamptz, int, bigint),
+    perfmon.pool_activity(timestamptz, timestamptz, interval, bigint),
     perfmon.server_history(timestamptz, timestamptz, bigint)
 TO pg_monitor;

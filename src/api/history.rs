@@ -67,7 +67,7 @@ pub(super) fn put_history(
                     if SAMPLED.contains(&column.name) { mean(value, &row, place) } else { value };
                 cells.push(plain(column.name, value));
             }
-            if [family::ROUTE.name, family::CLUSTER.name].contains(&family.name) {
+            if family.has_places() || family.name == family::CLUSTER.name {
                 cells.push((*id & 255).into());
             }
             cells.push(row.head.source.into());

@@ -2,6 +2,7 @@
 //! arithmetic live in the core crate. Nothing may depend on this room.
 
 mod access;
+mod activity;
 mod args;
 #[cfg(feature = "bench")]
 mod bench;
@@ -22,6 +23,7 @@ mod objectives;
 mod objects;
 mod plans;
 mod poolers;
+mod pools;
 mod report;
 mod rewrites;
 mod routes;

@@ -111,6 +111,7 @@ fn items() -> Result<Vec<Item>, Error> {
     let mut items = vec![version()?, worker::library(&board)];
     items.extend([worker::launcher(&board), worker::schedule()].into_iter().flatten());
     items.extend([worker::collector(&board), worker::housekeeping(&board)].into_iter().flatten());
+    items.extend(worker::samples(&board));
     items.extend(worker::places(&board));
     items.push(statements()?);
     items.extend(super::captured::items()?);

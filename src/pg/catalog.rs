@@ -203,3 +203,16 @@ pub(crate) fn own_port() -> i32 {
     // SAFETY: a variable of the server, set before it starts.
     unsafe { pg_sys::PostPortNumber }
 }
+
+/// Name of a database; a dropped one is called by its number.
+pub(crate) fn name_of_database(database: pg_sys::Oid) -> String {
+    // SAFETY: a catalog look-up that gives NULL for a database that is gone.
+    unsafe {
+        let name = pg_sys::get_database_name(database);
+        if name.is_null() {
+            format!("oid {}", database.to_u32())
+        } else {
+            super::fmgr::utf8(CStr::from_ptr(name).to_bytes())
+        }
+    }
+}

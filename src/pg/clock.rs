@@ -16,11 +16,20 @@ pub(crate) fn unix_us(timestamp: pg_sys::TimestampTz) -> i64 {
     timestamp.saturating_add(POSTGRES_EPOCH_US)
 }
 
-fn clock(id: libc::clockid_t) -> Option<i64> {
+fn clock_ns(id: libc::clockid_t) -> Option<i64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: fills the struct that it is given.
     let result = unsafe { libc::clock_gettime(id, &mut time) };
-    (result == 0).then(|| time.tv_sec * 1_000_000 + time.tv_nsec / 1000)
+    (result == 0).then(|| time.tv_sec * 1_000_000_000 + time.tv_nsec)
+}
+
+fn clock(id: libc::clockid_t) -> Option<i64> {
+    clock_ns(id).map(|ns| ns / 1000)
+}
+
+/// A clock for what takes less than a microsecond; 0 where there is none.
+pub(crate) fn nanoseconds() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(0).unsigned_abs()
 }
 
 /// Microseconds on a clock that never steps and is the same for all processes since boot.

@@ -77,14 +77,18 @@ pub(crate) fn activity() -> Vec<Activity> {
     }
 }
 
+/// # Safety
+/// Indexes count from 1 up to what `pgstat_fetch_stat_numbackends` said last.
 #[cfg(feature = "pg15")]
-unsafe fn backend(index: i32) -> *mut pg_sys::LocalPgBackendStatus {
+pub(super) unsafe fn backend(index: i32) -> *mut pg_sys::LocalPgBackendStatus {
     // SAFETY: the index is within the local copy, as the caller counted.
     unsafe { pg_sys::pgstat_fetch_stat_local_beentry(index) }
 }
 
+/// # Safety
+/// Indexes count from 1 up to what `pgstat_fetch_stat_numbackends` said last.
 #[cfg(not(feature = "pg15"))]
-unsafe fn backend(index: i32) -> *mut pg_sys::LocalPgBackendStatus {
+pub(super) unsafe fn backend(index: i32) -> *mut pg_sys::LocalPgBackendStatus {
     // SAFETY: the index is within the local copy, as the caller counted.
     unsafe { pg_sys::pgstat_get_local_beentry_by_index(index) }
 }

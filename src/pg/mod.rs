@@ -3,6 +3,7 @@
 
 pub(crate) mod analyze;
 pub(crate) mod area;
+pub(crate) mod backends;
 pub(crate) mod catalog;
 pub(crate) mod classes;
 pub(crate) mod clock;

@@ -40,15 +40,18 @@ pub(crate) fn reload_if_asked() {
 
 /// Waits for this process's latch or the time, and serves interrupts: DROP DATABASE anywhere in the
 /// cluster waits for every process to do so. Exits when the postmaster died. A cancel request finds
-/// nothing to cancel here, and must not end the process.
-pub(crate) fn wait(timeout_us: i64) {
+/// nothing to cancel here, and must not end the process. Says whether somebody woke it.
+pub(crate) fn wait(timeout_us: i64) -> bool {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-    let timeout_ms = (timeout_us / 1000).clamp(1, 3_600_000);
+    let timeout_ms = (timeout_us.saturating_add(999) / 1000).clamp(1, 3_600_000);
     // SAFETY: MyLatch is this process's own latch.
-    unsafe {
-        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, timeout_ms, pg_sys::PG_WAIT_EXTENSION);
-        pg_sys::ResetLatch(pg_sys::MyLatch);
+    let woken = unsafe {
+        let latch = pg_sys::MyLatch;
+        let why = pg_sys::WaitLatch(latch, events as i32, timeout_ms, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(latch);
         pg_sys::QueryCancelPending = 0;
-    }
+        why as u32 & pg_sys::WL_LATCH_SET != 0
+    };
     pg_sys::check_for_interrupts!();
+    woken
 }

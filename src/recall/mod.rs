@@ -1,6 +1,7 @@
 //! History, added up over a window into plain values, with the caller's own rights. It must never judge
 //! what it reads, nor write.
 
+pub(crate) mod activity;
 pub(crate) mod cell;
 pub(crate) mod counting;
 pub(crate) mod evidence;
@@ -14,6 +15,7 @@ pub(crate) mod objects;
 pub(crate) mod plan;
 pub(crate) mod plans;
 pub(crate) mod pooler;
+pub(crate) mod pools;
 pub(crate) mod query;
 pub(crate) mod returned;
 pub(crate) mod routes;

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys;
+use pgrx::prelude::*;
 
 use crate::pg::dbstat::Movement;
 use crate::pg::shmem::{Guard, Segment, Zeroed};
@@ -185,6 +186,7 @@ fn chain(previous: &AtomicPtr<()>) {
 unsafe extern "C-unwind" fn request() {
     chain(&PREVIOUS_REQUEST);
     BOARD.request();
+    super::sampling::request();
 }
 
 unsafe extern "C-unwind" fn startup() {
@@ -193,6 +195,7 @@ unsafe extern "C-unwind" fn startup() {
         // SAFETY: fresh shared memory of the board's size.
         unsafe { pg_sys::ConditionVariableInit(&raw mut (*board).answered) };
     });
+    super::sampling::startup();
 }
 
 /// Whether there is a board, which there is when the library was preloaded.
@@ -250,6 +253,23 @@ impl Board {
         for slot in &mut self.slots {
             slot.running = false;
         }
+    }
+}
+
+/// One line in the log when databases begin to find no place, and one when all have one again.
+pub(super) fn note_without_slot(before: u32, without: u32) {
+    if before == 0 && without > 0 {
+        ereport!(
+            PgLogLevel::WARNING,
+            PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            format!(
+                "pg_perfmon cannot watch {without} databases: it looks after at most {}",
+                SLOTS
+            ),
+            "perfmon.snapshot() fails in those; drop databases that are not needed."
+        );
+    } else if before > 0 && without == 0 {
+        log!("pg_perfmon has a place for every database again");
     }
 }
 

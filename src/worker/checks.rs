@@ -1,4 +1,4 @@
-//! Tests of the board, of which a whole one is too dear to fill with real databases.
+//! Tests of the board, of which a whole one is too dear to fill with real databases, and of what samples read.
 
 #[cfg(any(test, feature = "pg_test"))]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
@@ -6,7 +6,10 @@
 mod tests {
     use pgrx::prelude::*;
 
+    use perfmon_core::activity::{Kind, wait};
+
     use crate::worker::board::{Board, SLOTS, State};
+    use crate::worker::sampling;
 
     fn empty() -> Box<Board> {
         // SAFETY: the board says of itself that zero bytes are valid.
@@ -34,6 +37,36 @@ mod tests {
         assert_eq!(newcomer.state, State::Unknown);
         assert_eq!(board.take_in(&databases(10, 3)), 0);
         assert_eq!(board.slots.iter().filter(|slot| slot.database != 0).count(), 3);
+    }
+
+    /// What is read from shared memory is what the server itself shows of processes that stay as they are.
+    #[pg_test]
+    fn processes_are_as_the_server_shows_them() {
+        Spi::run("SET LOCAL stats_fetch_consistency = 'none'").unwrap();
+        let shown = |pid: i32| {
+            Spi::get_three::<String, String, String>(&format!(
+                "SELECT backend_type, coalesce(wait_event_type, ''), coalesce(state, '')
+                 FROM pg_stat_activity WHERE pid = {pid}"
+            ))
+        };
+        let own = Spi::get_one::<i32>("SELECT pg_backend_pid()").unwrap().unwrap();
+        let sessions = sampling::once();
+        assert!(sessions.iter().all(|session| session.pid != own));
+        let mut names = Vec::new();
+        for session in &sessions {
+            // The server tells workers of other libraries apart, which the kind does not.
+            let is_worker = session.kind == Kind::Worker;
+            if is_worker || wait::class(session.wait) != Some(wait::Class::Activity) {
+                continue;
+            }
+            let Ok((Some(kind), Some(class), Some(state))) = shown(session.pid) else { continue };
+            assert_eq!(kind, session.kind.name());
+            assert_eq!((class.as_str(), state.as_str()), ("Activity", session.state.name()));
+            names.push(kind);
+        }
+        for kind in ["checkpointer", "background writer", "walwriter", "autovacuum launcher"] {
+            assert!(names.iter().any(|name| name == kind), "{kind} {names:?}");
+        }
     }
 
     #[pg_test]

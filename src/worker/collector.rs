@@ -6,8 +6,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::visit::poolers::{self, Answers};
-use super::{board, visit};
-use crate::pg::{catalog, clock, dbstat, session, signal, txn};
+use super::{board, sampling, visit};
+use crate::pg::{backends, catalog, clock, dbstat, session, signal, txn};
 use crate::watch::live;
 use crate::{judge, settings};
 
@@ -39,6 +39,7 @@ pub extern "C-unwind" fn pg_perfmon_collector_main(argument: pg_sys::Datum) {
     unsafe {
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::Oid::INVALID, 0);
     }
+    backends::call_oneself(c"pg_perfmon collector");
     let mut order = Order::read(database);
     prepare(order.keep_house);
     dbstat::refresh();
@@ -48,6 +49,9 @@ pub extern "C-unwind" fn pg_perfmon_collector_main(argument: pg_sys::Datum) {
     let stored = matches!(result, Ok(Outcome::Stored(_)));
     if let Ok(Outcome::Stored(stored)) = &result {
         live::take_out(&stored.letters);
+        if let Some(samples) = stored.samples {
+            sampling::note_stored(samples);
+        }
     }
     let change = report(database, &order, before, result);
     // After the note is left, so that nothing waits for the log.

@@ -5,7 +5,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::board::{self, Slot, State};
-use crate::pg::{catalog, clock, dbstat, signal, txn};
+use super::sampling::Samples;
+use crate::pg::{backends, catalog, clock, dbstat, signal, txn};
 use crate::settings;
 use crate::watch::live::{self, Keeper};
 
@@ -80,6 +81,8 @@ struct Launcher {
     /// Keeps entries free in which statements are counted; when the next pass may be.
     keeper: Keeper,
     keep_at: i64,
+    /// Samples saw clients do something since the last tick.
+    clients_moved: bool,
 }
 
 /// Entry point of the process.
@@ -87,6 +90,8 @@ struct Launcher {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn pg_perfmon_launcher_main(_argument: pg_sys::Datum) {
     signal::install();
+    // Each sample takes and frees half a megabyte and more.
+    crate::pg::session::spare_page_faults();
     // SAFETY: the first thing that a worker does; no database: shared catalogs only.
     unsafe {
         pg_sys::BackgroundWorkerInitializeConnectionByOid(
@@ -95,6 +100,7 @@ pub extern "C-unwind" fn pg_perfmon_launcher_main(_argument: pg_sys::Datum) {
             0,
         );
     }
+    backends::call_oneself(c"pg_perfmon launcher");
     crate::pg::session::set("lock_timeout", &settings::lock_timeout_ms().to_string());
     let now = clock::wall_us();
     live::note_ready(now);
@@ -113,11 +119,23 @@ pub extern "C-unwind" fn pg_perfmon_launcher_main(_argument: pg_sys::Datum) {
         moved: 0,
         keeper: Keeper::default(),
         keep_at: 0,
+        clients_moved: false,
     };
+    let mut samples = Samples::default();
+    let mut round_at = clock::steady_us();
+    let mut woken = true;
     loop {
         signal::reload_if_asked();
-        let pause = launcher.round(clock::wall_us());
-        signal::wait(pause);
+        if samples.take(clock::steady_us()) {
+            woken |= launcher.note_moved(clock::wall_us());
+        }
+        if woken || clock::steady_us() >= round_at {
+            let pause = launcher.round(clock::wall_us());
+            round_at = clock::steady_us() + pause;
+        }
+        let steady = clock::steady_us();
+        let next = samples.next(steady).map_or(round_at, |at| at.min(round_at));
+        woken = signal::wait((next - steady).max(0));
     }
 }
 
@@ -186,7 +204,7 @@ impl Launcher {
         let databases: Vec<u32> = self.names.iter().map(|d| d.oid.to_u32()).collect();
         let counts = board::lock().map(|mut board| (board.without_slot, board.take_in(&databases)));
         if let Some((before, without)) = counts {
-            note_without_slot(before, without);
+            board::note_without_slot(before, without);
         }
     }
 
@@ -207,6 +225,7 @@ impl Launcher {
         let by_clients =
             by_clients.fold(0_i64, |sum, m| sum.wrapping_add(m.sessions).wrapping_add(m.active_us));
         let anywhere = std::mem::replace(&mut self.moved, by_clients) != by_clients;
+        let sampled = std::mem::take(&mut self.clients_moved);
         let Some(mut board) = board::lock() else { return };
         for (database, movement) in moved {
             let Some(slot) = board.slot(database) else { continue };
@@ -222,6 +241,8 @@ impl Launcher {
                     |a: &dbstat::Activity| a.began > 0 && (a.busy || a.began > slot.snapshot_id);
                 slot.judges_cluster && (anywhere || activity.iter().any(of_client))
             };
+            // What samples saw is stored at home.
+            let elsewhere = || elsewhere() || (slot.home && sampled);
             if at_work || elsewhere() || used(slot, movement, now) {
                 if !self.queue.contains(&database) {
                     self.queue.push(database);
@@ -230,6 +251,33 @@ impl Launcher {
                 slot.quiet_until = now;
             }
         }
+    }
+
+    /// Samples saw clients do something. Where the time before was quiet, it is stored at once, so that what begins now is
+    /// not mixed with it; says whether there is something to do.
+    fn note_moved(&mut self, now: i64) -> bool {
+        if std::mem::replace(&mut self.clients_moved, true) || !settings::enabled() {
+            return false;
+        }
+        let steady = clock::steady_us();
+        let Some(mut board) = board::lock() else { return false };
+        let is_quiet = |slot: &&mut Slot| {
+            slot.home
+                && slot.state == State::Present
+                && !slot.running
+                && slot.retry_at <= steady
+                && slot.quiet_until > slot.snapshot_id
+        };
+        let Some(slot) = board.slots.iter_mut().find(is_quiet) else { return false };
+        // Up to the sample before this one.
+        let sampled = settings::activity_interval_us().unwrap_or(0);
+        slot.quiet_until = slot.quiet_until.max(now.saturating_sub(sampled.saturating_mul(2)));
+        if !self.queue.contains(&slot.database) {
+            self.queue.push(slot.database);
+        }
+        // What was seen now is in the sums that this visit reads.
+        self.clients_moved = false;
+        true
     }
 
     /// Whether a database keeps what belongs to the whole cluster: the named one, else the one of the
@@ -349,23 +397,6 @@ impl Launcher {
             ended_without_word(started, steady);
             false
         });
-    }
-}
-
-/// One line in the log when databases begin to find no place, and one when all have one again.
-fn note_without_slot(before: u32, without: u32) {
-    if before == 0 && without > 0 {
-        ereport!(
-            PgLogLevel::WARNING,
-            PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-            format!(
-                "pg_perfmon cannot watch {without} databases: it looks after at most {}",
-                board::SLOTS
-            ),
-            "perfmon.snapshot() fails in those; drop databases that are not needed."
-        );
-    } else if before > 0 && without == 0 {
-        log!("pg_perfmon has a place for every database again");
     }
 }
 

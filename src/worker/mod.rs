@@ -9,6 +9,7 @@ mod header;
 pub(crate) mod launcher;
 pub(crate) mod mark;
 mod notice;
+pub(crate) mod sampling;
 pub(crate) mod status;
 pub(crate) mod visit;
 

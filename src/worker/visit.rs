@@ -2,6 +2,7 @@
 //! in between, and remember where they stand, all in one transaction that takes one transaction id.
 //! No judgement is made here and nothing is read but through the probes.
 
+mod activity;
 mod captured;
 mod cluster;
 mod host;
@@ -70,6 +71,8 @@ pub(crate) struct Stored {
     pub(crate) letters: Vec<(u32, u64)>,
     /// An objective of the whole cluster is judged here.
     pub(crate) judges_cluster: bool,
+    /// Samples of what sessions do that are in it, counted since the server started.
+    pub(crate) samples: Option<u64>,
 }
 
 /// What to say when library and SQL objects differ.
@@ -133,7 +136,8 @@ fn snapshot_alone(
         let note = (!visit.problems.is_empty()).then(|| visit.problems.join("; "));
         let judges_cluster = request.home && store::slo::of_cluster();
         let letters = std::mem::take(&mut visit.letters);
-        Ok(Stored { id: visit.until, due, judges_cluster, note, letters })
+        let samples = visit.stored_samples;
+        Ok(Stored { id: visit.until, due, judges_cluster, note, letters, samples })
     })
 }
 
@@ -217,6 +221,8 @@ struct Visit {
     plans: Option<plans::Plans>,
     host: Option<Machine>,
     poolers: Option<poolers::Answers>,
+    activity: Option<activity::Activity>,
+    stored_samples: Option<u64>,
     /// Printed plans that are stored with this visit.
     letters: Vec<(u32, u64)>,
     /// What could not be read, in words.
@@ -269,6 +275,8 @@ impl Visit {
             plans: None,
             host: None,
             poolers: None,
+            activity: None,
+            stored_samples: None,
             letters: Vec::new(),
             problems: Vec::new(),
             new_queryids: false,
@@ -309,6 +317,7 @@ impl Visit {
         }
         self.latency = latency::read(home);
         self.plans = plans::Plans::read();
+        self.activity = activity::Activity::read(home);
         let sizing = clock::monotonic_us();
         if tables && let Some(read) = self.attempt("tables", || probe::relations::relations(sizes))
         {
@@ -369,6 +378,7 @@ impl Visit {
         self.store_latency();
         self.store_captured();
         self.store_plans();
+        self.store_activity();
         others.into_iter().for_each(|probed| self.store_subject(probed));
     }
 

@@ -41,14 +41,19 @@ pub struct Family {
 impl Family {
     /// The dictionary's id behind an id in a row.
     pub fn object_of(&self, id: u32) -> u32 {
-        if self.name == ROUTE.name { id >> 8 } else { id }
+        if self.has_places() { id >> 8 } else { id }
+    }
+
+    /// Whether an id is that of an object times 256, plus the place of a histogram.
+    pub fn has_places(&self) -> bool {
+        [&ROUTE, &POOL].iter().any(|other| other.name == self.name)
     }
 
     /// Whether the prior counters refer to dictionary ids.
     pub fn prior_holds_ids(&self) -> bool {
-        ![&ROUTE, &FAILURE, &SCAN, &CLUSTER, &HOST, &DISK, &POOLER]
-            .iter()
-            .any(|other| other.name == self.name)
+        let without =
+            [&ROUTE, &FAILURE, &SCAN, &CLUSTER, &HOST, &DISK, &POOLER, &SESSION, &WAIT, &POOL];
+        !without.iter().any(|other| other.name == self.name)
     }
 
     /// Position of a column by its name.
@@ -427,6 +432,61 @@ pub static POOLER: Family = Family {
     raw: &[],
 };
 
+/// Processes by (backend type, state, wait): sums over samples; kept in the home database only.
+pub static SESSION: Family = Family {
+    name: "session",
+    columns: &[QUALITY, sum("sessions")],
+    totals: &["samples", "sampled_us"],
+    raw: &[],
+};
+
+/// Sessions at work by (database, user, statement with state and wait): sums over samples; kept in the home database
+/// only.
+pub static WAIT: Family = Family {
+    name: "wait",
+    columns: &[QUALITY, sum("sessions")],
+    totals: &["samples", "sampled_us"],
+    raw: &[],
+};
+
+/// Clients' sessions by (database, user, what the group is of); kept in the home database only. An id is that of the
+/// group times 256, plus the place of a number of sessions (`crate::activity::spread`), where the first columns count
+/// the samples that found so many; sums over samples and peaks stand at [`POOL_SUMS`].
+pub static POOL: Family = Family {
+    name: "pool",
+    columns: &[
+        QUALITY,
+        sum("open_samples"),
+        sum("busy_samples"),
+        sum("active_samples"),
+        sum("idle_samples"),
+        sum("in_transaction_samples"),
+        sum("active"),
+        sum("idle"),
+        sum("in_transaction"),
+        sum("aborted"),
+        sum("fastpath"),
+        sum("disabled"),
+        sum("starting"),
+        sum("on_cpu"),
+        sum("on_lock"),
+        sum("on_client"),
+        sum("on_io"),
+        sum("opened"),
+        peak("open_peak"),
+        peak("busy_peak"),
+        peak("active_peak"),
+        peak("idle_peak"),
+        peak("in_transaction_peak"),
+        peak("on_lock_peak"),
+    ],
+    totals: &["samples", "sampled_us"],
+    raw: &[],
+};
+
+/// In place of a number, for what belongs to none.
+pub const POOL_SUMS: u32 = 255;
+
 /// One row of cluster totals (id 0), the snapshot's own cost and its completeness. Written with every
 /// snapshot, so its rows are the list of intervals.
 pub static SERVER: Family = Family {
@@ -475,7 +535,7 @@ pub static SERVER: Family = Family {
 };
 
 /// All families, in the order in which a snapshot writes them.
-pub static FAMILIES: [&Family; 14] = [
+pub static FAMILIES: [&Family; 17] = [
     &STATEMENT, &LATENCY, &RELATION, &INDEX, &DATABASE, &IO, &FAILURE, &ROUTE, &SCAN, &CLUSTER,
-    &HOST, &DISK, &POOLER, &SERVER,
+    &HOST, &DISK, &POOLER, &SESSION, &WAIT, &POOL, &SERVER,
 ];

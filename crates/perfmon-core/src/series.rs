@@ -63,6 +63,44 @@ impl Series {
         }
     }
 
+    /// The buckets over which a row is to be spread, with the part of it that belongs into each: time that was quiet lies
+    /// where it lies, and all else, with what happened, where the row ends. What is outside of all buckets is left out.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn shares(
+        &self,
+        since: i64,
+        until: i64,
+        length_us: i64,
+        quiet_us: i64,
+    ) -> Vec<(usize, f64)> {
+        let end = self.bucket_of(until);
+        let quiet_us = quiet_us.clamp(0, length_us.max(0));
+        if quiet_us == 0 {
+            return end.map(|bucket| (bucket, 1.0)).into_iter().collect();
+        }
+        let quiet_end = since.saturating_add(quiet_us).min(until);
+        let share = |us: i64| us as f64 / length_us as f64;
+        let mut shares = Vec::new();
+        let mut spread = 0;
+        let first = self.edges.partition_point(|edge| *edge <= since).saturating_sub(1);
+        for bucket in first..self.covered.len() {
+            let (from, to) = (self.edges[bucket], self.edges[bucket + 1]);
+            if from >= quiet_end || Some(bucket) == end {
+                break;
+            }
+            let part = to.min(quiet_end) - from.max(since);
+            if part > 0 {
+                shares.push((bucket, share(part)));
+                spread += part;
+            }
+        }
+        if let Some(bucket) = end {
+            let before = self.edges[0].min(quiet_end).saturating_sub(since).max(0);
+            shares.push((bucket, share((length_us - spread - before).max(0))));
+        }
+        shares
+    }
+
     /// Adds the value of a column in a row that ends at `until`; `None` is unknown.
     pub fn add(&mut self, column: usize, until: i64, value: Option<u64>) {
         let (Some(bucket), Some(value)) = (self.bucket_of(until), value) else { return };
@@ -161,6 +199,23 @@ mod tests {
         assert_eq!(covered, [5, 10, 10, 10, 0]);
         let sums: Vec<Option<u64>> = (0..5).map(|b| series.sum(0, b)).collect();
         assert_eq!(sums, [Some(0), Some(0), Some(0), Some(9), None]);
+    }
+
+    #[test]
+    fn a_row_is_spread_over_its_quiet_time() {
+        let series = Series::new(edges(0, 50, 10), 0);
+        assert_eq!(series.shares(5, 15, 10, 0), [(1, 1.0)]);
+        let shares = series.shares(5, 40, 35, 33);
+        let places: Vec<usize> = shares.iter().map(|share| share.0).collect();
+        assert_eq!(places, [0, 1, 2, 3]);
+        assert!((shares.iter().map(|share| share.1).sum::<f64>() - 1.0).abs() < 1e-9);
+        assert!((shares[0].1 - 5.0 / 35.0).abs() < 1e-9);
+        // What lies outside is left out.
+        let series = Series::new(edges(20, 40, 10), 0);
+        let within: f64 = series.shares(0, 40, 40, 38).iter().map(|share| share.1).sum();
+        assert!((within - 0.5).abs() < 1e-9);
+        assert_eq!(series.shares(0, 100, 100, 90), [(0, 0.1), (1, 0.1)]);
+        assert!(series.shares(0, 10, 10, 0).is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::Item;
 use crate::pg::session;
 use crate::settings;
 use crate::worker::board::{SLOTS, State as Seen};
+use crate::worker::sampling;
 use crate::worker::status::Status;
 
 /// What to do about more databases than can be watched.
@@ -54,6 +55,30 @@ pub(super) fn schedule() -> Option<Item> {
         "interval",
         "scheduled snapshots are off",
         "ALTER SYSTEM SET pg_perfmon.enabled = on; SELECT pg_reload_conf();",
+    ))
+}
+
+/// Samples of what sessions do, and what they cost.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn samples(worker: &Status) -> Option<Item> {
+    let cost = sampling::cost().filter(|_| !session::in_recovery())?;
+    const NAME: &str = "samples of activity";
+    if settings::activity_interval_us().is_none() {
+        let hint = "ALTER SYSTEM SET pg_perfmon.activity_interval = '1s'; SELECT pg_reload_conf();";
+        return Some(Item::warning(NAME, "off", hint));
+    }
+    // Without a launcher there are none, and that is said elsewhere.
+    worker.launcher?;
+    let mean = if cost.samples > 0 { cost.cost_ns as f64 / cost.samples as f64 } else { 0.0 };
+    Some(Item::ok(
+        NAME,
+        format!(
+            "{} since the server started, {:.3} ms each, {:.3} ms at most; {} processes at the last",
+            cost.samples,
+            mean / 1e6,
+            cost.most_ns as f64 / 1e6,
+            cost.sessions
+        ),
     ))
 }
 

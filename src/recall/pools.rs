@@ -1,0 +1,213 @@
+//! Clients' sessions by pool, database and user, added up over windows and steps.
+
+use std::collections::{BTreeMap, HashMap};
+
+use perfmon_core::activity::group::{Level as Of, PEAKS, SPREADS, SUMS};
+use perfmon_core::activity::rows;
+use perfmon_core::activity::spread::{self, Spread};
+use perfmon_core::family::{DATABASE, POOL, POOL_SUMS};
+use perfmon_core::series::Series;
+use perfmon_core::tally::Who;
+
+use super::activity::{part, samples, texts};
+use super::plan::{Kept, coarsest_for};
+use super::scope::Scope;
+use crate::error::Error;
+use crate::store::read;
+
+/// Whose sessions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Group {
+    pub(crate) of: rows::Of,
+    /// Empty where all databases are meant.
+    pub(crate) database: String,
+    /// Empty where all users are meant.
+    pub(crate) user: String,
+}
+
+/// What samples found of a group.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Use {
+    /// Summed over samples, in the order of `SUMS`.
+    pub(crate) sums: [u64; SUMS.len()],
+    /// Samples by number of sessions, in the order of `SPREADS`.
+    pub(crate) spreads: [Spread; SPREADS.len()],
+    /// The largest numbers, in the order of `SPREADS`, then those that wait for a lock.
+    pub(crate) peaks: [u64; PEAKS],
+}
+
+impl Use {
+    /// Mean numbers of sessions in the order of `SPREADS`.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn means(&self, samples: u64) -> Option<[f64; SPREADS.len()]> {
+        let mean = |parts: &[usize]| {
+            let sum = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(self.sums[*part]));
+            sum as f64 / samples as f64
+        };
+        // See `SUMS`: active, idle, in_transaction, aborted, fastpath, disabled, starting.
+        let of = [&[0, 1, 2, 3, 4, 5, 6][..], &[0, 2, 3, 4], &[0, 4], &[1], &[2, 3]];
+        (samples > 0).then(|| of.map(mean))
+    }
+
+    /// Mean of one of `SUMS`.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn mean(&self, name: &str, samples: u64) -> Option<f64> {
+        let at = SUMS.iter().position(|sum| *sum == name)?;
+        (samples > 0).then(|| self.sums[at] as f64 / samples as f64)
+    }
+
+    /// Sum of one of `SUMS`.
+    pub(crate) fn sum(&self, name: &str) -> Option<u64> {
+        self.sums.get(SUMS.iter().position(|sum| *sum == name)?).copied()
+    }
+
+    /// Adds a share of one place of a row; who came did so at its end.
+    fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, share: f64, at_end: bool) {
+        if bucket != POOL_SUMS {
+            for (at, spread) in self.spreads.iter_mut().enumerate() {
+                let samples = part(value(at), share);
+                spread.add(bucket as u8, samples);
+                if samples > 0 {
+                    let least = u64::from(spread::least(bucket as usize));
+                    self.peaks[at] = self.peaks[at].max(least);
+                }
+            }
+            return;
+        }
+        for (at, sum) in self.sums.iter_mut().enumerate() {
+            let value = value(SPREADS.len() + at);
+            let more = match (SUMS[at], at_end) {
+                ("opened", true) => value,
+                ("opened", false) => 0,
+                _ => part(value, share),
+            };
+            *sum = sum.saturating_add(more);
+        }
+        // What the peak of a row was is known of its end; before, all was as it mostly was.
+        for (at, peak) in self.peaks.iter_mut().enumerate().filter(|_| at_end) {
+            *peak = value(SPREADS.len() + SUMS.len() + at).max(*peak);
+        }
+    }
+}
+
+/// One step of a series.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Step {
+    pub(crate) samples: u64,
+    /// The worst quality of its rows.
+    pub(crate) quality: u64,
+    pub(crate) groups: BTreeMap<Group, Use>,
+}
+
+/// Groups by step. Two edges give the whole of a window.
+pub(crate) fn pools(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<Step>), Error> {
+    let segments = Kept::of(&POOL, scope).segments(scope, coarsest_for(&edges));
+    let named = texts(&POOL, scope)?;
+    let group = |[database, user, third]: &[String; 3]| {
+        let (database, user) = (database.clone(), user.clone());
+        rows::Of::parse(third).map(|of| Group { of, database, user })
+    };
+    let groups: HashMap<Who, Group> =
+        named.iter().filter_map(|(who, names)| Some((*who, group(names)?))).collect();
+    let mut series = Series::new(edges, 0);
+    let mut steps = vec![Step::default(); series.len()];
+    let columns: Vec<usize> = (1..POOL.columns.len()).collect();
+    read::frames(&scope.sources, &POOL, &segments, &columns, &mut |row| {
+        let span = row.head.span;
+        series.cover(span.since, span.until, span.length_us, span.quiet_us);
+        let end = series.bucket_of(span.until);
+        // Through quiet time nothing changed, so that each step of it is like the row.
+        for (at, share) in series.shares(span.since, span.until, span.length_us, span.quiet_us) {
+            let step = &mut steps[at];
+            step.samples = step.samples.saturating_add(part(samples(row.head), share));
+            step.quality = step.quality.max(span.quality as u64);
+            for (place, id) in row.ids.iter().enumerate() {
+                let Some(group) = groups.get(&(row.head.source, POOL.object_of(*id))) else {
+                    continue;
+                };
+                let value =
+                    |c: usize| row.column(c).and_then(|v| v.get(place).copied()).unwrap_or(0);
+                let found = step.groups.entry(group.clone()).or_default();
+                found.add(id & 255, &value, share, Some(at) == end);
+            }
+        }
+    });
+    // Who came at the end of a row was not there before.
+    for step in &mut steps {
+        step.groups.retain(|_, found| found.sums.iter().any(|sum| *sum > 0));
+    }
+    Ok((series, steps))
+}
+
+/// What pg_stat_database counted, in the order of these columns: time in sessions, in statements and waiting inside
+/// transactions, and sessions that came, and that ended by losing their client, by a fatal error and by being killed.
+const COUNTED: [&str; 7] = [
+    "session_us",
+    "active_us",
+    "idle_in_transaction_us",
+    "sessions",
+    "sessions_abandoned",
+    "sessions_fatal",
+    "sessions_killed",
+];
+
+/// Sums of one step.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counted {
+    sums: [u64; COUNTED.len()],
+    covered_us: i64,
+}
+
+impl Counted {
+    /// Mean number of sessions: 0 open, 1 active, 2 waiting for their client inside transactions.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn mean(&self, which: usize) -> Option<f64> {
+        (self.covered_us > 0).then(|| self.sums[which] as f64 / self.covered_us as f64)
+    }
+
+    /// How many: 3 came, 4 lost their client, 5 ended by an error, 6 were killed.
+    pub(crate) fn number(&self, which: usize) -> u64 {
+        self.sums[which]
+    }
+}
+
+/// What pg_stat_database counted by step, by database and, under an empty name, of all.
+pub(crate) fn counted(
+    scope: &Scope,
+    edges: &[i64],
+) -> Result<HashMap<(usize, String), Counted>, Error> {
+    let segments = Kept::of(&DATABASE, scope).segments(scope, coarsest_for(edges));
+    let named = texts(&DATABASE, scope)?;
+    let columns: Vec<usize> = COUNTED.iter().filter_map(|name| DATABASE.position(name)).collect();
+    let series = Series::new(edges.to_vec(), 0);
+    let mut found: HashMap<(usize, String), Counted> = HashMap::new();
+    let mut covered: HashMap<usize, i64> = HashMap::new();
+    read::frames(&scope.sources, &DATABASE, &segments, &columns, &mut |row| {
+        let Some(step) = series.bucket_of(row.head.span.until) else { return };
+        let length = covered.entry(step).or_default();
+        *length = length.saturating_add(row.head.span.length_us);
+        for (place, id) in row.ids.iter().enumerate() {
+            let Some([_, name, _]) = named.get(&(row.head.source, *id)) else { continue };
+            for name in [name.as_str(), ""] {
+                let sums = &mut found.entry((step, name.to_owned())).or_default().sums;
+                for (at, sum) in sums.iter_mut().enumerate() {
+                    let value = row.column(at).and_then(|values| values.get(place).copied());
+                    *sum = sum.saturating_add(value.unwrap_or(0));
+                }
+            }
+        }
+    });
+    for ((step, _), counted) in &mut found {
+        counted.covered_us = covered.get(step).copied().unwrap_or(0);
+    }
+    Ok(found)
+}
+
+/// The key under which [`counted`] has a group, if it has.
+pub(crate) fn counted_as(group: &Group) -> Option<String> {
+    match group.of.level {
+        Of::Server => Some(String::new()),
+        Of::Database if !group.of.other => Some(group.database.clone()),
+        _ => None,
+    }
+}
