@@ -3,8 +3,12 @@
 
 use perfmon_e2e::{Db, Found, Server, secs, wait_until};
 
-/// Checkpoints that were asked for since the start of the server.
+/// Checkpoints that were asked for since the start of the server. The last one is counted before the checkpointer
+/// waits again, but after who asked for it goes on.
 fn requested(db: &mut Db) -> i64 {
+    let waits = "SELECT wait_event IS NOT DISTINCT FROM 'CheckpointerMain' FROM pg_stat_activity
+        WHERE backend_type = 'checkpointer'";
+    wait_until("the checkpointer waits", secs(60), || db.val(waits));
     let counter = if db.version() >= 170_000 {
         "SELECT num_requested FROM pg_stat_checkpointer"
     } else {
