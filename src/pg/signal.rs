@@ -55,3 +55,13 @@ pub(crate) fn wait(timeout_us: i64) -> bool {
     pg_sys::check_for_interrupts!();
     woken
 }
+
+/// Runs something that waits for the world outside, and shows that in pg_stat_activity.
+pub(crate) fn waiting<T>(wait: impl FnOnce() -> T) -> T {
+    // SAFETY: this process's own word, in shared memory or, before that, a variable.
+    unsafe { pg_sys::my_wait_event_info.write_volatile(pg_sys::PG_WAIT_EXTENSION) };
+    let result = wait();
+    // SAFETY: the same word.
+    unsafe { pg_sys::my_wait_event_info.write_volatile(0) };
+    result
+}

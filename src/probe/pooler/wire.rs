@@ -254,7 +254,7 @@ fn wait_for(
         let slice = left.min(SLICE);
         let slice = Timespec { tv_sec: 0, tv_nsec: i64::from(slice.subsec_nanos()).max(1) };
         let mut ready = [PollFd::new(socket, flags)];
-        match poll(&mut ready, Some(&slice)) {
+        match crate::pg::signal::waiting(|| poll(&mut ready, Some(&slice))) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Ok(_) => return Ok(()),
             Err(error) => return Err(error.into()),
