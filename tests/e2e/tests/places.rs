@@ -314,5 +314,7 @@ fn many_idle_databases_cost_next_to_nothing() {
     let (used, over) = (cost() - before, begin.elapsed());
     let share = used.as_secs_f64() / over.as_secs_f64();
     println!("200 idle databases: {:.3} % of a core ({used:?} in {over:?})", share * 100.0);
-    assert!(share < 0.003, "{used:?} in {over:?}");
+    // A debug build of the extension takes many times as long.
+    let debug = std::env::var("PERFMON_PROFILE").as_deref() == Ok("dev");
+    assert!(share < if debug { 0.05 } else { 0.003 }, "{used:?} in {over:?}");
 }

@@ -1,5 +1,7 @@
 //! Remedies run as a person would run them, and what they promised.
 
+use std::time::Duration;
+
 use super::{Flaw, Work};
 use crate::{Db, Found, Server, secs, wait_until};
 
@@ -226,9 +228,15 @@ pub fn no_longer_read(db: &mut Db, flaw: &Flaw, found: &Found, work: &[Work]) {
     db.flush();
     let before = read_in_sequence(db, &found.object);
     let slow = work.first_took().unwrap_or_else(|| panic!("{shown_by} did not run before"));
-    let quick = work.run(db, 1);
+    // Seldom less than ten times as quick; but others work on this machine too.
+    let is_quick = |took: Duration| took * 3 < slow * 2;
+    let mut quick = work.run(db, 1);
+    for _ in 0..4 {
+        if !is_quick(quick) {
+            quick = quick.min(work.run(db, 1));
+        }
+    }
     db.flush();
     assert_eq!(read_in_sequence(db, &found.object), before, "{} by {shown_by}", found.head());
-    // Seldom less than ten times; but others work on this machine too.
-    assert!(quick * 3 < slow * 2, "{}: {slow:?} before, {quick:?} after", found.head());
+    assert!(is_quick(quick), "{}: {slow:?} before, {quick:?} after", found.head());
 }
