@@ -33,6 +33,17 @@ fn df(path: &Path, field: &str) -> f64 {
     text.lines().nth(1).unwrap().trim().parse().unwrap()
 }
 
+/// Whether the system says on which file system a path lies. It does not inside a root directory that is no mount
+/// point: there its room is not known, and not zero.
+fn knows_mounts() -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let known = mounts.lines().any(|line| line.split_whitespace().nth(4) == Some("/"));
+    if !known {
+        eprintln!("SKIPPED in part: the root directory is no mount point here");
+    }
+    known
+}
+
 #[test]
 fn what_is_recorded_is_what_the_system_says() {
     let (server, mut db) = home();
@@ -57,6 +68,28 @@ fn what_is_recorded_is_what_the_system_says() {
     assert!(row.get::<_, f64>(3) < total * 1024.0 && row.get::<_, f64>(3) > 0.0);
     assert_eq!((row.get::<_, i64>(5), row.get::<_, Option<f64>>(4).is_some()), (1, true));
 
+    if knows_mounts() {
+        the_disk_is_what_df_says(&server, &mut db);
+    } else {
+        assert_eq!(
+            db.val::<i64>("SELECT count(*) FROM perfmon.disk_series() WHERE used_ratio = 0"),
+            0
+        );
+    }
+
+    let ratio: f64 = db.val("SELECT max(cpu_ratio) FROM perfmon.host_series()");
+    assert!((0.0..=1.0).contains(&ratio));
+    let now: Vec<String> =
+        db.list("SELECT what || ' ' || name FROM perfmon.host_status() ORDER BY 1");
+    for what in ["cpu machine", "load machine", "memory machine", "swap machine"] {
+        assert!(now.iter().any(|line| line == what), "{what} in {now:?}");
+    }
+    assert!(db.val::<bool>(
+        "SELECT used > 0 AND used <= total FROM perfmon.host_status() WHERE what = 'cpu'"
+    ));
+}
+
+fn the_disk_is_what_df_says(server: &Server, db: &mut Db) {
     let disk = &db.rows(
         "SELECT mount, uses, size_bytes::float8, used_bytes::float8, used_ratio, available_bytes::float8
          FROM perfmon.disk_series() WHERE used_ratio IS NOT NULL",
@@ -70,17 +103,6 @@ fn what_is_recorded_is_what_the_system_says() {
         near(disk.get(3), df(server.data(), "used"))
             && near(disk.get(5), df(server.data(), "avail"))
     );
-
-    let ratio: f64 = db.val("SELECT max(cpu_ratio) FROM perfmon.host_series()");
-    assert!((0.0..=1.0).contains(&ratio));
-    let now: Vec<String> =
-        db.list("SELECT what || ' ' || name FROM perfmon.host_status() ORDER BY 1");
-    for what in ["cpu machine", "load machine", "memory machine", "swap machine"] {
-        assert!(now.iter().any(|line| line == what), "{what} in {now:?}");
-    }
-    assert!(db.val::<bool>(
-        "SELECT used > 0 AND used <= total FROM perfmon.host_status() WHERE what = 'cpu'"
-    ));
 }
 
 #[test]
@@ -119,7 +141,8 @@ fn thresholds_make_findings_that_go_away() {
             found.iter().filter(|f| ["host_memory", "disk_space"].contains(&f.kind.as_str()));
         ours.map(|f| format!("{} {}", f.kind, f.severity)).collect()
     };
-    assert_eq!(open(&mut db), ["disk_space warning", "host_memory warning"]);
+    let expected = ["disk_space warning", "host_memory warning"];
+    assert_eq!(open(&mut db), &expected[usize::from(!knows_mounts())..]);
     let report: String = db.val("SELECT perfmon.report()");
     assert!(report.contains("## Machine") && report.contains("- Memory: "), "{report}");
     db.set_thresholds(&[("host_memory_warning_ratio", 1.0), ("disk_used_warning_ratio", 1.0)]);
