@@ -53,7 +53,7 @@ fn what_is_recorded_is_what_the_system_says() {
     let row = &db.rows(
         "SELECT cpu_user_ms + cpu_system_ms + cpu_steal_ms + cpu_iowait_ms + cpu_idle_ms, length_ms,
              memory_bytes::float8, memory_used_bytes::float8, load, samples
-         FROM perfmon.host_history()",
+         FROM perfmon.host_history() ORDER BY length_ms DESC",
     )[0];
     let processors =
         f64::from(u16::try_from(std::thread::available_parallelism().unwrap().get()).unwrap());
