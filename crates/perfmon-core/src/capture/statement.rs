@@ -64,10 +64,17 @@ impl Half {
 
     /// The counters that may not be zero, ascending by bucket.
     fn counted(&self) -> impl Iterator<Item = (usize, &AtomicU32)> {
+        self.counted_in(|mark| mark.load(Ordering::Acquire))
+    }
+
+    fn counted_in(
+        &self,
+        read: impl Fn(&AtomicU64) -> u64,
+    ) -> impl Iterator<Item = (usize, &AtomicU32)> {
         let words = (0..).step_by(64).zip(&self.marks);
         words
-            .flat_map(|(first, mark)| {
-                let mut left = mark.load(Ordering::Acquire);
+            .flat_map(move |(first, mark)| {
+                let mut left = read(mark);
                 std::iter::from_fn(move || {
                     let bit = left.trailing_zeros() as usize;
                     left &= left.wrapping_sub(1);
@@ -83,14 +90,15 @@ impl Half {
     }
 
     fn move_to(&self, other: &Self) {
-        for (bucket, mine) in self.counted() {
-            let count = mine.swap(0, Ordering::Relaxed);
+        // The marks go first: who counts meanwhile, late as that is, finds either a count that is taken with the
+        // others, or none, and marks anew.
+        for (bucket, mine) in self.counted_in(|mark| mark.swap(0, Ordering::AcqRel)) {
+            let count = mine.swap(0, Ordering::AcqRel);
             if count > 0 {
                 other.counts[bucket].fetch_add(count, Ordering::Relaxed);
                 other.mark(bucket);
             }
         }
-        self.marks.iter().for_each(|mark| mark.store(0, Ordering::Relaxed));
         other.max_ns.fetch_max(self.max_ns.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
 
