@@ -8,6 +8,8 @@ capture_ratio=0.98
 # All executions looked into, all under their plan: what a whole transaction may have more instructions for that.
 capture_sampled_ratio=1.05
 capture_sampled=(-c pg_perfmon.scan_sample_rate=1 -c pg_perfmon.plan_min_duration=0)
+# The core on which servers and pgbench are kept, where they are.
+capture_core=
 
 # Runs pgbench -S with $1 transactions on a server under callgrind, with the further options; prints instructions in our
 # hooks, and of the whole process.
@@ -91,7 +93,7 @@ capture_use() {
 capture_burst() {
     capture_use "$1"
     shift
-    "$bin/pgbench" -h "$sockets" -U postgres -n -M prepared "$@" postgres 2>/dev/null | sed -nE 's/^tps = ([0-9.]+).*/\1/p'
+    ${capture_core:+taskset -c "$capture_core"} "$bin/pgbench" -h "$sockets" -U postgres -n -M prepared "$@" postgres 2>/dev/null | sed -nE 's/^tps = ([0-9.]+).*/\1/p'
 }
 
 # Ratios of bursts with and without the extension: rounds, then pgbench's arguments. Bursts are short and alternate,
@@ -108,6 +110,8 @@ capture_pairs() {
             capture_use $way
             stop
             start
+            # What is forked from here on runs where pgbench runs.
+            [ -z "$capture_core" ] || taskset -p -c "$capture_core" "$(head -1 "$data/postmaster.pid")" >/dev/null
             capture_burst $way "$@" >/dev/null
         done
         for ((burst = 0; burst < ${BENCH_BURSTS:-16}; burst++)); do
@@ -203,8 +207,12 @@ capture_times() {
         "unix_socket_directories = '$sockets'"
     capture_use with && setting "shared_preload_libraries = 'pg_stat_statements,pg_perfmon'" \
         "unix_socket_directories = '$sockets'"
+    # One client alternates with its backend: on a core of their own, transactions a second are what both cost, and not
+    # where the scheduler puts them nor how long it takes to wake another core.
     say "capture: pgbench -S, one client, $rounds rounds"
+    if command -v taskset >/dev/null; then capture_core=$(($(nproc) - 1)); fi
     capture_pairs "$rounds" -S -c 1 -t 8000
+    capture_core=
     note "limit of the low end: $capture_ratio"
     awk -v low="$capture_low" -v limit=$capture_ratio 'BEGIN { exit low < limit }' || status=1
     say "capture: 64 clients, one statement"
