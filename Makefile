@@ -1,6 +1,6 @@
 # Everything that can be done with a clone. Each target sets up what it needs first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop install test test-core test-server test-e2e test-regress test-soak lint majors bench bench-activity bench-capture bench-store test-matrix reference
+.PHONY: help setup demo demo-stop install test test-core test-server test-e2e test-regress test-soak lint majors bench bench-activity bench-capture bench-poolsize bench-store test-matrix reference
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ test-e2e: ## tests that start and break whole clusters
 test-regress: ## PostgreSQL's own regression suite and SQLsmith, without the hooks and with them
 	@tools/test.sh regress
 
-test-soak: ## the same with 100,000 statements of SQLsmith, and a million executions in one backend (half an hour)
+test-soak: ## the same with 100,000 statements of SQLsmith, a million executions in one backend, and ten minutes of pgbench under samples (45 minutes)
 	@tools/test.sh soak
 
 test-matrix: ## type-check 16; build and test 17 and 18 in Debian roots made on the spot (needs root)
@@ -52,6 +52,9 @@ bench-activity: ## what samples of activity cost with 500 sessions, beside pg_wa
 
 bench-capture: ## what the hooks add to a statement: instructions (callgrind) and transactions a second
 	@bench/run capture
+
+bench-poolsize: ## whether the advised size of a pool keeps the throughput of the best, behind a PgBouncer (a quarter of an hour)
+	@bench/run poolsize
 
 bench-store: ## size and speed of the history
 	@bench/run store

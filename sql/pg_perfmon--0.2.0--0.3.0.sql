@@ -1,15 +1,15 @@
 -- From 0.2.0 to 0.3.0. Once 0.3.0 is released this file is frozen; a test holds what it makes against a fresh
 -- installation.
 
-DROP FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint);
-
 DROP FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint);
-
-DROP FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint);
 
 DROP FUNCTION perfmon.load_series(timestamptz, timestamptz, interval, bigint);
 
 DROP FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint);
+
+DROP FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint);
+
+DROP FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint);
 
 -- History of what is around the server: the machine and poolers, in the home database only. Made like the other families of
 -- 20_history.sql, which makes hours and days of all.
@@ -421,6 +421,21 @@ SELECT pg_catalog.pg_extension_config_dump('perfmon.run'::pg_catalog.regclass, '
 
 CREATE UNIQUE INDEX run_open ON perfmon.run (source, name) WHERE ended_at IS NULL;
 
+-- Sizes of pools that nobody but their programs know. What is NULL matches any. People declare them: they are part of a
+-- dump, and an update of the extension leaves them as they are.
+CREATE TABLE perfmon.pool_declared (
+    name pg_catalog.text PRIMARY KEY,
+    size pg_catalog.int4 NOT NULL,
+    database_name pg_catalog.text,
+    user_name pg_catalog.text,
+    application pg_catalog.text,
+    client_address pg_catalog.text,
+    note pg_catalog.text,
+    created_at pg_catalog.timestamptz NOT NULL
+);
+
+SELECT pg_catalog.pg_extension_config_dump('perfmon.pool_declared'::pg_catalog.regclass, '');
+
 -- Plans that statements were seen to have, at most a few of each. "calls" and what follows count the executions
 -- that are known to have had the plan: those that took long, and some that were picked whatever they took, which
 -- are counted apart. "stretch_since" begins the stretch of sightings that ends with last_seen. Granted to nobody:
@@ -494,45 +509,155 @@ CROSS JOIN LATERAL (
         OR COALESCE(e.user_name OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text, false) AS visible
 ) v;
 
-CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
+-- Waits for locks as samples saw them, a row for each session that waited and each that was in its way. "seen" is
+-- when the wait was seen last, "ended" when it was first seen no more; until then it is NULL. Kept by the home
+-- database for all of the server. Names instead of oids; no texts.
+CREATE TABLE perfmon.lock_wait (
+    source pg_catalog.int8 NOT NULL,
+    began pg_catalog.timestamptz NOT NULL,
+    process_id pg_catalog.int4 NOT NULL,
+    blocker_process_id pg_catalog.int4 NOT NULL,
+    seen pg_catalog.timestamptz NOT NULL,
+    ended pg_catalog.timestamptz,
+    database_name pg_catalog.text NOT NULL,
+    user_name pg_catalog.text NOT NULL,
+    application pg_catalog.text NOT NULL,
+    queryid pg_catalog.int8 NOT NULL,
+    lock_type pg_catalog.text NOT NULL,
+    relation_name pg_catalog.text,
+    lock_mode pg_catalog.text,
+    held_mode pg_catalog.text,
+    blocker_database_name pg_catalog.text NOT NULL,
+    blocker_user_name pg_catalog.text NOT NULL,
+    blocker_application pg_catalog.text NOT NULL,
+    blocker_state pg_catalog.text NOT NULL,
+    blocker_queryid pg_catalog.int8 NOT NULL,
+    head_process_id pg_catalog.int4 NOT NULL,
+    head_database_name pg_catalog.text NOT NULL,
+    head_user_name pg_catalog.text NOT NULL,
+    head_application pg_catalog.text NOT NULL,
+    head_state pg_catalog.text NOT NULL,
+    head_queryid pg_catalog.int8 NOT NULL,
+    head_transaction_began pg_catalog.timestamptz,
+    chain_depth pg_catalog.int4 NOT NULL,
+    PRIMARY KEY (source, began, process_id, blocker_process_id)
+);
 
-CREATE FUNCTION perfmon.route_history(
+SELECT pg_catalog.pg_extension_config_dump('perfmon.lock_wait'::pg_catalog.regclass, '');
+
+-- Deadlocks, a row for each session that took part; member 0 is the one that the server ended. "number" counts
+-- deadlocks since the server started.
+CREATE TABLE perfmon.deadlock (
+    source pg_catalog.int8 NOT NULL,
+    at pg_catalog.timestamptz NOT NULL,
+    number pg_catalog.int8 NOT NULL,
+    member pg_catalog.int4 NOT NULL,
+    process_id pg_catalog.int4 NOT NULL,
+    waits_for_process_id pg_catalog.int4,
+    database_name pg_catalog.text NOT NULL,
+    user_name pg_catalog.text NOT NULL,
+    application pg_catalog.text NOT NULL,
+    queryid pg_catalog.int8 NOT NULL,
+    lock_type pg_catalog.text,
+    relation_name pg_catalog.text,
+    PRIMARY KEY (source, at, number, member)
+);
+
+SELECT pg_catalog.pg_extension_config_dump('perfmon.deadlock'::pg_catalog.regclass, '');
+
+-- Idle times of a second and more inside transactions, by the statement after which the sessions idled. "idle_us" is
+-- what of them lies in the interval; "returned_us" and "gone_us" are the whole lengths of those that ended in it, with
+-- the client going on or with the session's end; "open" are those that go on, and "open_us" how long they do.
+-- "sessions" tells sessions apart, but not which they were; of more than 64 the rest is left out.
+CREATE TABLE perfmon.idle_transaction (
+    source pg_catalog.int8 NOT NULL,
+    since pg_catalog.timestamptz NOT NULL,
+    until pg_catalog.timestamptz NOT NULL,
+    database_name pg_catalog.text NOT NULL,
+    user_name pg_catalog.text NOT NULL,
+    application pg_catalog.text NOT NULL,
+    queryid pg_catalog.int8 NOT NULL,
+    sessions pg_catalog.text NOT NULL,
+    idle_us pg_catalog.int8 NOT NULL,
+    longest_us pg_catalog.int8 NOT NULL,
+    resumed pg_catalog.int8 NOT NULL,
+    finished pg_catalog.int8 NOT NULL,
+    gone pg_catalog.int8 NOT NULL,
+    returned_us pg_catalog.int8 NOT NULL,
+    gone_us pg_catalog.int8 NOT NULL,
+    open pg_catalog.int8 NOT NULL,
+    open_us pg_catalog.int8 NOT NULL,
+    PRIMARY KEY (source, until, database_name, user_name, application, queryid)
+);
+
+SELECT pg_catalog.pg_extension_config_dump('perfmon.idle_transaction'::pg_catalog.regclass, '');
+
+CREATE FUNCTION perfmon.disk_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    mount text,
+    device text,
+    uses text,
+    used_ratio float8,
+    used_bytes bigint,
+    available_bytes bigint,
+    size_bytes bigint,
+    reads_per_s float8,
+    writes_per_s float8,
+    read_bytes_per_s float8,
+    write_bytes_per_s float8,
+    read_ms float8,
+    write_ms float8,
+    busy_ratio float8,
+    busy_peak_ratio float8,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_series_wrapper';
+
+CREATE FUNCTION perfmon.latency_histogram(
+    statement_id int DEFAULT NULL,
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    route_id int,
-    application text,
-    user_name text,
-    route text,
-    quality text,
-    statements bigint,
-    transactions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
+    low_ms float8,
+    high_ms float8,
+    calls bigint,
+    cached_calls bigint,
+    read_calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
 
-CREATE FUNCTION perfmon.pooler_clients() RETURNS TABLE (
-    pooler text,
-    database_name text,
-    user_name text,
-    state text,
-    client_addr text,
-    client_port int,
-    application_name text,
-    wait_ms float8,
-    server_pid int,
-    backend_state text,
-    transaction_ms float8,
-    pins_server bool,
-    problem text
-) LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pooler_clients_wrapper';
+CREATE FUNCTION perfmon.error_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    executions bigint,
+    errors bigint,
+    error_ratio float8,
+    errors_per_s float8,
+    lost_ms float8,
+    cancellations bigint,
+    statement_timeouts bigint,
+    lock_timeouts bigint,
+    transaction_timeouts bigint,
+    idle_in_transaction_timeouts bigint,
+    idle_session_timeouts bigint,
+    deadlocks bigint,
+    refused bigint,
+    terminated bigint,
+    autovacuum_cancelled bigint,
+    rollbacks bigint,
+    rollbacks_per_s float8,
+    rollback_ratio float8,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
 
 CREATE FUNCTION perfmon.recent_activity(span interval DEFAULT '10 minutes') RETURNS TABLE (
     "time" timestamptz,
@@ -552,7 +677,7 @@ CREATE FUNCTION perfmon.recent_activity(span interval DEFAULT '10 minutes') RETU
     transaction_ms float8
 ) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'recent_activity_wrapper';
 
-CREATE FUNCTION perfmon.wait_history(
+CREATE FUNCTION perfmon.pool_history(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
@@ -562,172 +687,364 @@ CREATE FUNCTION perfmon.wait_history(
     length_ms float8,
     database_name text,
     user_name text,
-    waited text,
+    group_name text,
     quality text,
-    sessions bigint,
+    open_samples bigint,
+    busy_samples bigint,
+    active_samples bigint,
+    idle_samples bigint,
+    in_transaction_samples bigint,
+    active bigint,
+    idle bigint,
+    in_transaction bigint,
+    aborted bigint,
+    fastpath bigint,
+    disabled bigint,
+    starting bigint,
+    on_cpu bigint,
+    on_lock bigint,
+    on_client bigint,
+    on_io bigint,
+    opened bigint,
+    open_peak bigint,
+    busy_peak bigint,
+    active_peak bigint,
+    idle_peak bigint,
+    in_transaction_peak bigint,
+    on_lock_peak bigint,
+    place int,
     from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'wait_history_wrapper';
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'pool_history_wrapper';
 
-CREATE FUNCTION perfmon.pooler_pools(
+CREATE FUNCTION perfmon.drop_pool(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_pool_wrapper';
+
+CREATE FUNCTION perfmon.plans(
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    plan_id bigint,
+    is_current bool,
+    first_seen timestamptz,
+    last_seen timestamptz,
+    calls bigint,
+    mean_ms float8,
+    max_ms float8,
+    sampled_calls bigint,
+    sampled_mean_ms float8,
+    cost float8,
+    heaviest_node text,
+    heaviest_cost_ratio float8,
+    has_constants bool,
+    plan_text text,
+    plan_json json,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
+
+CREATE FUNCTION perfmon.long_transactions(longer_than interval DEFAULT '1 minute') RETURNS TABLE (
+    process_id int,
+    backend_type text,
+    database_name text,
+    user_name text,
+    application text,
+    client_address text,
+    state text,
+    transaction_ms float8,
+    state_ms float8,
+    wait_class text,
+    wait_event text,
+    queryid bigint,
+    query text,
+    xid_age bigint,
+    xmin_age bigint,
+    sessions_waiting bigint
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'long_transactions_wrapper';
+
+CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
+
+CREATE FUNCTION perfmon.scan_history(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    pooler text,
-    database_name text,
-    user_name text,
-    answered_ratio float8,
-    clients_active float8,
-    clients_waiting float8,
-    clients_waiting_peak bigint,
-    max_wait_ms float8,
-    servers_active float8,
-    servers_idle float8,
-    servers float8,
-    servers_peak bigint,
-    pool_size float8,
-    used_peak_ratio float8,
-    transactions_per_s float8,
-    queries_per_s float8,
-    mean_transaction_ms float8,
-    mean_query_ms float8,
-    mean_wait_ms float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'pooler_pools_wrapper';
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    scan_id int,
+    statement text,
+    table_name text,
+    node text,
+    quality text,
+    executions bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
 
-CREATE FUNCTION perfmon.top_waits(
+CREATE FUNCTION perfmon.scan_evidence(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
-    max_rows int DEFAULT 50,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
+    statement_id int,
+    user_name text,
+    query text,
+    table_name text,
+    node text,
+    index_name text,
+    conditions text,
+    filter_columns text,
+    calls bigint,
+    statement_samples bigint,
+    samples bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_read_per_row_kept float8,
+    rows_read_per_call float8,
+    rows_kept_per_call float8,
+    rows_read_scaled float8,
+    table_share_ratio float8,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
+
+CREATE FUNCTION perfmon.deadlocks(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    deadlock bigint,
+    is_victim bool,
+    process_id int,
+    waits_for_process_id int,
     database_name text,
     user_name text,
+    application text,
     queryid bigint,
     statement_id int,
     query text,
+    lock_type text,
+    relation_name text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'deadlocks_wrapper';
+
+CREATE FUNCTION perfmon.xmin_horizon() RETURNS TABLE (
+    rank int,
+    kind text,
+    name text,
+    process_id int,
+    database_name text,
+    user_name text,
+    application text,
     state text,
-    wait_class text,
-    wait_event text,
-    average_sessions float8,
-    session_ms float8,
+    xmin_age bigint,
+    age_ms float8,
+    keeps text,
+    remedy text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'xmin_horizon_wrapper';
+
+CREATE FUNCTION perfmon.errors(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    class text,
+    sqlstate text,
+    condition text,
+    user_name text,
+    statement_id int,
+    query text,
+    table_name text,
+    errors bigint,
+    per_hour float8,
+    lost_ms float8,
     share_ratio float8,
+    last_seen timestamptz,
     quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'top_waits_wrapper';
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
 
 CREATE FUNCTION perfmon.pgbouncer_validator(text[], oid) RETURNS void
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'pgbouncer_validator_wrapper';
 
 CREATE FOREIGN DATA WRAPPER pg_perfmon_pgbouncer NO HANDLER VALIDATOR perfmon.pgbouncer_validator;
 
-CREATE FUNCTION perfmon.slow_statements(
+CREATE FUNCTION perfmon.pool_activity(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    severity text,
-    user_name text,
-    query text,
-    command text,
-    calls bigint,
-    mean_exec_ms float8,
-    p95_ms float8,
-    timed_calls bigint,
-    threshold_ms float8,
-    stddev_exec_ms float8,
-    total_exec_ms float8,
-    share_ratio float8,
-    read_ms float8,
-    write_ms float8,
-    temp_ms float8,
-    jit_ms float8,
-    other_ms float8,
-    plan_ms float8,
-    rows_per_call float8,
-    blocks_per_call float8,
-    temp_bytes bigint,
-    wal_bytes bigint,
-    cause text,
-    remedy text,
-    plan_id bigint,
-    plan_since timestamptz,
-    plan_heaviest_node text,
-    plan_heaviest_cost_ratio float8,
-    plan_text text,
-    plan_note text
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
-
-CREATE FUNCTION perfmon.failure_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    failure_id int,
+    level text,
+    database_name text,
     user_name text,
-    object text,
-    kind text,
-    quality text,
-    failures bigint,
-    lost_ms float8,
-    last_s bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
-
-CREATE FUNCTION perfmon.host_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    quality text,
+    application text,
+    client_address text,
+    monitoring bool,
     samples bigint,
-    cpu_user_ms float8,
-    cpu_system_ms float8,
-    cpu_steal_ms float8,
-    cpu_iowait_ms float8,
-    cpu_idle_ms float8,
-    cpu_peak_ratio float8,
-    group_cpu_ms float8,
-    group_capacity_ms float8,
-    group_throttled_ms float8,
-    load float8,
-    load_peak float8,
-    memory_bytes bigint,
-    memory_used_bytes bigint,
-    group_memory_bytes bigint,
-    group_memory_used_bytes bigint,
-    memory_peak_ratio float8,
-    swap_bytes bigint,
-    swap_used_bytes bigint,
-    arc_hits bigint,
-    arc_misses bigint,
-    arc_bytes bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'host_history_wrapper';
+    open_avg float8,
+    open_min int,
+    open_p95 float8,
+    open_p99 float8,
+    open_peak int,
+    busy_avg float8,
+    busy_min int,
+    busy_p95 float8,
+    busy_p99 float8,
+    busy_peak int,
+    active_avg float8,
+    active_min int,
+    active_p95 float8,
+    active_p99 float8,
+    active_peak int,
+    idle_avg float8,
+    idle_min int,
+    idle_p95 float8,
+    idle_p99 float8,
+    idle_peak int,
+    in_transaction_avg float8,
+    in_transaction_min int,
+    in_transaction_p95 float8,
+    in_transaction_p99 float8,
+    in_transaction_peak int,
+    aborted_avg float8,
+    on_cpu_avg float8,
+    on_lock_avg float8,
+    on_lock_peak int,
+    on_client_avg float8,
+    on_io_avg float8,
+    opened bigint,
+    opened_per_s float8,
+    counted_open_avg float8,
+    counted_active_avg float8,
+    counted_in_transaction_avg float8,
+    counted_sessions bigint,
+    sessions_abandoned bigint,
+    sessions_fatal bigint,
+    sessions_killed bigint,
+    covered_ratio float8,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 2000 AS 'MODULE_PATHNAME', 'pool_activity_wrapper';
 
-CREATE FUNCTION perfmon.create_slo(
-    name text,
-    p95_ms float8 DEFAULT NULL,
-    p99_ms float8 DEFAULT NULL,
-    error_ratio float8 DEFAULT NULL,
-    throughput_per_second float8 DEFAULT NULL,
-    availability_ratio float8 DEFAULT NULL,
-    percentile float8 DEFAULT NULL,
-    percentile_ms float8 DEFAULT NULL,
-    database text DEFAULT NULL,
-    username text DEFAULT NULL,
-    application text DEFAULT NULL,
-    statement_id int DEFAULT NULL,
-    cluster bool DEFAULT false,
-    min_executions bigint DEFAULT 100,
-    period interval DEFAULT '1 hour',
-    note text DEFAULT NULL
-) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
+CREATE FUNCTION perfmon.session_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    backend_type text,
+    state text,
+    wait text,
+    quality text,
+    sessions bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'session_history_wrapper';
+
+CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
+    user_name text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
+    node text,
+    table_name text,
+    index_name text,
+    conditions text,
+    statement_samples bigint,
+    samples bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
+
+CREATE FUNCTION perfmon.activity(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    backend_type text,
+    state text,
+    wait_class text,
+    wait_event text,
+    average_sessions float8,
+    share_ratio float8,
+    samples bigint,
+    covered_ratio float8,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 2000 AS 'MODULE_PATHNAME', 'activity_wrapper';
+
+CREATE FUNCTION perfmon.pooler_clients() RETURNS TABLE (
+    pooler text,
+    database_name text,
+    user_name text,
+    state text,
+    client_addr text,
+    client_port int,
+    application_name text,
+    wait_ms float8,
+    server_pid int,
+    backend_state text,
+    transaction_ms float8,
+    pins_server bool,
+    problem text
+) LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pooler_clients_wrapper';
+
+CREATE FUNCTION perfmon.pool_size_advice(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    level text,
+    database_name text,
+    user_name text,
+    application text,
+    client_address text,
+    monitoring bool,
+    advised_size int,
+    current_size int,
+    current_size_from text,
+    over_provision_factor float8,
+    connections_freed int,
+    change text,
+    terms text,
+    open_avg float8,
+    open_peak int,
+    busy_avg float8,
+    busy_p99 float8,
+    busy_peak int,
+    busy_load float8,
+    margin float8,
+    limited_by_cpus bool,
+    transactions_per_s float8,
+    transaction_ms float8,
+    little_busy_avg float8,
+    little_ratio float8,
+    quality text,
+    samples bigint
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 20 AS 'MODULE_PATHNAME', 'pool_size_advice_wrapper';
 
 CREATE FUNCTION perfmon.assert_slo(
     name text DEFAULT NULL,
@@ -753,9 +1070,6 @@ CREATE FUNCTION perfmon.assert_slo(
     time_end timestamptz,
     detail text
 ) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
-
-CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
 
 CREATE FUNCTION perfmon.seq_scans(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -785,6 +1099,494 @@ CREATE FUNCTION perfmon.seq_scans(
     rows_kept_per_call float8,
     table_share_ratio float8
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'seq_scans_wrapper';
+
+CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
+    user_name text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
+    executions bigint,
+    read_executions bigint,
+    total_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    cached_p50_ms float8,
+    cached_p95_ms float8,
+    read_p50_ms float8,
+    read_p95_ms float8,
+    error_ratio float8
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
+
+CREATE FUNCTION perfmon.host_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    cpu_ratio float8,
+    cpu_peak_ratio float8,
+    machine_cpu_ratio float8,
+    user_ratio float8,
+    system_ratio float8,
+    iowait_ratio float8,
+    steal_ratio float8,
+    throttled_ms float8,
+    load float8,
+    load_peak float8,
+    memory_ratio float8,
+    memory_peak_ratio float8,
+    memory_used_bytes bigint,
+    memory_bytes bigint,
+    swap_used_bytes bigint,
+    arc_hit_ratio float8,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'host_series_wrapper';
+
+CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
+
+CREATE FUNCTION perfmon.load_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    timed_calls bigint,
+    active_ratio float8,
+    nested_exec_ms float8,
+    rows bigint,
+    rows_per_s float8,
+    shared_blks_read bigint,
+    wal_bytes bigint,
+    wal_bytes_per_s float8,
+    quality text,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'load_series_wrapper';
+
+CREATE FUNCTION perfmon.latency_heatmap(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    low_ms float8,
+    high_ms float8,
+    calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
+
+CREATE FUNCTION perfmon.routes(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    application text,
+    user_name text,
+    route text,
+    calls bigint,
+    calls_per_s float8,
+    total_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    errors bigint,
+    cancelled bigint,
+    error_ratio float8,
+    transactions bigint,
+    statements_per_transaction float8,
+    transaction_p50_ms float8,
+    transaction_p95_ms float8,
+    transaction_p99_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
+
+CREATE FUNCTION perfmon.top_waits(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    max_rows int DEFAULT 50,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    database_name text,
+    user_name text,
+    queryid bigint,
+    statement_id int,
+    query text,
+    state text,
+    wait_class text,
+    wait_event text,
+    average_sessions float8,
+    session_ms float8,
+    share_ratio float8,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'top_waits_wrapper';
+
+CREATE FUNCTION perfmon.declare_pool(
+    name text,
+    size int,
+    database text DEFAULT NULL,
+    username text DEFAULT NULL,
+    application text DEFAULT NULL,
+    client_address text DEFAULT NULL,
+    note text DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'declare_pool_wrapper';
+
+CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
+    database_name text,
+    user_name text,
+    queryid bigint,
+    rest bool,
+    class text,
+    sqlstate text,
+    errors bigint,
+    lost_ms float8,
+    last_at timestamptz
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
+
+CREATE FUNCTION perfmon.wait_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    database_name text,
+    user_name text,
+    waited text,
+    quality text,
+    sessions bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'wait_history_wrapper';
+
+CREATE FUNCTION perfmon.route_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    route_id int,
+    application text,
+    user_name text,
+    route text,
+    quality text,
+    statements bigint,
+    transactions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
+
+CREATE FUNCTION perfmon.host_status() RETURNS TABLE (
+    what text,
+    name text,
+    used float8,
+    total float8,
+    used_ratio float8,
+    unit text,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'host_status_wrapper';
+
+CREATE FUNCTION perfmon.create_slo(
+    name text,
+    p95_ms float8 DEFAULT NULL,
+    p99_ms float8 DEFAULT NULL,
+    error_ratio float8 DEFAULT NULL,
+    throughput_per_second float8 DEFAULT NULL,
+    availability_ratio float8 DEFAULT NULL,
+    percentile float8 DEFAULT NULL,
+    percentile_ms float8 DEFAULT NULL,
+    database text DEFAULT NULL,
+    username text DEFAULT NULL,
+    application text DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    cluster bool DEFAULT false,
+    min_executions bigint DEFAULT 100,
+    period interval DEFAULT '1 hour',
+    note text DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
+
+CREATE FUNCTION perfmon.pooler_pools(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    pooler text,
+    database_name text,
+    user_name text,
+    answered_ratio float8,
+    clients_active float8,
+    clients_waiting float8,
+    clients_waiting_peak bigint,
+    max_wait_ms float8,
+    servers_active float8,
+    servers_idle float8,
+    servers float8,
+    servers_peak bigint,
+    pool_size float8,
+    used_peak_ratio float8,
+    transactions_per_s float8,
+    queries_per_s float8,
+    mean_transaction_ms float8,
+    mean_query_ms float8,
+    mean_wait_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'pooler_pools_wrapper';
+
+CREATE FUNCTION perfmon.pool_saturation(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    level text,
+    database_name text,
+    user_name text,
+    application text,
+    client_address text,
+    monitoring bool,
+    saturation text,
+    saturation_ratio float8,
+    peak_ratio float8,
+    limited_by text,
+    connections_limit int,
+    connections_used float8,
+    headroom float8,
+    server_limit int,
+    database_limit int,
+    role_limit int,
+    pooler_limit int,
+    pool_limit int,
+    pool_limit_from text,
+    hours_to_exhaustion float8,
+    growth_per_hour float8,
+    queue_cause text,
+    open_now int,
+    open_avg float8,
+    open_p95 float8,
+    open_peak int,
+    active_now int,
+    active_avg float8,
+    active_p95 float8,
+    active_peak int,
+    idle_now int,
+    idle_avg float8,
+    idle_p95 float8,
+    idle_peak int,
+    in_transaction_now int,
+    in_transaction_avg float8,
+    in_transaction_p95 float8,
+    in_transaction_peak int,
+    monitoring_avg float8,
+    idle_ratio float8,
+    in_transaction_ratio float8,
+    on_lock_ratio float8,
+    opened_per_s float8,
+    sessions_per_s float8,
+    session_ms float8,
+    storms int,
+    storm_peak_per_step bigint,
+    refused bigint,
+    refused_too_many_clients bigint,
+    refused_reserved bigint,
+    refused_role_limit bigint,
+    refused_database_limit bigint,
+    refused_starting_up bigint,
+    refused_authentication bigint,
+    samples bigint
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'pool_saturation_wrapper';
+
+CREATE FUNCTION perfmon.predicates(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    table_name text,
+    expression text,
+    usage text,
+    operator text,
+    pattern text,
+    samples bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    kept_ratio float8,
+    alone bool
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
+
+CREATE FUNCTION perfmon.why_queued(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    level text,
+    database_name text,
+    user_name text,
+    application text,
+    client_address text,
+    monitoring bool,
+    cause text,
+    detail text,
+    evidence jsonb
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 20 AS 'MODULE_PATHNAME', 'why_queued_wrapper';
+
+CREATE FUNCTION perfmon.run_report(
+    name text,
+    format text DEFAULT 'markdown',
+    baseline text DEFAULT NULL
+) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
+
+CREATE FUNCTION perfmon.statement_series(
+    statement_id int,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    calls bigint,
+    calls_per_s float8,
+    total_exec_ms float8,
+    mean_exec_ms float8,
+    stddev_exec_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    timed_calls bigint,
+    cached_calls bigint,
+    cached_p95_ms float8,
+    read_calls bigint,
+    read_p95_ms float8,
+    active_ratio float8,
+    rows bigint,
+    total_plan_ms float8,
+    shared_blks_hit bigint,
+    shared_blks_read bigint,
+    cache_hit_ratio float8,
+    blk_read_ms float8,
+    blk_write_ms float8,
+    temp_blks_written bigint,
+    wal_bytes bigint,
+    quality text,
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
+
+CREATE FUNCTION perfmon.blocking_now() RETURNS TABLE (
+    process_id int,
+    waited_ms float8,
+    database_name text,
+    user_name text,
+    application text,
+    query text,
+    lock_type text,
+    lock_mode text,
+    relation_name text,
+    blocker_process_id int,
+    blocker_user_name text,
+    blocker_application text,
+    blocker_state text,
+    blocker_query text,
+    head_process_id int,
+    head_user_name text,
+    head_application text,
+    head_state text,
+    head_transaction_ms float8,
+    head_query text,
+    chain_depth int
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'blocking_now_wrapper';
+
+CREATE FUNCTION perfmon.cluster_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    quality text,
+    cached bigint,
+    read bigint,
+    executions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
+
+CREATE FUNCTION perfmon.failure_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    failure_id int,
+    user_name text,
+    object text,
+    kind text,
+    quality text,
+    failures bigint,
+    lost_ms float8,
+    last_s bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
+
+CREATE FUNCTION perfmon.blocking(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    ended timestamptz,
+    waited_ms float8,
+    process_id int,
+    database_name text,
+    user_name text,
+    application text,
+    queryid bigint,
+    statement_id int,
+    query text,
+    lock_type text,
+    relation_name text,
+    lock_mode text,
+    blocker_process_id int,
+    blocker_user_name text,
+    blocker_application text,
+    blocker_state text,
+    blocker_queryid bigint,
+    blocker_statement_id int,
+    blocker_query text,
+    held_mode text,
+    head_process_id int,
+    head_user_name text,
+    head_application text,
+    head_state text,
+    head_transaction_ms float8,
+    head_queryid bigint,
+    head_statement_id int,
+    head_query text,
+    chain_depth int
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'blocking_wrapper';
 
 CREATE FUNCTION perfmon.pooler_history(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -853,146 +1655,55 @@ CREATE FUNCTION perfmon.rewrite_hints(
     remedy text
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
 
-CREATE FUNCTION perfmon.disk_series(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    mount text,
-    device text,
-    uses text,
-    used_ratio float8,
-    used_bytes bigint,
-    available_bytes bigint,
-    size_bytes bigint,
-    reads_per_s float8,
-    writes_per_s float8,
-    read_bytes_per_s float8,
-    write_bytes_per_s float8,
-    read_ms float8,
-    write_ms float8,
-    busy_ratio float8,
-    busy_peak_ratio float8,
-    covered_ratio float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_series_wrapper';
-
-CREATE FUNCTION perfmon.scan_evidence(
+CREATE FUNCTION perfmon.idle_in_transaction(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    statement_id int,
-    user_name text,
-    query text,
-    table_name text,
-    node text,
-    index_name text,
-    conditions text,
-    filter_columns text,
-    calls bigint,
-    statement_samples bigint,
-    samples bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_read_per_row_kept float8,
-    rows_read_per_call float8,
-    rows_kept_per_call float8,
-    rows_read_scaled float8,
-    table_share_ratio float8,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
-
-CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
-
-CREATE FUNCTION perfmon.plans(
-    statement_id int DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    plan_id bigint,
-    is_current bool,
-    first_seen timestamptz,
-    last_seen timestamptz,
-    calls bigint,
-    mean_ms float8,
-    max_ms float8,
-    sampled_calls bigint,
-    sampled_mean_ms float8,
-    cost float8,
-    heaviest_node text,
-    heaviest_cost_ratio float8,
-    has_constants bool,
-    plan_text text,
-    plan_json json,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
-
-CREATE FUNCTION perfmon.pool_activity(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    level text,
     database_name text,
     user_name text,
     application text,
-    client_address text,
-    monitoring bool,
-    samples bigint,
-    open_avg float8,
-    open_min int,
-    open_p95 float8,
-    open_p99 float8,
-    open_peak int,
-    busy_avg float8,
-    busy_min int,
-    busy_p95 float8,
-    busy_p99 float8,
-    busy_peak int,
-    active_avg float8,
-    active_min int,
-    active_p95 float8,
-    active_p99 float8,
-    active_peak int,
-    idle_avg float8,
-    idle_min int,
-    idle_p95 float8,
-    idle_p99 float8,
-    idle_peak int,
-    in_transaction_avg float8,
-    in_transaction_min int,
-    in_transaction_p95 float8,
-    in_transaction_p99 float8,
-    in_transaction_peak int,
-    aborted_avg float8,
-    on_cpu_avg float8,
-    on_lock_avg float8,
-    on_lock_peak int,
-    on_client_avg float8,
-    on_io_avg float8,
-    opened bigint,
-    opened_per_s float8,
-    counted_open_avg float8,
-    counted_active_avg float8,
-    counted_in_transaction_avg float8,
-    counted_sessions bigint,
-    sessions_abandoned bigint,
-    sessions_fatal bigint,
-    sessions_killed bigint,
-    covered_ratio float8,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 2000 AS 'MODULE_PATHNAME', 'pool_activity_wrapper';
+    queryid bigint,
+    statement_id int,
+    query text,
+    meaning text,
+    times bigint,
+    sessions int,
+    idle_ms float8,
+    longest_ms float8,
+    resumed bigint,
+    finished bigint,
+    gone bigint,
+    open bigint,
+    open_ms float8
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 20 AS 'MODULE_PATHNAME', 'idle_in_transaction_wrapper';
+
+CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
+
+CREATE FUNCTION perfmon.slo_status(
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
 
 CREATE FUNCTION perfmon.disk_history(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1024,58 +1735,80 @@ CREATE FUNCTION perfmon.disk_history(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_history_wrapper';
 
-CREATE FUNCTION perfmon.session_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    backend_type text,
-    state text,
-    wait text,
-    quality text,
-    sessions bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'session_history_wrapper';
-
-CREATE FUNCTION perfmon.slo_status(
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
+CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
+    what text,
+    subject text,
+    metric text,
     unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
-    "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
+    before_value float8,
+    after_value float8,
+    change_ratio float8,
+    verdict text,
+    query text
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
 
-CREATE FUNCTION perfmon.latency_heatmap(
+CREATE FUNCTION perfmon.plan_flips(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    statement_id int DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     "time" timestamptz,
-    low_ms float8,
-    high_ms float8,
-    calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
+    statement_id int,
+    last_seen_before timestamptz,
+    before_plan_id bigint,
+    before_calls bigint,
+    before_mean_ms float8,
+    before_sampled_calls bigint,
+    before_sampled_mean_ms float8,
+    before_heaviest_node text,
+    before_plan_text text,
+    after_plan_id bigint,
+    after_calls bigint,
+    after_mean_ms float8,
+    after_sampled_calls bigint,
+    after_sampled_mean_ms float8,
+    after_heaviest_node text,
+    after_plan_text text,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
+
+CREATE FUNCTION perfmon.slow_statements(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    user_name text,
+    query text,
+    command text,
+    calls bigint,
+    mean_exec_ms float8,
+    p95_ms float8,
+    timed_calls bigint,
+    threshold_ms float8,
+    stddev_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    read_ms float8,
+    write_ms float8,
+    temp_ms float8,
+    jit_ms float8,
+    other_ms float8,
+    plan_ms float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    temp_bytes bigint,
+    wal_bytes bigint,
+    cause text,
+    remedy text,
+    plan_id bigint,
+    plan_since timestamptz,
+    plan_heaviest_node text,
+    plan_heaviest_cost_ratio float8,
+    plan_text text,
+    plan_note text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
 
 CREATE FUNCTION perfmon.top_statements(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1125,74 +1858,7 @@ CREATE FUNCTION perfmon.top_statements(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'top_statements_wrapper';
 
-CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
-    node text,
-    table_name text,
-    index_name text,
-    conditions text,
-    statement_samples bigint,
-    samples bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
-
-CREATE FUNCTION perfmon.run_report(
-    name text,
-    format text DEFAULT 'markdown',
-    baseline text DEFAULT NULL
-) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
-
-CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
-    database_name text,
-    user_name text,
-    queryid bigint,
-    rest bool,
-    class text,
-    sqlstate text,
-    errors bigint,
-    lost_ms float8,
-    last_at timestamptz
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
-
-CREATE FUNCTION perfmon.load_series(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    calls bigint,
-    calls_per_s float8,
-    total_exec_ms float8,
-    mean_exec_ms float8,
-    p50_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    timed_calls bigint,
-    active_ratio float8,
-    nested_exec_ms float8,
-    rows bigint,
-    rows_per_s float8,
-    shared_blks_read bigint,
-    wal_bytes bigint,
-    wal_bytes_per_s float8,
-    quality text,
-    covered_ratio float8,
-    changes text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'load_series_wrapper';
-
-CREATE FUNCTION perfmon.cluster_history(
+CREATE FUNCTION perfmon.host_history(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
@@ -1201,335 +1867,30 @@ CREATE FUNCTION perfmon.cluster_history(
     time_end timestamptz,
     length_ms float8,
     quality text,
-    cached bigint,
-    read bigint,
-    executions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
-
-CREATE FUNCTION perfmon.pool_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    database_name text,
-    user_name text,
-    group_name text,
-    quality text,
-    open_samples bigint,
-    busy_samples bigint,
-    active_samples bigint,
-    idle_samples bigint,
-    in_transaction_samples bigint,
-    active bigint,
-    idle bigint,
-    in_transaction bigint,
-    aborted bigint,
-    fastpath bigint,
-    disabled bigint,
-    starting bigint,
-    on_cpu bigint,
-    on_lock bigint,
-    on_client bigint,
-    on_io bigint,
-    opened bigint,
-    open_peak bigint,
-    busy_peak bigint,
-    active_peak bigint,
-    idle_peak bigint,
-    in_transaction_peak bigint,
-    on_lock_peak bigint,
-    place int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'pool_history_wrapper';
-
-CREATE FUNCTION perfmon.activity(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    backend_type text,
-    state text,
-    wait_class text,
-    wait_event text,
-    average_sessions float8,
-    share_ratio float8,
     samples bigint,
-    covered_ratio float8,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 2000 AS 'MODULE_PATHNAME', 'activity_wrapper';
-
-CREATE FUNCTION perfmon.error_series(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    executions bigint,
-    errors bigint,
-    error_ratio float8,
-    errors_per_s float8,
-    lost_ms float8,
-    cancellations bigint,
-    statement_timeouts bigint,
-    lock_timeouts bigint,
-    transaction_timeouts bigint,
-    idle_in_transaction_timeouts bigint,
-    idle_session_timeouts bigint,
-    deadlocks bigint,
-    refused bigint,
-    terminated bigint,
-    autovacuum_cancelled bigint,
-    rollbacks bigint,
-    rollbacks_per_s float8,
-    rollback_ratio float8,
-    covered_ratio float8,
-    changes text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
-
-CREATE FUNCTION perfmon.latency_histogram(
-    statement_id int DEFAULT NULL,
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    low_ms float8,
-    high_ms float8,
-    calls bigint,
-    cached_calls bigint,
-    read_calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
-
-CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
-    executions bigint,
-    read_executions bigint,
-    total_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    cached_p50_ms float8,
-    cached_p95_ms float8,
-    read_p50_ms float8,
-    read_p95_ms float8,
-    error_ratio float8
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
-
-CREATE FUNCTION perfmon.statement_series(
-    statement_id int,
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    calls bigint,
-    calls_per_s float8,
-    total_exec_ms float8,
-    mean_exec_ms float8,
-    stddev_exec_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    timed_calls bigint,
-    cached_calls bigint,
-    cached_p95_ms float8,
-    read_calls bigint,
-    read_p95_ms float8,
-    active_ratio float8,
-    rows bigint,
-    total_plan_ms float8,
-    shared_blks_hit bigint,
-    shared_blks_read bigint,
-    cache_hit_ratio float8,
-    blk_read_ms float8,
-    blk_write_ms float8,
-    temp_blks_written bigint,
-    wal_bytes bigint,
-    quality text,
-    covered_ratio float8,
-    changes text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
-
-CREATE FUNCTION perfmon.predicates(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    table_name text,
-    expression text,
-    usage text,
-    operator text,
-    pattern text,
-    samples bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    kept_ratio float8,
-    alone bool
-) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
-
-CREATE FUNCTION perfmon.scan_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    scan_id int,
-    statement text,
-    table_name text,
-    node text,
-    quality text,
-    executions bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
-
-CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
-    what text,
-    subject text,
-    metric text,
-    unit text,
-    before_value float8,
-    after_value float8,
-    change_ratio float8,
-    verdict text,
-    query text
-) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
-
-CREATE FUNCTION perfmon.errors(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    class text,
-    sqlstate text,
-    condition text,
-    user_name text,
-    statement_id int,
-    query text,
-    table_name text,
-    errors bigint,
-    per_hour float8,
-    lost_ms float8,
-    share_ratio float8,
-    last_seen timestamptz,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
-
-CREATE FUNCTION perfmon.routes(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    application text,
-    user_name text,
-    route text,
-    calls bigint,
-    calls_per_s float8,
-    total_ms float8,
-    p50_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    errors bigint,
-    cancelled bigint,
-    error_ratio float8,
-    transactions bigint,
-    statements_per_transaction float8,
-    transaction_p50_ms float8,
-    transaction_p95_ms float8,
-    transaction_p99_ms float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
-
-CREATE FUNCTION perfmon.plan_flips(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    statement_id int,
-    last_seen_before timestamptz,
-    before_plan_id bigint,
-    before_calls bigint,
-    before_mean_ms float8,
-    before_sampled_calls bigint,
-    before_sampled_mean_ms float8,
-    before_heaviest_node text,
-    before_plan_text text,
-    after_plan_id bigint,
-    after_calls bigint,
-    after_mean_ms float8,
-    after_sampled_calls bigint,
-    after_sampled_mean_ms float8,
-    after_heaviest_node text,
-    after_plan_text text,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
-
-CREATE FUNCTION perfmon.host_status() RETURNS TABLE (
-    what text,
-    name text,
-    used float8,
-    total float8,
-    used_ratio float8,
-    unit text,
-    detail text
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'host_status_wrapper';
-
-CREATE FUNCTION perfmon.host_series(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    cpu_ratio float8,
+    cpu_user_ms float8,
+    cpu_system_ms float8,
+    cpu_steal_ms float8,
+    cpu_iowait_ms float8,
+    cpu_idle_ms float8,
     cpu_peak_ratio float8,
-    machine_cpu_ratio float8,
-    user_ratio float8,
-    system_ratio float8,
-    iowait_ratio float8,
-    steal_ratio float8,
-    throttled_ms float8,
+    group_cpu_ms float8,
+    group_capacity_ms float8,
+    group_throttled_ms float8,
     load float8,
     load_peak float8,
-    memory_ratio float8,
-    memory_peak_ratio float8,
-    memory_used_bytes bigint,
     memory_bytes bigint,
+    memory_used_bytes bigint,
+    group_memory_bytes bigint,
+    group_memory_used_bytes bigint,
+    memory_peak_ratio float8,
+    swap_bytes bigint,
     swap_used_bytes bigint,
-    arc_hit_ratio float8,
-    covered_ratio float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'host_series_wrapper';
+    arc_hits bigint,
+    arc_misses bigint,
+    arc_bytes bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'host_history_wrapper';
 
 REVOKE ALL ON TABLE
     perfmon.host_minute,
@@ -1545,59 +1906,74 @@ REVOKE ALL ON TABLE
     perfmon.pool_minute,
     perfmon.slo,
     perfmon.run,
+    perfmon.pool_declared,
     perfmon.plan,
     perfmon.plan_flip,
     perfmon.plan_shown,
+    perfmon.lock_wait,
+    perfmon.deadlock,
+    perfmon.idle_transaction,
     perfmon.finding_shown
 FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION
-    perfmon.end_run(text),
-    perfmon.route_history(timestamptz, timestamptz, bigint),
-    perfmon.pooler_clients(),
+    perfmon.disk_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
+    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
     perfmon.recent_activity(interval),
-    perfmon.wait_history(timestamptz, timestamptz, bigint),
-    perfmon.pooler_pools(timestamptz, timestamptz, bigint),
-    perfmon.top_waits(timestamptz, timestamptz, int, bigint),
+    perfmon.pool_history(timestamptz, timestamptz, bigint),
+    perfmon.drop_pool(text),
+    perfmon.plans(int, bigint),
+    perfmon.long_transactions(interval),
+    perfmon.drop_slo(text),
+    perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
+    perfmon.deadlocks(timestamptz, timestamptz, bigint),
+    perfmon.xmin_horizon(),
+    perfmon.errors(timestamptz, timestamptz, bigint),
     perfmon.pgbouncer_validator(text[], oid),
-    perfmon.failure_history(timestamptz, timestamptz, bigint),
-    perfmon.host_history(timestamptz, timestamptz, bigint),
-    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
+    perfmon.pool_activity(timestamptz, timestamptz, interval, bigint),
+    perfmon.session_history(timestamptz, timestamptz, bigint),
+    perfmon.scans_since_start(),
+    perfmon.activity(timestamptz, timestamptz, interval, bigint),
+    perfmon.pooler_clients(),
+    perfmon.pool_size_advice(timestamptz, timestamptz, bigint),
     perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
+    perfmon.latency_since_start(),
+    perfmon.host_series(timestamptz, timestamptz, interval, bigint),
     perfmon.begin_run(text, text),
+    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
+    perfmon.routes(timestamptz, timestamptz, bigint),
+    perfmon.top_waits(timestamptz, timestamptz, int, bigint),
+    perfmon.declare_pool(text, int, text, text, text, text, text),
+    perfmon.errors_since_start(),
+    perfmon.wait_history(timestamptz, timestamptz, bigint),
+    perfmon.route_history(timestamptz, timestamptz, bigint),
+    perfmon.host_status(),
+    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
+    perfmon.pooler_pools(timestamptz, timestamptz, bigint),
+    perfmon.pool_saturation(timestamptz, timestamptz, bigint),
+    perfmon.predicates(timestamptz, timestamptz, bigint),
+    perfmon.why_queued(timestamptz, timestamptz, bigint),
+    perfmon.run_report(text, text, text),
+    perfmon.blocking_now(),
+    perfmon.cluster_history(timestamptz, timestamptz, bigint),
+    perfmon.failure_history(timestamptz, timestamptz, bigint),
+    perfmon.blocking(timestamptz, timestamptz, bigint),
     perfmon.pooler_history(timestamptz, timestamptz, bigint),
     perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
-    perfmon.disk_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
-    perfmon.drop_slo(text),
-    perfmon.plans(int, bigint),
-    perfmon.pool_activity(timestamptz, timestamptz, interval, bigint),
-    perfmon.disk_history(timestamptz, timestamptz, bigint),
-    perfmon.session_history(timestamptz, timestamptz, bigint),
+    perfmon.idle_in_transaction(timestamptz, timestamptz, bigint),
+    perfmon.end_run(text),
     perfmon.slo_status(timestamptz, timestamptz, bigint),
-    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
-    perfmon.scans_since_start(),
-    perfmon.run_report(text, text, text),
-    perfmon.errors_since_start(),
-    perfmon.cluster_history(timestamptz, timestamptz, bigint),
-    perfmon.pool_history(timestamptz, timestamptz, bigint),
-    perfmon.activity(timestamptz, timestamptz, interval, bigint),
-    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
-    perfmon.latency_since_start(),
-    perfmon.predicates(timestamptz, timestamptz, bigint),
-    perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.disk_history(timestamptz, timestamptz, bigint),
     perfmon.compare_runs(text, text),
-    perfmon.errors(timestamptz, timestamptz, bigint),
-    perfmon.routes(timestamptz, timestamptz, bigint),
     perfmon.plan_flips(timestamptz, timestamptz, bigint),
-    perfmon.host_status(),
-    perfmon.host_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.slow_statements(timestamptz, timestamptz, bigint),
+    perfmon.host_history(timestamptz, timestamptz, bigint),
     perfmon.seq_scans(timestamptz, timestamptz, bigint),
-    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),
     perfmon.load_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint)
+    perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
+    perfmon.slow_statements(timestamptz, timestamptz, bigint),
+    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint)
 FROM PUBLIC;
 
 GRANT SELECT ON TABLE
@@ -1635,10 +2011,14 @@ GRANT SELECT ON TABLE
     perfmon.pool_hour,
     perfmon.pool_day,
     perfmon.slo,
+    perfmon.pool_declared,
     perfmon.run,
     perfmon.finding_shown,
     perfmon.plan_shown,
-    perfmon.plan_flip
+    perfmon.plan_flip,
+    perfmon.lock_wait,
+    perfmon.deadlock,
+    perfmon.idle_transaction
 TO pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
@@ -1686,7 +2066,18 @@ GRANT EXECUTE ON FUNCTION
     perfmon.recent_activity(interval),
     perfmon.activity(timestamptz, timestamptz, interval, bigint),
     perfmon.top_waits(timestamptz, timestamptz, int, bigint),
-    perfmon.pool_activity(timestamptz, timestamptz, interval, bigint)
+    perfmon.pool_activity(timestamptz, timestamptz, interval, bigint),
+    perfmon.pool_saturation(timestamptz, timestamptz, bigint),
+    perfmon.why_queued(timestamptz, timestamptz, bigint),
+    perfmon.pool_size_advice(timestamptz, timestamptz, bigint),
+    perfmon.declare_pool(text, int, text, text, text, text, text),
+    perfmon.drop_pool(text),
+    perfmon.blocking(timestamptz, timestamptz, bigint),
+    perfmon.blocking_now(),
+    perfmon.deadlocks(timestamptz, timestamptz, bigint),
+    perfmon.idle_in_transaction(timestamptz, timestamptz, bigint),
+    perfmon.long_transactions(interval),
+    perfmon.xmin_horizon()
 TO pg_monitor;
 
 COMMENT ON COLUMN perfmon.gap.kind IS
@@ -1838,6 +2229,24 @@ COMMENT ON FUNCTION perfmon.plans(int, bigint) IS
 COMMENT ON FUNCTION perfmon.plan_flips(timestamptz, timestamptz, bigint) IS
 'Plans that took the place of another in a window, oldest first. Columns: time (when the plan after was seen first), statement_id, last_seen_before (when the plan before was seen last), and of the plans before and after: id, calls, mean_ms, sampled_calls, sampled_mean_ms, heaviest_node and plan_text as in plans(), all of them up to now; from_source. Plans that are used side by side, for other parameters or in other sessions, are no flip; nor is a partition more or less. perfmon.changes() shows flips as kind plan_flip. Errors: 22023. Source: the plans of the executions themselves.';
 
+COMMENT ON TABLE perfmon.pool_declared IS
+'Sizes of pools as declare_pool() declared them: of each pool of this database name, user, application and client address; NULL matches any. Used by pool_saturation() and pool_size_advice().';
+
+COMMENT ON FUNCTION perfmon.declare_pool(text, int, text, text, text, text, text) IS
+'Declares the size of a pool that only its program knows. Arguments: name (unique), size (the most connections that each pool may open, at least 1), and whose pool: database, username, application, client_address (empty for a Unix socket); NULL matches any, at least one must be named; note. Where several match, the one that names most is meant. In the home database. For pg_monitor and the owner. Errors: 22023 for what cannot be meant, 42710 for a name that is taken, 55000 outside of the home database, 25006 on a standby and in read-only transactions.';
+
+COMMENT ON FUNCTION perfmon.drop_pool(text) IS
+'Takes the size of a pool back. For pg_monitor and the owner. Errors: 42704 when there is none of that name, 25006 on a standby and in read-only transactions.';
+
+COMMENT ON FUNCTION perfmon.pool_saturation(timestamptz, timestamptz, bigint) IS
+'How full the server, databases, users and pools are over a window, in the home database (55000 elsewhere). Whose a row is: as in pool_activity(). Limits: server_limit is max_connections less what is reserved for others (superuser_reserved_connections, from 16 on reserved_connections; less is reserved for those who may use it), database_limit and role_limit are their CONNECTION LIMIT (superusers have none), pooler_limit is the size of the pool of that database and user at a pooler that is asked (pooler_pools()), as it was on average, pool_limit was declared or, pool_limit_from inferred, is the number at which a pool stood for half of the window. They are as they are now, whatever the window; NULL is none. limited_by, connections_limit: the limit with least headroom. connections_used: of what is under that limit, what 95 % of samples did not exceed, or what there is now if that is more; open sessions for limits of the server, a database or a role, busy ones for those of a pool. headroom, saturation_ratio: of that. saturation: ok, warning over 80 %, critical over 90 % (thresholds pool_saturation_ratio, pool_saturation_critical_ratio); always ok by an inferred size. peak_ratio: the same of the peak. hours_to_exhaustion, growth_per_hour: when the first of the limits of server, database and role is reached by the median of the slopes between all steps of the window (Theil, Sen), on top of what the same hours of the last seven days had where at least three are known; NULL where the data do not support it. queue_cause: as in why_queued(), NULL for nothing. _now: at this moment, NULL for windows that are over; _avg, _p95, _peak over samples, by state. monitoring_avg: of open_avg, those of pg_perfmon''s and Grafana''s own application names. idle_ratio, in_transaction_ratio, on_lock_ratio: shares of open_avg. opened_per_s: new sessions that samples saw; sessions_per_s and session_ms (how many began, how long one lasts): what pg_stat_database counted of the server or database. storms: steps (a sixtieth of the window) with more new sessions than the median by six median deviations, at least 10; storm_peak_per_step: the most in one. refused: connections that were refused, by cause, which no view of the server shows; refused_authentication is apart; NULL where errors are not counted, and for pools. Errors: 22023, 55000. Source of the formulas: the manual, Pools.';
+
+COMMENT ON FUNCTION perfmon.why_queued(timestamptz, timestamptz, bigint) IS
+'Why sessions queue, one verdict for the server and each database, user and pool, in the home database (55000 elsewhere). cause: nothing; cpu (more sessions want a processor than there are), lock (detail and evidence name the head of the chain, the one for which the sessions of the row waited longest in the window: process, user, application, state, statement and since when), io, client (sessions wait for their client inside a transaction), pool_too_small (a limit is reached, connections were refused or clients wait, while the server has room), pool_too_large (the connections of a full limit are held idle, or many times more sessions work than there are processors). detail: in words. evidence: metric, value, unit and threshold of all that decided. Errors: 22023, 55000. Source: the manual, Pools.';
+
+COMMENT ON FUNCTION perfmon.pool_size_advice(timestamptz, timestamptz, bigint) IS
+'How large pools need be over a window, in the home database (55000 elsewhere). advised_size: busy_load and margin, rounded up; NULL with fewer samples than the threshold pool_size_samples. busy_load: the sessions that the load keeps busy (inside a statement or a transaction) at its height: the largest load of which chance alone gives one of the percentiles 50, 75, 90, 95 and 99 of busy sessions, and no less than the average; where more sessions want a processor than the pool''s part of the processors (limited_by_cpus), the average less those beyond. margin: the square root of busy_load, times the threshold pool_size_margin; half of it where processors limit. current_size: that of the pooler, declared, inferred, or the peak of open sessions, as current_size_from says. over_provision_factor: open sessions (p95) for each busy one (p99). connections_freed: what the change would free. change: in words; terms: in those of the usual pools, and what their liveness probes cost. transactions_per_s, transaction_ms: what pg_stat_database counted of the database (of all for the server); little_busy_avg is their product, which by Little''s law is the average number of busy sessions; little_ratio is that over the average of samples. quality: good; doubtful where these differ by more than the threshold pool_size_little_ratio or cannot be compared; too few samples. Errors: 22023, 55000. Source: Little''s law; the manual, Pools.';
+
 COMMENT ON TABLE perfmon.slo IS
 'Objectives of this database, as create_slo() declared them. A target that is NULL is not promised. Judged by slo_status().';
 
@@ -1936,6 +2345,33 @@ COMMENT ON FUNCTION perfmon.activity(timestamptz, timestamptz, interval, bigint)
 
 COMMENT ON FUNCTION perfmon.top_waits(timestamptz, timestamptz, int, bigint) IS
 'What clients'' sessions and their parallel workers did and waited for, by statement, state and wait, most first, in the home database (SQLSTATE 55000 elsewhere). wait_class NULL is no wait. average_sessions is the number found divided by samples, session_ms that times the time covered, share_ratio the part of all sessions at work. Idle in transaction, the statement is the last one. statement_id and query are known for statements of this database.';
+
+COMMENT ON TABLE perfmon.lock_wait IS
+'Waits for locks in all databases, as samples saw them, a row for each session that waited and each in its way; in the home database only, for pg_perfmon.retention. Read perfmon.blocking().';
+
+COMMENT ON TABLE perfmon.deadlock IS
+'Deadlocks in all databases, a row for each session that took part; in the home database only, for pg_perfmon.retention. Read perfmon.deadlocks().';
+
+COMMENT ON TABLE perfmon.idle_transaction IS
+'Idle times of a second and more inside transactions, by interval, database, user, application and statement; in the home database only, for pg_perfmon.retention. Read perfmon.idle_in_transaction().';
+
+COMMENT ON FUNCTION perfmon.blocking(timestamptz, timestamptz, bigint) IS
+'Who waited for a lock and who was in the way, in all databases, in the order of time (when the wait began, as the server says), in the home database (SQLSTATE 55000 elsewhere). Locks are looked at when a sample shows a session that waits for one, at most once a second: shorter waits may be missed. ended is when the wait was first seen no more, NULL while it goes on; waited_ms is up to when it was seen last. A session with several in its way has a row for each. blocker: who holds the lock in a mode that conflicts (held_mode), or waits for it in front (held_mode NULL); without a process it is a prepared transaction. head: who is at the end of the chain and waits for nobody, when the chain was longest, with its state and the age of its transaction; chain_depth is the number of steps from there (1 is right behind it). The blocker''s and head''s statement is the last one where they idle in a transaction, which need not be the one that took the lock. lock_type and modes are those of pg_locks; relation_name is known for this database, of a wait for a row (transactionid) as long as it is the first in line. Of many that wait, the 64 that have waited longest are looked at. Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.blocking_now() IS
+'Who waits for a lock now and who is in the way (pg_blocking_pids), in all databases, with or without preloading: process, waited_ms, statement, lock, blocker, and the head of the chain with its state, its statement and the age of its transaction; chain_depth is the number of steps from there. What of other users'' sessions may be seen is as in pg_stat_activity. Columns are those of blocking(); texts are what the sessions sent.';
+
+COMMENT ON FUNCTION perfmon.deadlocks(timestamptz, timestamptz, bigint) IS
+'Deadlocks in all databases, a row for each session that took part, in the home database (SQLSTATE 55000 elsewhere): is_victim is the one that the server ended, the others follow in the order of the circle, up to 8. Seen by the hook of the log in the session that was ended: one that an exception handler of a function caught is counted by databases() alone. The statements are those at that moment. lock_type and relation_name are what each waited for, as far as the error''s words tell it. deadlock counts since the server started. Needs preloading. Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.idle_in_transaction(timestamptz, timestamptz, bigint) IS
+'After which statements sessions idled inside a transaction for a second and more, as samples saw it, most time first, in the home database (SQLSTATE 55000 elsewhere). meaning: pauses (none was as long as the threshold idle_leak_seconds); slow client (clients came back, after long); leak (more time in idle times that go on, or ended with the session, than in those from which the client came back). times is the number of idle times, sessions that of distinct sessions (up to 64 an interval), idle_ms their time within the window, longest_ms the longest. resumed: the client went on in its transaction; finished: the transaction ended; gone: the session ended, by its client or by a timeout; open: those that go on at the end of the last interval, and open_ms how long they do. statement_id and query are known for statements of this database. Errors: 22023 for bad arguments.';
+
+COMMENT ON FUNCTION perfmon.long_transactions(interval) IS
+'Transactions of all databases that began at least longer_than ago, oldest first, as they are now: who, how long (transaction_ms), since when in this state (state_ms), what it waits for, its statement, xid_age and xmin_age (in transactions: how far it holds back VACUUM), and sessions_waiting for its locks. What of other users'' sessions may be seen is as in pg_stat_activity. Errors: 22023 for NULL or a negative time.';
+
+COMMENT ON FUNCTION perfmon.xmin_horizon() IS
+'What keeps VACUUM from removing dead rows now, the oldest first: transaction and idle transaction (sessions), prepared transaction, replication slot, standby (with hot_standby_feedback and without a slot). xmin_age is in transactions, age_ms in time where it is known. keeps: tables of the database (database_name), all tables, or system catalogs (a logical slot). remedy is what to do about it. What of other users'' sessions may be seen is as in pg_stat_activity.';
 
 COMMENT ON FUNCTION perfmon.pool_activity(timestamptz, timestamptz, interval, bigint) IS
 'Clients'' sessions by step, in the home database (SQLSTATE 55000 elsewhere): level server, database, user, or pool, which is database, user and, as pg_perfmon.pool_grouping says, application and client''s address (empty for a Unix socket). Only client backends count, as only they take one of max_connections. open is all of them, busy those inside a statement or a transaction, active those inside a statement, in_transaction those that wait for their client inside one. avg, min, p95, p99 and peak are over samples; numbers are exact up to 127, above that min, p95 and p99 are off by 3 %; peaks are always exact. on_cpu, on_lock, on_client and on_io are busy sessions that wait for nothing, a lock, their client, a file. opened are connections that a sample saw for the first time. monitoring marks pg_perfmon''s and Grafana''s own. counted_ and sessions_ columns are what pg_stat_database says of a database, and in sum of the server: exact, but a statement counts when it ends. quality is doubtful where samples were taken by snapshots only.';

@@ -45,16 +45,20 @@ extension_sql_file!(
     name = "objective",
     requires = ["seen_object"]
 );
-extension_sql_file!("../sql/schema/49_plan.sql", name = "plan", requires = ["objective"]);
+extension_sql_file!("../sql/schema/48_pool.sql", name = "pool", requires = ["objective"]);
+extension_sql_file!("../sql/schema/49_plan.sql", name = "plan", requires = ["pool"]);
 extension_sql_file!("../sql/schema/50_views.sql", name = "views", requires = ["plan"]);
+extension_sql_file!("../sql/schema/55_session.sql", name = "session", requires = ["views"]);
 extension_sql_file!(
     "../sql/schema/91_comments.sql",
     name = "comments",
     requires = [
-        "views",
+        "session",
         activity,
         assert_slo,
         begin_run,
+        blocking,
+        blocking_now,
         changes,
         commands,
         compare_runs,
@@ -66,6 +70,9 @@ extension_sql_file!(
         host_series,
         host_status,
         databases,
+        declare_pool,
+        drop_pool,
+        deadlocks,
         drop_slo,
         end_run,
         error_series,
@@ -77,6 +84,7 @@ extension_sql_file!(
         finding_history,
         gaps,
         grant_reader,
+        idle_in_transaction,
         index_history,
         index_hygiene,
         intervals,
@@ -85,6 +93,7 @@ extension_sql_file!(
         latency_histogram,
         latency_since_start,
         load_series,
+        long_transactions,
         mark_change,
         pgbouncer_validator,
         plan_flips,
@@ -94,6 +103,8 @@ extension_sql_file!(
         pooler_pools,
         pool_activity,
         pool_history,
+        pool_saturation,
+        pool_size_advice,
         predicates,
         relation_history,
         report,
@@ -111,6 +122,8 @@ extension_sql_file!(
         recent_activity,
         top_waits,
         wait_history,
+        why_queued,
+        xmin_horizon,
         set_threshold,
         slo_status,
         slow_statements,

@@ -7,6 +7,8 @@
 source "$(dirname "$0")/lib.sh"
 
 seconds=${DEMO_SECONDS:-60}
+# PERFMON_PROFILE=dev takes debug builds, to try the demo itself.
+profile=${PERFMON_PROFILE:-release}
 
 server_running() { as_server_user "$bin/pg_ctl" -D "$data" status >/dev/null 2>&1; }
 
@@ -60,25 +62,31 @@ make_databases() {
         sql postgres -c "CREATE ROLE $database LOGIN" -c "CREATE DATABASE $database OWNER $database"
         sql "$database" -c 'CREATE EXTENSION pg_stat_statements' -c 'CREATE EXTENSION pg_perfmon'
     done
+    # A program of its own, with as many connections as it may have.
+    sql postgres -c 'CREATE ROLE export LOGIN CONNECTION LIMIT 12'
     say "loading the shop"
-    "$root/target/release/perfmon-demo" load --host "$sockets" --port "$port"
+    "$client" load --host "$sockets" --port "$port"
     say "loading pgbench's tables"
     "$bin/pgbench" -h "$sockets" -p "$port" -U pgbench -i -q -s 10 pgbench 2>/dev/null
 }
 
 drive() {
     local bench
+    # Three transactions that nobody ends: open before all that is told, and until it is.
+    "$client" forget --host "$sockets" --port "$port" --seconds "$((seconds + 600))" 2>/dev/null &
+    forgetful=$!
+    trap 'kill "$forgetful" 2>/dev/null || true' EXIT
     # What is promised of the shop; it stays promised in the data of the run before.
     sql shop -o /dev/null -c "SELECT perfmon.create_slo('shop', p95_ms => 200, p99_ms => 500, error_ratio => 0.005,
         availability_ratio => 0.999) WHERE NOT EXISTS (SELECT 1 FROM perfmon.slo WHERE name = 'shop')"
     # The report is about the traffic: what went before ends with this snapshot.
     snapshots
     since=$(sql postgres -At -c 'SELECT now()')
-    say "driving the shop (10 connections) and pgbench (4 connections) for $seconds s"
+    say "driving the shop (10 connections), a stock check (3), an export (12) and pgbench (4) for $seconds s"
     "$bin/pgbench" -h "$sockets" -p "$port" -U pgbench -n -c 4 -j 1 -R 100 -T "$seconds" pgbench \
         >"$demo/pgbench.out" 2>&1 &
     bench=$!
-    "$root/target/release/perfmon-demo" drive --host "$sockets" --port "$port" --seconds "$seconds" \
+    "$client" drive --host "$sockets" --port "$port" --seconds "$seconds" \
         --seed "$SECONDS" >"$demo/shop.out"
     wait "$bench" || die "pgbench failed" "$(tail -3 "$demo/pgbench.out")"
 }
@@ -97,6 +105,13 @@ tell() {
         say "SELECT perfmon.report('$since') in database $database"
         sql "$database" -At -c "SELECT perfmon.report('$since')"
     done
+    say "SELECT … FROM perfmon.idle_in_transaction('$since') in database shop"
+    sql shop -P border=1 -P pager=off -c "SELECT application, meaning, times, sessions, open, longest_ms, query
+        FROM perfmon.idle_in_transaction('$since')"
+    say "SELECT … FROM perfmon.pool_saturation('$since') in database shop"
+    sql shop -P border=1 -P pager=off -c "SELECT level, user_name, application, saturation, saturation_ratio, limited_by,
+        connections_limit, open_peak, idle_ratio, in_transaction_ratio, queue_cause, refused
+        FROM perfmon.pool_saturation('$since') ORDER BY saturation_ratio DESC NULLS LAST LIMIT 10"
     say "SELECT * FROM perfmon.slo_status('$since') in database shop"
     sql shop -P border=1 -P pager=off -c "SELECT slo_name, objective, target, actual, unit, status, executions,
         budget_left_ratio, burn_rate_long, detail FROM perfmon.slo_status('$since')"
@@ -107,9 +122,12 @@ tell() {
 run() {
     "$root/tools/setup.sh"
     locate
-    "$root/tools/private-server.sh" install pg --release
+    local release=(--release)
+    client=$root/target/release/perfmon-demo
+    if [ "$profile" != release ]; then release=() client=$root/target/debug/perfmon-demo; fi
+    "$root/tools/private-server.sh" install pg "${release[@]}"
     say "building the shop's client"
-    (cd "$root" && cargo build --release --locked -p perfmon-demo)
+    (cd "$root" && cargo build "${release[@]}" --locked -p perfmon-demo)
     stop_server
     if [ "$(cat "$demo/maker" 2>/dev/null)" = "$(maker)" ]; then
         say "using the data of the run before"

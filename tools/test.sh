@@ -122,7 +122,8 @@ regress)
     ;;
 soak)
     setup
-    PERFMON_EXECUTIONS=1000000 regress 100000 'binary(flat_memory)'
+    PERFMON_EXECUTIONS=1000000 PERFMON_AGREE_SECONDS=600 regress 100000 \
+        'binary(flat_memory) | test(average_sessions_agree)'
     ;;
 matrix)
     setup

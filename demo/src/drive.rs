@@ -12,12 +12,12 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// One statement of the program: what it is for, and its text.
-struct Call {
+pub(crate) struct Call {
     name: &'static str,
-    sql: &'static str,
+    pub(crate) sql: &'static str,
 }
 
-const PRODUCT: Call = Call {
+pub(crate) const PRODUCT: Call = Call {
     name: "product page",
     sql: "SELECT id, name, description, price_cents, stock FROM products WHERE id = $1",
 };
@@ -282,6 +282,31 @@ fn live(mut session: Session, step: Step) -> Tally {
     session.tally
 }
 
+/// A program that keeps all connections that its role may have, uses one now and then, and wants another.
+const EXPORT: &str = "nightly export";
+/// Its role, and the limit of that.
+const EXPORT_ROLE: &str = "export";
+const EXPORT_CONNECTIONS: usize = 12;
+
+/// Holds connections until the time is up; counts what was executed, and as errors the connections that were refused.
+fn export(options: &Options, until: Instant) -> Outcome<Tally> {
+    let open = || options.connect_as(EXPORT_ROLE, EXPORT);
+    let mut held = (0..EXPORT_CONNECTIONS).map(|_| open()).collect::<Outcome<Vec<Client>>>()?;
+    let mut tally = Tally::default();
+    while Instant::now() < until {
+        for client in held.iter_mut().take(1) {
+            let began = Instant::now();
+            let done = client.batch_execute("SELECT pg_sleep(0.05)");
+            tally.note("export: a part", done.ok().map(|()| 1), began.elapsed());
+        }
+        let began = Instant::now();
+        tally.note("export: one more connection", open().ok().map(|_| 0), began.elapsed());
+        let left = until.saturating_duration_since(Instant::now());
+        std::thread::sleep(left.min(Duration::from_secs(5)));
+    }
+    Ok(tally)
+}
+
 /// Drives all clients for the time asked, then prints what they counted.
 pub(crate) fn drive(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut probe = options.connect("shop drive")?;
@@ -306,8 +331,11 @@ pub(crate) fn drive(options: &Options) -> Result<(), Box<dyn Error>> {
         };
         threads.push(std::thread::spawn(move || live(session, step)));
     }
+    let exporting = options.clone();
+    let exporter = std::thread::spawn(move || export(&exporting, until));
     show_progress(began, until)?;
     let mut all = Tally::default();
+    all.add(&exporter.join().map_err(|_| "the export panicked")??);
     for thread in threads {
         all.add(&thread.join().map_err(|_| "a client of the shop panicked")?);
     }

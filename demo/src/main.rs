@@ -12,10 +12,13 @@
 //! | N+1 loop | the order list, then one query for each order's items |
 //! | unbounded list | `admin` reads all events of one kind |
 //! | idle in transaction | `admin` edits a product, and thinks with the transaction open |
+//! | transactions left open | `stock check` reads in three sessions and never ends its transactions (`forget`) |
+//! | saturated pool | `nightly export` holds all 12 connections of role `export`, uses one, and wants another |
 //! | hot row | every checkout and half of the page views update one row of `counters` |
 //! | table without autovacuum | `sessions` |
 
 mod drive;
+mod forget;
 mod random;
 mod shop;
 mod tally;
@@ -26,8 +29,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: perfmon-demo load  [connection] [--scale F]
-       perfmon-demo drive [connection] [--seconds N] [--seed N]
+usage: perfmon-demo load   [connection] [--scale F]
+       perfmon-demo drive  [connection] [--seconds N] [--seed N]
+       perfmon-demo forget [connection] [--seconds N]
 connection: --host SOCKETDIR|HOST --port P --user NAME --dbname NAME";
 
 /// What the command line asks for.
@@ -74,10 +78,15 @@ impl Options {
 
     /// Opens one connection that shows as `application_name`.
     fn connect(&self, application_name: &str) -> Result<Client, postgres::Error> {
+        self.connect_as(&self.user, application_name)
+    }
+
+    /// The same as another user.
+    fn connect_as(&self, user: &str, application_name: &str) -> Result<Client, postgres::Error> {
         Config::new()
             .host(&self.host)
             .port(self.port)
-            .user(&self.user)
+            .user(user)
             .dbname(&self.dbname)
             .application_name(application_name)
             .connect(NoTls)
@@ -91,7 +100,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     match task.as_str() {
         "load" => shop::load(&options),
         "drive" => drive::drive(&options),
-        _ => Err("first word must be load or drive".into()),
+        "forget" => forget::forget(&options),
+        _ => Err("first word must be load, drive or forget".into()),
     }
 }
 

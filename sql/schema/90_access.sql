@@ -28,8 +28,9 @@ GRANT SELECT ON
     perfmon.pool_minute, perfmon.pool_hour, perfmon.pool_day,
     perfmon.server_minute, perfmon.server_hour, perfmon.server_day,
     perfmon.statement, perfmon.statement_alias, perfmon.statement_missing,
-    perfmon.threshold, perfmon.slo, perfmon.run, perfmon.finding_shown, perfmon.findings,
-    perfmon.plan_shown, perfmon.plan_flip
+    perfmon.threshold, perfmon.slo, perfmon.pool_declared, perfmon.run, perfmon.finding_shown, perfmon.findings,
+    perfmon.plan_shown, perfmon.plan_flip,
+    perfmon.lock_wait, perfmon.deadlock, perfmon.idle_transaction
 TO pg_monitor;
 
 GRANT EXECUTE ON FUNCTION
@@ -99,5 +100,16 @@ GRANT EXECUTE ON FUNCTION
     perfmon.activity(timestamptz, timestamptz, interval, bigint),
     perfmon.top_waits(timestamptz, timestamptz, int, bigint),
     perfmon.pool_activity(timestamptz, timestamptz, interval, bigint),
+    perfmon.pool_saturation(timestamptz, timestamptz, bigint),
+    perfmon.why_queued(timestamptz, timestamptz, bigint),
+    perfmon.pool_size_advice(timestamptz, timestamptz, bigint),
+    perfmon.declare_pool(text, int, text, text, text, text, text),
+    perfmon.drop_pool(text),
+    perfmon.blocking(timestamptz, timestamptz, bigint),
+    perfmon.blocking_now(),
+    perfmon.deadlocks(timestamptz, timestamptz, bigint),
+    perfmon.idle_in_transaction(timestamptz, timestamptz, bigint),
+    perfmon.long_transactions(interval),
+    perfmon.xmin_horizon(),
     perfmon.server_history(timestamptz, timestamptz, bigint)
 TO pg_monitor;

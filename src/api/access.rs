@@ -60,7 +60,8 @@ const STATEMENTS: &str = "
         JOIN member m ON m.objid OPERATOR(pg_catalog.=) p.oid
             AND m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
         WHERE p.proname OPERATOR(pg_catalog.<>) ALL (ARRAY[
-            'snapshot', 'evaluate', 'mark_change', 'create_slo', 'drop_slo', 'begin_run', 'end_run'])
+            'snapshot', 'evaluate', 'mark_change', 'create_slo', 'drop_slo', 'declare_pool', 'drop_pool',
+            'begin_run', 'end_run'])
     )
     SELECT CASE $2
         WHEN 'GRANT' THEN

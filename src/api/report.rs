@@ -137,6 +137,10 @@ fn findings(scope: &Scope, facts: &mut Report) -> Result<Facts, Error> {
     facts.head.cpus = known.server.cpus;
     facts.head.memory_bytes = known.server.memory_bytes;
     facts.thresholds = judge::thresholds();
+    let pools = known.pools.as_ref();
+    facts.connections = pools.and_then(|p| report::Connections::of(p, &facts.thresholds));
+    let sessions = known.sessions.as_ref();
+    facts.locks = sessions.map(|s| report::Locks::of(s, &facts.thresholds));
     facts.unjudged = judgement.unjudged.iter().map(|kind| (*kind).to_owned()).collect();
     let mut found = judgement.findings;
     if !judge::may_read_texts()? {

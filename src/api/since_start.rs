@@ -132,13 +132,18 @@ fn errors_since_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepor
 #[allow(clippy::cast_precision_loss)]
 fn failure_row(c: &failure::Counted, users: &Users, database: &Cell) -> [Cell; 9] {
     let (class, state) = failure::of_kind(c.key.kind);
+    // Of a refused connection the database stands in place of a statement.
+    let key = match failure::refusal_of(c.key.kind) {
+        Some(_) => Key { what: 0, ..c.key },
+        None => c.key,
+    };
     let state = String::from_utf8_lossy(&state.text()).into_owned();
     [
         if c.key.database() == 0 { Cell::Null } else { database.clone() },
-        users.name(c.key),
-        users.queryid(c.key),
+        users.name(key),
+        users.queryid(key),
         // What came from nobody in particular has neither user nor statement.
-        (c.key.what == 0 && c.key.user() == 0).into(),
+        (key.what == 0 && key.user() == 0).into(),
         class.name().into(),
         // Of what found no entry only the class is known.
         Some(state.as_str()).filter(|state| *state != "00000").into(),

@@ -5,7 +5,7 @@ use perfmon_core::objective::Observed;
 use pgrx::pg_sys;
 
 use super::counters::{self, Name};
-use super::{host, plans, poolers, statements};
+use super::{host, plans, poolers, sessions, statements};
 use crate::error::Error;
 use crate::pg::{catalog, clock, session, txn};
 use crate::probe;
@@ -45,6 +45,7 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
     let poolers = poolers::poolers(&scope)?;
     let is_home = facts.host.is_some() || !poolers.is_empty();
     facts.poolers = is_home.then_some(poolers);
+    facts.sessions = sessions::sessions(&scope)?;
     if !own {
         return Ok(facts);
     }

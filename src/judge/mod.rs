@@ -3,6 +3,7 @@
 //! never hold a lock that a user waits for.
 
 use perfmon_core::detect::{self, Judgement};
+use perfmon_core::pool::Pools;
 use perfmon_core::threshold::Thresholds;
 use pgrx::pg_sys;
 
@@ -11,6 +12,7 @@ mod facts;
 mod host;
 mod plans;
 mod poolers;
+mod sessions;
 mod statements;
 
 pub(crate) use facts::gather;
@@ -18,8 +20,8 @@ pub(crate) use facts::gather;
 use crate::error::Error;
 use crate::pg::{catalog, clock, session};
 use crate::recall::cell::Cell;
-use crate::recall::query;
 use crate::recall::scope::Scope;
+use crate::recall::{query, saturation};
 use crate::{settings, store};
 
 /// What findings that are kept look at: the last hour.
@@ -43,11 +45,38 @@ pub(crate) fn thresholds() -> Thresholds {
     Thresholds::with(store::finding::thresholds())
 }
 
+/// Pools over a window, and when their limits will be reached; `None` where no samples of them are kept.
+pub(crate) fn pools(scope: &Scope) -> Result<Option<Pools>, Error> {
+    pools_since(scope, None)
+}
+
+/// The same; what is `recent` began no later than a time, if one is given.
+fn pools_since(scope: &Scope, recent: Option<i64>) -> Result<Option<Pools>, Error> {
+    let found = saturation::pools(scope, crate::probe::environment::processors(), recent)?;
+    Ok(found.map(|pools| pools.foreseen(&thresholds())))
+}
+
 /// What is wrong in a window, as far as the current user may know. Writes nothing.
 pub(crate) fn judge(scope: &Scope) -> Result<(perfmon_core::facts::Facts, Judgement), Error> {
-    let facts = gather(scope)?;
+    let mut facts = gather(scope)?;
+    facts.pools = pools(scope)?;
+    Ok(judged(facts))
+}
+
+/// The same for findings that are kept: of what comes and goes within moments only what stands at the end, and of what
+/// happens once what happened since they were judged `last`.
+fn judge_standing(
+    scope: &Scope,
+    last: Option<i64>,
+) -> Result<(perfmon_core::facts::Facts, Judgement), Error> {
+    let mut facts = gather(scope)?;
+    facts.pools = pools_since(scope, last)?.map(|pools| Pools { standing: true, ..pools });
+    Ok(judged(facts))
+}
+
+fn judged(facts: perfmon_core::facts::Facts) -> (perfmon_core::facts::Facts, Judgement) {
     let judgement = detect::judge(&facts, &thresholds());
-    Ok((facts, judgement))
+    (facts, judgement)
 }
 
 /// Whether it is time for the next evaluation, given when the last one was and what it took: they come as
@@ -75,10 +104,19 @@ pub(crate) enum Evaluated {
 /// Who wants an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
-    /// It was time for one: what did not change is not written.
-    Schedule,
+    /// It was time for one, after the last that was at a time: what did not change is not written.
+    Schedule(Option<i64>),
     /// Somebody who asked: all numbers are written as they are now.
     Request,
+}
+
+impl By {
+    fn last(self) -> Option<i64> {
+        match self {
+            Self::Schedule(last) => last,
+            Self::Request => None,
+        }
+    }
 }
 
 /// Waits until no other session evaluates, as long as lock_timeout allows; then none begins until this
@@ -106,7 +144,7 @@ pub(crate) fn evaluate(by: By) -> Result<Evaluated, Error> {
         if !scope.has_history()? {
             return Ok(None);
         }
-        judge(&scope).map(Some)
+        judge_standing(&scope, by.last()).map(Some)
     });
     let Some((facts, judgement)) = judged? else { return Ok(Evaluated::NoHistory) };
     session::as_user(owner, || {

@@ -19,17 +19,28 @@ struct Process {
 
 /// All processes but this one, as they are now.
 pub(crate) fn sessions(into: &mut Vec<Session>) {
+    // SAFETY: a variable of this process.
+    gather(into, unsafe { pg_sys::MyProcPid });
+}
+
+/// All processes, as they are now.
+pub(crate) fn everybody() -> Vec<Session> {
+    let mut all = Vec::new();
+    gather(&mut all, 0);
+    all
+}
+
+fn gather(into: &mut Vec<Session>, but: i32) {
     into.clear();
     let processes = processes();
     // SAFETY: a variable of this process; the calls forget what it saw before and make a copy of the status of all
     // processes, whose entries stay valid until the next time.
     unsafe {
-        let own = pg_sys::MyProcPid;
         pg_sys::pgstat_clear_backend_activity_snapshot();
         for index in 1..=pg_sys::pgstat_fetch_stat_numbackends() {
             let Some(local) = super::dbstat::backend(index).as_ref() else { continue };
             let status = &local.backendStatus;
-            if status.st_procpid > 0 && status.st_procpid != own {
+            if status.st_procpid > 0 && status.st_procpid != but {
                 into.push(session(status, &processes));
             }
         }

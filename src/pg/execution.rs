@@ -365,6 +365,8 @@ pub(crate) struct Report<'a> {
     pub(crate) state: u32,
     /// What tells its class, without its values.
     pub(crate) message: &'a [u8],
+    /// What the client is told beside it, values included.
+    pub(crate) detail: &'a [u8],
     /// What it ends.
     pub(crate) ends: Ends,
     /// The statement that the client had sent, 0 if none or unknown, and whether one was running.
@@ -410,6 +412,7 @@ impl Report<'_> {
             Some(Self {
                 state: (*error).sqlerrcode as u32,
                 message,
+                detail: text_of((*error).detail),
                 ends: ends((*error).elevel),
                 query_id,
                 in_statement,

@@ -19,6 +19,8 @@ pub(crate) mod guess;
 pub(crate) mod hooks;
 mod level;
 pub(crate) mod list;
+pub(crate) mod locks;
+pub(crate) mod others;
 pub(crate) mod parse;
 mod pattern;
 pub(crate) mod planned;

@@ -38,6 +38,11 @@ pub(crate) fn environment() -> Result<Server, ProbeError> {
     Ok(server)
 }
 
+/// Processors that this server may use.
+pub(crate) fn processors() -> Option<i64> {
+    host::processors(&host::machine())
+}
+
 /// Reads rows of a SELECT.
 fn read(query: &str, row: impl FnMut(&reading::Row<'_>)) -> Result<(), ProbeError> {
     reading::each(query, &[], row).map_err(|error| ProbeError::unexpected(error.to_string()))

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use perfmon_core::capture::failure::Class;
+use perfmon_core::capture::failure::{Class, Refusal};
 use perfmon_core::family::FAILURE;
+use perfmon_core::pool::Refused;
 use perfmon_core::tally::{Tally, Who, add_known};
 use perfmon_core::window::Level;
 
@@ -26,6 +27,8 @@ pub(crate) struct Kind {
     pub(crate) statement: Option<Who>,
     /// The table that autovacuum gave up.
     pub(crate) table: Cell,
+    /// Why a connection was refused, and to which database where that is known.
+    refusal: Option<(Refusal, Option<String>)>,
 }
 
 /// One kind of failure over the window.
@@ -55,6 +58,7 @@ pub(crate) struct Interval {
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     pub(crate) all: Vec<Failure>,
+    pub(crate) refused: Vec<Refused>,
     pub(crate) intervals: Vec<Interval>,
     pub(crate) covered_us: i64,
     /// Of the intervals in which errors were counted; unknown until one is known.
@@ -110,11 +114,13 @@ impl Failures {
                     .and_then(|s| i64::try_from(s).ok()?.checked_mul(1_000_000)),
                 quality: tally.get(place, 0),
             };
-            // The same under an older source is the same.
-            match places.get(&format!("{kind:?}")) {
+            found.refused.extend(one.refused());
+            // The same under an older source is the same; why it was refused is told apart elsewhere.
+            let same = format!("{:?}", Kind { refusal: None, ..kind.clone() });
+            match places.get(&same) {
                 Some(at) => found.all[*at].take_in(&one),
                 None => {
-                    places.insert(format!("{kind:?}"), found.all.len());
+                    places.insert(same, found.all.len());
                     found.all.push(one);
                 }
             }
@@ -125,6 +131,19 @@ impl Failures {
 }
 
 impl Failure {
+    fn refused(&self) -> Option<Refused> {
+        let kind = &self.kind;
+        let authentication = kind.class == Class::LoginFailed
+            && kind.state.as_deref().is_some_and(|state| state.starts_with("28"));
+        let (why, database) = match (&kind.refusal, kind.class) {
+            (Some((why, database)), _) => (Some(*why), database.clone()),
+            (None, Class::Refused) => (Some(Refusal::Other), None),
+            _ if authentication => (None, None),
+            _ => return None,
+        };
+        Some(Refused { why, user: kind.user.text(), database, count: self.count })
+    }
+
     fn take_in(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         self.lost_us = self.lost_us.saturating_add(other.lost_us);
@@ -152,15 +171,20 @@ pub(crate) fn kinds(scope: &Scope) -> Result<HashMap<Who, Kind>, Error> {
     let newer = names::successors(&scope.sources)?;
     let kind = |(who, [user, what, kind]): (Who, [Cell; 3])| {
         let kind = kind.text()?;
-        let (class, state) = kind.split_once(' ')?;
-        let class = Class::named(class)?;
+        let mut words = kind.split(' ');
+        let class = Class::named(words.next()?)?;
+        let state = words.next()?;
+        let refusal = words.next().and_then(Refusal::named);
         let is_table = class == Class::AutovacuumCancelled;
         let filled =
             |cell: Cell| if cell.text().is_some_and(|t| !t.is_empty()) { cell } else { Cell::Null };
-        let statement = what.text().filter(|_| !is_table).and_then(|id| id.parse().ok());
+        let database = || what.text().filter(|name| !name.is_empty());
+        let statement =
+            what.text().filter(|_| !is_table && refusal.is_none()).and_then(|id| id.parse().ok());
         let statement: Option<Who> = statement.map(|id| (who.0, id));
         let kind = Kind {
             class,
+            refusal: refusal.map(|why| (why, database())),
             state: (state != "00000").then(|| state.to_owned()),
             user: filled(user),
             statement: statement.map(|old| newer.get(&old).copied().unwrap_or(old)),

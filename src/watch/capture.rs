@@ -2,14 +2,14 @@
 //! and adds to atomics, nothing else.
 
 use perfmon_core::capture::cache::Cache;
-use perfmon_core::capture::failure::{self, Class, State};
+use perfmon_core::capture::failure::{self, Class, Refusal, State};
 use perfmon_core::capture::statement::{NESTED, TOPLEVEL, Times};
 use perfmon_core::capture::table::Key;
 use perfmon_core::histogram::{BUCKETS, bucket};
 
 use super::memory::{self, Tables};
 use super::routes::{self, Ended};
-use super::{plans, scans};
+use super::{deadlocks, plans, scans};
 use crate::pg::execution::{self, Execution, Report};
 use crate::pg::hooks::Observer;
 use crate::settings::{self, Capture as Mode};
@@ -198,10 +198,19 @@ fn count_failure(tables: &Tables, report: &Report) {
     let query_id = if idle { 0 } else { report.query_id };
     let working = !idle && report.since > 0 && (report.in_statement || query_id != 0);
     let lost_us = if working { report.now.saturating_sub(report.since).max(0) } else { 0 };
-    let kind = failure::kind(class, state);
-    let place = tables.failures.place(Key::new(query_id, report.database, report.user, kind));
+    let key = if class == Class::Refused {
+        // Limits are the server's affair, whatever the database: that stands in place of the statement.
+        let why = Refusal::of(state, report.message);
+        Key::new(u64::from(report.database), 0, report.user, failure::refused(state, why))
+    } else {
+        Key::new(query_id, report.database, report.user, failure::kind(class, state))
+    };
+    let place = tables.failures.place(key);
     if let Some(entry) = tables.failures.entry(place.entry) {
         entry.payload.record(report.now, lost_us.unsigned_abs());
+    }
+    if class == Class::Deadlock {
+        deadlocks::note(&tables.deadlocks, report);
     }
     if class.ends_statement() && report.database != 0 {
         let whose = u64::from(report.database) << 32 | u64::from(report.user);

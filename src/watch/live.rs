@@ -5,6 +5,7 @@ use perfmon_core::capture::table::{Key, Occupancy};
 use perfmon_core::capture::tend::Tender;
 use perfmon_core::capture::whole::{TimesOfAll, WorkOfAll};
 use perfmon_core::capture::{failure, plan, reading, route, scan};
+use perfmon_core::lock::deadlock::Deadlock;
 
 use super::memory;
 use crate::pg::execution;
@@ -75,6 +76,13 @@ pub(crate) fn plans(database: u32) -> Option<(Vec<plan::Counted>, Vec<Delivered>
     let tables = memory::tables()?;
     let _shared = memory::lock(false)?;
     Some((plan::read(&tables.plans, database), tables.mailbox.letters(Some(database))))
+}
+
+/// Deadlocks since the server started of this number on, and how many there were; `None` without preloading.
+pub(crate) fn deadlocks(number: u64) -> Option<(Vec<Deadlock>, u64)> {
+    let board = memory::tables()?.deadlocks;
+    let count = board.count();
+    Some((board.since(number).into_iter().filter(|one| one.number < count).collect(), count))
 }
 
 /// Takes out the printed plans that were stored.

@@ -3,6 +3,7 @@
 
 mod capture;
 mod checks;
+mod deadlocks;
 pub(crate) mod live;
 mod memory;
 mod plans;

@@ -187,6 +187,7 @@ unsafe extern "C-unwind" fn request() {
     chain(&PREVIOUS_REQUEST);
     BOARD.request();
     super::sampling::request();
+    super::episodes::request();
 }
 
 unsafe extern "C-unwind" fn startup() {
@@ -196,6 +197,7 @@ unsafe extern "C-unwind" fn startup() {
         unsafe { pg_sys::ConditionVariableInit(&raw mut (*board).answered) };
     });
     super::sampling::startup();
+    super::episodes::startup();
 }
 
 /// Whether there is a board, which there is when the library was preloaded.

@@ -81,7 +81,8 @@ fn evaluate(database: pg_sys::Oid) {
     }
     let began = clock::steady_us();
     let result = txn::transaction(settings::statement_timeout_ms(), || {
-        judge::evaluate(judge::By::Schedule).unwrap_or_else(|error| error.raise())
+        judge::evaluate(judge::By::Schedule(last.map(|(at, _)| at)))
+            .unwrap_or_else(|error| error.raise())
     });
     let mut was_failing = false;
     if let Some(mut board) = board::lock()

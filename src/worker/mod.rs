@@ -5,6 +5,7 @@ pub(crate) mod ask;
 pub(crate) mod board;
 mod checks;
 pub(crate) mod collector;
+pub(crate) mod episodes;
 mod header;
 pub(crate) mod launcher;
 pub(crate) mod mark;

@@ -8,6 +8,7 @@ use perfmon_core::activity::ring::Record;
 use perfmon_core::activity::sampler::{Sample, Sampler};
 use perfmon_core::activity::shared::Shared;
 
+use super::episodes::Episodes;
 use crate::pg::shmem::{Segment, Zeroed};
 use crate::pg::{backends, clock};
 use crate::settings;
@@ -44,6 +45,7 @@ pub(super) struct Samples {
     /// When the last one was taken (`clock::steady_us`), and when the next is due.
     last: Option<i64>,
     next: i64,
+    episodes: Episodes,
 }
 
 impl Samples {
@@ -73,6 +75,7 @@ impl Samples {
         // A launcher that was kept from it did not see what happened meanwhile.
         let stands_for = self.last.map_or(interval, |last| (steady - last).clamp(0, 2 * interval));
         self.last = Some(steady);
+        let changed = self.episodes.follow(&self.sessions, at, steady);
         let Some(mut shared) = SHARED.lock() else { return false };
         let sample = Sample {
             sessions: &self.sessions,
@@ -84,7 +87,7 @@ impl Samples {
         let cost = clock::nanoseconds().saturating_sub(began);
         shared.cost_ns = shared.cost_ns.wrapping_add(cost);
         shared.most_ns = shared.most_ns.max(cost);
-        moved
+        moved || changed
     }
 }
 

@@ -5,6 +5,7 @@
 mod activity;
 mod captured;
 mod cluster;
+mod episodes;
 mod host;
 mod latency;
 mod plans;
@@ -164,7 +165,10 @@ pub(crate) fn evaluate_in_passing() {
     }
     let began = clock::steady_us();
     let result = txn::with_latest_snapshot(|| {
-        txn::part(|| judge::evaluate(judge::By::Schedule).unwrap_or_else(|error| error.raise()))
+        txn::part(|| {
+            judge::evaluate(judge::By::Schedule(last.map(|(at, _)| at)))
+                .unwrap_or_else(|error| error.raise())
+        })
     });
     match result {
         Ok(judge::Evaluated::Open(_)) => session::as_user(owner, || {
@@ -223,6 +227,7 @@ struct Visit {
     poolers: Option<poolers::Answers>,
     activity: Option<activity::Activity>,
     stored_samples: Option<u64>,
+    episodes: Option<episodes::Episodes>,
     /// Printed plans that are stored with this visit.
     letters: Vec<(u32, u64)>,
     /// What could not be read, in words.
@@ -277,6 +282,7 @@ impl Visit {
             poolers: None,
             activity: None,
             stored_samples: None,
+            episodes: None,
             letters: Vec::new(),
             problems: Vec::new(),
             new_queryids: false,
@@ -318,6 +324,7 @@ impl Visit {
         self.latency = latency::read(home);
         self.plans = plans::Plans::read();
         self.activity = activity::Activity::read(home);
+        self.read_episodes(home);
         let sizing = clock::monotonic_us();
         if tables && let Some(read) = self.attempt("tables", || probe::relations::relations(sizes))
         {
@@ -379,6 +386,7 @@ impl Visit {
         self.store_captured();
         self.store_plans();
         self.store_activity();
+        self.store_episodes();
         others.into_iter().for_each(|probed| self.store_subject(probed));
     }
 

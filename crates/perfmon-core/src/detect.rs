@@ -14,9 +14,11 @@ pub mod indexes;
 pub mod objectives;
 pub mod plans;
 pub mod pooler;
+pub mod pools;
 pub mod rewrite;
 pub mod scans;
 pub mod server;
+pub mod sessions;
 pub mod settings;
 pub mod statements;
 pub mod vacuum;
@@ -25,7 +27,7 @@ mod reads;
 #[cfg(test)]
 mod samples;
 mod settle;
-mod words;
+pub(crate) mod words;
 
 pub use settle::leaves_to;
 
@@ -74,6 +76,8 @@ pub static DETECTORS: &[&Detector] = &[
     &server::DETECTOR,
     &host::DETECTOR,
     &pooler::DETECTOR,
+    &pools::DETECTOR,
+    &sessions::DETECTOR,
     &errors::DETECTOR,
     &settings::DETECTOR,
     &objectives::DETECTOR,

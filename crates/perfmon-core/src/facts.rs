@@ -13,6 +13,7 @@ pub mod pooler;
 pub mod predicate;
 pub mod relation;
 pub mod server;
+pub mod session;
 pub mod statement;
 
 pub use evidence::Evidence;
@@ -25,6 +26,7 @@ pub use relation::{
     Activity, Column, Constraint, ForeignKey, Index, KeyPart, Sequence, Stored, Table,
 };
 pub use server::{Checkpoints, Database, Holder, HolderKind, Horizon, Server, Setting, Slot};
+pub use session::Sessions;
 pub use statement::{Order, Predicate, Shape, Statement, TableUse, Test};
 
 /// What is known.
@@ -42,6 +44,8 @@ pub struct Facts {
     pub server: Server,
     /// Statements of the window, most execution time first; `None` when statements are not recorded.
     pub statements: Option<Vec<Statement>>,
+    /// Clients' sessions; `None` where no samples of them are kept.
+    pub pools: Option<crate::pool::Pools>,
     /// Failures of the window; `None` when they were not counted.
     pub failures: Option<Failures>,
     /// Statements whose plan changed in the window, the last change of each; `None` when plans are not recorded.
@@ -64,6 +68,8 @@ pub struct Facts {
     pub host: Option<Host>,
     /// Poolers; `None` in all databases but the home database.
     pub poolers: Option<Vec<Pooler>>,
+    /// Sessions that were in each other's way; `None` where no samples of them are kept.
+    pub sessions: Option<Sessions>,
 }
 
 /// A stretch of history.

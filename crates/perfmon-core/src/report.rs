@@ -3,9 +3,11 @@
 
 mod better;
 mod chart;
+mod connections;
 mod facts;
 mod grid;
 mod json;
+mod locks;
 mod machine;
 mod markdown;
 mod planned;
@@ -19,11 +21,13 @@ mod words;
 
 pub use better::{Rewrite, rewrites};
 pub use chart::step_us;
+pub use connections::{Connections, GroupOut, RefusedOut};
 pub use facts::{
     Change, Command, ENOUGH, ErrorKind, Errors, Gap, Head, Latency, Load, Missing, Point, Promise,
     Report, Statement, StatementTimes, Table, Times, Trend,
 };
 pub use json::{SCHEMA, json};
+pub use locks::{DeadlocksOut, HeadOut, IdleOut, Locks, MemberOut, WhoOut};
 pub use machine::{Machine, MachineDisk};
 pub use markdown::markdown;
 pub use planned::{Flip, Plan, Side};

@@ -4,8 +4,8 @@ use super::Item;
 use crate::pg::session;
 use crate::settings;
 use crate::worker::board::{SLOTS, State as Seen};
-use crate::worker::sampling;
 use crate::worker::status::Status;
+use crate::worker::{episodes, sampling};
 
 /// What to do about more databases than can be watched.
 const TOO_MANY: &str = "Drop databases that are not needed, or forbid connections to those that need no watching: ALTER DATABASE ... ALLOW_CONNECTIONS false.";
@@ -70,16 +70,18 @@ pub(super) fn samples(worker: &Status) -> Option<Item> {
     // Without a launcher there are none, and that is said elsewhere.
     worker.launcher?;
     let mean = if cost.samples > 0 { cost.cost_ns as f64 / cost.samples as f64 } else { 0.0 };
-    Some(Item::ok(
-        NAME,
-        format!(
-            "{} since the server started, {:.3} ms each, {:.3} ms at most; {} processes at the last",
-            cost.samples,
-            mean / 1e6,
-            cost.most_ns as f64 / 1e6,
-            cost.sessions
-        ),
-    ))
+    let mut value = format!(
+        "{} since the server started, {:.3} ms each, {:.3} ms at most; {} processes at the last",
+        cost.samples,
+        mean / 1e6,
+        cost.most_ns as f64 / 1e6,
+        cost.sessions
+    );
+    if let Some((looks, ns)) = episodes::looks().filter(|(looks, _)| *looks > 0) {
+        let each = ns as f64 / looks as f64 / 1e6;
+        value.push_str(&format!("; {looks} looks at locks, {each:.3} ms each"));
+    }
+    Some(Item::ok(NAME, value))
 }
 
 pub(super) fn collector(worker: &Status) -> Option<Item> {

@@ -240,7 +240,9 @@ impl Visit {
     fn failure_ids(&self, keys: &[Key]) -> Vec<u32> {
         let mut users = Users::default();
         let is_table = |key: &Key| failure::of_kind(key.kind).0 == Class::AutovacuumCancelled;
-        let failed: Vec<&Key> = keys.iter().filter(|key| key.what != 0 && !is_table(key)).collect();
+        let refusal = |key: &Key| failure::refusal_of(key.kind);
+        let has_statement = |key: &&Key| key.what != 0 && !is_table(key) && refusal(key).is_none();
+        let failed: Vec<&Key> = keys.iter().filter(has_statement).collect();
         let statements: Vec<[String; 3]> = failed
             .iter()
             .map(|key| [users.name(key.user()), (key.what as i64).to_string(), "t".to_owned()])
@@ -251,13 +253,15 @@ impl Visit {
             .iter()
             .map(|key| {
                 let (class, state) = failure::of_kind(key.kind);
-                let what = if is_table(key) {
-                    catalog::relation_name(pg_sys::Oid::from(key.what as u32)).unwrap_or_default()
-                } else {
-                    ids.get(key).map(u32::to_string).unwrap_or_default()
+                let oid = pg_sys::Oid::from(key.what as u32);
+                let what = match refusal(key) {
+                    Some(_) if key.what != 0 => catalog::name_of_database(oid),
+                    None if is_table(key) => catalog::relation_name(oid).unwrap_or_default(),
+                    _ => ids.get(key).map(u32::to_string).unwrap_or_default(),
                 };
                 let state = String::from_utf8_lossy(&state.text()).into_owned();
-                [users.name(key.user()), what, format!("{} {state}", class.name())]
+                let why = refusal(key).map_or_else(String::new, |why| format!(" {}", why.name()));
+                [users.name(key.user()), what, format!("{} {state}{why}", class.name())]
             })
             .collect();
         store::dictionary::resolve(&FAILURE, self.source, &names, self.until)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{Db, wait_until};
+use crate::{Db, secs, wait_until};
 
 /// Arguments `since, until` of everything that a test may have written.
 pub const WINDOW: &str = "pg_catalog.now() - interval '20 hours', pg_catalog.clock_timestamp()";
@@ -116,6 +116,23 @@ impl Db {
     #[track_caller]
     pub fn snapshot(&mut self) -> i64 {
         self.val("SELECT perfmon.snapshot()")
+    }
+
+    /// Takes snapshots until so many more intervals are stored, each with so many samples of sessions at least.
+    #[track_caller]
+    pub fn sampled_intervals(&mut self, intervals: usize, samples: i64) {
+        let rows = format!("SELECT count(*) FROM perfmon.pool_minute WHERE samples >= {samples}");
+        for _ in 0..intervals {
+            let before: i64 = self.val(&rows);
+            let mut wait = Duration::from_millis(150 * samples.unsigned_abs());
+            wait_until("an interval of samples is stored", secs(90), || {
+                // In no session: that would be a statement that takes long. Samples of a busy machine come late.
+                std::thread::sleep(wait);
+                wait = wait * 3 / 2;
+                self.snapshot();
+                self.val::<i64>(&rows) > before
+            });
+        }
     }
 
     /// All of statement_history.

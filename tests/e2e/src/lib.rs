@@ -8,6 +8,7 @@
 //! * `PERFMON_TMP`: where clusters are made (default: `/tmp`).
 //! * `PERFMON_REGRESS_DIR`: src/test/regress of the source of this PostgreSQL.
 //! * `PERFMON_SQLSMITH`: how many statements SQLsmith sends (default: 10,000).
+//! * `PERFMON_AGREE_SECONDS`: how long pgbench runs whose sessions are counted by samples and by the server (default: 20).
 //! * `PERFMON_SEED`: seed of the random tests (default: drawn and printed).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 

@@ -20,8 +20,13 @@ pub struct PgBouncer {
 impl PgBouncer {
     /// Starts one that pools database `app` of the server for the users postgres and alice, with `stats` for its
     /// console; `None`, with a word about it, where none is installed.
-    #[allow(clippy::print_stderr)]
     pub fn start(server: &Server, auth: &str, lines: &[&str]) -> Option<Self> {
+        Self::sized(server, 2, auth, lines)
+    }
+
+    /// The same with pools of another size than 2.
+    #[allow(clippy::print_stderr)]
+    pub fn sized(server: &Server, size: u32, auth: &str, lines: &[&str]) -> Option<Self> {
         let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer"];
         let Some(program) = program.iter().find(|path| Path::new(path).exists()) else {
             eprintln!("SKIPPED: pgbouncer is not installed");
@@ -31,7 +36,7 @@ impl PgBouncer {
         server.programs.make_dir(&dir);
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let ini = format!(
-            "[databases]\napp = host={server} port=5432 dbname=app pool_size=2\n\
+            "[databases]\napp = host={server} port=5432 dbname=app pool_size={size}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir = {dir}\n\
              auth_type = {auth}\nauth_file = {dir}/users.txt\nstats_users = stats\npool_mode = transaction\n\
              logfile = {dir}/log\npidfile = {dir}/pid\nignore_startup_parameters = extra_float_digits\n\

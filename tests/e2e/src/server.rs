@@ -144,6 +144,14 @@ impl Server {
             .run("pg_ctl", &["-D", data, "-l", log.to_str().unwrap(), "-w", "-t", "60", "start"])
     }
 
+    /// Has the server start, and does not wait until it takes connections.
+    #[track_caller]
+    pub fn begin_start(&self) {
+        let (data, log) = (self.data.to_str().unwrap(), self.log_path());
+        let args = ["-D", data, "-l", log.to_str().unwrap(), "-W", "start"];
+        self.programs.run("pg_ctl", &args).success();
+    }
+
     /// Stops the server and says how long that took.
     #[track_caller]
     pub fn stop(&self, how: Stop) -> Duration {

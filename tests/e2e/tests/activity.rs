@@ -181,11 +181,52 @@ fn samples_agree_with_the_time_that_the_server_counts() {
         println!("sampled {sampled}, counted {counted}");
         assert!((sampled / counted - 1.0).abs() < 0.05, "{sampled} {counted}");
     }
-    assert_eq!(
-        pool::<i64>(&mut db, "counted_sessions", bench),
-        pool::<i64>(&mut db, "opened", bench) + 1
-    );
+    // pgbench first asks in a session of its own, which ends at once: a sample may miss it, the server does not.
+    assert_eq!(pool::<i64>(&mut db, "counted_sessions", bench), 9);
+    let opened: i64 = pool(&mut db, "opened", bench);
+    assert!(opened == 8 || opened == 9, "{opened}");
     assert_eq!(pool::<i32>(&mut db, "open_peak", bench), 8);
+}
+
+/// The same over a run of pgbench's own transactions. `make test-soak` has it run for ten minutes, in which samples find an
+/// average more exactly than in a short one.
+#[test]
+fn average_sessions_agree_over_a_run_of_pgbench() {
+    let asked = std::env::var("PERFMON_AGREE_SECONDS").ok();
+    let seconds: u64 = asked.as_ref().map_or(20, |seconds| seconds.parse().unwrap());
+    let server = sampled().start();
+    let mut db = server.new_db("app");
+    db.run("CREATE DATABASE bench");
+    server.client("pgbench", &["-i", "-q", "-s", "5", "bench"]).success();
+    store(&mut db);
+    let since: String = db.val("SELECT clock_timestamp()::text");
+    // At a rate that leaves processors free: where there are none, whoever samples has to wait for one, and comes more often when
+    // fewer sessions are at work.
+    let time = seconds.to_string();
+    let args = ["-n", "-c", "8", "-j", "2", "-R", "300", "-T", &time, "bench"];
+    server.client("pgbench", &args).success();
+    store(&mut db);
+    let mut off = Vec::new();
+    for what in ["active", "in_transaction", "open"] {
+        let row = &db.rows(&format!(
+            "SELECT {what}_avg, counted_{what}_avg, samples
+             FROM perfmon.pool_activity('{since}', clock_timestamp(), '1 day')
+             WHERE level = 'database' AND database_name = 'bench' AND samples > 0"
+        ))[0];
+        let (sampled, counted): (f64, f64) = (row.get(0), row.get(1));
+        let ratio = sampled / counted;
+        println!(
+            "{what}: {sampled:.4} by {} samples, {counted:.4} counted: ratio {ratio:.4}",
+            row.get::<_, i64>(2)
+        );
+        // A few found sessions say little: in a short run, or of those that wait for their client for moments.
+        let exact = seconds >= 600 && what != "in_transaction";
+        let chance = 4.0 / (counted * 10.0 * seconds as f64).sqrt();
+        if (ratio - 1.0).abs() > if exact { 0.05 } else { chance.max(0.15) } {
+            off.push(format!("{what}: {sampled} {counted}"));
+        }
+    }
+    assert_eq!(off, Vec::<String>::new());
 }
 
 #[test]

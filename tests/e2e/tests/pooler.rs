@@ -2,6 +2,8 @@
 //! not answer is told and never waited for, and nobody sees a password.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use perfmon_e2e::{
@@ -36,7 +38,7 @@ fn clients_that_wait_are_counted_found_and_named() {
         })
         .collect();
     let mut third = pooler.client("alice");
-    let waiter = std::thread::spawn(move || {
+    let waiter = thread::spawn(move || {
         // No statement is prepared: each may run on another connection.
         for _ in 0..3 {
             third.run("SELECT 1");
@@ -96,6 +98,76 @@ fn clients_that_wait_are_counted_found_and_named() {
         ),
         1.0
     );
+}
+
+/// Sets it when dropped, also by a panic, so that threads that look at it end.
+struct Raise<'a>(&'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What pool_saturation() and why_queued() say since a moment of the pool of these clients.
+fn of_pool(db: &mut Db, since: &str) -> Vec<String> {
+    let rows = db.texts(&format!(
+        "SELECT s.limited_by, s.connections_limit, s.pooler_limit, s.saturation, s.headroom, s.open_peak, q.cause, q.detail
+         FROM perfmon.pool_saturation('{since}', clock_timestamp()) s
+         JOIN perfmon.why_queued('{since}', clock_timestamp()) q USING (level, user_name, application)
+         WHERE level = 'pool' AND user_name = 'alice' AND application = 'true_client'"
+    ));
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows[0].iter().map(|cell| cell.clone().unwrap_or_default()).collect()
+}
+
+#[test]
+fn a_pool_of_the_pooler_that_is_too_small_is_told_as_such_and_clears() {
+    let server = Server::manual().conf("pg_perfmon.activity_interval = '100ms'").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE alice LOGIN");
+    let Some(pooler) = PgBouncer::sized(&server, 5, "scram-sha-256", &[]) else { return };
+    pooler.declare(&mut db, pooler.dir().to_str().unwrap(), POOLER_PASSWORD);
+    db.snapshot();
+    let mut clients: Vec<Db> = (0..8).map(|_| pooler.client("alice")).collect();
+    let done = AtomicBool::new(false);
+    let executing =
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'alice' AND state = 'active'";
+    thread::scope(|scope| {
+        let _done = Raise(&done);
+        for client in &mut clients {
+            let done = &done;
+            // Statements that wait and use nothing: the server has room for many more.
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    client.run("SELECT pg_sleep(0.5)");
+                }
+            });
+        }
+        wait_until("five of eight work", secs(30), || db.val::<i64>(executing) == 5);
+        let since: String = db.val("SELECT clock_timestamp()::text");
+        db.sampled_intervals(2, 10);
+        let said = of_pool(&mut db, &since);
+        assert_eq!(
+            said[..7],
+            ["pooler", "5", "5", "critical", "0", "5", "pool_too_small"],
+            "{said:?}"
+        );
+        let told = "clients wait for a connection, while the server has room";
+        assert!(said[7].contains(told), "{said:?}");
+        let waiting: f64 = said[7].split(' ').next().unwrap().parse().unwrap();
+        assert!((2.0..=3.0).contains(&waiting), "{said:?}");
+        let found = kinds(&db.evaluate());
+        assert_eq!(found, ["pooler_clients_waiting warning front database app, user alice"]);
+    });
+    wait_until("nobody works", secs(30), || db.val::<i64>(executing) == 0);
+    // With it the interval ends in which they worked.
+    db.snapshot();
+    let since: String = db.val("SELECT clock_timestamp()::text");
+    db.sampled_intervals(2, 10);
+    let said = of_pool(&mut db, &since);
+    assert_eq!(said[..7], ["pooler", "5", "5", "ok", "5", "5", "nothing"], "{said:?}");
+    assert_eq!(kinds(&db.evaluate()), Vec::<String>::new());
 }
 
 fn timed(mut work: impl FnMut()) -> Duration {
@@ -158,7 +230,7 @@ fn nobody_waits_inside_a_transaction() {
     db.snapshot();
     pooler.signal("STOP");
     let mut other = _server.db("app");
-    let taken = std::thread::spawn(move || other.snapshot());
+    let taken = thread::spawn(move || other.snapshot());
     let waiting = "SELECT count(xact_start), count(*) FROM pg_stat_activity
                    WHERE backend_type = 'pg_perfmon collector' AND wait_event_type = 'Extension'";
     let mut seen = 0_i64;

@@ -59,6 +59,12 @@ impl Spread {
         }
     }
 
+    /// Samples that found a number of this place.
+    pub fn at(&self, place: usize) -> u64 {
+        let found = self.pairs.iter().find(|pair| usize::from(pair.0) == place);
+        found.map_or(0, |pair| pair.1)
+    }
+
     /// Samples that found any.
     pub fn samples(&self) -> u64 {
         self.pairs.iter().fold(0, |sum, pair| sum.saturating_add(pair.1))

@@ -178,15 +178,89 @@ impl State {
     }
 }
 
+/// Why a connection was refused, where the SQLSTATE does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Refusal {
+    /// Anything else, such as too many standbys.
+    Other = 0,
+    /// No connection at all is left.
+    TooManyClients = 1,
+    /// Those left are reserved for others.
+    Reserved = 2,
+    /// The role has as many as it may.
+    RoleLimit = 3,
+    /// The database has as many as it may.
+    DatabaseLimit = 4,
+    /// The server takes none: it starts, ends or recovers.
+    StartingUp = 5,
+}
+
+impl Refusal {
+    /// All of them; `ALL[r as usize] == r`.
+    pub const ALL: [Self; 6] = [
+        Self::Other,
+        Self::TooManyClients,
+        Self::Reserved,
+        Self::RoleLimit,
+        Self::DatabaseLimit,
+        Self::StartingUp,
+    ];
+
+    /// As it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Other => "other",
+            Self::TooManyClients => "too_many_clients",
+            Self::Reserved => "reserved",
+            Self::RoleLimit => "role_limit",
+            Self::DatabaseLimit => "database_limit",
+            Self::StartingUp => "starting_up",
+        }
+    }
+
+    /// From the name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.name() == name)
+    }
+
+    /// Of a refused connection: four limits share a SQLSTATE and differ in their untranslated message.
+    pub fn of(state: State, message: &[u8]) -> Self {
+        if &state.text() == b"57P03" {
+            return Self::StartingUp;
+        }
+        let begins: [(&[u8], Self); 4] = [
+            (b"sorry, too many clients already", Self::TooManyClients),
+            (b"remaining connection slots are reserved", Self::Reserved),
+            (b"too many connections for role", Self::RoleLimit),
+            (b"too many connections for database", Self::DatabaseLimit),
+        ];
+        let found = begins.into_iter().find(|(begin, _)| message.starts_with(begin));
+        found.map_or(Self::Other, |(_, refusal)| refusal)
+    }
+}
+
 /// The kind of a key in the table of failures.
 pub fn kind(class: Class, state: State) -> u64 {
     u64::from(class as u8) << 32 | u64::from(state.0)
 }
 
+/// The kind of a refused connection.
+pub fn refused(state: State, why: Refusal) -> u64 {
+    u64::from(why as u8) << 40 | kind(Class::Refused, state)
+}
+
 /// Class and SQLSTATE of a kind.
 pub fn of_kind(kind: u64) -> (Class, State) {
-    let class = usize::try_from(kind >> 32).ok().and_then(|class| Class::ALL.get(class));
+    let class = Class::ALL.get((kind >> 32 & 0xff) as usize);
     (class.copied().unwrap_or(Class::Error), State(kind as u32))
+}
+
+/// Why a connection was refused; `None` of other kinds, and of what found no entry.
+pub fn refusal_of(kind: u64) -> Option<Refusal> {
+    let (class, state) = of_kind(kind);
+    let known = class == Class::Refused && state.0 != 0;
+    Refusal::ALL.get((kind >> 40) as usize).copied().filter(|_| known)
 }
 
 /// The counters of one kind of failure of one statement. They wrap.
@@ -226,7 +300,7 @@ impl Payload for Failures {
     const ROOTS: u32 = Class::ALL.len() as u32;
 
     fn root(kind: u64) -> u32 {
-        (kind >> 32) as u32
+        (kind >> 32 & 0xff) as u32
     }
 
     fn activity(&self) -> u32 {

@@ -52,6 +52,7 @@ pub(crate) fn healthy() -> Facts {
         indexes: Some(Vec::new()),
         foreign_keys: Some(Vec::new()),
         failures: Some(Failures::default()),
+        pools: None,
         plan_flips: Some(Vec::new()),
         evidence: None,
         sequences: Some(vec![Sequence {
@@ -69,6 +70,7 @@ pub(crate) fn healthy() -> Facts {
         objectives: Some(Vec::new()),
         host: None,
         poolers: None,
+        sessions: Some(crate::facts::Sessions::default()),
     }
 }
 

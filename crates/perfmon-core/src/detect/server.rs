@@ -7,10 +7,10 @@ use crate::threshold::{Threshold, Thresholds};
 
 pub(super) mod cache;
 mod data;
-pub(super) mod horizon;
+pub mod horizon;
 mod start;
 pub(super) mod temp;
-mod transactions;
+pub(super) mod transactions;
 pub(super) mod wal;
 mod watching;
 

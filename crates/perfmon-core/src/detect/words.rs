@@ -119,6 +119,13 @@ pub(super) fn moment(us: i64) -> String {
     format!("{} {:02}:{:02} UTC", date(us), minutes / 60, minutes % 60)
 }
 
+/// The same to the second: `2026-11-21 14:05:09 UTC`.
+pub(crate) fn second(us: i64) -> String {
+    let seconds = us.rem_euclid(86_400_000_000) / 1_000_000;
+    let (minutes, seconds) = (seconds / 60, seconds % 60);
+    format!("{} {:02}:{:02}:{seconds:02} UTC", date(us), minutes / 60, minutes % 60)
+}
+
 /// Things in a row: `a`, `a and b`, `a, b and c`; more than `most` are cut.
 pub(super) fn list(items: &[String], most: usize) -> String {
     match items {

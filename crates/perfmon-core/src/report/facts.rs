@@ -46,6 +46,10 @@ pub struct Report {
     pub errors: Option<Errors>,
     /// The machine; `None` where it is not recorded, as in all databases but the home database.
     pub machine: Option<Machine>,
+    /// Clients' connections; `None` where no samples of them are kept.
+    pub connections: Option<super::connections::Connections>,
+    /// Sessions in each other's way; `None` where no samples of them are kept.
+    pub locks: Option<super::locks::Locks>,
     /// Tables whose rows were read most by sequential scans.
     pub tables: Vec<Table>,
     /// Time about which nothing is known.

@@ -6,9 +6,11 @@ use serde::Serialize;
 mod statement;
 
 use super::better::Rewrite;
+use super::connections::Connections;
 use super::facts::{
     Change, Command, Errors, Gap, Latency, Load, Missing, Point, Promise, Report, Table, Trend,
 };
+use super::locks::Locks;
 use super::machine::Machine;
 use super::priority::Priority;
 use super::rating::Rating;
@@ -41,6 +43,8 @@ pub fn json(report: &Report) -> Result<String, serde_json::Error> {
         uncounted: report.uncounted.as_ref(),
         errors: report.errors.as_ref(),
         machine: report.machine.as_ref(),
+        connections: report.connections.as_ref(),
+        locks: report.locks.as_ref(),
         tables: &report.tables,
         changes: report.changes.iter().map(ChangeOut::of).collect(),
         gaps: report.gaps.iter().map(GapOut::of).collect(),
@@ -65,6 +69,8 @@ struct Document<'a> {
     uncounted: Option<&'a Missing>,
     errors: Option<&'a Errors>,
     machine: Option<&'a Machine>,
+    connections: Option<&'a Connections>,
+    locks: Option<&'a Locks>,
     tables: &'a [Table],
     changes: Vec<ChangeOut<'a>>,
     gaps: Vec<GapOut<'a>>,

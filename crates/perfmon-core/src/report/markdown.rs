@@ -14,9 +14,11 @@ use super::words::{
 };
 
 mod advice;
+mod connections;
 pub(super) mod errors;
 mod judgement;
 pub(super) mod latency;
+mod locks;
 mod plans;
 pub(super) mod promises;
 mod rewrites;
@@ -59,6 +61,8 @@ pub fn markdown(report: &Report, show: Show<'_>) -> String {
         plans::slowest(&mut out, report, &printed, show);
         rewrites::rewrites(&mut out, report.rewrites.as_deref());
         errors::errors(&mut out, report.errors.as_ref());
+        connections::connections(&mut out, report.connections.as_ref());
+        locks::locks(&mut out, report.locks.as_ref());
         tables(&mut out, &report.tables);
         machine(&mut out, report.machine.as_ref());
     }

@@ -4,8 +4,9 @@ use perfmon_core::finding::{Effort, Evidence, Finding, Helped, Severity};
 use perfmon_core::histogram::{Sparse, bucket};
 use perfmon_core::objective::{DEFAULTS, History, Objective, Row, Scope, Target, judge};
 use perfmon_core::report::{
-    Change, ErrorKind, Errors, Gap, Head, Latency, Load, Machine, MachineDisk, Promise, Report,
-    Statement, StatementTimes, Table, Times,
+    Change, Connections, DeadlocksOut, ErrorKind, Errors, Gap, GroupOut, Head, HeadOut, IdleOut,
+    Latency, Load, Locks, Machine, MachineDisk, MemberOut, Promise, RefusedOut, Report, Statement,
+    StatementTimes, Table, Times, WhoOut,
 };
 
 use crate::plans::{flip, grown, paged, plan, scanned, searched, sorted};
@@ -294,6 +295,8 @@ pub(crate) fn sick_shop() -> Report {
                 writes_per_s: Some(96.0),
             }],
         }),
+        connections: Some(connections()),
+        locks: Some(locks()),
         errors: Some(Errors {
             executions: Some(3_570_000),
             errors: 5_310,
@@ -384,5 +387,86 @@ fn table(name: &str, scans: i64, rows: i64, idx_scans: i64) -> Table {
         rows_per_scan: Some(rows as f64 / scans as f64),
         idx_scans: Some(idx_scans),
         table_bytes: Some(7_654_321),
+    }
+}
+
+/// A role at its limit, and a pool that idles.
+fn connections() -> Connections {
+    let group = |level: &'static str, name: &str, open: u32, limit: Option<(&'static str, u32)>| {
+        let ratio = limit.map(|(_, most)| f64::from(open) / f64::from(most));
+        GroupOut {
+            level,
+            name: name.to_owned(),
+            open_avg: Some(f64::from(open)),
+            open_peak: Some(open),
+            busy_p99: Some(3.0),
+            idle_ratio: Some(0.9),
+            in_transaction_ratio: Some(0.05),
+            limited_by: limit.map(|limit| limit.0),
+            connections_limit: limit.map(|limit| limit.1),
+            saturation_ratio: ratio,
+            saturation: ratio.map(|ratio| if ratio > 0.9 { "critical" } else { "ok" }),
+            ..GroupOut::default()
+        }
+    };
+    Connections {
+        samples: 3_600,
+        groups: vec![
+            group("server", "server", 42, Some(("server", 97))),
+            GroupOut {
+                hours_to_exhaustion: Some(0.0),
+                queue_cause: Some("pool_too_large"),
+                queue_detail: Some("12 of 12 connections are in use: 11.0 idle".to_owned()),
+                ..group("user", "role export", 12, Some(("role", 12)))
+            },
+            GroupOut {
+                advised_size: Some(4),
+                advice: Some("Set the pool to 4: 30 open at most.".to_owned()),
+                ..group("pool", "pool web|1 (user shop, database shop)", 30, None)
+            },
+        ],
+        refused: Some(vec![RefusedOut {
+            cause: "role_limit",
+            user_name: Some("export".to_owned()),
+            database_name: None,
+            connections: 7,
+        }]),
+    }
+}
+
+/// An importer that others wait for, a deadlock that came twice, and a program that leaves transactions open.
+fn locks() -> Locks {
+    let who = |user: &str, application: &str, statement_id| WhoOut {
+        database_name: "shop".to_owned(),
+        user_name: user.to_owned(),
+        application: application.to_owned(),
+        statement_id,
+    };
+    let member = |statement_id| MemberOut {
+        who: who("shop", "web|1", Some(statement_id)),
+        relation: Some("public.orders".to_owned()),
+    };
+    Locks {
+        heads: vec![HeadOut {
+            process_id: Some(4_711),
+            who: who("batch", "importer", Some(12)),
+            state: "idle in transaction".to_owned(),
+            sessions: 7,
+            waited_ms: 412_000.0,
+            longest_ms: 93_500.0,
+            chain_depth: 3,
+            relations: vec!["public.orders".to_owned()],
+            goes_on: true,
+        }],
+        deadlocks: vec![DeadlocksOut { deadlocks: 2, members: vec![member(12), member(14)] }],
+        idles: vec![IdleOut {
+            who: who("batch", "importer", Some(12)),
+            meaning: "leak",
+            times: 9,
+            sessions: 4,
+            idle_ms: 1_800_000.0,
+            longest_ms: 900_000.0,
+            open: 2,
+        }],
     }
 }

@@ -102,6 +102,12 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
     }
 }
 
+/// Whether the finding of rows that stay dead names this holder.
+pub(in crate::detect) fn blames(facts: &Facts, thresholds: &Thresholds, one: &Holder) -> bool {
+    let named = holder(facts, thresholds).is_some_and(|holder| holder == one);
+    named && held(facts, thresholds).is_some()
+}
+
 /// Rows of this database stay dead because of somebody, of whom no other finding speaks.
 fn held(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
     let holder = holder(facts, thresholds)?;
@@ -122,18 +128,7 @@ fn held(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
         counted(dead as f64, "dead row"),
         counted(tables.len() as f64, "table")
     );
-    let remedy = match holder.kind {
-        HolderKind::Slot => "Have its consumer catch up, or drop the slot if it is gone for good.",
-        HolderKind::Standby => {
-            "Run long queries of the standby elsewhere, or set hot_standby_feedback off there; \
-             its queries may then be cancelled."
-        }
-        HolderKind::Prepared => "Have the transaction manager commit it or roll it back.",
-        HolderKind::Active | HolderKind::Idle => {
-            "Let it end, or end it (pg_terminate_backend); split work that takes so long, or run \
-             it on a standby."
-        }
-    };
+    let remedy = remedy(holder.kind);
     let mut finding = Finding::new(
         HELD,
         Severity::Warning,
@@ -154,6 +149,22 @@ fn held(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
     finding.effort = Effort::Medium;
     finding.gain = Some("Autovacuum removes the rows in its next rounds.".to_owned());
     Some(finding)
+}
+
+/// What to do about a holder.
+pub fn remedy(kind: HolderKind) -> &'static str {
+    match kind {
+        HolderKind::Slot => "Have its consumer catch up, or drop the slot if it is gone for good.",
+        HolderKind::Standby => {
+            "Run long queries of the standby elsewhere, or set hot_standby_feedback off there; \
+             its queries may then be cancelled."
+        }
+        HolderKind::Prepared => "Have the transaction manager commit it or roll it back.",
+        HolderKind::Active | HolderKind::Idle => {
+            "Let it end, or end it (pg_terminate_backend); split work that takes so long, or run \
+             it on a standby."
+        }
+    }
 }
 
 fn prepared(facts: &Facts, thresholds: &Thresholds, seconds: Option<f64>) -> Option<Finding> {

@@ -1,15 +1,19 @@
 //! Transactions that end in deadlocks or are taken back, and those that idle.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::horizon::long_idle;
 use crate::capture::failure::Class;
 use crate::detect::Judgement;
+use crate::detect::sessions::{RECENT_SECONDS, speaks_of_leaks};
 use crate::detect::words::{count, counted, list, percent, set, span, times};
 use crate::facts::failure::Failure;
+use crate::facts::session::{Deadlock, Who};
 use crate::facts::{Facts, Holder};
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
-pub(super) const DEADLOCKS: &str = "deadlocks";
+pub(in crate::detect) const DEADLOCKS: &str = "deadlocks";
 pub(super) const ROLLBACKS: &str = "rollbacks";
 pub(super) const IDLE: &str = "idle_in_transaction";
 
@@ -76,9 +80,14 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
     let hours = facts.window.hours();
     match (database.deadlocks, transactions, hours) {
         (Some(deadlocks), Some(all), Some(_)) => {
-            judgement.findings.extend(dead(facts, thresholds, deadlocks as f64, all));
+            let many = dead(facts, thresholds, deadlocks as f64, all);
+            let few = if many.is_none() { recent(facts, thresholds) } else { None };
+            judgement.findings.extend(many.or(few));
         }
-        _ => judgement.unknown(DEADLOCKS),
+        _ => match recent(facts, thresholds) {
+            Some(finding) => judgement.add(finding),
+            None => judgement.unknown(DEADLOCKS),
+        },
     }
     match (database.rollbacks, transactions.filter(|n| *n >= thresholds.of(&MIN_TRANSACTIONS))) {
         (Some(rollbacks), Some(all)) => {
@@ -86,7 +95,9 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
         }
         _ => judgement.unknown(ROLLBACKS),
     }
-    let idle = long_idle(facts, thresholds);
+    // A program that leaves many open is told with its name and statement.
+    let told = speaks_of_leaks(facts, thresholds);
+    let idle = long_idle(facts, thresholds).filter(|_| !told);
     if database.idle_in_transaction_ms.is_none() && facts.server.holders.is_none() {
         judgement.unknown(IDLE);
     }
@@ -127,8 +138,76 @@ fn dead(facts: &Facts, thresholds: &Thresholds, deadlocks: f64, all: f64) -> Opt
     if !victims.is_empty() {
         finding.evidence.push(Evidence::new("victims", list(&victims, 3), ""));
     }
+    name_members(facts, &mut finding);
+    Some(finding)
+}
+
+/// Who took part, as the hooks saw it.
+fn name_members(facts: &Facts, finding: &mut Finding) {
+    let of_own = own_deadlocks(facts);
+    let mut circles: BTreeMap<String, usize> = BTreeMap::new();
+    let mut relations: BTreeSet<&str> = BTreeSet::new();
+    for deadlock in &of_own {
+        let mut members: Vec<String> =
+            deadlock.members.iter().map(|(who, _)| member(who)).collect();
+        members.sort();
+        *circles.entry(members.join(" and ")).or_default() += 1;
+        relations.extend(deadlock.members.iter().filter_map(|(_, r)| r.as_deref()));
+    }
+    let mut circles: Vec<(String, usize)> = circles.into_iter().collect();
+    circles.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let told = |(circle, n): &(String, usize)| format!("{circle} ({})", counted(*n as f64, "time"));
+    if !circles.is_empty() {
+        let circles: Vec<String> = circles.iter().map(told).collect();
+        finding.evidence.push(Evidence::new("between", list(&circles, 3), ""));
+    }
+    if !relations.is_empty() {
+        let relations: Vec<String> = relations.into_iter().map(str::to_owned).collect();
+        finding.evidence.push(Evidence::new("relations", list(&relations, 5), ""));
+    }
     finding.effort = Effort::High;
     finding.gain = Some("Each deadlock costs its victim's work and deadlock_timeout.".to_owned());
+}
+
+fn member(who: &Who) -> String {
+    let statement = who.statement_id.map(|id| format!("statement {id}"));
+    let application = Some(who.application.clone()).filter(|name| !name.is_empty());
+    match (statement, application) {
+        (Some(statement), Some(application)) => format!("{statement} of {application}"),
+        (Some(statement), None) => statement,
+        (None, Some(application)) => format!("a statement of {application}"),
+        (None, None) => format!("a statement of user {}", who.user),
+    }
+}
+
+/// Those whose victim was a session of this database.
+fn own_deadlocks(facts: &Facts) -> Vec<&Deadlock> {
+    let all = facts.sessions.iter().flat_map(|sessions| &sessions.deadlocks);
+    let own = |deadlock: &&Deadlock| {
+        deadlock.members.first().is_some_and(|(who, _)| who.database == facts.database.name)
+    };
+    all.filter(own).collect()
+}
+
+/// Too few to be of weight, but just now.
+fn recent(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
+    let recent_us = (thresholds.of(&RECENT_SECONDS) * 1e6) as i64;
+    let own = own_deadlocks(facts);
+    let last = own.iter().map(|deadlock| deadlock.at_us).max()?;
+    if facts.now_us.saturating_sub(last) > recent_us {
+        return None;
+    }
+    let mut finding = Finding::new(
+        DEADLOCKS,
+        Severity::Info,
+        format!("database {}", facts.database.name),
+        format!("{} in the window", counted(own.len() as f64, "deadlock")),
+        "Have transactions lock rows and tables in the same order, and repeat those that end with SQLSTATE 40P01.",
+        "PostgreSQL manual, Deadlocks",
+    );
+    finding.cause = Some("Transactions take the same locks in different order.".to_owned());
+    finding.evidence.push(Evidence::new("deadlocks", own.len() as i64, ""));
+    name_members(facts, &mut finding);
     Some(finding)
 }
 
@@ -175,7 +254,7 @@ fn taken_back(facts: &Facts, thresholds: &Thresholds, rollbacks: f64, all: f64) 
 }
 
 /// Sets a limit, unless there is one.
-fn limit(facts: &Facts, finding: &mut Finding) {
+pub(in crate::detect) fn limit(facts: &Facts, finding: &mut Finding) {
     let name = "idle_in_transaction_session_timeout";
     if facts.server.number(name) == Some(0.0) {
         finding.statement = Some(set(&facts.server, name, "'10min'"));

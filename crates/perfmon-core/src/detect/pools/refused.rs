@@ -1,0 +1,124 @@
+//! Connections that were refused, by cause.
+
+use std::collections::BTreeMap;
+
+use super::{REFUSED, capital, why};
+use crate::capture::failure::Refusal;
+use crate::detect::Judgement;
+use crate::detect::words::{counted, number};
+use crate::finding::{Effort, Evidence, Finding, Severity};
+use crate::pool::{Look, Pools, Refused, Whose};
+use crate::threshold::{Threshold, Thresholds};
+
+/// People mistype.
+pub(super) const MIN_AUTHENTICATION: Threshold = Threshold::new(
+    "refused_authentication_min",
+    20.0,
+    "failed authentications below which nothing is said",
+    "pg_perfmon: people mistype, programs repeat",
+);
+
+/// What was refused, by object and cause.
+type Found = BTreeMap<(String, &'static str), (Option<Refusal>, u64, Vec<String>)>;
+
+pub(super) fn detect(pools: &Pools, thresholds: &Thresholds, judgement: &mut Judgement) {
+    let look = if pools.standing { &pools.recent } else { &pools.window };
+    let mut found: Found = BTreeMap::new();
+    for refused in look.refused.iter().flatten().filter(|refused| refused.count > 0) {
+        let object = object(refused);
+        let word = refused.why.map_or("authentication", Refusal::name);
+        let entry = found.entry((object, word)).or_insert((refused.why, 0, Vec::new()));
+        entry.1 = entry.1.saturating_add(refused.count);
+        entry.2.extend(refused.user.clone());
+    }
+    for ((object, word), (cause, times, users)) in found {
+        let few = (times as f64) < thresholds.of(&MIN_AUTHENTICATION);
+        if cause.is_none() && few {
+            continue;
+        }
+        judgement.add(finding(look, (&object, word), (cause, times), &users));
+    }
+}
+
+/// What ran out.
+fn object(refused: &Refused) -> String {
+    match (refused.why, &refused.user, &refused.database) {
+        (Some(Refusal::RoleLimit), Some(user), _) => format!("role {user}"),
+        (Some(Refusal::DatabaseLimit), _, Some(database)) => format!("database {database}"),
+        _ => "server".to_owned(),
+    }
+}
+
+fn finding(
+    look: &Look,
+    (object, word): (&str, &str),
+    (cause, times): (Option<Refusal>, u64),
+    users: &[String],
+) -> Finding {
+    // Whoever starts a server expects some.
+    let calm = matches!(cause, Some(Refusal::StartingUp));
+    let title = format!(
+        "{}: {} {} refused: {}",
+        capital(object),
+        counted(times as f64, "connection"),
+        if times == 1 { "was" } else { "were" },
+        why(cause)
+    );
+    let mut finding = Finding::new(
+        REFUSED,
+        if calm { Severity::Info } else { Severity::Warning },
+        object,
+        title,
+        remedy(cause),
+        "PostgreSQL manual, Error Codes: class 53, 57P03 and class 28",
+    );
+    finding.subject = word.to_owned();
+    finding.cause = holder(look, object, cause);
+    finding.evidence.push(Evidence::new("refused", times, "connections").over(0.0));
+    finding.evidence.push(Evidence::new("refused_cause", word, ""));
+    if !users.is_empty() {
+        let mut users = users.to_vec();
+        users.sort_unstable();
+        users.dedup();
+        finding.evidence.push(Evidence::new("users", users.join(", "), ""));
+    }
+    finding.effort = Effort::Medium;
+    finding.gain = Some("Clients get a connection.".to_owned());
+    finding
+}
+
+/// Who holds what others were refused.
+fn holder(look: &Look, object: &str, cause: Option<Refusal>) -> Option<String> {
+    let limited =
+        [Refusal::TooManyClients, Refusal::Reserved, Refusal::RoleLimit, Refusal::DatabaseLimit];
+    cause.filter(|cause| limited.contains(cause))?;
+    let group = look.groups.iter().map(|group| &group.whose).find(|w| w.object() == object);
+    let server = Whose::server();
+    let of = group.unwrap_or(&server);
+    let peak = |pool: &crate::pool::Group| pool.open.peak.unwrap_or(0);
+    let holders = look.holders(of, |pool| &pool.open);
+    let most = holders.iter().max_by_key(|holder| peak(holder.0))?.0;
+    Some(format!(
+        "Most connections were held by {}: {} at the peak.",
+        most.whose.program(),
+        number(f64::from(peak(most)))
+    ))
+}
+
+fn remedy(cause: Option<Refusal>) -> &'static str {
+    match cause {
+        None => {
+            "See in the server's log who fails, and from where: a program with an old password, or somebody who guesses."
+        }
+        Some(Refusal::StartingUp) => "Have clients try again after a moment.",
+        Some(Refusal::RoleLimit) => {
+            "See perfmon.pool_saturation() for what the role's sessions do; ALTER ROLE ... CONNECTION LIMIT sets its limit."
+        }
+        Some(Refusal::DatabaseLimit) => {
+            "See perfmon.pool_saturation() for what the database's sessions do; ALTER DATABASE ... CONNECTION LIMIT sets its limit."
+        }
+        Some(_) => {
+            "See perfmon.pool_saturation() for who holds connections and perfmon.pool_size_advice() for how many they need; a pooler shares them, max_connections allows more after a restart."
+        }
+    }
+}

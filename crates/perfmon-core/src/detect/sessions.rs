@@ -1,0 +1,333 @@
+//! Sessions in each other's way: chains of locks, transactions that are left open, and those that last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::server::{horizon, transactions};
+use super::words::{counted, list, name, span};
+use super::{Detector, Judgement};
+use crate::activity::State;
+use crate::facts::session::{IdleTimes, LockWait, Sessions, Who};
+use crate::facts::{Facts, Holder, HolderKind};
+use crate::finding::{Effort, Evidence, Finding, Severity};
+use crate::lock::idle::Meaning;
+use crate::threshold::{Threshold, Thresholds};
+
+/// Sessions wait for locks of one that does not let go.
+pub const CHAIN: &str = "lock_chain";
+/// A program leaves transactions open.
+pub const LEAK: &str = "idle_transaction_leak";
+/// A transaction at work lasts.
+pub const LONG: &str = "long_transaction";
+
+/// The detector.
+pub static DETECTOR: Detector =
+    Detector { name: "sessions", kinds: &[CHAIN, LEAK, LONG], thresholds: THRESHOLDS, detect };
+
+const WAIT_SECONDS: Threshold = Threshold::new(
+    "lock_wait_seconds",
+    10.0,
+    "wait for a lock: warning",
+    "pg_perfmon: ten times deadlock_timeout, after which the server logs a wait",
+);
+const WAIT_CRITICAL_SECONDS: Threshold = Threshold::new(
+    "lock_wait_critical_seconds",
+    60.0,
+    "wait for a lock behind which several sessions stand: critical",
+    "pg_perfmon: clients give up after about as long",
+);
+const CRITICAL_SESSIONS: Threshold = Threshold::new(
+    "lock_wait_critical_sessions",
+    5.0,
+    "sessions that wait behind one: critical, if it lasts",
+    "pgEdge workbench: more than five blocked sessions",
+);
+/// What is over for so long is told no more.
+pub(super) const RECENT_SECONDS: Threshold = Threshold::new(
+    "lock_recent_seconds",
+    300.0,
+    "time for which a wait for a lock or a deadlock that is over is still told",
+    "pg_perfmon: five snapshots",
+);
+const LEAK_SECONDS: Threshold = Threshold::new(
+    "idle_leak_seconds",
+    60.0,
+    "idle time inside a transaction that is long",
+    "pg_perfmon: more than a client that only is slow takes between two statements",
+);
+const LEAK_SESSIONS: Threshold = Threshold::new(
+    "idle_leak_sessions",
+    2.0,
+    "sessions left open by the same statement: warning",
+    "pg_perfmon: one may be somebody's console",
+);
+const LONG_SECONDS: Threshold = Threshold::new(
+    "long_transaction_seconds",
+    3_600.0,
+    "age of a transaction that is at work: warning",
+    "pg_perfmon: an hour of dead rows that stay",
+);
+
+static THRESHOLDS: &[Threshold] = &[
+    WAIT_SECONDS,
+    WAIT_CRITICAL_SECONDS,
+    CRITICAL_SESSIONS,
+    RECENT_SECONDS,
+    LEAK_SECONDS,
+    LEAK_SESSIONS,
+    LONG_SECONDS,
+];
+
+/// From which length on an idle time inside a transaction is long, microseconds.
+#[allow(clippy::cast_possible_truncation)]
+pub fn long_idle_us(thresholds: &Thresholds) -> i64 {
+    (thresholds.of(&LEAK_SECONDS) * 1e6) as i64
+}
+
+fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
+    match &facts.sessions {
+        None => [CHAIN, LEAK].into_iter().for_each(|kind| judgement.unknown(kind)),
+        Some(sessions) => {
+            judgement.findings.extend(chains(facts, sessions, thresholds));
+            judgement.findings.extend(leaks(facts, sessions, thresholds));
+        }
+    }
+    match &facts.server.holders {
+        None => judgement.unknown(LONG),
+        Some(holders) => judgement.findings.extend(long(facts, holders, thresholds)),
+    }
+}
+
+/// Who somebody is, in words.
+fn describe(who: &Who) -> String {
+    let database = match who.database.as_str() {
+        "" => String::new(),
+        database => format!(" in database {database}"),
+    };
+    match (who.application.as_str(), who.user.as_str()) {
+        ("", "") => format!("a session{database}"),
+        ("", user) => format!("user {}{database}", name(user)),
+        (application, user) => format!("{} (user {}){database}", name(application), name(user)),
+    }
+}
+
+/// The statement, where it is known.
+fn after(who: &Who) -> String {
+    who.statement_id.map_or_else(String::new, |id| format!(" after statement {id}"))
+}
+
+fn seconds(from_us: i64, to_us: i64) -> f64 {
+    to_us.saturating_sub(from_us).max(0) as f64 / 1e6
+}
+
+/// All that stand behind one head, of now or a moment ago.
+fn chains(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Finding> {
+    let recent = thresholds.of(&RECENT_SECONDS);
+    let mut by_head: BTreeMap<(i64, &Who), Vec<&LockWait>> = BTreeMap::new();
+    for wait in &sessions.waits {
+        if seconds(wait.seen_us, facts.now_us) <= recent {
+            by_head.entry((wait.head_process_id, &wait.head)).or_default().push(wait);
+        }
+    }
+    let mut found: BTreeMap<(String, String), (f64, Finding)> = BTreeMap::new();
+    for ((process, who), waits) in by_head {
+        if let Some((longest, finding)) = chain(process, who, &waits, thresholds) {
+            // One program that does it again and again is one finding, of its worst time.
+            let key = (finding.object.clone(), finding.subject.clone());
+            match found.get(&key) {
+                Some((worst, _)) if *worst >= longest => {}
+                _ => drop(found.insert(key, (longest, finding))),
+            }
+        }
+    }
+    found.into_values().map(|(_, finding)| finding).collect()
+}
+
+fn chain(
+    process: i64,
+    who: &Who,
+    waits: &[&LockWait],
+    thresholds: &Thresholds,
+) -> Option<(f64, Finding)> {
+    let longest = waits.iter().map(|w| seconds(w.began_us, w.seen_us)).fold(0.0, f64::max);
+    let over = thresholds.of(&WAIT_SECONDS);
+    if longest < over {
+        return None;
+    }
+    let blocked = waits.iter().map(|w| w.process_id).collect::<BTreeSet<i64>>().len();
+    let depth = waits.iter().map(|w| w.depth).max().unwrap_or(1);
+    let last = waits.iter().max_by_key(|w| w.seen_us)?;
+    let critical = longest >= thresholds.of(&WAIT_CRITICAL_SECONDS)
+        && blocked as f64 >= thresholds.of(&CRITICAL_SESSIONS);
+    let head = match process {
+        0 => "a prepared transaction".to_owned(),
+        _ => format!("process {process} of {}", describe(who)),
+    };
+    let goes_on = waits.iter().any(|w| !w.ended);
+    let title = format!(
+        "{} {} up to {} for locks that {head} {}",
+        counted(blocked as f64, "session"),
+        if goes_on { "wait" } else { "waited" },
+        span(longest),
+        if goes_on { "holds" } else { "held" },
+    );
+    let (cause, remedy) = why(process, who, last);
+    let severity = if critical { Severity::Critical } else { Severity::Warning };
+    let object = match who.database.as_str() {
+        "" => "server".to_owned(),
+        database => format!("database {database}"),
+    };
+    let mut finding = Finding::new(
+        CHAIN,
+        severity,
+        object,
+        title,
+        remedy,
+        "PostgreSQL manual, Explicit Locking; pg_blocking_pids",
+    );
+    finding.subject = format!("{} {}", who.user, who.application);
+    finding.cause = Some(cause);
+    finding.evidence.push(Evidence::new("longest_wait_s", longest, "s").over(over));
+    finding.evidence.push(Evidence::new("sessions_waiting", blocked as i64, ""));
+    finding.evidence.push(Evidence::new("chain_depth", depth, ""));
+    let relations: BTreeSet<String> = waits.iter().filter_map(|w| w.relation.clone()).collect();
+    if !relations.is_empty() {
+        let relations: Vec<String> = relations.into_iter().collect();
+        finding.evidence.push(Evidence::new("relations", list(&relations, 5), ""));
+    }
+    if let Some(age) = last.head_transaction_s {
+        finding.evidence.push(Evidence::new("head_transaction_age_s", age, "s"));
+    }
+    finding.effort = Effort::Medium;
+    finding.gain = Some("The sessions behind it go on.".to_owned());
+    Some((longest, finding))
+}
+
+/// Why the head does not let go, and what to do.
+fn why(process: i64, who: &Who, last: &LockWait) -> (String, String) {
+    let statement = after(who);
+    if process == 0 {
+        return (
+            "A transaction was prepared and has not been ended; it keeps its locks.".to_owned(),
+            "Commit it or roll it back; pg_prepared_xacts lists it.".to_owned(),
+        );
+    }
+    if State::parse(&last.head_state).is_some_and(State::is_in_transaction) {
+        return (
+            format!(
+                "The head of the chain idles inside its transaction{statement}: its program does not end it."
+            ),
+            format!(
+                "Have the program end its transactions before it does anything else; end process {process} if it does not come back (pg_terminate_backend), and set idle_in_transaction_session_timeout."
+            ),
+        );
+    }
+    let statement =
+        who.statement_id.map_or_else(|| "a statement".to_owned(), |id| format!("statement {id}"));
+    (
+        format!("The head of the chain is at work with {statement} and keeps its locks until its transaction ends."),
+        "Make the statement faster or its transaction shorter; take locks late, and do changes of tables under lock_timeout."
+            .to_owned(),
+    )
+}
+
+/// Whether a finding speaks of the transactions that are left open now.
+pub(super) fn speaks_of_leaks(facts: &Facts, thresholds: &Thresholds) -> bool {
+    let idles = facts.sessions.iter().flat_map(|sessions| &sessions.idles);
+    idles.into_iter().any(|idle| is_leak(idle, thresholds))
+}
+
+/// Idle times that are a leak that goes on.
+fn is_leak(idle: &IdleTimes, thresholds: &Thresholds) -> bool {
+    idle.sum.meaning(long_idle_us(thresholds)) == Meaning::Leak
+        && idle.sum.open > 0
+        && idle.sum.sessions.len() as f64 >= thresholds.of(&LEAK_SESSIONS)
+}
+
+fn leaks(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Finding> {
+    let leaks = sessions.idles.iter().filter(|idle| is_leak(idle, thresholds));
+    leaks.map(|idle| leak(facts, idle, thresholds)).collect()
+}
+
+fn leak(facts: &Facts, idle: &IdleTimes, thresholds: &Thresholds) -> Finding {
+    let (who, sum) = (&idle.who, &idle.sum);
+    let title = format!(
+        "{} of {} {} inside a transaction{}, for up to {}",
+        counted(sum.open as f64, "session"),
+        describe(who),
+        if sum.open == 1 { "idles" } else { "idle" },
+        after(who),
+        span(sum.longest_us as f64 / 1e6),
+    );
+    let object = match who.statement_id {
+        Some(id) => format!("statement {id}"),
+        None => format!("database {}", who.database),
+    };
+    let mut finding = Finding::new(
+        LEAK,
+        Severity::Warning,
+        object,
+        title,
+        "Find the path of the program that runs this statement and ends neither with COMMIT nor with ROLLBACK, \
+         most often one that an exception takes; have the pool take transactions back when connections are returned.",
+        "PostgreSQL manual, idle_in_transaction_session_timeout",
+    );
+    finding.subject = format!("{} {} {}", who.database, who.user, who.application);
+    finding.cause = Some(format!(
+        "The client does not come back: {} ended with the session or go on, and a slow client would have ended them itself.",
+        counted((sum.gone + sum.open) as f64, "idle time")
+    ));
+    let longest = sum.longest_us as f64 / 1e6;
+    let longest = Evidence::new("longest_idle_s", longest, "s");
+    finding.evidence.push(longest.over(thresholds.of(&LEAK_SECONDS)));
+    finding.evidence.push(Evidence::new("sessions", sum.sessions.len() as i64, ""));
+    finding.evidence.push(Evidence::new("open", sum.open, ""));
+    finding.evidence.push(Evidence::new("times", sum.times(), ""));
+    finding.evidence.push(Evidence::new("resumed_or_finished", sum.resumed + sum.finished, ""));
+    transactions::limit(facts, &mut finding);
+    finding
+}
+
+/// Transactions at work that began long ago, of which no other finding speaks.
+fn long(facts: &Facts, holders: &[Holder], thresholds: &Thresholds) -> Option<Finding> {
+    let over = thresholds.of(&LONG_SECONDS);
+    let old = |h: &&Holder| h.kind == HolderKind::Active && h.age_s.is_some_and(|age| age >= over);
+    let all: Vec<&Holder> = holders.iter().filter(old).collect();
+    let oldest =
+        all.iter().max_by(|a, b| a.age_s.unwrap_or(0.0).total_cmp(&b.age_s.unwrap_or(0.0)))?;
+    if horizon::blames(facts, thresholds, oldest) {
+        return None;
+    }
+    let age = oldest.age_s?;
+    let others = match all.len() {
+        1 => String::new(),
+        more => format!(", and {} more", more - 1),
+    };
+    let mut finding = Finding::new(
+        LONG,
+        Severity::Warning,
+        format!("database {}", facts.database.name),
+        format!(
+            "Process {} is at work in a transaction that began {} ago{others}",
+            oldest.name,
+            span(age)
+        ),
+        "See what it does (long_transactions()); split work that takes so long, or run it on a standby; end it if \
+         nobody waits for it.",
+        "PostgreSQL manual, Routine Vacuuming",
+    );
+    finding.cause = Some(
+        "One statement runs for long, or many in one transaction; its locks and the rows that it may still see stay."
+            .to_owned(),
+    );
+    finding.evidence.push(Evidence::new("transaction_age_s", age, "s").over(over));
+    finding.evidence.push(Evidence::new("transactions", all.len() as i64, ""));
+    if let Some(held) = oldest.xid_age {
+        finding.evidence.push(Evidence::new("transactions_held_back", held, "transactions"));
+    }
+    finding.effort = Effort::Medium;
+    finding.gain = Some("Locks are let go of, and dead rows can be removed.".to_owned());
+    Some(finding)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! For each kind a state that gives it, and near twins that do not.
+
+use std::collections::BTreeSet;
+
+use super::{CHAIN, DETECTOR, LEAK, LONG};
+use crate::detect::samples::{self, silent, the};
+use crate::detect::server;
+use crate::facts::session::{Deadlock, IdleTimes, LockWait, Sessions, Who};
+use crate::facts::{Facts, Holder, HolderKind};
+use crate::finding::Severity;
+use crate::lock::idle::Sum;
+
+const SECOND: i64 = 1_000_000;
+
+fn who(statement_id: i64) -> Who {
+    Who {
+        database: samples::healthy().database.name,
+        user: "shop".to_owned(),
+        application: "checkout".to_owned(),
+        statement_id: Some(statement_id),
+    }
+}
+
+fn with(sessions: Sessions) -> Facts {
+    Facts { sessions: Some(sessions), ..samples::healthy() }
+}
+
+fn wait(process_id: i64, seconds: i64, depth: i64) -> LockWait {
+    let now = samples::healthy().now_us;
+    LockWait {
+        process_id,
+        began_us: now - seconds * SECOND,
+        seen_us: now,
+        ended: false,
+        head_process_id: 7,
+        head: who(4),
+        head_state: "idle in transaction".to_owned(),
+        head_transaction_s: Some(90.0),
+        lock_type: "transactionid".to_owned(),
+        relation: Some("public.orders".to_owned()),
+        depth,
+    }
+}
+
+fn chain(waits: Vec<LockWait>) -> Facts {
+    with(Sessions { waits, ..Sessions::default() })
+}
+
+#[test]
+fn chains_are_told_by_their_head() {
+    let finding =
+        the(&DETECTOR, &chain(vec![wait(8, 30, 1), wait(9, 20, 2), wait(9, 20, 2)]), CHAIN);
+    assert_eq!(finding.severity, Severity::Warning);
+    assert!(finding.title.starts_with("2 sessions wait"), "{}", finding.title);
+    assert!(finding.title.contains("process 7 of checkout (user shop)"), "{}", finding.title);
+    let cause = finding.cause.as_deref().unwrap_or_default();
+    assert!(cause.contains("idles inside its transaction after statement 4"), "{cause}");
+    // Short waits are what locks are for.
+    silent(&DETECTOR, &chain(vec![wait(8, 5, 1), wait(9, 5, 2)]), CHAIN);
+    silent(&DETECTOR, &chain(vec![]), CHAIN);
+    let many = (10..16).map(|pid| wait(pid, 70, 1)).collect();
+    assert_eq!(the(&DETECTOR, &chain(many), CHAIN).severity, Severity::Critical);
+    let few = (10..13).map(|pid| wait(pid, 70, 1)).collect();
+    assert_eq!(the(&DETECTOR, &chain(few), CHAIN).severity, Severity::Warning);
+}
+
+#[test]
+fn a_chain_that_is_over_is_forgotten() {
+    let over = |ago: i64| {
+        let mut wait = wait(8, 30, 1);
+        (wait.ended, wait.seen_us, wait.began_us) =
+            (true, wait.seen_us - ago * SECOND, wait.began_us - ago * SECOND);
+        chain(vec![wait])
+    };
+    assert!(the(&DETECTOR, &over(100), CHAIN).title.contains("waited"));
+    silent(&DETECTOR, &over(400), CHAIN);
+}
+
+#[test]
+fn the_head_at_work_and_the_prepared_one_have_other_remedies() {
+    let mut busy = wait(8, 30, 1);
+    busy.head_state = "active".to_owned();
+    let finding = the(&DETECTOR, &chain(vec![busy]), CHAIN);
+    assert!(finding.cause.as_deref().unwrap_or_default().contains("at work with statement 4"));
+    let mut prepared = wait(8, 30, 1);
+    (prepared.head_process_id, prepared.head) = (0, Who::default());
+    let finding = the(&DETECTOR, &chain(vec![prepared]), CHAIN);
+    assert!(finding.remedy.contains("pg_prepared_xacts"), "{}", finding.remedy);
+    assert_eq!(finding.object, "server");
+}
+
+fn idles(sum: Sum) -> Facts {
+    let idle = IdleTimes { who: who(4), sum };
+    with(Sessions { idles: vec![idle], ..Sessions::default() })
+}
+
+fn left(open: i64, seconds: i64) -> Sum {
+    Sum {
+        sessions: (0..u32::try_from(open).unwrap_or(0)).collect::<BTreeSet<u32>>(),
+        idle_us: open * seconds * SECOND,
+        longest_us: seconds * SECOND,
+        open,
+        open_us: open * seconds * SECOND,
+        ..Sum::default()
+    }
+}
+
+#[test]
+fn a_leak_is_told_apart_from_a_slow_client() {
+    let finding = the(&DETECTOR, &idles(left(3, 120)), LEAK);
+    assert!(finding.title.contains("3 sessions of checkout"), "{}", finding.title);
+    assert_eq!(finding.object, "statement 4");
+    // Somebody's console; a pause; a client that comes back after as long.
+    silent(&DETECTOR, &idles(left(1, 120)), LEAK);
+    silent(&DETECTOR, &idles(left(3, 20)), LEAK);
+    let back = Sum { returned_us: 10_000 * SECOND, resumed: 90, ..left(3, 120) };
+    silent(&DETECTOR, &idles(back), LEAK);
+    // They are gone.
+    let gone = Sum { open: 0, open_us: 0, gone: 3, gone_us: 360 * SECOND, ..left(3, 120) };
+    silent(&DETECTOR, &idles(gone), LEAK);
+}
+
+#[test]
+fn a_leak_is_not_told_twice() {
+    let mut facts = idles(left(3, 5_000));
+    let idle = |name: &str| Holder {
+        kind: HolderKind::Idle,
+        name: name.to_owned(),
+        age_s: Some(5_000.0),
+        xid_age: Some(10),
+    };
+    facts.server.holders = Some(vec![idle("812")]);
+    silent(&server::DETECTOR, &facts, "idle_in_transaction");
+    facts.sessions = Some(Sessions::default());
+    the(&server::DETECTOR, &facts, "idle_in_transaction");
+}
+
+#[test]
+fn long_transactions() {
+    let active = |age: f64| Holder {
+        kind: HolderKind::Active,
+        name: "99".to_owned(),
+        age_s: Some(age),
+        xid_age: Some(10),
+    };
+    let with = |holders: Vec<Holder>| {
+        let mut facts = samples::healthy();
+        facts.server.holders = Some(holders);
+        facts
+    };
+    let finding = the(&DETECTOR, &with(vec![active(4_000.0), active(9_000.0)]), LONG);
+    assert!(finding.title.contains("and 1 more"), "{}", finding.title);
+    silent(&DETECTOR, &with(vec![active(600.0)]), LONG);
+    let idle = Holder { kind: HolderKind::Idle, ..active(9_000.0) };
+    silent(&DETECTOR, &with(vec![idle]), LONG);
+}
+
+#[test]
+fn a_deadlock_just_now_names_who_took_part() {
+    let at = |ago: i64| {
+        let mut facts = samples::healthy();
+        let relation = Some("public.orders".to_owned());
+        let members = vec![(who(4), relation), (who(9), None)];
+        let deadlock = Deadlock { at_us: facts.now_us - ago * SECOND, members };
+        facts.sessions = Some(Sessions { deadlocks: vec![deadlock], ..Sessions::default() });
+        facts
+    };
+    let finding = the(&server::DETECTOR, &at(60), "deadlocks");
+    assert_eq!(finding.severity, Severity::Info);
+    let between = finding.evidence.iter().find(|one| one.metric == "between");
+    let between = format!("{:?}", between.map(|one| &one.value));
+    assert!(
+        between.contains("statement 4 of checkout and statement 9 of checkout (1 time)"),
+        "{between}"
+    );
+    silent(&server::DETECTOR, &at(4_000), "deadlocks");
+    let mut elsewhere = at(60);
+    elsewhere.database.name = "other".to_owned();
+    silent(&server::DETECTOR, &elsewhere, "deadlocks");
+}

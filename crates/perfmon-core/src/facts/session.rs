@@ -1,0 +1,72 @@
+//! What samples and the hooks told of sessions that were in each other's way, in all databases of the server.
+
+use crate::lock::idle::Sum;
+
+/// Whose session, and with which statement.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Who {
+    /// The database, quoted where needed.
+    pub database: String,
+    /// The user.
+    pub user: String,
+    /// What the client calls itself; may be empty.
+    pub application: String,
+    /// The statement's id in this history, where it is known.
+    pub statement_id: Option<i64>,
+}
+
+/// A session that waited for a lock, and one that was in its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LockWait {
+    /// The process that waited.
+    pub process_id: i64,
+    /// Since when, and when that was seen last, microseconds since the Unix epoch.
+    pub began_us: i64,
+    /// See above.
+    pub seen_us: i64,
+    /// It is over.
+    pub ended: bool,
+    /// The process at the head of the chain; 0 is a prepared transaction.
+    pub head_process_id: i64,
+    /// Whose it is, and its last statement.
+    pub head: Who,
+    /// What it did, as pg_stat_activity calls it.
+    pub head_state: String,
+    /// How old its transaction was, seconds.
+    pub head_transaction_s: Option<f64>,
+    /// What was waited for.
+    pub lock_type: String,
+    /// The relation, where it is known.
+    pub relation: Option<String>,
+    /// Steps from the head.
+    pub depth: i64,
+}
+
+/// One deadlock.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deadlock {
+    /// When.
+    pub at_us: i64,
+    /// Who took part, with the relation waited for; the first was ended.
+    pub members: Vec<(Who, Option<String>)>,
+}
+
+/// Idle times inside transactions after a statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IdleTimes {
+    /// Whose, and after which statement.
+    pub who: Who,
+    /// What they come to.
+    pub sum: Sum,
+}
+
+/// All of it over the window.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sessions {
+    /// Waits for locks.
+    pub waits: Vec<LockWait>,
+    /// Deadlocks.
+    pub deadlocks: Vec<Deadlock>,
+    /// Idle times inside transactions.
+    pub idles: Vec<IdleTimes>,
+}

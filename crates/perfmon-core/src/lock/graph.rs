@@ -1,0 +1,120 @@
+//! Who stands in whose way: as pg_blocking_pids() tells it, with what is waited for; and the head of each chain.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Tag;
+
+/// What one process has to do with a lock that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instance {
+    /// The process, and the leader of its group, which is itself where there is none.
+    pub pid: i32,
+    /// See above.
+    pub leader: i32,
+    /// Modes that it holds, a bit each.
+    pub held: u32,
+    /// The mode that it waits for; 0 is none.
+    pub wanted: u8,
+    /// Since when it waits, microseconds since the Unix epoch; 0 is not known yet.
+    pub since: i64,
+}
+
+/// A process that waits for a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The process.
+    pub pid: i32,
+    /// What the lock is on.
+    pub tag: Tag,
+    /// All that have to do with this lock, itself included.
+    pub instances: Vec<Instance>,
+    /// Those that wait in front of it.
+    pub ahead: Vec<i32>,
+}
+
+/// One process in the way of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    /// Who waits, and since when.
+    pub waiter: i32,
+    /// See above.
+    pub since: i64,
+    /// Who is in the way; 0 is a prepared transaction.
+    pub blocker: i32,
+    /// What the lock is on.
+    pub tag: Tag,
+    /// The mode that is waited for.
+    pub wanted: u8,
+    /// The strongest mode of the blocker that conflicts; 0 where it only waits in front.
+    pub held: u8,
+}
+
+/// Modes that conflict with each, by its number, a bit each.
+const CONFLICTS: [u32; 9] = [
+    0,
+    1 << 8,
+    1 << 7 | 1 << 8,
+    1 << 5 | 1 << 6 | 1 << 7 | 1 << 8,
+    1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8,
+    1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8,
+    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8,
+    1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8,
+    0b1_1111_1110,
+];
+
+impl Blocked {
+    /// Who is in its way, those that hold the lock first.
+    pub fn edges(&self) -> Vec<Edge> {
+        let Some(own) = self.instances.iter().find(|i| i.pid == self.pid && i.wanted != 0) else {
+            return Vec::new();
+        };
+        let conflicts = CONFLICTS.get(usize::from(own.wanted)).copied().unwrap_or(0);
+        let mut found: BTreeMap<(bool, i32), Edge> = BTreeMap::new();
+        let others = self.instances.iter().filter(|i| i.leader != own.leader || i.leader == 0);
+        for other in others.filter(|i| i.pid != own.pid) {
+            let held = conflicts & other.held;
+            let waits = other.wanted != 0
+                && conflicts >> other.wanted & 1 == 1
+                && self.ahead.contains(&other.pid);
+            if held == 0 && !waits {
+                continue;
+            }
+            let edge = Edge {
+                waiter: own.leader,
+                since: own.since,
+                blocker: other.leader,
+                tag: self.tag,
+                wanted: own.wanted,
+                held: u8::try_from(held.checked_ilog2().unwrap_or(0)).unwrap_or(0),
+            };
+            found.entry((held == 0, other.leader)).or_insert(edge);
+        }
+        let holders: BTreeSet<i32> = found.keys().filter(|key| !key.0).map(|key| key.1).collect();
+        let edges = found.into_iter();
+        edges
+            .filter(|((soft, pid), _)| !soft || !holders.contains(pid))
+            .map(|(_, edge)| edge)
+            .collect()
+    }
+}
+
+/// The process at the head of a chain, and how many steps it is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Who waits for nobody itself.
+    pub pid: i32,
+    /// 1 is right behind it.
+    pub depth: u16,
+}
+
+/// The head of the chain in which an edge stands. Where somebody has several in his way, the first is followed; where
+/// all wait for each other, until a deadlock is found, the head is whoever closes the circle.
+pub fn head(edges: &[Edge], edge: &Edge) -> Head {
+    let mut seen = BTreeSet::from([edge.waiter]);
+    let mut head = Head { pid: edge.blocker, depth: 1 };
+    while seen.insert(head.pid) {
+        let Some(next) = edges.iter().find(|other| other.waiter == head.pid) else { break };
+        head = Head { pid: next.blocker, depth: head.depth.saturating_add(1) };
+    }
+    head
+}

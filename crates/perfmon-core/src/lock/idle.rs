@@ -1,0 +1,135 @@
+//! Idle times inside transactions, added up by the statement after which sessions idled; and what they mean.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ring::{Ending, Idle};
+
+/// Sessions that are told apart in one sum.
+pub const SESSIONS: usize = 64;
+
+/// Whose idle times: database, user, application, queryid.
+pub type Whose = (u32, u32, String, i64);
+
+/// What idle times come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// The sessions, by a hash of process and start.
+    pub sessions: BTreeSet<u32>,
+    /// Time within the interval.
+    pub idle_us: i64,
+    /// The longest idle time, so far.
+    pub longest_us: i64,
+    /// That ended with the client going on in its transaction, with its end, and with that of the session.
+    pub resumed: i64,
+    /// See above.
+    pub finished: i64,
+    /// See above.
+    pub gone: i64,
+    /// Whole lengths of those that the client came back from, and of those that it did not.
+    pub returned_us: i64,
+    /// See above.
+    pub gone_us: i64,
+    /// That go on at the end, and how long they do so far.
+    pub open: i64,
+    /// See above.
+    pub open_us: i64,
+}
+
+fn session(idle: &Idle) -> u32 {
+    let mixed =
+        (idle.who.started as u64 ^ (idle.who.pid as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as u32
+}
+
+impl Sum {
+    fn add(&mut self, idle: &Idle, since: i64) {
+        if self.sessions.len() < SESSIONS {
+            self.sessions.insert(session(idle));
+        }
+        let until = if idle.ended == 0 { idle.seen } else { idle.ended };
+        let whole = (until - idle.began).max(0);
+        self.idle_us += (until - idle.began.max(since)).max(0);
+        self.longest_us = self.longest_us.max(whole);
+        let (count, time) = match idle.ending {
+            e if e == Ending::Resumed as u8 => (&mut self.resumed, &mut self.returned_us),
+            e if e == Ending::Finished as u8 => (&mut self.finished, &mut self.returned_us),
+            e if e == Ending::Gone as u8 => (&mut self.gone, &mut self.gone_us),
+            _ => (&mut self.open, &mut self.open_us),
+        };
+        *count += 1;
+        *time += whole;
+    }
+
+    /// Adds what a later interval holds: what goes on at its end goes on at the end of both.
+    pub fn then(&mut self, later: &Self) {
+        self.sessions.extend(&later.sessions);
+        self.idle_us += later.idle_us;
+        self.longest_us = self.longest_us.max(later.longest_us);
+        self.resumed += later.resumed;
+        self.finished += later.finished;
+        self.gone += later.gone;
+        self.returned_us += later.returned_us;
+        self.gone_us += later.gone_us;
+        (self.open, self.open_us) = (later.open, later.open_us);
+    }
+
+    /// Idle times in all.
+    pub fn times(&self) -> i64 {
+        self.resumed + self.finished + self.gone + self.open
+    }
+
+    /// What it means, where an idle time of `long_us` is long.
+    pub fn meaning(&self, long_us: i64) -> Meaning {
+        if self.longest_us < long_us {
+            Meaning::Pauses
+        } else if self.gone_us + self.open_us > self.returned_us {
+            Meaning::Leak
+        } else {
+            Meaning::SlowClient
+        }
+    }
+}
+
+/// What idle times mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// None is long.
+    Pauses,
+    /// The client comes back, after long.
+    SlowClient,
+    /// The client does not come back: sessions stay so until they are ended.
+    Leak,
+}
+
+impl Meaning {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pauses => "pauses",
+            Self::SlowClient => "slow client",
+            Self::Leak => "leak",
+        }
+    }
+}
+
+/// Adds up what was seen since a time.
+pub fn sums(idles: &[Idle], since: i64) -> BTreeMap<Whose, Sum> {
+    let mut sums: BTreeMap<Whose, Sum> = BTreeMap::new();
+    for idle in idles {
+        let who = &idle.who;
+        let whose = (who.database, who.user, who.application_name(), who.queryid);
+        sums.entry(whose).or_default().add(idle, since);
+    }
+    sums
+}
+
+/// Sessions as text, for a table.
+pub fn to_text(sessions: &BTreeSet<u32>) -> String {
+    sessions.iter().map(|session| format!("{session:08x}")).collect()
+}
+
+/// And back; what is not understood is left out.
+pub fn from_text(text: &str) -> BTreeSet<u32> {
+    let parts = text.as_bytes().chunks(8).filter_map(|part| std::str::from_utf8(part).ok());
+    parts.filter_map(|part| u32::from_str_radix(part, 16).ok()).collect()
+}

@@ -1,0 +1,322 @@
+//! Chains, episodes and deadlocks against what is known to be so.
+
+use std::sync::atomic::AtomicU64;
+
+use super::deadlock::{self, Board, Member, PARTIES, PLACES, WORDS};
+use super::graph::{Blocked, Edge, Instance, head};
+use super::ring::{Ending, Idle, Ring, Shared, WAITS, Wait};
+use super::tracker::Tracker;
+use super::{Party, TRANSACTION_KIND, TUPLE_KIND, Tag};
+use crate::activity::{Kind, Session, State, group};
+
+fn shared() -> Box<Shared> {
+    const NOBODY: Party = Party::nobody(0);
+    const TAG: Tag = Tag { database: 0, relation: 0, kind: 0 };
+    const WAIT: Wait = Wait {
+        tick: 0,
+        began: 0,
+        seen: 0,
+        ended: 0,
+        waiter: NOBODY,
+        blocker: NOBODY,
+        head: NOBODY,
+        tag: TAG,
+        depth: 0,
+        wanted: 0,
+        held: 0,
+    };
+    const IDLE: Idle = Idle { tick: 0, began: 0, seen: 0, ended: 0, who: NOBODY, ending: 0 };
+    static EMPTY: Shared = Shared {
+        began: 1,
+        tick: 0,
+        at: 0,
+        looks: 0,
+        look_ns: 0,
+        waits: Ring::empty(WAIT),
+        idles: Ring::empty(IDLE),
+    };
+    Box::new(EMPTY)
+}
+
+fn session(pid: i32, state: State, since: i64, transaction: i64) -> Session {
+    Session {
+        pid,
+        kind: Kind::Client,
+        state,
+        database: 5,
+        user: 10,
+        application: [0; 64],
+        address: group::LOCAL,
+        wait: 0,
+        queryid: i64::from(pid) * 100,
+        started: 7,
+        transaction,
+        since,
+    }
+}
+
+fn instance(pid: i32, held: &[u8], wanted: u8) -> Instance {
+    let held = held.iter().map(|mode| 1 << mode).sum();
+    Instance { pid, leader: pid, held, wanted, since: i64::from(wanted) }
+}
+
+fn blockers(blocked: &Blocked) -> Vec<(i32, u8)> {
+    blocked.edges().iter().map(|edge| (edge.blocker, edge.held)).collect()
+}
+
+#[test]
+fn those_block_whose_modes_conflict_and_those_who_wait_in_front() {
+    let tag = Tag::of(0, [5, 16_384]);
+    let all = vec![
+        instance(1, &[1], 0),
+        instance(2, &[3, 1], 0),
+        instance(3, &[], 8),
+        instance(4, &[1], 8),
+        instance(5, &[], 1),
+    ];
+    let of = |pid: i32, ahead: Vec<i32>| Blocked { pid, tag, instances: all.clone(), ahead };
+    // Who wants it alone waits for all who hold it, not for itself.
+    assert_eq!(blockers(&of(3, vec![])), [(1, 1), (2, 3), (4, 1)]);
+    // Who waits in front is in the way if the modes conflict; who holds a mode is not told twice.
+    assert_eq!(blockers(&of(4, vec![3])), [(1, 1), (2, 3), (3, 0)]);
+    assert_eq!(blockers(&of(5, vec![3, 4])), [(3, 0), (4, 0)]);
+    assert_eq!(blockers(&of(5, vec![])), []);
+    // A process that does not wait any more.
+    assert_eq!(blockers(&of(1, vec![])), []);
+    assert_eq!(blockers(&of(9, vec![])), []);
+}
+
+#[test]
+fn a_group_does_not_block_itself_and_is_named_by_its_leader() {
+    let worker = Instance { pid: 11, leader: 10, held: 0, wanted: 8, since: 4 };
+    let instances =
+        vec![instance(10, &[1], 0), worker, Instance { leader: 20, ..instance(21, &[3], 0) }];
+    let blocked = Blocked { pid: 11, tag: Tag::default(), instances, ahead: vec![] };
+    let edges = blocked.edges();
+    assert_eq!(edges.iter().map(|e| (e.waiter, e.blocker)).collect::<Vec<_>>(), [(10, 20)]);
+}
+
+#[test]
+fn prepared_transactions_block_without_a_process() {
+    let prepared = Instance { pid: 0, leader: 0, held: 1 << 7, wanted: 0, since: 0 };
+    let tag = Tag::of(TRANSACTION_KIND, [900, 0]);
+    let blocked =
+        Blocked { pid: 3, tag, instances: vec![prepared, instance(3, &[], 5)], ahead: vec![] };
+    assert_eq!(blockers(&blocked), [(0, 7)]);
+    assert_eq!((tag.database, tag.kind_name()), (0, "transactionid"));
+}
+
+fn edge(waiter: i32, blocker: i32) -> Edge {
+    let tag = Tag { kind: TRANSACTION_KIND, ..Tag::default() };
+    Edge { waiter, since: i64::from(waiter), blocker, tag, wanted: 5, held: 7 }
+}
+
+#[test]
+fn the_head_of_a_chain_waits_for_nobody() {
+    let edges = [edge(2, 1), edge(3, 2), edge(4, 3), edge(6, 5)];
+    let heads: Vec<(i32, u16)> =
+        edges.iter().map(|edge| head(&edges, edge)).map(|head| (head.pid, head.depth)).collect();
+    assert_eq!(heads, [(1, 1), (1, 2), (1, 3), (5, 1)]);
+    let circle = [edge(1, 2), edge(2, 3), edge(3, 1)];
+    for edge in &circle {
+        assert!(head(&circle, edge).depth <= 3);
+    }
+}
+
+#[test]
+fn a_wait_is_one_episode_from_its_beginning_to_its_end() {
+    let (mut shared, mut tracker) = (shared(), Tracker::default());
+    let sessions = [session(1, State::InTransaction, 5, 4), session(2, State::Active, 6, 6)];
+    let mut look = |edges: &[Edge], at: i64| {
+        tracker.begin(&mut shared, at);
+        let moved = tracker.waits(&mut shared, edges, &sessions, at);
+        (moved, shared.waits.since(0))
+    };
+    let (moved, waits) = look(&[edge(2, 1)], 100);
+    assert!(moved && waits.len() == 1);
+    assert_eq!((waits[0].began, waits[0].seen, waits[0].ended), (2, 100, 0));
+    assert_eq!((waits[0].waiter.queryid, waits[0].blocker.queryid, waits[0].depth), (200, 100, 1));
+    let (moved, waits) = look(&[edge(2, 1)], 200);
+    assert!(!moved);
+    assert_eq!((waits[0].seen, waits[0].ended, waits[0].tick), (200, 0, 2));
+    let (moved, waits) = look(&[], 300);
+    assert!(moved);
+    assert_eq!((waits[0].seen, waits[0].ended, waits[0].tick), (200, 300, 3));
+    let (moved, waits) = look(&[], 400);
+    assert!(!moved && waits[0].tick == 3);
+    // A wait of which the server does not say yet when it began is told at the next look.
+    let (moved, waits) = look(&[Edge { since: 0, ..edge(2, 1) }], 500);
+    assert!(!moved && waits.len() == 1);
+}
+
+#[test]
+fn the_head_is_that_of_the_longest_chain() {
+    let (mut shared, mut tracker) = (shared(), Tracker::default());
+    for (at, edges) in
+        [(100, vec![edge(3, 2)]), (200, vec![edge(3, 2), edge(2, 1)]), (300, vec![edge(3, 2)])]
+    {
+        tracker.begin(&mut shared, at);
+        tracker.waits(&mut shared, &edges, &[], at);
+    }
+    let waits = shared.waits.since(0);
+    let of = |wait: &Wait| (wait.waiter.pid, wait.head.pid, wait.depth, wait.seen, wait.ended);
+    assert_eq!(waits.iter().map(of).collect::<Vec<_>>(), [(3, 1, 2, 300, 0), (2, 1, 1, 200, 300)]);
+}
+
+#[test]
+fn idle_times_are_added_up_by_statement() {
+    let second = 1_000_000;
+    let idle = |pid: i32, began: i64, seen: i64, ending: Ending| Idle {
+        tick: 1,
+        began,
+        seen,
+        ended: if ending == Ending::Open { 0 } else { seen },
+        who: Party { queryid: 9, ..Party::of(&session(pid, State::InTransaction, 1, 1)) },
+        ending: ending as u8,
+    };
+    let first = [idle(1, 0, 50 * second, Ending::Open), idle(2, 0, 40 * second, Ending::Resumed)];
+    let later = [idle(1, 0, 90 * second, Ending::Gone)];
+    let whose = (5, 10, String::new(), 9);
+    let mut sum = super::idle::sums(&first, 10 * second)[&whose].clone();
+    assert_eq!((sum.open, sum.open_us, sum.returned_us), (1, 50 * second, 40 * second));
+    assert_eq!(sum.idle_us, 70 * second, "what was before belongs to the interval before");
+    sum.then(&super::idle::sums(&later, 50 * second)[&whose]);
+    assert_eq!((sum.open, sum.gone, sum.times(), sum.sessions.len()), (0, 1, 2, 2));
+    assert_eq!((sum.idle_us, sum.longest_us), (110 * second, 90 * second));
+    use super::idle::Meaning;
+    assert_eq!(sum.meaning(60 * second), Meaning::Leak);
+    assert_eq!(sum.meaning(91 * second), Meaning::Pauses);
+    sum.returned_us += 60 * second;
+    assert_eq!(sum.meaning(60 * second), Meaning::SlowClient);
+    let text = super::idle::to_text(&sum.sessions);
+    assert_eq!(super::idle::from_text(&text), sum.sessions);
+    assert!(super::idle::from_text("x").is_empty());
+}
+
+#[test]
+fn another_writer_goes_on_with_what_is_open() {
+    let mut shared = shared();
+    let mut first = Tracker::default();
+    first.begin(&mut shared, 100);
+    first.waits(&mut shared, &[edge(2, 1), edge(3, 1)], &[], 100);
+    let mut second = Tracker::default();
+    second.begin(&mut shared, 200);
+    assert!(second.knows_waits());
+    assert!(second.waits(&mut shared, &[edge(2, 1)], &[], 200));
+    let waits = shared.waits.since(0);
+    assert_eq!(waits.iter().map(|wait| wait.ended).collect::<Vec<_>>(), [0, 200]);
+    assert_eq!(shared.waits.since(1).len(), 2);
+    assert_eq!(shared.waits.since(2).len(), 0);
+}
+
+#[test]
+fn more_waits_than_places_lose_the_oldest_only() {
+    let (mut shared, mut tracker) = (shared(), Tracker::default());
+    let many: Vec<Edge> = (2..WAITS as i32 + 12).map(|pid| edge(pid, 1)).collect();
+    for at in [100_000, 200_000] {
+        tracker.begin(&mut shared, at);
+        tracker.waits(&mut shared, &many, &[], at);
+        assert_eq!(shared.waits.since(0).len(), WAITS);
+    }
+    tracker.begin(&mut shared, 300_000);
+    tracker.waits(&mut shared, &[], &[], 300_000);
+    assert!(!tracker.knows_waits());
+    assert!(shared.waits.since(0).iter().all(|wait| wait.ended == 300_000));
+}
+
+#[test]
+fn idle_times_end_in_one_of_three_ways() {
+    let (mut shared, mut tracker) = (shared(), Tracker::default());
+    let second = 1_000_000;
+    let idle = |pid: i32| session(pid, State::InTransaction, second, 5);
+    let mut look = |sessions: &[Session], at: i64| {
+        tracker.begin(&mut shared, at);
+        let moved = tracker.idles(&mut shared, sessions, at);
+        (moved, shared.idles.since(0))
+    };
+    // Round trips are not told.
+    let all = [idle(1), idle(2), idle(3), idle(4), session(5, State::Idle, 1, 0)];
+    assert_eq!(look(&all, second + second / 2), (false, vec![]));
+    let (moved, found) = look(&all, 2 * second);
+    assert!(moved && found.len() == 4);
+    assert!(found.iter().all(|idle| idle.began == second && idle.ended == 0));
+    let resumed = session(1, State::Active, 3 * second, 5);
+    let finished = session(2, State::Idle, 3 * second, 0);
+    let another = Session { started: 8, ..idle(3) };
+    let (moved, found) =
+        look(&[resumed, finished, Session { since: 3 * second, ..another }], 3 * second);
+    assert!(moved);
+    let ends: Vec<(i32, u8, i64)> =
+        found.iter().map(|idle| (idle.who.pid, idle.ending, idle.ended)).collect();
+    let of = |pid: i32, ending: Ending| (pid, ending as u8, 3 * second);
+    assert!(ends.contains(&of(1, Ending::Resumed)), "{ends:?}");
+    assert!(ends.contains(&of(2, Ending::Finished)), "{ends:?}");
+    assert!(ends.contains(&of(3, Ending::Gone)), "{ends:?}");
+    assert!(ends.contains(&of(4, Ending::Gone)), "{ends:?}");
+}
+
+const TWO: &str = "Process 30 waits for ShareLock on transaction 744; blocked by process 31.\n\
+                   Process 31 waits for ExclusiveLock on tuple (0,7) of relation 16390 of database 5; blocked by process 30.";
+
+#[test]
+fn the_circle_is_read_from_the_error_in_any_language() {
+    let read = |text: &str| -> Vec<(i32, i32, u8, u32)> {
+        let links = deadlock::links(text.as_bytes(), 5);
+        links
+            .into_iter()
+            .flatten()
+            .map(|l| (l.pid, l.blocker, l.tag.kind, l.tag.relation))
+            .collect()
+    };
+    assert_eq!(read(TWO), [(30, 31, TRANSACTION_KIND, 0), (31, 30, TUPLE_KIND, 16_390)]);
+    let german = "Prozess 8 wartet auf AccessExclusiveLock-Sperre auf Relation 20000 der Datenbank 5; blockiert von Prozess 9.\n\
+                  Prozess 9 wartet auf ExclusiveLock-Sperre auf Advisory-Lock [5,0,77,1]; blockiert von Prozess 8.";
+    assert_eq!(read(german), [(8, 9, 0, 20_000), (9, 8, super::ADVISORY_KIND, 0)]);
+    // Of another database's relation, or something else with as many numbers, nothing is said.
+    let other = "Process 8 waits for X on relation 20000 of database 6; blocked by process 8.";
+    assert_eq!(read(other), [(8, 8, super::UNKNOWN_KIND, 0)]);
+    for broken in [
+        "",
+        "Process 1",
+        "Process 1 waits; blocked by process 2 and 3 or 4\nProcess 7 waits on 5 for 8",
+        "99999999999999999999 1 2 3",
+    ] {
+        assert_eq!(read(broken), [], "{broken}");
+    }
+    let long: Vec<String> =
+        (1..=12).map(|i| format!("P {i} on {}; by {}", 900 + i, i % 12 + 1)).collect();
+    assert_eq!(read(&long.join("\n")).len(), PARTIES);
+}
+
+fn member(pid: i32) -> Member {
+    let mut party = Party::nobody(pid);
+    party.queryid = -i64::from(pid);
+    (party.database, party.user, party.state) = (5, 10, 2);
+    party.application = [b'a'; 64];
+    Member { party, blocker: pid + 1, tag: Tag { database: 5, relation: 16_390, kind: TUPLE_KIND } }
+}
+
+#[test]
+fn what_was_noted_is_read_once_and_the_oldest_are_lost() {
+    let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+    let board = Board::new(&words);
+    assert_eq!(board.since(0), []);
+    let mut members = [None; PARTIES];
+    members[0] = Some(member(30));
+    members[1] = Some(member(31));
+    board.post(77, &members);
+    let found = board.since(0);
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].number, found[0].at), (0, 77));
+    assert_eq!(found[0].members, [member(30), member(31)]);
+    assert_eq!(board.since(1), []);
+    for at in 0..2 * PLACES as i64 {
+        board.post(at, &[Some(member(1)); PARTIES]);
+    }
+    let found = board.since(1);
+    assert_eq!(found.len(), PLACES);
+    assert_eq!(
+        found.last().map(|last| (last.number, last.members.len())),
+        Some((board.count() - 1, PARTIES))
+    );
+}

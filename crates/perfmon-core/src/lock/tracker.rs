@@ -1,0 +1,161 @@
+//! Follows waits and idle times from sample to sample; the only writer of [`Shared`].
+
+use std::collections::HashMap;
+
+use super::Party;
+use super::graph::{self, Edge};
+use super::ring::{Ending, Episode, Idle, Ring, Shared, Wait};
+use crate::activity::{Kind, Session};
+
+/// Idle times inside transactions are kept from this length on: a second.
+pub const SHORTEST_IDLE_US: i64 = 1_000_000;
+
+/// What tells one wait from another: who waits since when, and who is in the way.
+type WaitKey = (i32, i64, i32);
+/// What tells one idle time from another: who idles since when.
+type IdleKey = (i32, i64);
+
+/// What the writer knows beside what is shared.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    /// The life of the memory that it knows.
+    began: Option<i64>,
+    waits: HashMap<WaitKey, u64>,
+    idles: HashMap<IdleKey, u64>,
+}
+
+fn wait_key(wait: &Wait) -> WaitKey {
+    (wait.waiter.pid, wait.began, wait.blocker.pid)
+}
+
+fn idle_key(idle: &Idle) -> IdleKey {
+    (idle.who.pid, idle.began)
+}
+
+fn open<T: Episode, K: std::hash::Hash + Eq, const N: usize>(
+    ring: &Ring<T, N>,
+    key: impl Fn(&T) -> K,
+) -> HashMap<K, u64> {
+    let open = ring.all().filter(|(_, item)| item.is_open());
+    open.map(|(number, item)| (key(item), number)).collect()
+}
+
+impl Tracker {
+    /// A sample begins.
+    pub fn begin(&mut self, shared: &mut Shared, at: i64) {
+        shared.tick += 1;
+        shared.at = at;
+        if self.began != Some(shared.began) {
+            self.began = Some(shared.began);
+            self.waits = open(&shared.waits, wait_key);
+            self.idles = open(&shared.idles, idle_key);
+        }
+    }
+
+    /// Whether any wait goes on, as far as is known.
+    pub fn knows_waits(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
+    /// Takes who is in whose way now; says whether any wait began or ended.
+    pub fn waits(
+        &mut self,
+        shared: &mut Shared,
+        edges: &[Edge],
+        sessions: &[Session],
+        at: i64,
+    ) -> bool {
+        let by_pid: HashMap<i32, &Session> = sessions.iter().map(|s| (s.pid, s)).collect();
+        let party =
+            |pid: i32| by_pid.get(&pid).map_or_else(|| Party::nobody(pid), |s| Party::of(s));
+        let mut before = std::mem::take(&mut self.waits);
+        let mut moved = false;
+        for edge in edges.iter().filter(|edge| edge.since > 0) {
+            let head = graph::head(edges, edge);
+            let fresh = Wait {
+                tick: shared.tick,
+                began: edge.since,
+                seen: at.max(edge.since),
+                ended: 0,
+                waiter: party(edge.waiter),
+                blocker: party(edge.blocker),
+                head: party(head.pid),
+                tag: edge.tag,
+                depth: head.depth,
+                wanted: edge.wanted,
+                held: edge.held,
+            };
+            let known = before.remove(&wait_key(&fresh));
+            moved |= known.is_none();
+            let number = match known.and_then(|n| Some((n, shared.waits.get_mut(n)?))) {
+                Some((number, place)) => {
+                    // What the blocker did when it got in the way stays, unless it was not known yet.
+                    let fresh_blocker = place.blocker.queryid == 0;
+                    let blocker = if fresh_blocker { fresh.blocker } else { place.blocker };
+                    // The chain as it was when it was longest.
+                    let longest = if fresh.depth < place.depth { *place } else { fresh };
+                    let (head, depth) = (longest.head, longest.depth);
+                    *place = Wait { blocker, head, depth, ..fresh };
+                    place.blocker.state = fresh.blocker.state;
+                    number
+                }
+                None => shared.waits.push(fresh),
+            };
+            self.waits.insert(wait_key(&fresh), number);
+        }
+        for number in before.into_values() {
+            moved = true;
+            if let Some(wait) = shared.waits.get_mut(number) {
+                wait.ended = at.max(wait.seen);
+                wait.tick = shared.tick;
+            }
+        }
+        moved
+    }
+
+    /// Takes who idles inside a transaction now; says whether any idle time began to count or ended.
+    pub fn idles(&mut self, shared: &mut Shared, sessions: &[Session], at: i64) -> bool {
+        let mut before = std::mem::take(&mut self.idles);
+        let mut moved = false;
+        let idle = |s: &&Session| {
+            s.kind == Kind::Client
+                && s.state.is_in_transaction()
+                && s.since > 0
+                && at - s.since >= SHORTEST_IDLE_US
+        };
+        for session in sessions.iter().filter(idle) {
+            let fresh = Idle {
+                tick: shared.tick,
+                began: session.since,
+                seen: at,
+                ended: 0,
+                who: Party::of(session),
+                ending: Ending::Open as u8,
+            };
+            let known = before.remove(&idle_key(&fresh));
+            moved |= known.is_none();
+            let number = match known.and_then(|n| Some((n, shared.idles.get_mut(n)?))) {
+                Some((number, place)) => {
+                    *place = fresh;
+                    number
+                }
+                None => shared.idles.push(fresh),
+            };
+            self.idles.insert(idle_key(&fresh), number);
+        }
+        for number in before.into_values() {
+            moved = true;
+            let Some(idle) = shared.idles.get_mut(number) else { continue };
+            let now = sessions.iter().find(|s| s.pid == idle.who.pid);
+            let ending = match now.filter(|s| s.started == idle.who.started) {
+                None => Ending::Gone,
+                Some(now) if now.transaction == idle.who.transaction => Ending::Resumed,
+                Some(_) => Ending::Finished,
+            };
+            idle.ended = at.max(idle.seen);
+            idle.ending = ending as u8;
+            idle.tick = shared.tick;
+        }
+        moved
+    }
+}

@@ -1,0 +1,240 @@
+//! Pools of sessions: how full they are, of which limit they run out, when, why sessions queue, and how large a pool
+//! need be. Plain numbers in, judgement out.
+
+pub mod advice;
+pub mod forecast;
+pub mod head;
+pub mod limit;
+pub mod look;
+pub mod queue;
+#[cfg(test)]
+mod tests;
+
+use crate::activity::group::Level;
+use crate::threshold::Threshold;
+
+/// Share of a limit in use: warning.
+pub const WARNING_RATIO: Threshold = Threshold::ratio(
+    "pool_saturation_ratio",
+    0.8,
+    "connections in use over their limit: warning",
+    "requirements; PgBouncer and PostgreSQL mixins",
+);
+/// The same: critical.
+pub const CRITICAL_RATIO: Threshold = Threshold::ratio(
+    "pool_saturation_critical_ratio",
+    0.9,
+    "connections in use over their limit: critical",
+    "requirements; PgBouncer and PostgreSQL mixins",
+);
+
+/// Numbers of sessions over a window.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Figure {
+    /// Now, where it is known.
+    pub now: Option<u32>,
+    /// Average over samples.
+    pub average: Option<f64>,
+    /// Not exceeded in 95 % of samples.
+    pub p95: Option<f64>,
+    /// Not exceeded in 99 % of samples.
+    pub p99: Option<f64>,
+    /// The most.
+    pub peak: Option<u32>,
+}
+
+impl Figure {
+    /// With those of another group: percentiles and peaks are at most this.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        fn sum<T: std::ops::Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            }
+        }
+        Self {
+            now: sum(self.now, other.now),
+            average: sum(self.average, other.average),
+            p95: sum(self.p95, other.p95),
+            p99: sum(self.p99, other.p99),
+            peak: sum(self.peak, other.peak),
+        }
+    }
+
+    /// What is in use: what a sample in twenty exceeds, or as many as there are now.
+    pub fn used(&self) -> Option<f64> {
+        match (self.p95, self.now.map(f64::from)) {
+            (Some(p95), Some(now)) => Some(p95.max(now)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// Whose sessions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Whose {
+    /// What the group is of.
+    pub level: Level,
+    /// All that found no place of their own.
+    pub other: bool,
+    /// Of a database or pool.
+    pub database: Option<String>,
+    /// Of a user or pool.
+    pub user: Option<String>,
+    /// Of a pool, where pools are told apart by it.
+    pub application: Option<String>,
+    /// The same; empty is a socket of the server's machine.
+    pub address: Option<String>,
+    /// It watches databases: pg_perfmon, Grafana.
+    pub monitoring: bool,
+}
+
+impl Whose {
+    /// All clients of the server.
+    pub fn server() -> Self {
+        Self {
+            level: Level::Server,
+            other: false,
+            database: None,
+            user: None,
+            application: None,
+            address: None,
+            monitoring: false,
+        }
+    }
+
+    /// As an object of findings: names may hold anything.
+    pub fn object(&self) -> String {
+        let all = || "(all others)".to_owned();
+        let name = |name: &Option<String>| {
+            if self.other { all() } else { name.clone().unwrap_or_default() }
+        };
+        match self.level {
+            Level::Server => "server".to_owned(),
+            Level::Database => format!("database {}", name(&self.database)),
+            Level::User => format!("role {}", name(&self.user)),
+            Level::Pool => format!("pool {}", self.program()),
+        }
+    }
+
+    /// Whether a group's sessions are among these.
+    pub fn holds(&self, other: &Self) -> bool {
+        let within = |mine: &Option<String>, theirs: &Option<String>| {
+            mine.is_none() || (mine == theirs && !other.other)
+        };
+        !self.other
+            && within(&self.database, &other.database)
+            && within(&self.user, &other.user)
+            && within(&self.application, &other.application)
+            && within(&self.address, &other.address)
+    }
+
+    /// The program that holds the sessions, in words.
+    pub fn program(&self) -> String {
+        if self.other {
+            return "(all others)".to_owned();
+        }
+        let user = self.user.as_deref().unwrap_or_default();
+        let database = self.database.as_deref().unwrap_or_default();
+        let of = match self.address.as_deref() {
+            None | Some("") => format!("user {user}, database {database}"),
+            Some(address) => format!("user {user}, database {database}, from {address}"),
+        };
+        match self.application.as_deref() {
+            None => format!("of {of}"),
+            Some("") => format!("without a name ({of})"),
+            Some(application) => format!("{application} ({of})"),
+        }
+    }
+}
+
+/// What is known of a group over a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Whose sessions.
+    pub whose: Whose,
+    /// Samples of the window.
+    pub samples: u64,
+    /// All sessions.
+    pub open: Figure,
+    /// Inside a statement or a transaction.
+    pub busy: Figure,
+    /// Percentiles of these, in the order of `advice::PERCENTILES`.
+    pub busy_percentiles: [Option<f64>; advice::PERCENTILES.len()],
+    /// Inside a statement.
+    pub active: Figure,
+    /// Outside of both.
+    pub idle: Figure,
+    /// Waiting for the client inside a transaction.
+    pub in_transaction: Figure,
+    /// Busy and waiting for nothing, on average: mostly on a processor, or waiting for one.
+    pub on_cpu: Option<f64>,
+    /// Waiting for a lock, on average.
+    pub on_lock: Option<f64>,
+    /// Waiting for a file, on average.
+    pub on_io: Option<f64>,
+    /// Sessions that came.
+    pub opened: u64,
+    /// The size that a pool shows by standing still.
+    pub inferred: Option<u32>,
+    /// Limits that it is under, the one that binds first.
+    pub limits: Vec<limit::Limit>,
+}
+
+impl Group {
+    /// Nothing known yet.
+    pub fn of(whose: Whose) -> Self {
+        Self {
+            whose,
+            samples: 0,
+            open: Figure::default(),
+            busy: Figure::default(),
+            busy_percentiles: [None; advice::PERCENTILES.len()],
+            active: Figure::default(),
+            idle: Figure::default(),
+            in_transaction: Figure::default(),
+            on_cpu: None,
+            on_lock: None,
+            on_io: None,
+            opened: 0,
+            inferred: None,
+            limits: Vec::new(),
+        }
+    }
+
+    /// The limit that it meets first.
+    pub fn binding(&self) -> Option<&limit::Limit> {
+        self.limits.first()
+    }
+
+    /// Share of open sessions in some state.
+    pub fn share(&self, of: &Figure) -> Option<f64> {
+        self.share_of(of.average)
+    }
+
+    /// Share of open sessions.
+    pub fn share_of(&self, average: Option<f64>) -> Option<f64> {
+        let open = self.open.average.filter(|open| *open > 0.0)?;
+        average.map(|average| (average / open).clamp(0.0, 1.0))
+    }
+}
+
+pub use look::{Course, Look, Pools, Refused, Sessions};
+
+/// How many steps of a series had so many new sessions that it was a storm, and the most in one step: those that exceed
+/// the median by six times the median deviation, and by no less than `least`.
+pub fn storms(opened: &[u64], least: u64) -> (usize, u64) {
+    let most = opened.iter().copied().max().unwrap_or(0);
+    if opened.len() < 5 {
+        return (0, most);
+    }
+    let middle = |mut values: Vec<u64>| {
+        values.sort_unstable();
+        values[values.len() / 2]
+    };
+    let median = middle(opened.to_vec());
+    let deviation = middle(opened.iter().map(|n| n.abs_diff(median)).collect());
+    let over = median.saturating_add(least.max(6 * deviation));
+    (opened.iter().filter(|n| **n > over).count(), most)
+}

@@ -1,0 +1,297 @@
+//! What is known of all pools over a stretch of time, and what follows of it for one of them.
+
+use super::advice::{self, Advice, Counted};
+use super::forecast::{self, Exhaustion, Point, Season};
+use super::head::{Blocked, Head};
+use super::limit::Kind;
+use super::queue::{self, Load, Verdict};
+use super::{Figure, Group, Whose};
+use crate::activity::group::Level;
+use crate::capture::failure::Refusal;
+use crate::threshold::Thresholds;
+
+/// Connections that were refused, or whose clients could not say who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// `None`: authentication failed.
+    pub why: Option<Refusal>,
+    /// Who asked, where that was known.
+    pub user: Option<String>,
+    /// To which database, where that was known.
+    pub database: Option<String>,
+    /// How often.
+    pub count: u64,
+}
+
+impl Refused {
+    /// Whether it is about a group: none is told apart by more than database and user.
+    pub fn is_of(&self, whose: &Whose) -> bool {
+        match whose.level {
+            Level::Server => true,
+            Level::Database => self.database.is_some() && self.database == whose.database,
+            Level::User => self.user.is_some() && self.user == whose.user,
+            Level::Pool => false,
+        }
+    }
+}
+
+/// What pg_stat_database counted of a database, or of all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sessions {
+    /// `None` is all of them.
+    pub database: Option<String>,
+    /// Sessions that were established.
+    pub sessions: u64,
+    /// Time that sessions lasted.
+    pub session_ms: f64,
+    /// Time inside statements, or waiting for the client inside a transaction.
+    pub busy_ms: f64,
+    /// Commits and rollbacks.
+    pub transactions: u64,
+    /// Time that is covered.
+    pub covered_us: i64,
+}
+
+impl Sessions {
+    /// For Little's law.
+    pub fn counted(&self) -> Option<Counted> {
+        let seconds = (self.covered_us > 0).then_some(self.covered_us as f64 / 1e6)?;
+        let transactions = (self.transactions > 0).then_some(self.transactions as f64)?;
+        Some(Counted {
+            transactions_per_s: transactions / seconds,
+            transaction_ms: self.busy_ms / transactions,
+        })
+    }
+
+    /// New sessions per second.
+    pub fn per_s(&self) -> Option<f64> {
+        (self.covered_us > 0).then(|| self.sessions as f64 / (self.covered_us as f64 / 1e6))
+    }
+
+    /// How long a session lasted.
+    pub fn mean_ms(&self) -> Option<f64> {
+        (self.sessions > 0).then(|| self.session_ms / self.sessions as f64)
+    }
+}
+
+/// All pools over a stretch of time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Look {
+    /// Time that samples cover, microseconds.
+    pub covered_us: i64,
+    /// Samples.
+    pub samples: u64,
+    /// Groups, with their limits.
+    pub groups: Vec<Group>,
+    /// Connections that were refused; `None` where nobody counted them.
+    pub refused: Option<Vec<Refused>>,
+    /// What the server counted.
+    pub sessions: Vec<Sessions>,
+    /// Processors.
+    pub cpus: Option<f64>,
+    /// Start and end, microseconds since the Unix epoch.
+    pub span_us: (i64, i64),
+    /// Waits for locks of which a part lies in it.
+    pub blocked: Vec<Blocked>,
+    /// At the head of those that wait for locks now, whoever they are.
+    pub head: Option<Head>,
+    /// Clients that waited at poolers on average, by database and user.
+    pub waiting: Vec<(String, String, f64)>,
+}
+
+impl Look {
+    /// The group of all clients.
+    pub fn server(&self) -> Option<&Group> {
+        self.groups.iter().find(|group| group.whose.level == Level::Server)
+    }
+
+    /// What the server counted of a database, or of all.
+    pub fn sessions_of(&self, database: Option<&str>) -> Option<&Sessions> {
+        self.sessions.iter().find(|found| found.database.as_deref() == database)
+    }
+
+    /// The same for a group: of its database where that is known.
+    pub fn sessions_for(&self, whose: &Whose) -> Option<&Sessions> {
+        match whose.level {
+            Level::Server => self.sessions_of(None),
+            Level::Database | Level::Pool => self.sessions_of(Some(whose.database.as_deref()?)),
+            Level::User => None,
+        }
+    }
+
+    /// How many connections were refused to a group, for a cause or for any but authentication.
+    pub fn refused(&self, whose: &Whose, why: Option<Refusal>) -> Option<u64> {
+        let all = self.refused.as_ref()?;
+        let counts = |refused: &&Refused| {
+            refused.is_of(whose) && refused.why.is_some() && (why.is_none() || refused.why == why)
+        };
+        (whose.level != Level::Pool)
+            .then(|| all.iter().filter(counts).map(|refused| refused.count).sum())
+    }
+
+    /// Clients that could not say who they are.
+    pub fn unauthenticated(&self, whose: &Whose) -> Option<u64> {
+        let all = self.refused.as_ref()?;
+        let counts = |refused: &&Refused| refused.is_of(whose) && refused.why.is_none();
+        (whose.level != Level::Pool)
+            .then(|| all.iter().filter(counts).map(|refused| refused.count).sum())
+    }
+
+    /// Clients that wait for a connection of a group; `None` where no pooler tells.
+    fn waiting(&self, whose: &Whose) -> Option<f64> {
+        let within = |wanted: &Option<String>, name: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == name)
+        };
+        let of = self.waiting.iter().filter(|(database, user, _)| {
+            within(&whose.database, database) && within(&whose.user, user)
+        });
+        of.map(|(.., clients)| *clients).reduce(|a, b| a + b)
+    }
+
+    /// Why sessions of a group queue.
+    pub fn verdict(&self, group: &Group, thresholds: &Thresholds) -> Option<Verdict> {
+        let mut load = Load::of(group, self.server()?, self.cpus)?;
+        // Each for the limit that is its own; to a pool was refused what was refused to its user.
+        let user = Whose { level: Level::User, ..group.whose.clone() };
+        let of = |whose: &Whose, why: Refusal| self.refused(whose, Some(why));
+        load.refused = match group.whose.level {
+            Level::Pool | Level::User => of(&user, Refusal::RoleLimit),
+            Level::Database => of(&group.whose, Refusal::DatabaseLimit),
+            Level::Server => of(&group.whose, Refusal::TooManyClients)
+                .zip(of(&group.whose, Refusal::Reserved))
+                .map(|(none, reserved)| none.saturating_add(reserved)),
+        };
+        let head = Head::of(&self.blocked, &group.whose, self.span_us);
+        load.head = head.or_else(|| self.head.clone());
+        load.waiting = self.waiting(&group.whose);
+        Some(queue::verdict(&load, thresholds))
+    }
+
+    /// How large a group's pool need be.
+    pub fn advice(&self, group: &Group, thresholds: &Thresholds) -> Option<Advice> {
+        let all = self.server()?;
+        // Others want processors too: a pool has its part of them.
+        let cpus = match (self.cpus, group.on_cpu, all.on_cpu) {
+            (Some(cpus), Some(own), Some(of_all)) if of_all > 0.0 => Some(cpus * own / of_all),
+            _ => None,
+        };
+        let counted = self.sessions_for(&group.whose).and_then(Sessions::counted);
+        let sampled = self.sampled_busy(&group.whose);
+        advice::advise(group, counted.as_ref(), sampled, cpus, thresholds)
+    }
+
+    /// Busy sessions by samples, of what the server counted for a group.
+    pub fn sampled_busy(&self, whose: &Whose) -> Option<f64> {
+        let level = if whose.level == Level::Server { Level::Server } else { Level::Database };
+        let same = |group: &&Group| {
+            group.whose.level == level
+                && (level == Level::Server || group.whose.database == whose.database)
+        };
+        self.groups.iter().find(same)?.busy.average
+    }
+
+    /// Who holds most of the sessions of a group: pools in order of what they hold.
+    pub fn holders<'a>(
+        &'a self,
+        whose: &'a Whose,
+        of: impl Fn(&Group) -> &Figure,
+    ) -> Vec<(&'a Group, f64)> {
+        let pools = self.groups.iter().filter(|group| {
+            group.whose.level == Level::Pool && (whose == &group.whose || whose.holds(&group.whose))
+        });
+        let mut all: Vec<(&Group, f64)> =
+            pools.filter_map(|pool| Some((pool, of(pool).used()?))).collect();
+        all.retain(|holder| holder.1 > 0.0);
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        all
+    }
+}
+
+/// What the detectors know of pools.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pools {
+    /// The last interval.
+    pub last: Look,
+    /// The last two, and all that is new.
+    pub recent: Look,
+    /// All of the window.
+    pub window: Look,
+    /// Only what stands at the end of the window is asked for, and what is new, not all that happened in it.
+    pub standing: bool,
+    /// Limits that will be reached: whose, which and how many, and when.
+    pub exhaustion: Vec<(Whose, Kind, u32, Exhaustion)>,
+    /// What groups had step by step.
+    pub courses: Vec<Course>,
+}
+
+/// What a group had step by step, and in the hours of other days.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Course {
+    /// Whose sessions.
+    pub whose: Whose,
+    /// Open sessions by step of the window: what 95 % of samples did not exceed.
+    pub open: Vec<Point>,
+    /// Sessions that came, by step.
+    pub opened: Vec<u64>,
+    /// Open sessions by hour of other days.
+    pub other_days: Vec<Point>,
+}
+
+/// When limits will be reached: those of the server, of databases and of roles.
+fn forecast(
+    look: &Look,
+    courses: &[Course],
+    thresholds: &Thresholds,
+) -> Vec<(Whose, Kind, u32, Exhaustion)> {
+    let mut all = Vec::new();
+    for group in &look.groups {
+        let own = match group.whose.level {
+            Level::Server => Kind::Server,
+            Level::Database => Kind::Database,
+            Level::User => Kind::Role,
+            Level::Pool => continue,
+        };
+        let limit = group.limits.iter().find(|limit| limit.kind == own && limit.most > 0);
+        let course = courses.iter().find(|course| course.whose == group.whose);
+        let (Some(limit), Some(course)) = (limit, course) else { continue };
+        let season = Season::of(&course.other_days, thresholds);
+        let most = f64::from(limit.most);
+        if let Some(found) = forecast::exhaustion(&course.open, &season, most, thresholds) {
+            all.push((group.whose.clone(), own, limit.most, found));
+        }
+    }
+    all
+}
+
+impl Pools {
+    /// Says when limits will be reached.
+    #[must_use]
+    pub fn foreseen(mut self, thresholds: &Thresholds) -> Self {
+        self.exhaustion = forecast(&self.window, &self.courses, thresholds);
+        self
+    }
+
+    /// When the first of a group's limits will be reached.
+    pub fn exhaustion_of(&self, group: &Group) -> Option<&Exhaustion> {
+        let whose = &group.whose;
+        let under = |(limited, kind, ..): &&(Whose, Kind, u32, Exhaustion)| {
+            group.limits.iter().any(|limit| limit.kind == *kind)
+                && match kind {
+                    Kind::Server => true,
+                    Kind::Database => limited.database == whose.database,
+                    Kind::Role => limited.user == whose.user,
+                    _ => false,
+                }
+        };
+        let found = self.exhaustion.iter().filter(under).map(|found| &found.3);
+        found.min_by(|a, b| a.hours.total_cmp(&b.hours))
+    }
+}
+
+impl Pools {
+    /// The stretches that count for what comes and goes within moments.
+    pub fn looks(&self) -> impl Iterator<Item = &Look> {
+        let window = (!self.standing).then_some(&self.window);
+        [Some(&self.last), window].into_iter().flatten()
+    }
+}

@@ -1,0 +1,230 @@
+//! Why sessions queue: one verdict, and what shows it.
+
+use super::head::Head;
+use super::limit::Limit;
+use super::{CRITICAL_RATIO, Group};
+use crate::detect::words::second;
+use crate::finding::Evidence;
+use crate::threshold::{Threshold, Thresholds};
+
+/// Sessions in a state below which nothing is said of it.
+pub const MIN_SESSIONS: Threshold = Threshold::new(
+    "queue_sessions",
+    0.5,
+    "sessions waiting on average below which they are no queue",
+    "pg_perfmon: half a session is one that waits every other moment",
+);
+/// Active sessions for each processor.
+pub const CROWDED: Threshold = Threshold::new(
+    "queue_crowded_ratio",
+    4.0,
+    "active sessions for each processor from which the pool is called too large",
+    "HikariCP, About Pool Sizing: twice the cores and the disks; doubled",
+);
+/// Sessions that idle.
+pub const IDLE_RATIO: Threshold = Threshold::ratio(
+    "queue_idle_ratio",
+    0.5,
+    "share of idle sessions from which those that hold a full limit are called idle",
+    "pg_perfmon",
+);
+
+/// Why sessions queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// They do not.
+    Nothing,
+    /// More want a processor than there are.
+    Cpu,
+    /// They wait for a lock that somebody holds.
+    Lock,
+    /// They wait for files.
+    Io,
+    /// They wait for their client inside a transaction.
+    Client,
+    /// Clients wait for a connection while the server has room.
+    PoolTooSmall,
+    /// Connections are held idle, or so many work that they hinder each other.
+    PoolTooLarge,
+}
+
+impl Cause {
+    /// In one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Cpu => "cpu",
+            Self::Lock => "lock",
+            Self::Io => "io",
+            Self::Client => "client",
+            Self::PoolTooSmall => "pool_too_small",
+            Self::PoolTooLarge => "pool_too_large",
+        }
+    }
+}
+
+/// What is known of the sessions that may queue, on average over a window.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Load {
+    /// Open sessions.
+    pub open: f64,
+    /// Outside of a transaction.
+    pub idle: f64,
+    /// Inside a statement.
+    pub active: f64,
+    /// Inside a statement, waiting for nothing.
+    pub cpu: f64,
+    /// Waiting for locks.
+    pub lock: f64,
+    /// Waiting for files.
+    pub io: f64,
+    /// Waiting for the client inside a transaction.
+    pub client: f64,
+    /// Active on the whole server, waiting for nothing: who competes for processors.
+    pub cpu_of_all: f64,
+    /// Active on the whole server.
+    pub active_of_all: f64,
+    /// Processors.
+    pub cpus: Option<f64>,
+    /// Clients that wait for a connection; `None` where no pooler says so.
+    pub waiting: Option<f64>,
+    /// Connections that were refused.
+    pub refused: Option<u64>,
+    /// The limit met first.
+    pub limit: Option<Limit>,
+    /// At the head of those that wait for locks.
+    pub head: Option<Head>,
+}
+
+impl Load {
+    /// Of a group; `all` is the group of the whole server.
+    pub fn of(group: &Group, all: &Group, cpus: Option<f64>) -> Option<Self> {
+        Some(Self {
+            open: group.open.average?,
+            idle: group.idle.average?,
+            active: group.active.average?,
+            cpu: group.on_cpu?,
+            lock: group.on_lock?,
+            io: group.on_io?,
+            client: group.in_transaction.average?,
+            cpu_of_all: all.on_cpu?,
+            active_of_all: all.active.average?,
+            cpus,
+            limit: group.binding().copied(),
+            ..Self::default()
+        })
+    }
+}
+
+/// The verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Why.
+    pub cause: Cause,
+    /// In words.
+    pub detail: String,
+    /// What shows it.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Says why sessions queue.
+pub fn verdict(load: &Load, thresholds: &Thresholds) -> Verdict {
+    let (cause, detail) = decide(load, thresholds);
+    Verdict { cause, detail, evidence: evidence(load, thresholds) }
+}
+
+fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
+    let least = thresholds.of(&MIN_SESSIONS);
+    let waiting = load.waiting.unwrap_or(0.0);
+    let refused = load.refused.unwrap_or(0);
+    let full = load.limit.filter(|limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO));
+    let short = full.is_some() || refused > 0 || waiting >= least;
+    let lacks = words_of_lack(load, full.as_ref());
+    if short && load.open > 0.0 && load.idle / load.open > thresholds.of(&IDLE_RATIO) {
+        let detail = format!(
+            "{lacks}: {:.1} of {:.1} open sessions idle outside of a transaction and keep others out",
+            load.idle, load.open
+        );
+        return (Cause::PoolTooLarge, detail);
+    }
+    let largest = load.lock.max(load.io).max(load.client).max(load.cpu);
+    let is = |part: f64| part >= least && part >= largest;
+    if is(load.lock) {
+        let head = load.head.as_ref().map(|head| format!("; at the head is {}", head.words()));
+        let head = head.unwrap_or_default();
+        return (Cause::Lock, format!("{:.1} sessions wait for locks{head}", load.lock));
+    }
+    if is(load.client) && (short || load.client > load.active) {
+        let detail = format!(
+            "{:.1} sessions wait for their client inside a transaction, {:.1} execute",
+            load.client, load.active
+        );
+        return (Cause::Client, detail);
+    }
+    if is(load.io) {
+        return (Cause::Io, format!("{:.1} sessions wait for files", load.io));
+    }
+    if let Some(cpus) = load.cpus.filter(|cpus| load.cpu_of_all > *cpus && load.cpu >= least) {
+        let detail = format!(
+            "{:.1} sessions want a processor at a time, there are {cpus:.0}",
+            load.cpu_of_all
+        );
+        let crowded = load.active_of_all > cpus * thresholds.of(&CROWDED);
+        return (if crowded { Cause::PoolTooLarge } else { Cause::Cpu }, detail);
+    }
+    let detail = format!("{lacks}, while the server has room: {:.1} sessions execute", load.active);
+    if short { (Cause::PoolTooSmall, detail) } else { (Cause::Nothing, "nothing queues".into()) }
+}
+
+fn words_of_lack(load: &Load, full: Option<&Limit>) -> String {
+    match (load.waiting.filter(|n| *n > 0.0), load.refused.filter(|n| *n > 0), full) {
+        (Some(waiting), ..) => format!("{waiting:.1} clients wait for a connection"),
+        (None, Some(1), _) => "1 connection was refused".to_owned(),
+        (None, Some(refused), _) => format!("{refused} connections were refused"),
+        (None, None, Some(limit)) => {
+            format!("{:.0} of {} connections are in use", limit.used, limit.most)
+        }
+        (None, None, None) => "clients wait".to_owned(),
+    }
+}
+
+fn evidence(load: &Load, thresholds: &Thresholds) -> Vec<Evidence> {
+    let least = thresholds.of(&MIN_SESSIONS);
+    let mut all = vec![
+        Evidence::new("open_avg", load.open, "sessions"),
+        Evidence::new("idle_avg", load.idle, "sessions"),
+        Evidence::new("active_avg", load.active, "sessions"),
+        Evidence::new("on_cpu_avg", load.cpu, "sessions").over(least),
+        Evidence::new("on_lock_avg", load.lock, "sessions").over(least),
+        Evidence::new("on_io_avg", load.io, "sessions").over(least),
+        Evidence::new("in_transaction_avg", load.client, "sessions").over(least),
+    ];
+    let cpus = load.cpus.map(|cpus| Evidence::new("cpus", cpus, ""));
+    let waiting = load.waiting.map(|n| Evidence::new("clients_waiting", n, "clients"));
+    let refused = load.refused.map(|n| Evidence::new("refused", n, "connections"));
+    let limit = load.limit.map(|limit| {
+        Evidence::new("saturation_ratio", limit.ratio(), "ratio")
+            .over(thresholds.of(&CRITICAL_RATIO))
+    });
+    all.extend([cpus, waiting, refused, limit].into_iter().flatten());
+    all.extend(load.head.iter().flat_map(evidence_of_head));
+    all
+}
+
+/// Who is at the head, so that it can be looked up.
+fn evidence_of_head(head: &Head) -> Vec<Evidence> {
+    let text = |metric: &str, text: &str| Evidence::new(metric, text, "");
+    let known = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let [application, user] = [&head.application, &head.user].map(known);
+    let state = Some(&head.state).filter(|state| !state.is_empty());
+    let all = [
+        Some(Evidence::new("lock_head_pid", head.pid, "")),
+        application.map(|name| text("lock_head_application", &name)),
+        user.map(|name| text("lock_head_user", &name)),
+        state.map(|state| text("lock_head_state", state)),
+        head.statement_id.map(|id| Evidence::new("lock_head_statement_id", id, "")),
+        head.since_us.map(|at| text("lock_head_since", &second(at))),
+        Some(Evidence::new("sessions_behind_head", head.behind, "")),
+    ];
+    all.into_iter().flatten().collect()
+}

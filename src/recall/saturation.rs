@@ -1,0 +1,320 @@
+//! Pools over a window, with the limits that they are under, put together for those who judge them. It must never judge.
+
+use std::collections::{BTreeMap, HashMap};
+
+use perfmon_core::activity::Kind;
+use perfmon_core::activity::group::{self, Grouping, Key, PEAKS, SPREADS, Tally, tally};
+use perfmon_core::activity::rows::{self, Of};
+use perfmon_core::activity::spread::place;
+use perfmon_core::family::{DATABASE, POOL};
+use perfmon_core::pool::advice;
+use perfmon_core::pool::head::{Blocked, Head};
+use perfmon_core::pool::limit::{Declared, Limits, plateau};
+use perfmon_core::pool::{Course, Figure, Group, Look, Pools, Sessions, Whose};
+use perfmon_core::series;
+use perfmon_core::window::{DAY_US, HOUR_US, Level, MINUTE_US};
+
+use super::failures::Failures;
+use super::limits;
+use super::locks;
+use super::objects::Objects;
+use super::plan::Kept;
+use super::pooler;
+use super::pools::{self, Group as Named, Use};
+use super::scope::Scope;
+use crate::error::Error;
+use crate::pg::{backends, clock};
+use crate::settings;
+use crate::store::read;
+
+/// Steps of a window in which a trend is looked for.
+const STEPS: i64 = 60;
+/// Days that are compared.
+const DAYS: i64 = 7;
+
+/// Sessions of each group at this moment, in the order of `group::numbers`.
+type Now = HashMap<Whose, [u32; PEAKS]>;
+
+/// Everything about pools; `None` where no samples of them are kept.
+/// The recent part of the window is its last two intervals, and all since a time if one is given.
+pub(crate) fn pools(
+    scope: &Scope,
+    cpus: Option<i64>,
+    recent_since: Option<i64>,
+) -> Result<Option<Pools>, Error> {
+    let kept = Kept::of(&POOL, scope);
+    if kept.oldest().is_none() {
+        return Ok(None);
+    }
+    let own = scope.is_own();
+    let mut limits = if own { limits::limits()? } else { Limits::default() };
+    let (sizes, waiting) = poolers(scope)?;
+    let are_poolers = !sizes.is_empty() || !waiting.is_empty();
+    limits.pooler = sizes;
+    let soon = settings::snapshot_interval_us().saturating_mul(2).max(MINUTE_US);
+    let is_live = own && clock::wall_us().saturating_sub(scope.until) < soon;
+    let now = is_live.then(now);
+    let [last, before] = last_two(scope, &kept);
+    let since = recent_since.map_or(before, |since| since.clamp(scope.since, before));
+    let recent = scope.quietly(since, scope.until);
+    let last = scope.quietly(last, scope.until);
+    let cpus = cpus.filter(|_| own).and_then(|cpus| u32::try_from(cpus).ok()).map(f64::from);
+    let mut looks = [
+        look(&last, now.as_ref(), &limits)?,
+        look(&recent, now.as_ref(), &limits)?,
+        look(scope, now.as_ref(), &limits)?,
+    ];
+    let head = head_now(now.as_ref())?;
+    let blocked = blocked(&looks[2], scope)?;
+    for (look, scope) in looks.iter_mut().zip([&last, &recent, scope]) {
+        look.cpus = cpus;
+        look.head.clone_from(&head);
+        look.span_us = (scope.since, scope.until);
+        let touches = |wait: &&Blocked| wait.began_us < scope.until && wait.seen_us >= scope.since;
+        look.blocked = blocked.iter().filter(touches).cloned().collect();
+        look.waiting = if are_poolers { poolers(scope)?.1 } else { Vec::new() };
+    }
+    let courses = courses(scope, &kept)?;
+    let [last, recent, window] = looks;
+    Ok(Some(Pools { last, recent, window, courses, ..Pools::default() }))
+}
+
+/// At the head of those that wait for locks at this moment, if somebody does.
+fn head_now(now: Option<&Now>) -> Result<Option<Head>, Error> {
+    let waits = |found: &[u32; PEAKS]| found[SPREADS.len()] > 0;
+    if now.is_some_and(|now| now.values().any(waits)) { limits::lock_head() } else { Ok(None) }
+}
+
+/// Waits for locks, if samples of the window found any.
+fn blocked(window: &Look, scope: &Scope) -> Result<Vec<Blocked>, Error> {
+    let any = window.groups.iter().any(|group| group.on_lock.is_some_and(|waiting| waiting > 0.0));
+    if any { locks::blocked(scope) } else { Ok(Vec::new()) }
+}
+
+/// Clients that waited on average, by database and user.
+type Waiting = Vec<(String, String, f64)>;
+
+/// Sizes of poolers' pools, and clients that waited on average, by database and user.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn poolers(scope: &Scope) -> Result<(Vec<Declared>, Waiting), Error> {
+    let (mut sizes, mut waiting) = (Vec::new(), Vec::new());
+    for ([pooler, database, user], seen) in pooler::over(scope)? {
+        if user.is_empty() {
+            continue;
+        }
+        if let Some(clients) = seen.average("clients_waiting").or(seen.waiting()) {
+            waiting.push((database.clone(), user.clone(), clients));
+        }
+        if let Some(size) = seen.pool_size() {
+            let (database, user) = (Some(database), Some(user));
+            let size = size.round() as u32;
+            sizes.push(Declared { name: pooler, size, database, user, ..Declared::default() });
+        }
+    }
+    Ok((sizes, waiting))
+}
+
+/// When the last row of a window begins, and the one before it.
+fn last_two(scope: &Scope, kept: &Kept) -> [i64; 2] {
+    let day = scope.quietly(scope.since.max(scope.until.saturating_sub(DAY_US)), scope.until);
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    read::frames(&scope.sources, &POOL, &kept.segments(&day, Level::Minute), &[], &mut |row| {
+        spans.push((row.head.span.until, row.head.span.since));
+    });
+    spans.sort_unstable();
+    let since = |nth: usize| {
+        let span = spans.iter().rev().nth(nth).or(spans.first());
+        span.map_or(scope.since, |span| span.1.max(scope.since)).min(scope.until)
+    };
+    [since(0), since(1)]
+}
+
+/// Clients' sessions at this moment.
+fn now() -> Now {
+    let (application, address) = settings::pool_grouping();
+    let grouping = Grouping { application, address };
+    let mut names = backends::Names::default();
+    let mut tallies: HashMap<Key, Tally> = HashMap::new();
+    for session in backends::everybody().iter().filter(|session| session.kind == Kind::Client) {
+        for key in Key::of(session, grouping) {
+            tally(tallies.entry(key).or_default(), session, false);
+        }
+    }
+    let whose = |key: &Key| {
+        let [database, user, _] = rows::group_names(key, &mut names);
+        whose(&Named { of: Of::key(key), database, user })
+    };
+    let keys: Vec<(Key, Tally)> = tallies.into_iter().collect();
+    let named: Vec<Whose> = keys.iter().map(|(key, _)| key).map(whose).collect();
+    named.into_iter().zip(keys.iter().map(|(_, tally)| group::numbers(tally))).collect()
+}
+
+fn whose(named: &Named) -> Whose {
+    let known = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+    Whose {
+        level: named.of.level,
+        other: named.of.other,
+        database: known(&named.database),
+        user: known(&named.user),
+        application: named.of.application.clone(),
+        address: named.of.address.clone(),
+        monitoring: named.of.is_monitor(),
+    }
+}
+
+/// All groups over a window.
+fn look(scope: &Scope, now: Option<&Now>, limits: &Limits) -> Result<Look, Error> {
+    let mut look = Look { samples: 0, ..Look::default() };
+    let mut groups: BTreeMap<Whose, Group> = BTreeMap::new();
+    if scope.since < scope.until {
+        let (series, steps) = pools::pools(scope, vec![scope.since, scope.until])?;
+        look.covered_us = series.covered_us(0);
+        for step in steps {
+            look.samples = step.samples;
+            groups.extend(step.groups.iter().map(|(named, found)| {
+                let whose = whose(named);
+                (whose.clone(), group_of(whose, found, step.samples))
+            }));
+        }
+        let failures = Failures::of(scope)?;
+        look.refused = failures.errors.is_some().then_some(failures.refused);
+        look.sessions = sessions(scope)?;
+    }
+    for whose in now.into_iter().flat_map(Now::keys) {
+        groups.entry(whose.clone()).or_insert_with(|| Group::of(whose.clone()));
+    }
+    look.groups = groups.into_values().collect();
+    for group in &mut look.groups {
+        group.samples = look.samples;
+        if let Some(now) = now {
+            // Who is not there has none.
+            let numbers = now.get(&group.whose).copied().unwrap_or_default();
+            let figures = [
+                &mut group.open,
+                &mut group.busy,
+                &mut group.active,
+                &mut group.idle,
+                &mut group.in_transaction,
+            ];
+            for (figure, number) in figures.into_iter().zip(numbers) {
+                figure.now = Some(number);
+            }
+        }
+    }
+    limits.judge(&mut look.groups);
+    Ok(look)
+}
+
+fn group_of(whose: Whose, found: &Use, samples: u64) -> Group {
+    let means = found.means(samples);
+    let figure = |at: usize| Figure {
+        now: None,
+        average: means.map(|means| means[at]),
+        p95: found.spreads[at].quantile(0.95, samples),
+        p99: found.spreads[at].quantile(0.99, samples),
+        peak: u32::try_from(found.peaks[at]).ok(),
+    };
+    let open = figure(0);
+    let at_peak = open.peak.map_or(0, |peak| found.spreads[0].at(place(peak)));
+    let mut group = Group::of(whose);
+    group.inferred = plateau(&group.whose, &open, at_peak, samples);
+    group.open = open;
+    group.busy = figure(1);
+    group.busy_percentiles =
+        advice::PERCENTILES.map(|(part, _)| found.spreads[1].quantile(part, samples));
+    group.active = figure(2);
+    group.idle = figure(3);
+    group.in_transaction = figure(4);
+    group.on_cpu = found.mean("on_cpu", samples);
+    group.on_lock = found.mean("on_lock", samples);
+    group.on_io = found.mean("on_io", samples);
+    group.opened = found.sum("opened").unwrap_or(0);
+    group
+}
+
+/// What pg_stat_database counted, by database and in all.
+#[allow(clippy::cast_precision_loss)]
+fn sessions(scope: &Scope) -> Result<Vec<Sessions>, Error> {
+    let objects = Objects::of(&DATABASE, scope)?;
+    let empty = |database: Option<String>| Sessions {
+        database,
+        sessions: 0,
+        session_ms: 0.0,
+        busy_ms: 0.0,
+        transactions: 0,
+        covered_us: objects.covered_us,
+    };
+    let mut all = vec![empty(None)];
+    for object in objects.iter() {
+        let Some(name) = object.names[1].text() else { continue };
+        let value = |name: &str| object.v(name).unwrap_or(0);
+        let mut one = empty(Some(name));
+        one.sessions = value("sessions");
+        one.session_ms = value("session_us") as f64 / 1000.0;
+        one.busy_ms = (value("active_us") + value("idle_in_transaction_us")) as f64 / 1000.0;
+        one.transactions = value("xact_commit") + value("xact_rollback");
+        all[0].sessions += one.sessions;
+        all[0].session_ms += one.session_ms;
+        all[0].busy_ms += one.busy_ms;
+        all[0].transactions += one.transactions;
+        all.push(one);
+    }
+    Ok(all)
+}
+
+/// The course of all groups: by step of the window, and by hour of the days before.
+fn courses(scope: &Scope, kept: &Kept) -> Result<Vec<Course>, Error> {
+    let length = scope.until.saturating_sub(scope.since).max(1);
+    let round = [HOUR_US, MINUTE_US, 1_000_000];
+    let unit = round.into_iter().find(|unit| length / STEPS >= *unit).unwrap_or(1_000);
+    let step = (length / STEPS).div_euclid(unit).max(1).saturating_mul(unit);
+    let mut courses: BTreeMap<Whose, Course> = BTreeMap::new();
+    let edges = series::edges(scope.since, scope.until, step);
+    each_step(scope, edges, &mut courses, |course, at, open, opened| {
+        course.open.push((at, open));
+        course.opened.push(opened);
+    })?;
+    let day = scope.until.saturating_sub(DAY_US);
+    let first = day.saturating_sub(DAYS * DAY_US);
+    if kept.oldest().is_some_and(|oldest| oldest < day) {
+        let days = scope.quietly(first.max(kept.oldest().unwrap_or(first)), day);
+        let edges = series::edges(days.since, days.until, HOUR_US);
+        each_step(&days, edges, &mut courses, |course, at, open, _| {
+            // An hour is known by its start.
+            course.other_days.push((at.saturating_sub(HOUR_US), open));
+        })?;
+    }
+    Ok(courses.into_values().collect())
+}
+
+/// Hands over what each group had in each step that has samples: its end, open sessions, and those that came.
+fn each_step(
+    scope: &Scope,
+    edges: Vec<i64>,
+    courses: &mut BTreeMap<Whose, Course>,
+    mut each: impl FnMut(&mut Course, i64, f64, u64),
+) -> Result<(), Error> {
+    let (series, steps) = pools::pools(scope, edges)?;
+    let empty = |whose: Whose| Course {
+        whose,
+        open: Vec::new(),
+        opened: Vec::new(),
+        other_days: Vec::new(),
+    };
+    for named in steps.iter().flat_map(|step| step.groups.keys()) {
+        let whose = whose(named);
+        courses.entry(whose.clone()).or_insert_with(|| empty(whose));
+    }
+    for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.samples > 0) {
+        let found: HashMap<Whose, &Use> =
+            step.groups.iter().map(|(named, found)| (whose(named), found)).collect();
+        let end = series.end(at).min(scope.until);
+        for (whose, course) in courses.iter_mut() {
+            let found = found.get(whose);
+            let open = found.and_then(|found| found.spreads[0].quantile(0.95, step.samples));
+            let opened = found.and_then(|found| found.sum("opened"));
+            each(course, end, open.unwrap_or(0.0), opened.unwrap_or(0));
+        }
+    }
+    Ok(())
+}
