@@ -11,7 +11,9 @@ use super::Text;
 mod conditions;
 mod forms;
 mod ideas;
+mod nulls;
 mod queries;
+mod random;
 mod rewrites;
 mod safety;
 

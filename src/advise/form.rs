@@ -8,13 +8,17 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{BoolExprType, Node, NodeTag, Oid, Query};
 
 use super::operator::Families;
+use super::order;
 use super::scope::{Entry, Scopes, plain};
 use crate::pg::{analyze, fmgr, list, parse, session, tree, txn};
 
 mod column;
+mod count;
 mod join;
 mod mask;
+mod null;
 mod range;
+mod shift;
 mod subquery;
 
 use mask::Mask;
@@ -83,11 +87,11 @@ pub(super) unsafe fn parameters(scopes: &Scopes) -> u32 {
     last
 }
 
-/// OFFSET at the top.
+/// OFFSET at the top of a statement with so many parameters.
 ///
 /// # Safety
-/// A live query.
-pub(super) unsafe fn offset(query: *mut Query) -> Option<Offset> {
+/// A live query, older than the current subtransaction.
+pub(super) unsafe fn offset(query: *mut Query, last: u32) -> Option<Offset> {
     // SAFETY: cast by the node's own tag.
     unsafe {
         let mut node = plain((*query).limitOffset);
@@ -102,10 +106,40 @@ pub(super) unsafe fn offset(query: *mut Query) -> Option<Offset> {
             node = plain(one);
         }
         if (*node).type_ != NodeTag::T_Const {
-            return Some(Offset { rows: None });
+            return Some(Offset { rows: None, expression: limits(query, last) });
         }
         let constant = node.cast::<pg_sys::Const>();
-        (!(*constant).constisnull).then(|| Offset { rows: mask::integer(constant) })
+        (!(*constant).constisnull)
+            .then(|| Offset { rows: mask::integer(constant), expression: limits(query, last) })
+    }
+}
+
+/// LIMIT and OFFSET as they are written; empty where the server would have to open tables for it, or cannot say it.
+unsafe fn limits(query: *mut Query, last: u32) -> String {
+    // SAFETY: nodes of a live query, of which copies are deparsed; the texts are copied at once.
+    unsafe {
+        let limit = Some((*query).limitCount).filter(|_| order::is_limited(query));
+        let all = [("LIMIT", limit), ("OFFSET", Some((*query).limitOffset))];
+        let all = all.into_iter().filter_map(|(word, node)| Some((word, node?)));
+        let all: Vec<_> = all.collect();
+        if all.iter().any(|(_, node)| !tree::nodes(*node, &[NodeTag::T_SubLink]).is_empty()) {
+            return String::new();
+        }
+        let found = txn::trial(|| {
+            session::set_for_now(c"search_path", c"pg_catalog, pg_temp");
+            let mut mask = Mask::after(last);
+            let texts = all.into_iter().map(|(word, node)| {
+                let none = std::ptr::null_mut();
+                let text = pg_sys::deparse_expression(mask.copy(node), none, false, false);
+                format!("{word} {}", fmgr::utf8(CStr::from_ptr(text).to_bytes()))
+            });
+            texts.collect::<Vec<_>>().join(" ")
+        });
+        match found {
+            Ok(text) => text,
+            Err(error) if parse::is_about_the_text(&error) => String::new(),
+            Err(error) => error.rethrow(),
+        }
     }
 }
 

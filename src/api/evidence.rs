@@ -66,7 +66,9 @@ fn scan_evidence(
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
-    let Some(found) = evidence::evidence(&scope)? else { return Ok(()) };
+    let Some(mut found) = evidence::evidence(&scope)? else { return Ok(()) };
+    // What executions asked for is no node of a plan.
+    found.retain(|one| one.kind() != Some(Kind::Existence));
     let calls = evidence::calls(&scope)?;
     // Which table is a partition of which is known of the database at hand only.
     let scanned = if scope.is_own() { evidence::rows_scanned(&scope)? } else { HashMap::new() };

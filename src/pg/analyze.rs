@@ -5,6 +5,7 @@
 //! types would run the checks of domains, which are anybody's code: constants that could be read by such
 //! a function are made parameters first, as pg_stat_statements does with all of them.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, c_int};
 
 use pgrx::pg_sys;
@@ -15,6 +16,8 @@ use super::{list, tree};
 
 /// A text whose parameters have higher numbers is refused: the analyser makes room for all below.
 const MOST_PARAMETERS: c_int = 100_000;
+/// The server's mark of a node that stands nowhere in a text.
+const NO_PLACE: c_int = -1;
 /// EXPLAIN of PREPARE of …: as deep as a query may lie in its statement.
 const DEEPEST: usize = 4;
 
@@ -31,7 +34,11 @@ pub(crate) unsafe fn analyze(text: &CStr, guess: Option<Guess>) -> Option<*mut Q
         let trees = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         let [raw] = list::nodes(trees)[..] else { return None };
         let statement = query_in((*raw.cast::<pg_sys::RawStmt>()).stmt)?;
-        if !disarm(statement) || guess.is_some_and(|guess| !guess::apply(statement, guess)) {
+        if !disarm(statement) {
+            return None;
+        }
+        forget_places(statement);
+        if guess.is_some_and(|guess| !guess::apply(statement, guess)) {
             return None;
         }
         lock(statement);
@@ -115,6 +122,32 @@ unsafe fn disarm(statement: *mut Node) -> bool {
         }
         last < MOST_PARAMETERS
     }
+}
+
+/// Takes the place in the text from parameters that no cast in the text gives a type. The analyser keeps places, and
+/// gives a parameter that has none only that of a cast, so that [`has_type_in_text`] tells the two apart afterwards.
+unsafe fn forget_places(statement: *mut Node) {
+    // SAFETY: nodes of a tree that the parser made for us alone, cast by their own tags.
+    unsafe {
+        let found = tree::raw_nodes(statement, &[NodeTag::T_TypeCast, NodeTag::T_ParamRef]);
+        let (casts, parameters): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|node| (**node).type_ == NodeTag::T_TypeCast);
+        let typed: HashSet<*mut Node> =
+            casts.into_iter().map(|cast| (*cast.cast::<pg_sys::TypeCast>()).arg).collect();
+        for parameter in parameters.into_iter().filter(|one| !typed.contains(one)) {
+            (*parameter.cast::<pg_sys::ParamRef>()).location = NO_PLACE;
+        }
+    }
+}
+
+/// Whether the text itself gives a parameter its type, by a cast; of others the analyser took the type that fits
+/// where they stand, which need not be that of the value.
+///
+/// # Safety
+/// A parameter of a query that [`analyze`] gave.
+pub(crate) unsafe fn has_type_in_text(parameter: *mut pg_sys::Param) -> bool {
+    // SAFETY: by the caller's word.
+    unsafe { (*parameter).location != NO_PLACE }
 }
 
 /// Takes the locks that the analyser is going to take, on whatever the names in the statement could mean.

@@ -346,3 +346,35 @@ pub(crate) unsafe fn grouped_expression(
     let _ = (entry, column);
     None
 }
+
+/// Whether all rows are known to keep to a column's NOT NULL. Since 18, one may be declared for new rows alone.
+#[cfg_attr(
+    feature = "pg18",
+    expect(ffi_unwind_calls, reason = "the call is inside pgrx's error boundary")
+)]
+pub(crate) fn not_null_is_valid(table: pg_sys::Oid, attnum: i16) -> bool {
+    #[cfg(feature = "pg18")]
+    // SAFETY: a look-up in the catalogs, which gives a copy of the row, or NULL.
+    unsafe {
+        /// `convalidated` in pg_constraint, fixed in the catalogs.
+        const VALIDATED: i16 = 8;
+        unsafe extern "C-unwind" {
+            // Absent from the bindings (catalog/pg_constraint.h).
+            #[link_name = "findNotNullConstraintAttnum"]
+            fn constraint_of(table: pg_sys::Oid, attnum: i16) -> pg_sys::HeapTuple;
+        }
+        let tuple = pg_sys::ffi::pg_guard_ffi_boundary(|| constraint_of(table, attnum));
+        if tuple.is_null() {
+            return false;
+        }
+        let cache = pg_sys::SysCacheIdentifier::CONSTROID as c_int;
+        let mut is_null = false;
+        let value = pg_sys::SysCacheGetAttr(cache, tuple, VALIDATED, &mut is_null);
+        !is_null && value.value() as u8 != 0
+    }
+    #[cfg(not(feature = "pg18"))]
+    {
+        let _ = (table, attnum);
+        true
+    }
+}

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{NodeTag, PlanState};
 
 use super::condition::Writer;
+use super::counted::Counted;
 use super::spill;
 
 /// More nodes of one plan are not looked at.
@@ -32,6 +33,16 @@ pub(crate) struct Done {
     scan: u32,
 }
 
+impl Done {
+    /// Something of the execution, and of no node.
+    fn whole(kind: Kind) -> Self {
+        let mut counts = Counts::default();
+        counts.set(Slot::Executions, 1);
+        let plan = std::ptr::null_mut();
+        Self { kind, relation: 0, child: 0, index: 0, counts, plan, scan: 0 }
+    }
+}
+
 /// A plan and its range table.
 #[derive(Clone, Copy)]
 pub(super) struct Planned {
@@ -48,7 +59,7 @@ static mut OPEN: [Open; MOST_OPEN] = [Open(std::ptr::null_mut(), false); MOST_OP
 #[derive(Clone, Copy)]
 struct Open(*mut PlanState, bool);
 
-/// Hands each node that tells something to `each`.
+/// Hands each node that tells something to `each`, and then what the execution as a whole tells.
 ///
 /// # Safety
 /// An execution with row counts that ended and was not taken down.
@@ -62,9 +73,16 @@ pub(super) unsafe fn walk(
         let (statement, params) = ((*query).plannedstmt, (*query).params);
         let mut planned = Planned { statement, params, cursor: 0 };
         let mut open = Stack { used: 0, met: [0; MOST_SUBPLANS / 64] };
+        let mut counted = Counted::of(statement, params);
         open.push(root, false);
         for _ in 0..MOST_NODES {
-            let Some(Open(node, cut)) = open.pop() else { return };
+            let Some(Open(node, cut)) = open.pop() else {
+                if counted.asks_for_any() {
+                    each(&Done::whole(Kind::Existence), &mut |_| {});
+                }
+                return;
+            };
+            counted.look((*node).plan);
             if let Some(done) = planned.done(node, cut) {
                 each(&done, &mut |code| planned.conditions(&done, code));
             }

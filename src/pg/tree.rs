@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 
 use pgrx::pg_sys;
-use pgrx::pg_sys::{Node, NodeTag, Query};
+use pgrx::pg_sys::{CoercionForm, Node, NodeTag, Param, Query};
 
 /// Whether a walk over a raw parse tree meets a node that `found` says yes to. Nodes of utility
 /// statements end the walk with an error of the server.
@@ -66,6 +66,23 @@ pub(crate) unsafe fn nodes_of_query(query: *mut Query, kinds: &[NodeTag]) -> Vec
     sought.found
 }
 
+/// Which parameters are to stand under a cast to their type.
+type Wanted = unsafe fn(*mut Param) -> bool;
+
+/// A copy of an analysed expression, its subqueries included, in which parameters stand under a cast to their type. One
+/// that is the argument of a cast that was written has that already.
+///
+/// # Safety
+/// A live tree of the analyser. `wanted` must only read, and must not panic.
+pub(crate) unsafe fn with_casts(tree: *mut Node, wanted: Wanted) -> *mut Node {
+    let mut wanted = wanted;
+    // SAFETY: as above.
+    unsafe {
+        let context = (&raw mut wanted).cast();
+        pg_sys::ffi::pg_guard_ffi_boundary(|| cast_in(tree, context))
+    }
+}
+
 struct Sought<'a> {
     kinds: &'a [NodeTag],
     found: Vec<*mut Node>,
@@ -115,6 +132,68 @@ unsafe extern "C-unwind" fn collect(node: *mut Node, context: *mut c_void) -> bo
     }
 }
 
+#[expect(ffi_unwind_calls, reason = "errors pass through frames that have nothing to drop")]
+unsafe extern "C-unwind" fn cast_in(node: *mut Node, context: *mut c_void) -> *mut Node {
+    if node.is_null() {
+        return node;
+    }
+    // SAFETY: the context is what `with_casts` passed; the node is one of its tree, cast by its own tag.
+    unsafe {
+        if (*node).type_ == NodeTag::T_Query {
+            return mutate_query(node.cast(), Some(cast_in), context, 0).cast();
+        }
+        let copy = mutate(node, Some(cast_in), context);
+        if (*node).type_ != NodeTag::T_Param {
+            uncast(copy);
+            return copy;
+        }
+        let parameter = copy.cast::<Param>();
+        if !(*context.cast::<Wanted>())(parameter) {
+            return copy;
+        }
+        let (of_type, typmod) = ((*parameter).paramtype, (*parameter).paramtypmod);
+        let written = CoercionForm::COERCE_EXPLICIT_CAST;
+        make_relabel_type(copy.cast(), of_type, typmod, (*parameter).paramcollid, written).cast()
+    }
+}
+
+/// Takes the cast from a parameter that stands in one.
+///
+/// # Safety
+/// A node of a copy, with a list of arguments of its own.
+unsafe fn uncast(node: *mut Node) {
+    let written = CoercionForm::COERCE_EXPLICIT_CAST;
+    // SAFETY: by the caller's word; cast by the nodes' own tags, and a list has `length` cells.
+    unsafe {
+        let place: *mut *mut Node = match (*node).type_ {
+            NodeTag::T_FuncExpr => {
+                let call = node.cast::<pg_sys::FuncExpr>();
+                match (*call).args.as_ref() {
+                    Some(args) if (*call).funcformat == written && args.length > 0 => {
+                        (&raw mut (*args.elements).ptr_value).cast()
+                    }
+                    _ => return,
+                }
+            }
+            NodeTag::T_CoerceViaIO => {
+                let cast = node.cast::<pg_sys::CoerceViaIO>();
+                if (*cast).coerceformat != written {
+                    return;
+                }
+                (&raw mut (*cast).arg).cast()
+            }
+            _ => return,
+        };
+        if !(*place).is_null() && (**place).type_ == NodeTag::T_RelabelType {
+            let inner = (**place.cast::<*mut pg_sys::RelabelType>()).arg;
+            if (*inner).type_ == NodeTag::T_Param {
+                *place = inner.cast();
+            }
+        }
+    }
+}
+
+type Mutator = unsafe extern "C-unwind" fn(*mut Node, *mut c_void) -> *mut Node;
 type Visitor = unsafe extern "C-unwind" fn(*mut Node, *mut c_void) -> bool;
 
 unsafe extern "C-unwind" {
@@ -135,4 +214,26 @@ unsafe extern "C-unwind" {
         context: *mut c_void,
         flags: c_int,
     ) -> bool;
+
+    #[cfg_attr(feature = "pg15", link_name = "expression_tree_mutator")]
+    #[cfg_attr(not(feature = "pg15"), link_name = "expression_tree_mutator_impl")]
+    fn mutate(node: *mut Node, mutator: Option<Mutator>, context: *mut c_void) -> *mut Node;
+
+    #[cfg_attr(feature = "pg15", link_name = "query_tree_mutator")]
+    #[cfg_attr(not(feature = "pg15"), link_name = "query_tree_mutator_impl")]
+    fn mutate_query(
+        query: *mut Query,
+        mutator: Option<Mutator>,
+        context: *mut c_void,
+        flags: c_int,
+    ) -> *mut Query;
+
+    #[link_name = "makeRelabelType"]
+    fn make_relabel_type(
+        arg: *mut pg_sys::Expr,
+        of_type: pg_sys::Oid,
+        typmod: i32,
+        collation: pg_sys::Oid,
+        format: CoercionForm::Type,
+    ) -> *mut pg_sys::RelabelType;
 }

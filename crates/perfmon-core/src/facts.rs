@@ -18,7 +18,7 @@ pub mod statement;
 
 pub use evidence::Evidence;
 pub use failure::Failures;
-pub use form::{Form, FormKind, Offset, Returned};
+pub use form::{Form, FormKind, Moved, Offset, Returned};
 pub use host::{Host, HostDisk, HostRow};
 pub use plan::{PlanFlip, PlanTimes};
 pub use pooler::{Pool, Pooler};

@@ -5,18 +5,21 @@
 mod tests {
     use std::fmt::Write;
 
-    use perfmon_core::facts::{Form, FormKind};
+    use perfmon_core::facts::{Form, FormKind, Moved};
     use pgrx::prelude::*;
 
     use crate::advise::checks::*;
 
     pub(super) fn in_words(form: &Form) -> String {
         let flags = match &form.kind {
-            FormKind::Truncated { unit_known, zoned } => {
-                format!("truncated{}{}", mark(*unit_known, " known"), mark(*zoned, " zoned"))
-            }
+            FormKind::Truncated { zoned } => format!("truncated{}", mark(*zoned, " zoned")),
             FormKind::Dated { zoned } => format!("dated{}", mark(*zoned, " zoned")),
-            FormKind::Shifted { exact } => format!("shifted{}", mark(*exact, " exact")),
+            FormKind::Shifted { moved } => match moved {
+                Moved::Exact => "shifted".into(),
+                Moved::Span => "shifted by a span".into(),
+                Moved::Rounded => "shifted and rounded".into(),
+                Moved::Divided => "divided".into(),
+            },
             FormKind::Defaulted => "defaulted".into(),
             FormKind::Spelled => "spelled".into(),
             FormKind::Computed => "computed".into(),
@@ -35,7 +38,8 @@ mod tests {
             }
             FormKind::Counted { known } => format!("counted{}", mark(*known, " known")),
         };
-        let mut text = format!("{flags}: {}", form.expression);
+        let guessed = form.guessed && form.better.is_some();
+        let mut text = format!("{flags}{}: {}", mark(guessed, " guessed"), form.expression);
         if let Some(better) = &form.better {
             write!(text, " => {better}").unwrap();
         }
@@ -72,15 +76,15 @@ mod tests {
         all_have(&[
             (
                 "SELECT * FROM orders o WHERE date_trunc('day', o.placed_on) = $1",
-                "truncated known: date_trunc('day'::text, o.placed_on) = $1 => o.placed_on >= ($1)::timestamp AND o.placed_on < ($1)::timestamp + interval '1 day' AND ($1)::timestamp = date_trunc('day', ($1)::timestamp) [date_trunc('day'::text, placed_on)]",
+                "truncated guessed: date_trunc('day'::text, o.placed_on) = $1 => o.placed_on >= ($1)::timestamp AND o.placed_on < ($1)::timestamp + interval '1 day' AND ($1)::timestamp = date_trunc('day', ($1)::timestamp) [date_trunc('day'::text, placed_on)]",
             ),
             (
                 "SELECT * FROM orders WHERE $2 <= date_trunc($1, created_at)",
-                "truncated zoned: date_trunc($1, orders.created_at) >= $2 => orders.created_at >= date_trunc($1, ($2)::timestamp with time zone + ('1 ' || $1)::interval - interval '1 microsecond')",
+                "truncated zoned guessed: date_trunc($1, orders.created_at) >= $2 => orders.created_at >= date_trunc($1, ($2)::timestamp with time zone + CASE WHEN $1 ~* '^q' THEN interval '3 months' ELSE ('1 ' || $1)::interval END - interval '1 microsecond')",
             ),
             (
                 "SELECT * FROM orders WHERE placed_on::date = $1",
-                "dated: (orders.placed_on)::date = $1 => orders.placed_on >= ($1)::date AND orders.placed_on < ($1)::date + 1 [(placed_on)::date]",
+                "dated guessed: (orders.placed_on)::date = $1 => orders.placed_on >= ($1)::date AND orders.placed_on < ($1)::date + 1 [(placed_on)::date]",
             ),
             (
                 "SELECT * FROM orders WHERE date(created_at) > current_date - 7",
@@ -88,15 +92,15 @@ mod tests {
             ),
             (
                 "SELECT * FROM orders WHERE created_at + interval '1 day' > now()",
-                "shifted: (orders.created_at + $1) > now() => orders.created_at > now() - $1",
+                "shifted by a span: (orders.created_at + $1) > now() => orders.created_at > now() - $1",
             ),
             (
                 "SELECT * FROM orders WHERE total - 5 < $1",
-                "shifted exact: (orders.total - ($2)::numeric) < $1 => orders.total < $1 + $2 [(total - (5)::numeric)]",
+                "shifted guessed: (orders.total - ($2)::numeric) < $1 => orders.total < $1 + $2 [(total - (5)::numeric)]",
             ),
             (
                 "SELECT * FROM orders WHERE coalesce(customer_id, 0) = $1",
-                "defaulted: COALESCE(orders.customer_id, ($2)::bigint) = $1 => (orders.customer_id = $1 OR (orders.customer_id IS NULL AND $2 = $1)) [COALESCE(customer_id, (0)::bigint)]",
+                "defaulted guessed: COALESCE(orders.customer_id, ($2)::bigint) = $1 => (orders.customer_id = $1 OR (orders.customer_id IS NULL AND $2 = $1)) [COALESCE(customer_id, (0)::bigint)]",
             ),
             (
                 "SELECT * FROM customers WHERE lower(email) = $1",
@@ -112,7 +116,7 @@ mod tests {
             ),
             (
                 "SELECT * FROM orders WHERE id::text = $1",
-                "spelled: (orders.id)::text = $1 => orders.id = ($1)::bigint [(id)::text]",
+                "spelled guessed: (orders.id)::text = $1 => orders.id = ($1)::bigint [(id)::text]",
             ),
         ]);
     }
@@ -161,11 +165,11 @@ mod tests {
         all_have(&[
             (
                 "SELECT * FROM customers WHERE region = $1::numeric",
-                "converted integer to numeric: customers.region = $1 => customers.region = ($1)::integer",
+                "converted integer to numeric: customers.region = ($1)::numeric => customers.region = (($1)::numeric)::integer",
             ),
             (
                 "SELECT * FROM codes WHERE code = $1::text",
-                "converted bpchar to text: codes.code = $1 => codes.code = ($1)::bpchar",
+                "converted bpchar to text: codes.code = ($1)::text => codes.code = (($1)::text)::bpchar",
             ),
             (
                 "SELECT * FROM customers c JOIN codes k ON c.region = k.amount",
@@ -237,7 +241,21 @@ mod tests {
                 "counted known: (count(*) = $1) => SELECT (NOT (EXISTS (SELECT FROM public.orders)))",
             ),
             ("SELECT count(*) > 5 FROM orders", ""),
-            ("SELECT count(*) = $1 FROM orders", ""),
+            (
+                "SELECT count(*) = $1 FROM orders",
+                "counted: (count(*) = $1) => SELECT (NOT (EXISTS (SELECT FROM public.orders)))",
+            ),
+            (
+                "SELECT $2 AS word FROM orders WHERE total > $3 HAVING $1 < count(*)",
+                "counted: ($1 < count(*)) => SELECT $2 AS word WHERE (EXISTS (SELECT FROM public.orders WHERE (total > $3)))",
+            ),
+            ("SELECT max(id) FROM orders HAVING count(*) > 0", ""),
+            ("SELECT 1 FROM orders HAVING count(*) > 0 AND max(id) > 5", ""),
+            ("SELECT 1 FROM orders HAVING count(*) > 100", ""),
+            ("SELECT 1 FROM orders GROUP BY status HAVING count(*) = 0", ""),
+            ("SELECT count(*) >= 0 FROM orders", ""),
+            ("SELECT count(*) = 1 FROM orders", ""),
+            ("SELECT 100 < count(*) FROM orders", ""),
             ("SELECT count(*) FROM orders", ""),
             ("SELECT count(parent) > 0 FROM orders", ""),
             ("SELECT status, count(*) > 0 FROM orders GROUP BY status", ""),
@@ -250,14 +268,21 @@ mod tests {
     fn tables_that_nothing_connects() {
         shop();
         all_have(&[
-            ("SELECT * FROM orders o, customers c WHERE o.total > $1", "unconnected 2: FROM o, c"),
+            (
+                "SELECT * FROM orders o, customers c WHERE o.total > $1",
+                "unconnected 2: FROM public.orders o, public.customers c",
+            ),
             (
                 "SELECT * FROM orders o JOIN items i ON i.order_id = i.position, customers c WHERE o.customer_id = c.id",
-                "unconnected 2: FROM o, c, i",
+                "unconnected 2: FROM public.orders o, public.customers c, public.items i",
+            ),
+            (
+                "SELECT * FROM orders o, (SELECT * FROM customers WHERE active) b",
+                "unconnected 2: FROM public.orders o, (SELECT ...) b",
             ),
             (
                 "SELECT * FROM orders o NATURAL JOIN pg_catalog.pg_am",
-                "unconnected 2: FROM o, pg_am",
+                "unconnected 2: FROM public.orders o, pg_catalog.pg_am",
             ),
             ("SELECT * FROM orders o, customers c WHERE o.customer_id = c.id", ""),
             ("SELECT * FROM orders o CROSS JOIN customers c", ""),
@@ -282,7 +307,7 @@ mod tests {
             ("UPDATE orders SET total = 0 FROM customers c WHERE c.id = customer_id", ""),
             (
                 "UPDATE orders SET total = 0 FROM customers c WHERE c.active",
-                "unconnected 2: FROM orders, c",
+                "unconnected 2: FROM public.orders, public.customers c",
             ),
         ]);
     }
@@ -305,7 +330,7 @@ mod tests {
         all_have(&[
             (
                 "SELECT * FROM days WHERE day = $1",
-                "dated: (orders.placed_on)::date = $1 => orders.placed_on >= ($1)::date AND orders.placed_on < ($1)::date + 1 [(placed_on)::date] inside",
+                "dated guessed: (orders.placed_on)::date = $1 => orders.placed_on >= ($1)::date AND orders.placed_on < ($1)::date + 1 [(placed_on)::date] inside",
             ),
             (
                 "SELECT * FROM days d WHERE lower(d.state) = $1",
@@ -317,7 +342,7 @@ mod tests {
             ),
             (
                 "SELECT * FROM \"My Shop\".\"Ord  ers\" WHERE \"Placed On\"::date = $1 AND lower(mail) = $2",
-                "dated: (\"Ord  ers\".\"Placed On\")::date = $1 => \"Ord  ers\".\"Placed On\" >= ($1)::date AND \"Ord  ers\".\"Placed On\" < ($1)::date + 1 [(\"Placed On\")::date]; computed: lower((\"Ord  ers\".mail)::text) = $2 [lower((mail)::text)]",
+                "dated guessed: (\"Ord  ers\".\"Placed On\")::date = $1 => \"Ord  ers\".\"Placed On\" >= ($1)::date AND \"Ord  ers\".\"Placed On\" < ($1)::date + 1 [(\"Placed On\")::date]; computed: lower((\"Ord  ers\".mail)::text) = $2 [lower((mail)::text)]",
             ),
             (
                 "SELECT 1 WHERE 5 NOT IN (SELECT \"Id\" FROM \"My Shop\".\"Ord  ers\")",
@@ -329,7 +354,7 @@ mod tests {
             ),
             (
                 "DELETE FROM orders WHERE placed_on::date < $1",
-                "dated: (orders.placed_on)::date < $1 => orders.placed_on < ($1)::date [(placed_on)::date]",
+                "dated guessed: (orders.placed_on)::date < $1 => orders.placed_on < ($1)::date [(placed_on)::date]",
             ),
         ]);
     }
@@ -340,6 +365,16 @@ mod tests {
         let offset = |query: &str| shape(query).unwrap().offset.map(|offset| offset.rows);
         assert_eq!(offset("SELECT * FROM orders ORDER BY id LIMIT $1 OFFSET $2"), Some(None));
         assert_eq!(offset("SELECT * FROM orders LIMIT 10 OFFSET 5000"), Some(Some(5000)));
+        let written = |query: &str| shape(query).unwrap().offset.map(|offset| offset.expression);
+        for (query, expected) in [
+            ("SELECT * FROM orders LIMIT $1 OFFSET $2", "LIMIT $1 OFFSET $2"),
+            ("SELECT * FROM orders LIMIT 10 OFFSET 5000", "LIMIT $1 OFFSET $2"),
+            ("SELECT * FROM orders OFFSET ($1 - 1) * 20", "OFFSET (($1 - $2) * $3)"),
+            ("SELECT * FROM orders LIMIT ALL OFFSET $1", "OFFSET $1"),
+            ("SELECT * FROM orders OFFSET (SELECT 5)", ""),
+        ] {
+            assert_eq!(written(query).as_deref(), Some(expected), "{query}");
+        }
         assert_eq!(offset("SELECT * FROM orders LIMIT 10"), None);
         assert_eq!(offset("SELECT * FROM (SELECT * FROM orders OFFSET 5) o"), None);
         assert_eq!(shape("SELECT $3 FROM orders WHERE id = $1").unwrap().parameters, 3);

@@ -1,69 +1,13 @@
-//! Forms that are said to mean the same give the same rows, of random tables full of NULLs and duplicates.
+//! Forms that are said to mean the same give the same rows; those of which it is not said differ somewhere.
 
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 #[pgrx::pg_schema]
 mod tests {
-    use perfmon_core::facts::{Form, FormKind};
+    use perfmon_core::facts::{FormKind, Moved};
     use pgrx::prelude::*;
 
+    use crate::advise::checks::random::*;
     use crate::advise::checks::*;
-
-    fn random_rows() {
-        run("SELECT setseed(0.6)");
-        run(
-            "CREATE TABLE public.a (id int NOT NULL, k int, n numeric, t timestamp, z timestamptz, d date, s text, nn int NOT NULL)",
-        );
-        run("INSERT INTO public.a SELECT i, CASE WHEN random() < 0.8 THEN (random() * 12)::int - 3 END,
-                CASE WHEN random() < 0.8 THEN round((random() * 8)::numeric, 1) END,
-                CASE WHEN random() < 0.9 THEN date_trunc(CASE WHEN random() < 0.3 THEN 'month' WHEN random() < 0.5 THEN 'day' ELSE 'microseconds' END,
-                    timestamp '2023-12-25' + random() * interval '70 days') END,
-                CASE WHEN random() < 0.9 THEN timestamptz '2024-03-25 00:00+00' + (random() * 14 * 24)::int * interval '30 minutes' END,
-                CASE WHEN random() < 0.9 THEN date '2024-01-01' + (random() * 10)::int END,
-                CASE WHEN random() < 0.8 THEN chr(97 + (random() * 4)::int) END, (random() * 12)::int
-             FROM generate_series(1, 1500) i");
-        run("CREATE TABLE public.b (k int, nn int NOT NULL, s text)");
-        run("INSERT INTO public.b SELECT CASE WHEN random() < 0.9 THEN (random() * 6)::int END, (random() * 5)::int * 2,
-                CASE WHEN random() < 0.5 THEN 'a' END FROM generate_series(1, 40)");
-    }
-
-    /// With values in place of parameters, the highest number first.
-    fn bound(text: &str, values: &[&str]) -> String {
-        let mut text = text.to_owned();
-        for (i, value) in values.iter().enumerate().rev() {
-            text = text.replace(&format!("${}", i + 1), &format!("({value})"));
-        }
-        text
-    }
-
-    fn only(query: &str) -> Form {
-        let mut forms = shape(query).expect(query).forms;
-        assert_eq!(forms.len(), 1, "{query}: {forms:?}");
-        forms.remove(0)
-    }
-
-    /// Rows that one form finds and the other does not, and how many are found.
-    fn compared(form: &Form, values: &[&str]) -> (i64, i64) {
-        let [written, better] =
-            [&form.expression, form.better.as_ref().unwrap()].map(|text| bound(text, values));
-        let sql = format!(
-            "WITH w AS (SELECT * FROM public.a WHERE {written}), b AS (SELECT * FROM public.a WHERE {better})
-             SELECT (SELECT count(*) FROM (TABLE w EXCEPT ALL TABLE b) x)
-                  + (SELECT count(*) FROM (TABLE b EXCEPT ALL TABLE w) y)"
-        );
-        let differ = one::<i64>(&sql).expect(&sql);
-        (differ, one::<i64>(&format!("SELECT count(*) FROM public.a WHERE {written}")).unwrap())
-    }
-
-    fn same(query: &str, values: &[Vec<&str>]) {
-        let form = only(query);
-        let mut found = 0;
-        for values in values {
-            let (differ, rows) = compared(&form, values);
-            assert_eq!(differ, 0, "{form:?} with {values:?}");
-            found += rows;
-        }
-        assert!(found > 0, "{query} finds nothing: the test tells nothing");
-    }
 
     const SIGNS: [&str; 5] = ["<", "<=", "=", ">=", ">"];
     const MOMENTS: [&str; 5] = [
@@ -73,32 +17,94 @@ mod tests {
         "timestamp '2024-02-01'",
         "NULL::timestamp",
     ];
+    /// All that date_trunc takes.
+    const UNITS: [&str; 13] = [
+        "microseconds",
+        "milliseconds",
+        "second",
+        "minute",
+        "hour",
+        "day",
+        "week",
+        "month",
+        "quarter",
+        "year",
+        "decade",
+        "century",
+        "millennium",
+    ];
+
+    /// Moments within the data and at the edges of units, some in the years before the first.
+    fn moments(unit: &str) -> Vec<String> {
+        let mut all: Vec<String> = MOMENTS.into_iter().map(str::to_owned).collect();
+        for edge in ["2023-01-01", "2000-01-01", "2001-01-01", "0001-01-01", "0100-01-01 BC"] {
+            all.push(format!("timestamp '{edge}'"));
+        }
+        for id in [1, 1502, 1600] {
+            let stored = format!(
+                "SELECT t FROM public.a WHERE t IS NOT NULL AND id >= {id} ORDER BY id LIMIT 1"
+            );
+            all.push(format!("SELECT date_trunc('{unit}', x.t) FROM ({stored}) x"));
+            all.push(stored);
+        }
+        all
+    }
 
     #[pg_test]
     fn units_of_time_as_ranges() {
         random_rows();
-        for sign in SIGNS {
-            for unit in ["day", "week", "month", "quarter", "year", "hour"] {
-                let query = format!("SELECT * FROM a WHERE date_trunc('{unit}', t) {sign} $1");
-                assert!(matches!(
-                    only(&query).kind,
-                    FormKind::Truncated { unit_known: true, zoned: false }
-                ));
-                // A year holds all rows or none.
-                let mut moments = MOMENTS.to_vec();
-                moments.push("timestamp '2023-01-01'");
-                moments.push("(SELECT date_trunc('hour', max(t)) FROM public.a)");
-                let values: Vec<_> = moments.iter().map(|moment| vec![*moment]).collect();
-                same(&query, &values);
-            }
-            let query = format!("SELECT * FROM a WHERE date_trunc($1, t) {sign} $2");
-            for unit in ["'day'", "'week'", "'month'", "'year'"] {
-                let values: Vec<_> = MOMENTS.iter().map(|moment| vec![unit, *moment]).collect();
+        for unit in UNITS {
+            let all = moments(unit);
+            let quoted = format!("'{unit}'");
+            let known: Vec<Vec<&str>> = all.iter().map(|moment| vec![moment.as_str()]).collect();
+            let few = all.iter().skip(2).step_by(4);
+            let given: Vec<Vec<&str>> =
+                few.map(|moment| vec![quoted.as_str(), moment.as_str()]).collect();
+            for sign in SIGNS {
+                let query =
+                    format!("SELECT * FROM a WHERE date_trunc('{unit}', t) {sign} $1::timestamp");
                 let form = only(&query);
-                for values in values {
-                    assert_eq!(compared(&form, &values).0, 0, "{form:?} with {values:?}");
-                }
+                assert_eq!(
+                    (form.kind, form.guessed),
+                    (FormKind::Truncated { zoned: false }, false)
+                );
+                same(&query, &known);
+                let query = format!("SELECT * FROM a WHERE date_trunc($1, t) {sign} $2::timestamp");
+                let form = only(&query);
+                assert_eq!(
+                    (form.kind, form.guessed),
+                    (FormKind::Truncated { zoned: false }, false)
+                );
+                same(&query, &given);
             }
+        }
+    }
+
+    #[pg_test]
+    fn units_by_other_names() {
+        random_rows();
+        for (name, unit) in [
+            ("qtr", "quarter"),
+            ("QUARTER", "quarter"),
+            ("mons", "month"),
+            ("c", "century"),
+            ("Days", "day"),
+        ] {
+            let all = moments(unit);
+            let quoted = format!("'{name}'");
+            let known: Vec<Vec<&str>> = all.iter().map(|moment| vec![moment.as_str()]).collect();
+            let given: Vec<Vec<&str>> =
+                all.iter().map(|moment| vec![quoted.as_str(), moment.as_str()]).collect();
+            same(
+                &format!("SELECT * FROM a WHERE date_trunc('{name}', t) >= $1::timestamp"),
+                &known,
+            );
+            same("SELECT * FROM a WHERE date_trunc($1, t) = $2::timestamp", &given);
+        }
+        // What is no unit has no end.
+        for name in ["fortnight", "timezone", "epoch"] {
+            let query = format!("SELECT * FROM a WHERE date_trunc('{name}', t) = $1");
+            assert_eq!(only(&query).better, None, "{name}");
         }
     }
 
@@ -107,9 +113,24 @@ mod tests {
         random_rows();
         let days = ["date '2024-01-15'", "date '2024-02-01'", "date '2023-12-25'", "NULL::date"];
         let values: Vec<_> = days.iter().map(|day| vec![*day]).collect();
+        let moments: Vec<_> = MOMENTS.iter().map(|moment| vec![*moment]).collect();
         for sign in SIGNS {
-            same(&format!("SELECT * FROM a WHERE t::date {sign} $1"), &values);
+            let query = format!("SELECT * FROM a WHERE t::date {sign} $1::date");
+            let form = only(&query);
+            assert_eq!((form.kind, form.guessed), (FormKind::Dated { zoned: false }, false));
+            same(&query, &values);
+            // A day is compared with a time of the day by its midnight.
+            let query = format!("SELECT * FROM a WHERE t::date {sign} $1::timestamp");
+            let form = only(&query);
+            assert_eq!((form.kind, form.guessed), (FormKind::Dated { zoned: false }, false));
+            same(&query, &moments);
+            let query = format!("SELECT * FROM a WHERE t::date {sign} $1::timestamptz");
+            assert_eq!(only(&query).kind, FormKind::Dated { zoned: true });
         }
+        // A parameter without a type may have a time of the day.
+        let form = only("SELECT * FROM a WHERE t::date = $1");
+        assert!(form.guessed);
+        assert!(compared(&form, &["timestamp '2024-01-15 12:00'"]).0 > 0, "the same: {form:?}");
         // The clocks of this zone change at two in the morning, on a day within the data.
         run("SET TimeZone = 'Europe/Berlin'");
         let days = ["date '2024-03-31'", "date '2024-03-30'", "date '2024-04-01'"];
@@ -122,66 +143,245 @@ mod tests {
     #[pg_test]
     fn arithmetic_and_defaults() {
         random_rows();
-        let numbers: Vec<_> = ["0", "3", "7", "NULL::int"].map(|n| vec![n, "2"]).to_vec();
-        for sign in SIGNS {
-            for term in ["k + 2", "2 + k", "k - 2"] {
-                let query = format!("SELECT * FROM a WHERE {term} {sign} $1::int");
-                assert_eq!(only(&query).kind, FormKind::Shifted { exact: true });
-                same(&query, &numbers);
+        let whole: Vec<_> =
+            ["0", "3", "7", "NULL::int"].into_iter().map(|n| vec![n, "2"]).collect();
+        let decimal: Vec<_> = ["0.5", "3.2", "7", "NULL::numeric"].map(|n| vec![n, "1.2"]).to_vec();
+        let days: Vec<_> =
+            ["2024-01-03", "2024-01-09", "infinity"].map(|day| format!("date '{day}'")).to_vec();
+        let day_and_number: Vec<Vec<&str>> =
+            days.iter().map(|day| vec![day.as_str(), "2"]).collect();
+        let number_and_day = vec![vec!["-3", days[0].as_str()], vec!["2", days[1].as_str()]];
+        let two_days: Vec<Vec<&str>> =
+            days[..2].iter().map(|day| vec![day.as_str(), "date '2024-01-06'"]).collect();
+        let all = [
+            ("int", &whole, vec!["k + $2::int", "$2::int + k", "k - $2::int", "$2::int - k"]),
+            (
+                "numeric",
+                &decimal,
+                vec!["n + $2::numeric", "$2::numeric + n", "n - $2::numeric", "$2::numeric - n"],
+            ),
+            ("date", &day_and_number, vec!["d + $2::int", "$2::int + d", "d - $2::int"]),
+            ("int", &number_and_day, vec!["d - $2::date", "$2::date - d"]),
+            ("date", &two_days, vec!["k + $2::date", "$2::date + k", "$2::date - k"]),
+        ];
+        for (of_type, values, terms) in all {
+            for (term, sign) in terms.iter().flat_map(|term| SIGNS.map(|sign| (*term, sign))) {
+                let query = format!("SELECT * FROM a WHERE {term} {sign} $1::{of_type}");
+                let form = only(&query);
+                assert_eq!(form.kind, FormKind::Shifted { moved: Moved::Exact }, "{query}");
+                assert!(!form.guessed, "{query}");
+                same(&query, values);
+                let bare =
+                    query.replace("::int", "").replace("::numeric", "").replace("::date", "");
+                let guessed = shape(&bare).map(|shape| shape.forms).unwrap_or_default();
+                assert!(
+                    guessed.iter().all(|form| form.better.is_none() || form.guessed),
+                    "{bare}: {guessed:?}"
+                );
             }
-            same(&format!("SELECT * FROM a WHERE n + 2 {sign} $1::numeric"), &numbers);
-            same(&format!("SELECT * FROM a WHERE coalesce(k, 2) {sign} $1"), &numbers);
-            same(&format!("SELECT * FROM a WHERE coalesce(nn, 2) {sign} $1"), &numbers);
         }
+        for sign in SIGNS {
+            for (column, of_type) in [("k", "int"), ("nn", "int"), ("n", "numeric")] {
+                let query = format!(
+                    "SELECT * FROM a WHERE coalesce({column}, $2::{of_type}) {sign} $1::{of_type}"
+                );
+                let form = only(&query);
+                assert_eq!((form.kind, form.guessed), (FormKind::Defaulted, false));
+                same(&query, &whole);
+            }
+        }
+        // The collation of a default is that of the comparison.
+        let query = "SELECT * FROM a WHERE coalesce(s, $1::text COLLATE \"C\") < $2::text";
+        assert!(shape(query).unwrap().forms.is_empty());
     }
 
     #[pg_test]
-    fn not_in_without_nulls() {
+    fn numbers_whose_type_is_not_told_may_be_rounded() {
         random_rows();
-        let query = "SELECT * FROM a WHERE nn NOT IN (SELECT nn FROM b)";
-        assert_eq!(
-            only(query).kind,
-            FormKind::NotIn { inner_nullable: false, outer_nullable: false }
-        );
-        same(query, &[vec![]]);
-        let query =
-            "SELECT * FROM a WHERE nn <> ALL (SELECT k FROM b WHERE k IS NOT NULL AND s = $1)";
-        assert_eq!(
-            only(query).kind,
-            FormKind::NotIn { inner_nullable: false, outer_nullable: false }
-        );
-        same(query, &[vec!["'a'"], vec!["'none'"], vec!["NULL::text"]]);
-        // Where NULLs are, the forms differ, and are said to.
-        for (query, kind) in [
-            ("SELECT * FROM a WHERE nn NOT IN (SELECT k FROM b)", (true, false)),
-            ("SELECT * FROM a WHERE k NOT IN (SELECT nn FROM b)", (false, true)),
-        ] {
-            let form = only(query);
-            let (inner_nullable, outer_nullable) = kind;
-            assert_eq!(form.kind, FormKind::NotIn { inner_nullable, outer_nullable });
-            assert!(compared(&form, &[]).0 > 0, "the same in these data: {form:?}");
+        let form = only("SELECT * FROM a WHERE n + $2 = $1");
+        assert_eq!((&form.kind, form.guessed), (&FormKind::Shifted { moved: Moved::Exact }, true));
+        let floats = ["0.30000000000000004::float8", "0.1::float8"];
+        assert!(compared(&form, &floats).0 > 0, "the same in these data: {form:?}");
+        let form = only("SELECT * FROM a WHERE f + $2::float8 = $1::float8");
+        assert_eq!(form.kind, FormKind::Shifted { moved: Moved::Rounded });
+        assert!(compared(&form, &floats).0 > 0, "the same in these data: {form:?}");
+        assert!(only("SELECT * FROM a WHERE coalesce(k, $2) = $1").guessed);
+        // The days since, of which the text does not say that they are days.
+        let form = only("SELECT * FROM a WHERE d - $2 = $1");
+        assert!(form.guessed, "{form:?}");
+        assert_eq!(compared(&form, &["date '2024-01-03'", "2"]).0, 0, "{form:?}");
+        assert_eq!(compared(&form, &["2", "date '2024-01-03'"]).0, 0, "{form:?}");
+    }
+
+    #[pg_test]
+    fn products_become_quotients() {
+        random_rows();
+        for sign in SIGNS {
+            for term in ["k * $2::int", "$2::int * k"] {
+                let query = format!("SELECT * FROM a WHERE {term} {sign} $1::int");
+                assert_eq!(only(&query).kind, FormKind::Shifted { moved: Moved::Divided });
+                // Those that can be divided without rest, and those that cannot.
+                let pairs = [
+                    ("5", "2"),
+                    ("6", "3"),
+                    ("-5", "2"),
+                    ("-4", "2"),
+                    ("0", "3"),
+                    ("NULL::int", "2"),
+                ];
+                same(&query, &pairs.map(|(value, factor)| vec![value, factor]));
+            }
+            let query = format!("SELECT * FROM a WHERE n * $2::numeric {sign} $1::numeric");
+            assert_eq!(only(&query).kind, FormKind::Shifted { moved: Moved::Divided });
+            same(&query, &[vec!["4.8", "1.2"], vec!["5", "2"], vec!["-1", "4"], vec!["0", "0.5"]]);
         }
-        // An outer join makes NULLs of a column that has none.
-        let query =
-            "SELECT * FROM a WHERE nn NOT IN (SELECT y.nn FROM b x LEFT JOIN b y ON x.k = y.nn)";
-        let kind = FormKind::NotIn { inner_nullable: true, outer_nullable: false };
-        assert_eq!(only(query).kind, kind);
+        // One below zero turns the sign.
+        let form = only("SELECT * FROM a WHERE k * $2::int < $1::int");
+        assert!(compared(&form, &["5", "-2"]).0 > 0, "the same in these data: {form:?}");
+    }
+
+    #[pg_test]
+    fn spans_of_time_are_not_of_one_length() {
+        random_rows();
+        let moments = ["timestamp '2024-01-15'", "timestamp '2024-02-29'"];
+        for sign in SIGNS {
+            for (term, of_type) in [
+                ("t + $2::interval", "timestamp"),
+                ("$2::interval + t", "timestamp"),
+                ("t - $2::interval", "timestamp"),
+            ] {
+                let query = format!("SELECT * FROM a WHERE {term} {sign} $1::{of_type}");
+                assert_eq!(only(&query).kind, FormKind::Shifted { moved: Moved::Span });
+                same(&query, &moments.map(|moment| vec![moment, "interval '48 hours'"]));
+            }
+            for term in ["t - $2::timestamp", "$2::timestamp - t"] {
+                let query = format!("SELECT * FROM a WHERE {term} {sign} $1::interval");
+                assert_eq!(only(&query).kind, FormKind::Shifted { moved: Moved::Span });
+                same(&query, &moments.map(|moment| vec!["interval '-1 day'", moment]));
+            }
+        }
+        let form = only("SELECT * FROM a WHERE t + $2::interval > $1::timestamp");
+        assert!(compared(&form, &[moments[1], "interval '1 month'"]).0 > 0, "{form:?}");
+        // How old rows may be, as it is mostly written.
+        let form = only("SELECT * FROM a WHERE now() - z < $1");
+        assert_eq!(form.better.as_deref(), Some("a.z > now() - $1"));
     }
 
     #[pg_test]
     fn counting_to_see_whether_there_is_any() {
         random_rows();
-        for (sign, number) in [(">", 0), (">=", 1), ("<>", 0), ("=", 0), ("<", 1), ("<=", 0)] {
-            let query = format!(
-                "SELECT * FROM a WHERE (SELECT count(*) FROM b WHERE b.k = a.k) {sign} {number}"
-            );
-            let form = only(&query);
-            assert_eq!(form.kind, FormKind::Counted { known: true });
-            let number = number.to_string();
-            same(&query, &[vec![number.as_str()]]);
+        let counted = "(SELECT count(*) FROM b WHERE b.k = a.k)";
+        let signs = [
+            (">", "<", 0),
+            (">=", "<=", 1),
+            ("<>", "<>", 0),
+            ("=", "=", 0),
+            ("<", ">", 1),
+            ("<=", ">=", 0),
+        ];
+        for (sign, turned, number) in signs {
+            for condition in
+                [format!("{counted} {sign} {number}"), format!("{number} {turned} {counted}")]
+            {
+                let query = format!("SELECT * FROM a WHERE {condition}");
+                assert_eq!(only(&query).kind, FormKind::Counted { known: true });
+                let number = number.to_string();
+                same(&query, &[vec![number.as_str()]]);
+                // Of a parameter, executions tell what it is; the form is for this number.
+                let query = query.replace(&format!(" {number}"), " $1");
+                assert_eq!(only(&query).kind, FormKind::Counted { known: false }, "{query}");
+                same(&query, &[vec![number.as_str()]]);
+            }
         }
-        let form = only("SELECT count(*) > 0 FROM b WHERE k = 99");
-        let better = bound(&form.better.unwrap(), &["0", "99"]);
-        assert_eq!(one::<bool>(&better.replace("(0)", "(99)")), Some(false), "{better}");
+        for other in
+            ["> 100", "> 1", "= 5", "= 1", "<> 1", ">= 2", ">= 0", "< 2", "<= 1", "> -1", "% 2 = 0"]
+        {
+            let forms = shape(&format!("SELECT * FROM a WHERE {counted} {other}")).unwrap().forms;
+            assert!(forms.is_empty(), "{other}: {forms:?}");
+        }
+        for (sign, k, there) in
+            [("> 0", "3", true), ("> 0", "99", false), ("= 0", "3", false), ("= 0", "99", true)]
+        {
+            let query = format!("SELECT count(*) {sign} FROM b WHERE k = $1");
+            let better = bound(&only(&query).better.unwrap(), &[k]);
+            assert_eq!(one::<bool>(&bound(&query, &[k])), Some(there), "{query}");
+            assert_eq!(one::<bool>(&better), Some(there), "{better}");
+            let query =
+                format!("SELECT 'there' AS word FROM b WHERE k = $1 HAVING count(*) {sign}");
+            let better = only(&query).better.unwrap().replace("$2 AS word", "'there' AS word");
+            let rows = |query: &str| {
+                one::<i64>(&format!(
+                    "SELECT count(*) FROM ({}) x WHERE word = 'there'",
+                    bound(query, &[k])
+                ))
+            };
+            assert_eq!(rows(&query), Some(there.into()), "{query}");
+            assert_eq!(rows(&better), Some(there.into()), "{better}");
+        }
+    }
+
+    /// FROM, a condition, and the types of its parameters.
+    const WRITTEN: [(&str, &str, &str); 34] = [
+        ("a", "date_trunc($1, t) = $2", "text, timestamp"),
+        ("a", "date_trunc($1, t) <= $2", "text, date"),
+        ("a", "date_trunc($1, z) > $2", "text, timestamptz"),
+        ("a", "date_trunc('quarter', a.t) >= $1", "timestamp"),
+        ("a", "date_trunc('millennium', a.z) < $1", "timestamptz"),
+        ("a x", "x.t::date = $1", "date"),
+        ("a x", "x.t::date >= $1::timestamp", "timestamp"),
+        ("a", "date(z) < $1", "date"),
+        ("a", "z::date = $1::timestamptz", "timestamptz"),
+        ("a", "k + $1 = $2", "int, int"),
+        ("a", "k - $1::bigint < $2::bigint", "bigint, bigint"),
+        ("a", "$1 - k > $2", "int, int"),
+        ("a", "n + $1 = $2", "numeric, numeric"),
+        ("a", "f - $1 = $2", "float8, float8"),
+        ("a", "k * $1 = $2", "int, int"),
+        ("a", "k * $1 <= $2", "int, int"),
+        ("a", "n * $1 > $2", "numeric, numeric"),
+        ("a", "f * $1 > $2", "float8, float8"),
+        ("a", "d + $1::int = $2", "int, date"),
+        ("a", "d - $1 >= $2", "int, date"),
+        ("a", "$1::date - d > $2", "date, int"),
+        ("a", "d + $1::interval > $2::timestamp", "interval, timestamp"),
+        ("a", "t - $1::interval < now()", "interval"),
+        ("a", "now() - z < $1", "interval"),
+        ("a", "coalesce(k, $1) = $2", "int, int"),
+        ("a", "coalesce(s, $1) < $2", "text, text"),
+        ("a", "id::text = $1", "text"),
+        ("a", "k = $1::numeric", "numeric"),
+        ("a", "nn NOT IN (SELECT k FROM b WHERE s = $1)", "text"),
+        ("a", "nn <> ALL (SELECT nn FROM b WHERE k > $1::int)", "int"),
+        ("a", "(SELECT count(*) FROM b WHERE b.k = a.k AND s = $2) > $1", "bigint, text"),
+        ("a", "(SELECT count(*) FROM b) = $1", "bigint"),
+        ("b", "SELECT count(*) <> $1 FROM b WHERE k = $2", "bigint, int"),
+        (
+            "b",
+            "SELECT $2 AS \"My word\", now() FROM b WHERE k = $3 HAVING count(*) < $1",
+            "bigint, text, int",
+        ),
+    ];
+
+    #[pg_test]
+    fn every_form_can_be_put_in_its_place() {
+        random_rows();
+        run("SET plan_cache_mode = force_generic_plan");
+        for (from, condition, types) in WRITTEN {
+            let whole = |condition: &str| match condition.starts_with("SELECT") {
+                true => condition.to_owned(),
+                false => format!("SELECT * FROM public.{from} WHERE {condition}"),
+            };
+            let query = whole(condition);
+            let forms = shape(&query).expect(&query).forms;
+            assert!(forms.iter().any(|form| form.better.is_some()), "{query}: {forms:?}");
+            let nulls = vec!["NULL"; types.split(',').count()].join(", ");
+            let better = forms.iter().filter_map(|form| form.better.as_deref());
+            for text in better.map(whole).chain([query.clone()]) {
+                run(&format!("PREPARE form ({types}) AS {text}"));
+                let plan = one::<String>(&format!("EXPLAIN EXECUTE form ({nulls})"));
+                assert!(plan.is_some(), "{text}");
+                run("DEALLOCATE form");
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use perfmon_core::facts::{Form, FormKind};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{CoercionForm, Node, NodeTag, Oid};
 
-use super::{Finder, Mask, Named};
+use super::{Finder, Mask, Named, mask};
 use crate::advise::scope::{Entry, What, plain};
 use crate::pg::{describe, list, tree};
 
@@ -14,7 +14,7 @@ use crate::pg::{describe, list, tree};
 const PATTERNS: [u32; 4] = [1209, 1627, 1211, 1629];
 /// Signs of the comparisons of a btree, by strategy.
 pub(super) const SIGNS: [&str; 5] = ["<", "<=", "=", ">=", ">"];
-const EQUAL: usize = 2;
+pub(super) const EQUAL: usize = 2;
 
 /// What is not of a single row of a table.
 const NOT_OF_A_ROW: [NodeTag; 4] =
@@ -34,11 +34,33 @@ struct Subject {
     indexable: Option<String>,
 }
 
+/// What an expression over columns is compared with.
+struct Compared<'a> {
+    sign: usize,
+    /// As text; `None` where it looks at columns of other tables.
+    value: Option<&'a str>,
+    cast_to: Option<Oid>,
+    other: *mut Node,
+}
+
 /// Both sides of a comparison as text, the column bare.
 pub(super) struct Sides {
     pub(super) column: String,
     pub(super) sign: usize,
     pub(super) value: String,
+    /// The value's type, and that to which its text casts a parameter.
+    pub(super) of_type: Oid,
+    pub(super) cast_to: Option<Oid>,
+}
+
+impl Sides {
+    /// The value in a type, cast to it unless its text does that.
+    pub(super) fn value_as(&self, of_type: Oid, name: &str) -> String {
+        match self.cast_to == Some(of_type) {
+            true => self.value.clone(),
+            false => format!("({})::{name}", self.value),
+        }
+    }
 }
 
 impl Finder<'_> {
@@ -87,18 +109,19 @@ impl Finder<'_> {
             if !single || (joined && converted.is_none()) {
                 return;
             }
-            let value = match joined {
-                true => None,
-                false => self.deparsed(mask.copy(plain(other)), None, false),
-            };
+            let value = (!joined).then(|| mask.copy(plain(other)));
+            let cast_to = value.and_then(|value| mask::cast_to(value));
+            let value = value.and_then(|value| self.deparsed(value, None, false));
             let Some(text) = self.deparsed(subject.node, Some(&subject.named), false) else {
                 return;
             };
-            let Some((kind, better)) =
-                self.rewritten(&subject, sign, converted, value.as_deref(), other)
-            else {
+            let compared = Compared { sign, value: value.as_deref(), cast_to, other };
+            let Some((kind, better)) = self.rewritten(&subject, converted, &compared) else {
                 return;
             };
+            // A unit of time is a text, whatever it comes from.
+            let of_unit = matches!(kind, FormKind::Truncated { .. });
+            let certain = (of_unit || mask::is_certain(subject.node)) && mask::is_certain(other);
             let shown = value.unwrap_or_else(|| "a column of another table".to_owned());
             let indexable =
                 subject.indexable.clone().filter(|_| !matches!(kind, FormKind::Converted { .. }));
@@ -113,6 +136,7 @@ impl Finder<'_> {
                 better,
                 indexable,
                 inside: subject.inside,
+                guessed: !certain,
             });
         }
     }
@@ -121,14 +145,13 @@ impl Finder<'_> {
     unsafe fn rewritten(
         &self,
         subject: &Subject,
-        sign: usize,
         converted: Option<FormKind>,
-        value: Option<&str>,
-        other: *mut Node,
+        compared: &Compared<'_>,
     ) -> Option<(FormKind, Option<String>)> {
+        let Compared { sign, cast_to, other, .. } = *compared;
         // SAFETY: copies of nodes of a live query.
         unsafe {
-            match (converted, value) {
+            match (converted, compared.value) {
                 (Some(kind), None) => Some((kind, None)),
                 (Some(kind), Some(value)) => {
                     let to = describe::type_name(subject.column_type, -1);
@@ -137,9 +160,10 @@ impl Finder<'_> {
                 }
                 (None, Some(value)) => {
                     let column = self.column_text(subject);
+                    let (value, of_type) = (value.to_owned(), pg_sys::exprType(other));
                     let sides =
-                        column.map(|column| Sides { column, sign, value: value.to_owned() });
-                    match sides.and_then(|sides| self.form(subject, &sides, other)) {
+                        column.map(|column| Sides { column, sign, value, of_type, cast_to });
+                    match sides.and_then(|sides| self.form(subject, &sides)) {
                         Some((kind, better)) => Some((kind, Some(better))),
                         None => Some((FormKind::Computed, None)),
                     }
@@ -187,6 +211,7 @@ impl Finder<'_> {
                 better: None,
                 indexable: subject.indexable,
                 inside: subject.inside,
+                guessed: false,
             });
         }
     }
@@ -319,12 +344,7 @@ impl Finder<'_> {
     }
 
     /// A form that leaves the column alone.
-    unsafe fn form(
-        &self,
-        subject: &Subject,
-        sides: &Sides,
-        other: *mut Node,
-    ) -> Option<(FormKind, String)> {
+    unsafe fn form(&self, subject: &Subject, sides: &Sides) -> Option<(FormKind, String)> {
         // SAFETY: copies, cast by their own tags.
         unsafe {
             let node = subject.node;
@@ -334,11 +354,16 @@ impl Finder<'_> {
                 NodeTag::T_CoalesceExpr => {
                     let arguments = list::nodes((*node.cast::<pg_sys::CoalesceExpr>()).args);
                     let [column, default] = arguments[..] else { return None };
-                    if !is_column(column) || pg_sys::contain_var_clause(default) {
+                    // A collation that the default brings along would be lost.
+                    let collation = |node: *mut Node| pg_sys::exprCollation(node);
+                    if !is_column(column)
+                        || pg_sys::contain_var_clause(default)
+                        || collation(column) != collation(node)
+                    {
                         return None;
                     }
                     let default = self.deparsed(default, None, false)?;
-                    let Sides { column, sign, value } = sides;
+                    let Sides { column, sign, value, .. } = sides;
                     let sign = SIGNS[*sign];
                     let better = format!(
                         "({column} {sign} {value} OR ({column} IS NULL AND {default} {sign} {value}))"
@@ -354,7 +379,7 @@ impl Finder<'_> {
                         || !exact.contains(&subject.column_type)
                         || !as_text.contains(&(*cast).resulttype)
                         || sides.sign != EQUAL
-                        || !as_text.contains(&pg_sys::exprType(other))
+                        || !as_text.contains(&sides.of_type)
                     {
                         return None;
                     }
@@ -367,7 +392,6 @@ impl Finder<'_> {
     }
 }
 
-/// Whether an operator is LIKE or ILIKE.
 /// # Safety
 /// A constant of a live query.
 unsafe fn begins_with_wildcard(constant: *mut pg_sys::Const) -> bool {
@@ -381,6 +405,7 @@ unsafe fn begins_with_wildcard(constant: *mut pg_sys::Const) -> bool {
     }
 }
 
+/// Whether an operator is LIKE or ILIKE.
 pub(super) fn is_pattern(operator: Oid) -> bool {
     PATTERNS.contains(&operator.to_u32())
 }

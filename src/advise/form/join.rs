@@ -1,15 +1,15 @@
 //! Tables of one FROM that no condition connects.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_char, c_int};
 
 use perfmon_core::facts::{Form, FormKind};
 use pgrx::pg_sys;
-use pgrx::pg_sys::{JoinType, Node, NodeTag, RTEKind};
+use pgrx::pg_sys::{JoinType, Node, NodeTag, Oid, RTEKind};
 
 use super::{Finder, conditions_of};
 use crate::advise::order;
 use crate::advise::scope::{Entry, is_plain, places_in, plain};
-use crate::pg::{fmgr, list, tree};
+use crate::pg::{describe, fmgr, list, tree};
 
 /// Which places of a range table are connected.
 struct Parts(Vec<usize>);
@@ -29,6 +29,28 @@ impl Parts {
             let (a, b) = (self.root(pair[0]), self.root(pair[1]));
             self.0[a] = b;
         }
+    }
+}
+
+/// Oids of tables, each with a name by which its columns are called.
+type Tables = Vec<(u32, String)>;
+
+/// A table's or view's name with its schema, and the name that the statement gives it, if that is another one.
+unsafe fn full_name(relation: Oid, alias: *const c_char) -> Option<String> {
+    // SAFETY: look-ups in the catalogs, which give NULL for what is gone; names are NUL-terminated, and copied at once.
+    unsafe {
+        let name = pg_sys::get_rel_name(relation);
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
+        if name.is_null() || schema.is_null() {
+            return None;
+        }
+        let (schema, name) = (CStr::from_ptr(schema).to_owned(), CStr::from_ptr(name).to_owned());
+        let full = describe::qualified(&schema, &name);
+        let alias = CStr::from_ptr(alias);
+        Some(match alias == name.as_c_str() {
+            true => full,
+            false => format!("{full} {}", describe::quoted(&alias.to_owned())),
+        })
     }
 }
 
@@ -63,10 +85,12 @@ impl Finder<'_> {
             }
             self.arms(scope, (*query).jointree.cast(), &mut parts);
             let mut groups: Vec<(usize, Vec<(u32, String)>)> = Vec::new();
+            let mut items: Vec<(usize, String)> = Vec::new();
             for place in places {
                 let Ok(index) = usize::try_from(place) else { continue };
-                let Some(found) = self.tables_at(scope, place) else { continue };
+                let Some((found, name)) = self.tables_at(scope, place) else { continue };
                 let root = parts.root(index);
+                items.push((root, name));
                 match groups.iter_mut().find(|(known, _)| *known == root) {
                     Some((_, tables)) => tables.extend(found),
                     None => groups.push((root, found)),
@@ -75,8 +99,11 @@ impl Finder<'_> {
             if groups.len() < 2 {
                 return;
             }
+            let in_order = groups.iter().flat_map(|(root, _)| {
+                items.iter().filter(move |(of, _)| of == root).map(|(_, name)| name.as_str())
+            });
+            let names: Vec<&str> = in_order.collect();
             let parts: Vec<_> = groups.into_iter().map(|(_, tables)| tables).collect();
-            let names: Vec<&str> = parts.iter().flatten().map(|(_, name)| name.as_str()).collect();
             self.keep(Form {
                 expression: format!("FROM {}", names.join(", ")),
                 tables: parts.iter().flatten().map(|(oid, _)| *oid).collect(),
@@ -85,20 +112,28 @@ impl Finder<'_> {
                 better: None,
                 indexable: None,
                 inside: self.scopes.all[scope].parent.is_none() && scope != 0,
+                guessed: false,
             });
         }
     }
 
-    /// The tables of a place whose rows are as many as theirs; `None` for what may be a single row.
-    unsafe fn tables_at(&self, scope: usize, place: c_int) -> Option<Vec<(u32, String)>> {
+    /// The tables of a place whose rows are as many as theirs, each with the name that its columns have, and how FROM
+    /// says it; `None` for what may be a single row.
+    unsafe fn tables_at(&self, scope: usize, place: c_int) -> Option<(Tables, String)> {
         let index = usize::try_from(place - 1).ok()?;
         // SAFETY: an entry of a live query.
-        let alias = unsafe {
+        let (alias, name) = unsafe {
             let entry = self.scopes.rte(scope, place)?;
-            let name = (*(*entry).eref).aliasname;
-            fmgr::utf8(CStr::from_ptr(pg_sys::quote_identifier(name)).to_bytes())
+            let alias = (*(*entry).eref).aliasname;
+            let quoted = pg_sys::quote_identifier(alias);
+            let quoted = fmgr::utf8(CStr::from_ptr(quoted).to_bytes());
+            let name = match (*entry).rtekind {
+                RTEKind::RTE_RELATION => full_name((*entry).relid, alias)?,
+                _ => format!("(SELECT ...) {quoted}"),
+            };
+            (quoted, name)
         };
-        match self.scopes.all[scope].entries.get(index)? {
+        let tables = match self.scopes.all[scope].entries.get(index)? {
             Entry::Table(one) => Some(vec![(self.scopes.uses[*one].oid.to_u32(), alias)]),
             Entry::Query(inner) => {
                 let query = self.scopes.all[*inner].query;
@@ -109,7 +144,8 @@ impl Finder<'_> {
                     .then(|| tables.into_iter().map(|oid| (oid, alias.clone())).collect())
             }
             Entry::Other => None,
-        }
+        };
+        tables.map(|tables| (tables, name))
     }
 
     /// The places of a query that an expression looks at, from so many levels below it.

@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{CoercionForm, Node, NodeTag, Query};
 
-use crate::pg::{list, tree};
+use crate::pg::{analyze, list, tree};
 
 /// Gives numbers to the parameters that it puts.
 pub(super) struct Mask {
@@ -33,7 +33,7 @@ impl Mask {
         Self { next: last + 1 }
     }
 
-    /// A copy of an expression.
+    /// A copy of an expression, in which casts stand that give parameters their types.
     ///
     /// # Safety
     /// A live expression.
@@ -42,7 +42,7 @@ impl Mask {
         unsafe {
             let copy = pg_sys::copyObjectImpl(node.cast()).cast::<Node>();
             self.hide(tree::nodes(copy, &KINDS));
-            copy
+            tree::with_casts(copy, is_cast)
         }
     }
 
@@ -102,11 +102,56 @@ impl Mask {
                 paramtype: (*constant).consttype,
                 paramtypmod: (*constant).consttypmod,
                 paramcollid: (*constant).constcollid,
-                location: -1,
+                location: A_CONSTANT,
             };
             self.next += 1;
             constant.cast::<pg_sys::Param>().write(parameter);
         }
+    }
+}
+
+/// Place of a parameter that was put for a constant: its type is known, and was not written as a cast.
+const A_CONSTANT: c_int = -2;
+
+/// Whether the text has a cast of a parameter.
+unsafe fn is_cast(parameter: *mut pg_sys::Param) -> bool {
+    // SAFETY: a parameter of a copy.
+    unsafe {
+        (*parameter).paramkind == pg_sys::ParamKind::PARAM_EXTERN
+            && analyze::has_type_in_text(parameter)
+            && (*parameter).location != A_CONSTANT
+    }
+}
+
+/// Whether the types of all values in an expression are those that it has when it is run: none is that of a parameter
+/// which the analyser gave the type that fits.
+///
+/// # Safety
+/// A live expression of the analyser, or a copy.
+pub(super) unsafe fn is_certain(node: *mut Node) -> bool {
+    // SAFETY: by the caller's word; cast by the nodes' own tags.
+    unsafe {
+        tree::nodes(node, &[NodeTag::T_Param]).into_iter().all(|parameter| {
+            let parameter = parameter.cast::<pg_sys::Param>();
+            (*parameter).paramkind != pg_sys::ParamKind::PARAM_EXTERN
+                || analyze::has_type_in_text(parameter)
+        })
+    }
+}
+
+/// The type that a parameter is cast to, if a copy is that and nothing else.
+///
+/// # Safety
+/// A copy that a mask made.
+pub(super) unsafe fn cast_to(copy: *mut Node) -> Option<pg_sys::Oid> {
+    // SAFETY: by the caller's word; cast by the nodes' own tags.
+    unsafe {
+        if (*copy).type_ != NodeTag::T_RelabelType {
+            return None;
+        }
+        let cast = copy.cast::<pg_sys::RelabelType>();
+        let written = (*cast).relabelformat == CoercionForm::COERCE_EXPLICIT_CAST;
+        (written && (*(*cast).arg).type_ == NodeTag::T_Param).then_some((*cast).resulttype)
     }
 }
 

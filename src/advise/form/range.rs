@@ -7,8 +7,39 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{NodeTag, Oid};
 
 use super::Finder;
-use super::column::{SIGNS, Sides, is_column};
+use super::column::{Sides, is_column};
+use crate::advise::scope::plain;
 use crate::pg::{fmgr, list};
+
+/// What `date_trunc` takes for a unit, under any of its usual names, and how long it is; for each, a unit's end is the
+/// next one's beginning. Centuries and millennia begin with their year 1, as `date_trunc` has it.
+const UNITS: [(&[&str], &str); 13] = [
+    (&["microseconds", "microsecond", "us", "usec"], "1 microsecond"),
+    (&["milliseconds", "millisecond", "ms", "msec"], "1 millisecond"),
+    (&["second", "seconds", "sec", "secs", "s"], "1 second"),
+    (&["minute", "minutes", "min", "mins", "m"], "1 minute"),
+    (&["hour", "hours", "hr", "hrs", "h"], "1 hour"),
+    (&["day", "days", "d"], "1 day"),
+    (&["week", "weeks", "w"], "7 days"),
+    (&["month", "months", "mon", "mons"], "1 month"),
+    // An interval of one quarter cannot be written.
+    (&["quarter", "qtr"], "3 months"),
+    (&["year", "years", "yr", "yrs", "y"], "1 year"),
+    (&["decade", "decades", "dec", "decs"], "10 years"),
+    (&["century", "centuries", "cent", "c"], "100 years"),
+    (&["millennium", "millennia", "mil", "mils"], "1000 years"),
+];
+
+/// A unit of time and how long it is, as they are written.
+struct Unit {
+    name: String,
+    width: String,
+}
+
+/// Whether values of a type hang on the time zone where they are compared with times of days.
+fn is_zoned(of_type: Oid) -> bool {
+    of_type == pg_sys::TIMESTAMPTZOID
+}
 
 impl Finder<'_> {
     /// `column::date` and `date_trunc(unit, column)`.
@@ -17,124 +48,100 @@ impl Finder<'_> {
         call: *mut pg_sys::FuncExpr,
         sides: &Sides,
     ) -> Option<(FormKind, String)> {
-        let Sides { column: c, sign, value: x } = sides;
         // SAFETY: a copy, cast by its own tags.
         unsafe {
             let arguments = list::nodes((*call).args);
-            match ((*call).funcid.to_u32(), &arguments[..]) {
-                (id @ (pg_sys::F_DATE_TIMESTAMP | pg_sys::F_DATE_TIMESTAMPTZ), &[column])
+            let function = (*call).funcid.to_u32();
+            match (function, &arguments[..]) {
+                (pg_sys::F_DATE_TIMESTAMP | pg_sys::F_DATE_TIMESTAMPTZ, &[column])
                     if is_column(column) =>
                 {
-                    let zoned = id == pg_sys::F_DATE_TIMESTAMPTZ;
-                    let x = format!("({x})::date");
-                    let better = match sign {
-                        0 => format!("{c} < {x}"),
-                        1 => format!("{c} < {x} + 1"),
-                        2 => format!("{c} >= {x} AND {c} < {x} + 1"),
-                        3 => format!("{c} >= {x}"),
-                        _ => format!("{c} >= {x} + 1"),
+                    let zoned = function == pg_sys::F_DATE_TIMESTAMPTZ || is_zoned(sides.of_type);
+                    let better = match sides.of_type {
+                        pg_sys::DATEOID => of_days(sides),
+                        // A date that is compared with a time of the day is its midnight.
+                        _ => {
+                            let own = function == pg_sys::F_DATE_TIMESTAMPTZ;
+                            let (name, width) = ("'day'".to_owned(), "interval '1 day'".to_owned());
+                            of_units(sides, &Unit { name, width }, own)
+                        }
                     };
                     Some((FormKind::Dated { zoned }, better))
                 }
                 (
-                    id @ (pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMP
-                    | pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMPTZ),
+                    pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMP | pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMPTZ,
                     &[unit, column],
                 ) if is_column(column) => {
-                    let zoned = id == pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMPTZ;
-                    let of_type = if zoned { "timestamp with time zone" } else { "timestamp" };
-                    let (unit, width, unit_known) = self.unit(unit)?;
-                    let x = format!("({x})::{of_type}");
-                    // The first beginning of a unit that is not before x, and the end of the unit in
-                    // which x lies.
-                    let begin =
-                        format!("date_trunc({unit}, {x} + {width} - interval '1 microsecond')");
-                    let end = format!("date_trunc({unit}, {x}) + {width}");
-                    let better = match sign {
-                        0 => format!("{c} < {begin}"),
-                        1 => format!("{c} < {end}"),
-                        2 => format!(
-                            "{c} >= {x} AND {c} < {x} + {width} AND {x} = date_trunc({unit}, {x})"
-                        ),
-                        3 => format!("{c} >= {begin}"),
-                        _ => format!("{c} >= {end}"),
-                    };
-                    Some((FormKind::Truncated { unit_known, zoned }, better))
+                    let own = function == pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMPTZ;
+                    let better = of_units(sides, &self.unit(unit)?, own);
+                    Some((FormKind::Truncated { zoned: own || is_zoned(sides.of_type) }, better))
                 }
                 _ => None,
             }
         }
     }
 
-    /// A unit of time, how long it is, and whether it is in the text.
-    unsafe fn unit(&self, node: *mut pg_sys::Node) -> Option<(String, String, bool)> {
-        const UNITS: [(&str, &str); 8] = [
-            ("second", "1 second"),
-            ("minute", "1 minute"),
-            ("hour", "1 hour"),
-            ("day", "1 day"),
-            ("week", "7 days"),
-            ("month", "1 month"),
-            ("quarter", "3 months"),
-            ("year", "1 year"),
-        ];
+    /// A unit of time. Of one that is a parameter, how long it is follows from its name.
+    unsafe fn unit(&self, node: *mut pg_sys::Node) -> Option<Unit> {
         // SAFETY: cast by the node's own tag; a constant of type text that is not null is one.
         unsafe {
-            match (*node).type_ {
+            match (*plain(node)).type_ {
                 NodeTag::T_Const => {
-                    let constant = node.cast::<pg_sys::Const>();
+                    let constant = plain(node).cast::<pg_sys::Const>();
                     if (*constant).constisnull || (*constant).consttype != pg_sys::TEXTOID {
                         return None;
                     }
                     let text = pg_sys::text_to_cstring((*constant).constvalue.cast_mut_ptr());
                     let text = fmgr::utf8(CStr::from_ptr(text).to_bytes()).to_ascii_lowercase();
-                    let (unit, width) = UNITS.iter().find(|(unit, _)| *unit == text)?;
-                    Some((format!("'{unit}'"), format!("interval '{width}'"), true))
+                    let (names, width) =
+                        UNITS.iter().find(|(names, _)| names.contains(&text.as_str()))?;
+                    Some(Unit {
+                        name: format!("'{}'", names[0]),
+                        width: format!("interval '{width}'"),
+                    })
                 }
                 NodeTag::T_Param => {
-                    let unit = self.deparsed(node, None, false)?;
-                    Some((unit.clone(), format!("('1 ' || {unit})::interval"), false))
+                    let name = self.deparsed(node, None, false)?;
+                    // Of all units, quarters alone begin with this letter, and alone have no interval.
+                    let width = format!(
+                        "CASE WHEN {name} ~* '^q' THEN interval '3 months' ELSE ('1 ' || {name})::interval END"
+                    );
+                    Some(Unit { name, width })
                 }
                 _ => None,
             }
         }
     }
+}
 
-    /// `column + value` and `column - value`, which can be taken to the other side.
-    pub(super) unsafe fn shifted(
-        &self,
-        operation: *mut pg_sys::OpExpr,
-        sides: &Sides,
-    ) -> Option<(FormKind, String)> {
-        const EXACT: [Oid; 4] =
-            [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::NUMERICOID];
-        const TIMES: [Oid; 3] = [pg_sys::TIMESTAMPOID, pg_sys::TIMESTAMPTZOID, pg_sys::DATEOID];
-        // SAFETY: a copy, cast by its own tags.
-        unsafe {
-            let [left, right] = list::nodes((*operation).args)[..] else { return None };
-            let name = pg_sys::get_opname((*operation).opno);
-            if name.is_null() {
-                return None;
-            }
-            let (column, amount, opposite) = match CStr::from_ptr(name).to_bytes() {
-                b"+" if is_column(left) => (left, right, "-"),
-                b"+" if is_column(right) => (right, left, "-"),
-                b"-" if is_column(left) => (left, right, "+"),
-                _ => return None,
-            };
-            if pg_sys::contain_var_clause(amount) || pg_sys::contain_volatile_functions(amount) {
-                return None;
-            }
-            let types = [column, amount].map(|node| pg_sys::exprType(node));
-            let exact = types.iter().all(|one| EXACT.contains(one));
-            let of_time = TIMES.contains(&types[0]) && types[1] == pg_sys::INTERVALOID;
-            if !exact && !of_time {
-                return None;
-            }
-            let amount = self.deparsed(amount, None, false)?;
-            let Sides { column, sign, value } = sides;
-            let better = format!("{column} {} {value} {opposite} {amount}", SIGNS[*sign]);
-            Some((FormKind::Shifted { exact }, better))
-        }
+/// The days of a column compared with a date.
+fn of_days(sides: &Sides) -> String {
+    let c = &sides.column;
+    let x = sides.value_as(pg_sys::DATEOID, "date");
+    match sides.sign {
+        0 => format!("{c} < {x}"),
+        1 => format!("{c} < {x} + 1"),
+        2 => format!("{c} >= {x} AND {c} < {x} + 1"),
+        3 => format!("{c} >= {x}"),
+        _ => format!("{c} >= {x} + 1"),
+    }
+}
+
+/// The units in which the times of a column lie, compared with a time.
+fn of_units(sides: &Sides, Unit { name, width }: &Unit, zoned: bool) -> String {
+    let c = &sides.column;
+    let x = match zoned {
+        true => sides.value_as(pg_sys::TIMESTAMPTZOID, "timestamp with time zone"),
+        false => sides.value_as(pg_sys::TIMESTAMPOID, "timestamp"),
+    };
+    // The first beginning of a unit that is not before x, and the end of the unit in which x lies.
+    let begin = format!("date_trunc({name}, {x} + {width} - interval '1 microsecond')");
+    let end = format!("date_trunc({name}, {x}) + {width}");
+    match sides.sign {
+        0 => format!("{c} < {begin}"),
+        1 => format!("{c} < {end}"),
+        2 => format!("{c} >= {x} AND {c} < {x} + {width} AND {x} = date_trunc({name}, {x})"),
+        3 => format!("{c} >= {begin}"),
+        _ => format!("{c} >= {end}"),
     }
 }

@@ -22,6 +22,8 @@ pub struct Form {
     /// The better form looks at the written one's query from outside: it belongs into the view or subquery
     /// that computes the expression.
     pub inside: bool,
+    /// Types of parameters in it are those that the analyser took for them; the text does not tell them.
+    pub guessed: bool,
 }
 
 /// What is written.
@@ -29,20 +31,18 @@ pub struct Form {
 pub enum FormKind {
     /// `date_trunc(unit, column)` is compared.
     Truncated {
-        /// The unit is in the text.
-        unit_known: bool,
-        /// The column is a `timestamptz`.
+        /// The column, or what it is compared with, is a `timestamptz`.
         zoned: bool,
     },
     /// `column::date` is compared.
     Dated {
-        /// The column is a `timestamptz`.
+        /// The column, or what it is compared with, is a `timestamptz`.
         zoned: bool,
     },
-    /// Something is added to the column, or taken off.
+    /// Something is added to the column, taken off, multiplied with it, or the column taken off it.
     Shifted {
-        /// Of numbers without rounding, so that it can be taken to the other side.
-        exact: bool,
+        /// What becomes of it on the other side.
+        moved: Moved,
     },
     /// `COALESCE(column, value)` is compared.
     Defaulted,
@@ -78,16 +78,32 @@ pub enum FormKind {
     },
     /// `count(*)` is compared with a number so small that one row would tell.
     Counted {
-        /// The number is in the text, and not a parameter.
+        /// The number is in the text; else executions have to tell what it is.
         known: bool,
     },
 }
 
-/// OFFSET at the top of a statement.
+/// Arithmetic that is taken to the other side of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// Of whole or decimal numbers, or days of a date, which are added and taken off without rounding.
+    Exact,
+    /// Spans of time, which are not of one length.
+    Span,
+    /// Numbers in floating point, which are rounded.
+    Rounded,
+    /// A product, which becomes a quotient.
+    Divided,
+}
+
+/// OFFSET at the top of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offset {
     /// Rows that it skips; `None` where that is a parameter.
     pub rows: Option<i64>,
+    /// LIMIT and OFFSET as they are written, with parameters in place of constants; empty where the server's deparser
+    /// could not write them.
+    pub expression: String,
 }
 
 /// What a statement returned in a stretch of history.

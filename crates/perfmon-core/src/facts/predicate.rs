@@ -244,6 +244,7 @@ mod tests {
             better: None,
             indexable: Some("c".to_owned()),
             inside: false,
+            guessed: false,
         }];
         let own = |expression: &str, pattern: Option<&str>| {
             (expression.to_owned(), pattern.map(str::to_owned))

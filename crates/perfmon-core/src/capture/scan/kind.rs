@@ -54,11 +54,13 @@ pub enum Kind {
     IncrementalSort = 23,
     /// The hash table of a join.
     Hash = 24,
+    /// No node: an execution in which every number of rows that was compared told only whether there were any.
+    Existence = 25,
 }
 
 impl Kind {
     /// All of them; `ALL[k as usize] == k`.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Execution,
         Self::SeqScan,
         Self::SampleScan,
@@ -84,6 +86,7 @@ impl Kind {
         Self::Sort,
         Self::IncrementalSort,
         Self::Hash,
+        Self::Existence,
     ];
 
     /// By its number.
@@ -119,6 +122,7 @@ impl Kind {
             Self::Sort => "sort",
             Self::IncrementalSort => "incremental_sort",
             Self::Hash => "hash",
+            Self::Existence => "existence",
         }
     }
 

@@ -4,7 +4,7 @@
 use super::{CAST, FUNCTION, Hint, Look, column_of};
 use crate::detect::idea::Method;
 use crate::detect::words;
-use crate::facts::{Form, FormKind, Statement};
+use crate::facts::{Form, FormKind, Moved, Statement};
 use crate::finding::Effort;
 
 const HIDDEN: &str = "An index on a column is ordered by the column's values, not by what a function makes of them; \
@@ -45,7 +45,7 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Opt
         false => own_index,
     };
     let (saved, effect) = look.fewer_blocks(s, blocks);
-    let (same_meaning, reason) = meaning(&form.kind, better.is_some());
+    let (same_meaning, reason) = meaning(form);
     let (title, remedy) = said(form, s, &subject, better.is_some(), indexed);
     Some(Hint {
         kind,
@@ -76,37 +76,25 @@ fn is_indexed(look: &Look<'_>, table: u32, attnum: i16) -> bool {
 }
 
 /// Whether the form means the same, and why, or what to look at.
-fn meaning(kind: &FormKind, has_form: bool) -> (bool, String) {
-    const ZONED: &str = "The same where the time zone changes its clocks at another hour than midnight; elsewhere, compare the rows of \
-                         such a day.";
-    let (same, reason) = match kind {
-        _ if !has_form && matches!(kind, FormKind::Converted { .. }) => (
+fn meaning(form: &Form) -> (bool, String) {
+    const GUESSED: &str = "The text does not tell the types of its parameters: the same unless one is a number in floating point, \
+                           or has a time of the day where a day is compared.";
+    let has_form = form.better.is_some();
+    let (same, reason) = match &form.kind {
+        FormKind::Converted { .. } if !has_form => (
             false,
             "The type of a column, or of a value, changes: compare the values that both types can hold.",
         ),
         _ if !has_form => (true, "An index changes no result."),
-        FormKind::Truncated { unit_known: false, zoned: false } => (
+        FormKind::Truncated { zoned: true } | FormKind::Dated { zoned: true } => (
             false,
-            "The same for every unit but quarter, whose length the interval must spell out as 3 months.",
+            "The same where the time zone changes its clocks at another hour than midnight; elsewhere, compare the rows of \
+             such a day.",
         ),
-        FormKind::Truncated { unit_known: false, zoned: true } => (
-            false,
-            "The same for every unit but quarter, whose length the interval must spell out as 3 months, and where the \
-             time zone changes its clocks at another hour than midnight.",
-        ),
-        FormKind::Truncated { zoned: true, .. } | FormKind::Dated { zoned: true } => (false, ZONED),
         FormKind::Truncated { .. } | FormKind::Dated { .. } => {
             (true, "The same rows, unless the value that is compared with is itself infinite.")
         }
-        FormKind::Shifted { exact: true } => (
-            true,
-            "The same rows; only a sum that is too large for its type is an error elsewhere.",
-        ),
-        FormKind::Shifted { exact: false } => (
-            false,
-            "Months differ in length and clocks change, so that adding to one side is not always taking from the other; \
-             the same for intervals of hours and, without time zone, of days.",
-        ),
+        FormKind::Shifted { moved } => shifted(*moved),
         FormKind::Defaulted => (true, "The same rows: what is NULL is compared with the default."),
         FormKind::Spelled => (
             false,
@@ -120,7 +108,44 @@ fn meaning(kind: &FormKind, has_form: bool) -> (bool, String) {
         ),
         _ => (true, "An index changes no result."),
     };
-    (same, reason.to_owned())
+    let of_values = has_form
+        && matches!(
+            form.kind,
+            FormKind::Truncated { .. }
+                | FormKind::Dated { .. }
+                | FormKind::Shifted { .. }
+                | FormKind::Defaulted
+        );
+    match form.guessed && of_values {
+        true if same => (false, GUESSED.to_owned()),
+        true => (false, format!("{reason} {GUESSED}")),
+        false => (same, reason.to_owned()),
+    }
+}
+
+/// The same of arithmetic that is taken to the other side.
+fn shifted(moved: Moved) -> (bool, &'static str) {
+    match moved {
+        Moved::Exact => (
+            true,
+            "The same rows, unless a value that is compared with is itself infinite or no number; only a sum that is too large for \
+             its type is an error elsewhere.",
+        ),
+        Moved::Span => (
+            false,
+            "Months differ in length and clocks change, so that adding to one side is not always taking from the other; \
+             the same for intervals of hours and, without time zone, of days.",
+        ),
+        Moved::Rounded => (
+            false,
+            "Numbers in floating point are rounded at each step, so that two that were equal on one side may differ on the other.",
+        ),
+        Moved::Divided => (
+            false,
+            "The same for a factor above zero; one below it turns the sign of the comparison, zero is an error, and a quotient \
+             with more decimals than its type keeps is rounded.",
+        ),
+    }
 }
 
 fn said(

@@ -3,7 +3,7 @@
 
 use super::{Hint, Look, OFFSET, UNLIMITED};
 use crate::detect::{per_hour, words};
-use crate::facts::{Order, Returned, Shape, Statement, Table, TableUse};
+use crate::facts::{Offset, Order, Returned, Shape, Statement, Table, TableUse};
 use crate::finding::{Effort, Evidence};
 use crate::threshold::Threshold;
 
@@ -130,7 +130,7 @@ fn growth(returned: &[Returned], calls: f64) -> Option<(f64, f64)> {
 }
 
 fn offset<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<Hint<'a>> {
-    let offset = shape.offset?;
+    let offset = shape.offset.as_ref()?;
     #[allow(clippy::cast_precision_loss)]
     let shallow = offset.rows.is_some_and(|rows| (rows as f64) < look.t.of(&SKIPPED));
     let blocks = look.blocks(s)?;
@@ -172,7 +172,7 @@ fn offset<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<Hin
         severity: look.severity(s),
         table: Some(table),
         subject: String::new(),
-        expression: None,
+        expression: written(shape, offset),
         better: page.map(|page| page.sql),
         same_meaning: false,
         reason: reason.to_owned(),
@@ -189,6 +189,34 @@ fn offset<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<Hin
         evidence,
         effort: Effort::Medium,
     })
+}
+
+/// How the page is written: its order, where that is of one table, and what it skips.
+fn written(shape: &Shape, offset: &Offset) -> Option<String> {
+    if offset.expression.is_empty() {
+        return None;
+    }
+    let sorted = match shape.tables.as_slice() {
+        [one] if !one.order_by.is_empty() => format!("{} ", order_by(&one.order_by)),
+        _ => String::new(),
+    };
+    Some(format!("{sorted}{}", offset.expression))
+}
+
+fn order_by(order: &[Order]) -> String {
+    let keys: Vec<String> = order
+        .iter()
+        .map(|o| {
+            let direction = if o.descending { " DESC" } else { "" };
+            let nulls = match (o.nulls_first == o.descending, o.nulls_first) {
+                (true, _) => "",
+                (false, true) => " NULLS FIRST",
+                (false, false) => " NULLS LAST",
+            };
+            format!("{}{direction}{nulls}", o.expression)
+        })
+        .collect();
+    format!("ORDER BY {}", keys.join(", "))
 }
 
 /// What a page that skips nothing saves at most, in ms per hour, and in words.
@@ -247,12 +275,8 @@ fn keyset(look: &Look<'_>, shape: &Shape) -> Option<Page> {
             format!("({})", arms.join(" OR "))
         }
     };
-    let directions: Vec<String> = order
-        .iter()
-        .map(|o| format!("{}{}", name(o), if o.descending { " DESC" } else { "" }))
-        .collect();
     let limit = first + u32::try_from(order.len()).ok()?;
-    let sql = format!("{condition} ORDER BY {} LIMIT ${limit}", directions.join(", "));
+    let sql = format!("{condition} {} LIMIT ${limit}", order_by(&order));
     Some(Page { sql, nullable })
 }
 

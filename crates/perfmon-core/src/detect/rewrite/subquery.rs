@@ -2,7 +2,9 @@
 //! row would tell.
 
 use super::{COUNT, Hint, Look, NOT_IN, column_of};
+use crate::capture::scan::{Kind, Slot};
 use crate::detect::words;
+use crate::facts::evidence::ENOUGH;
 use crate::facts::{Form, Statement};
 use crate::finding::Effort;
 
@@ -65,13 +67,26 @@ pub(super) fn counted<'a>(
 ) -> Option<Hint<'a>> {
     let (table, rows) = look.large(&form.tables)?;
     let blocks = look.blocks(s)?;
-    let reason = match known {
-        true => "There is a row if and only if their number is not zero.",
-        false => {
-            "The same if the number that is compared with is 0, which a parameter does not tell; for another one, count no more rows \
-                  than are needed, by a LIMIT in a subquery."
+    // Most numbers of rows say more than whether there are any; of one that is a parameter, executions know.
+    let samples = if known { None } else { Some(asked_for_any(look, s)?) };
+    let reason = match samples {
+        None => "There is a row if and only if their number is not zero.",
+        Some(_) => {
+            "The same for the numbers that the executions that were looked into compared with, which tell only none from some; the \
+             text does not tell the number. For another one, count no more rows than are needed, by a LIMIT in a subquery."
         }
     };
+    let mut effect = format!(
+        "Where there is a row, the search for it instead of {} per execution.",
+        words::amount(blocks, "block")
+    );
+    if let Some(samples) = samples {
+        #[allow(clippy::cast_precision_loss)]
+        let samples = words::number(samples as f64);
+        effect.push_str(&format!(
+            " All {samples} executions that were looked into asked only whether there is any."
+        ));
+    }
     Some(Hint {
         kind: COUNT,
         statement: s,
@@ -91,11 +106,18 @@ pub(super) fn counted<'a>(
         remedy: "Write EXISTS, which ends with the first row.".to_owned(),
         sql: None,
         saved_ms_per_hour: None,
-        effect: format!(
-            "Where there is a row, the search for it instead of {} per execution.",
-            words::amount(blocks, "block")
-        ),
+        effect,
         evidence: look.evidence(s, Some((table, rows))),
         effort: Effort::Low,
     })
+}
+
+/// Executions that were looked into, if every number of rows that any of them compared told only none from some.
+fn asked_for_any(look: &Look<'_>, s: &Statement) -> Option<u64> {
+    let own = look.facts.evidence.iter().flatten();
+    let asked = own
+        .filter(|e| e.statement_id == s.statement_id && e.kind() == Some(Kind::Existence))
+        .max_by_key(|e| e.counts.get(Slot::Executions))?;
+    let executions = asked.counts.get(Slot::Executions);
+    (executions >= ENOUGH && executions >= asked.statement_samples).then_some(executions)
 }

@@ -7,6 +7,8 @@ use crate::facts::{
 };
 use crate::finding::Value;
 
+mod values;
+
 fn column(attnum: i16, name: &str, not_null: bool) -> Column {
     Column { attnum, name: name.to_owned(), not_null, ..Column::default() }
 }
@@ -32,6 +34,7 @@ fn form(kind: FormKind) -> Form {
         better: None,
         indexable: None,
         inside: false,
+        guessed: false,
     }
 }
 
@@ -306,13 +309,6 @@ fn not_in_says_what_nulls_do() {
 }
 
 #[test]
-fn counting_for_existence() {
-    let facts = |known| with(form(FormKind::Counted { known }));
-    assert_eq!(the(&DETECTOR, &facts(true), COUNT).risk, "");
-    assert!(the(&DETECTOR, &facts(false), COUNT).risk.contains("is 0"));
-}
-
-#[test]
 fn planned_for_longer_than_run() {
     let mut facts = shop(Shape::default());
     silent(&DETECTOR, &facts, PLANNING);
@@ -340,12 +336,16 @@ fn order(attnum: i16, expression: &str, descending: bool) -> Order {
     Order { expression: expression.to_owned(), attnum, descending, nulls_first: descending }
 }
 
+fn offset(rows: Option<i64>) -> Offset {
+    Offset { rows, expression: "LIMIT $1 OFFSET $2".to_owned() }
+}
+
 fn page(order_by: Vec<Order>) -> Facts {
     let one = TableUse { order_by, first_rows: true, ..reading(1) };
     shop(Shape {
         tables: vec![one],
         bounded: true,
-        offset: Some(Offset { rows: None }),
+        offset: Some(offset(None)),
         parameters: 2,
         ..Shape::default()
     })
@@ -363,6 +363,12 @@ fn deep_offset_gets_a_page_by_its_key() {
         keyset_of(&facts).as_deref(),
         Some("(created_at, id) < ($3, $4) ORDER BY created_at DESC, id DESC LIMIT $5")
     );
+    let t = Thresholds::default();
+    let written = hints(&facts, &t).remove(0).expression;
+    assert_eq!(written.as_deref(), Some("ORDER BY created_at DESC LIMIT $1 OFFSET $2"));
+    let last = Order { nulls_first: false, ..order(2, "created_at", true) };
+    let written = hints(&page(vec![last]), &t).remove(0).expression;
+    assert_eq!(written.as_deref(), Some("ORDER BY created_at DESC NULLS LAST LIMIT $1 OFFSET $2"));
     let by_key = page(vec![order(1, "id", false)]);
     assert_eq!(keyset_of(&by_key).as_deref(), Some("id > $3 ORDER BY id LIMIT $4"));
     let mixed = page(vec![order(2, "created_at", true), order(1, "id", false)]);
@@ -383,7 +389,7 @@ fn deep_offset_gets_a_page_by_its_key() {
 fn shallow_offsets_are_left_in_peace() {
     let facts = page(vec![order(1, "id", false)]);
     let mut constant = facts.clone();
-    third(&mut constant).shape.as_mut().expect("shape").offset = Some(Offset { rows: Some(40) });
+    third(&mut constant).shape.as_mut().expect("shape").offset = Some(offset(Some(40)));
     silent(&DETECTOR, &constant, OFFSET);
     let mut none = facts.clone();
     third(&mut none).shape.as_mut().expect("shape").offset = None;
