@@ -11,6 +11,7 @@ use super::Text;
 mod conditions;
 mod forms;
 mod ideas;
+mod names;
 mod nulls;
 mod queries;
 mod random;
@@ -26,7 +27,7 @@ fn one<T: FromDatum + IntoDatum>(sql: &str) -> Option<T> {
 }
 
 fn shape_for(user_name: Option<&str>, query: &str) -> Option<Shape> {
-    super::shapes(&[Text { query: query.as_bytes(), user_name }]).remove(0)
+    super::shapes(&[Text { query: query.as_bytes(), user_name, seen: &[] }]).remove(0).shape
 }
 
 fn shape(query: &str) -> Option<Shape> {

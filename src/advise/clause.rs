@@ -14,6 +14,7 @@ use super::scope::{Entry, Meaning, Scopes, What, is_plain, places_in, plain};
 use crate::pg::{compat, list};
 
 mod either;
+mod given;
 mod operand;
 mod sublink;
 
@@ -388,6 +389,7 @@ impl Judge<'_> {
             for (side, operator, other) in [(left, operator, right), (right, commuted, left)] {
                 for operand in self.operands(context, side, other) {
                     any = true;
+                    self.given(&operand, operator, other);
                     let comparison = match operator {
                         Oid::INVALID => Test::Other.into(),
                         _ => self.comparison(&operand, operator, plain(other)),

@@ -7,6 +7,7 @@ mod form;
 mod group;
 mod operator;
 mod order;
+mod path;
 mod repair;
 mod scope;
 mod shape;

@@ -11,6 +11,7 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, pg_sys};
 
 use super::operator::Families;
+use super::path::Seen;
 use super::repair::repair;
 use super::scope::{Scopes, Use};
 use super::{clause, form, group, order};
@@ -35,18 +36,44 @@ const MISSED_TYPES: [PgSqlErrorCode; 5] = [
     PgSqlErrorCode::ERRCODE_CANNOT_COERCE,
 ];
 
+/// How it complains of names that mean nothing, or nothing to this role, where they are looked up.
+const MISSED_NAMES: [PgSqlErrorCode; 5] = [
+    PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+    PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+    PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+    PgSqlErrorCode::ERRCODE_INVALID_SCHEMA_NAME,
+    PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+];
+
 /// A statement's text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<'a> {
     /// In the database's encoding, normalised by pg_stat_statements or as it was written.
     pub(crate) query: &'a [u8],
-    /// Who ran it: names mean what they mean in a new session of this role.
+    /// Who ran it: names mean what they mean in a new session of this role,
     pub(crate) user_name: Option<&'a str>,
+    /// unless its executions read other tables of these names: those that they were seen to read, with their schemas,
+    /// as SQL writes them.
+    pub(crate) seen: &'a [&'a str],
 }
 
-/// What the server makes of these texts now; `None` for those that it does not understand (any more), or
-/// whose tables somebody has locked. Nothing is waited for, run, logged or left behind.
-pub(crate) fn shapes(statements: &[Text<'_>]) -> Vec<Option<Shape>> {
+/// What was learned of a text.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// `None` for what the server does not understand (any more), and where somebody has locked a table.
+    pub(crate) shape: Option<Shape>,
+    /// Its names mean nothing, or other tables than those that its executions read.
+    pub(crate) unresolved: bool,
+}
+
+impl From<Option<Shape>> for Looked {
+    fn from(shape: Option<Shape>) -> Self {
+        Self { shape, unresolved: false }
+    }
+}
+
+/// What the server makes of these texts now. Nothing is waited for, run, logged or left behind.
+pub(crate) fn shapes(statements: &[Text<'_>]) -> Vec<Looked> {
     let timeout = settings::lock_timeout_ms().to_string();
     session::with_settings(&[("lock_timeout", &timeout)], || {
         let _quiet = Quiet::begin();
@@ -72,24 +99,85 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn shape(&mut self, text: &Text<'a>) -> Option<Shape> {
+    fn shape(&mut self, text: &Text<'a>) -> Looked {
         pg_sys::check_for_interrupts!();
         let length = text.query.len();
         if self.stuck || length > LONGEST || self.length + length > MOST_TEXT {
-            return None;
+            return Looked::default();
         }
         self.length += length;
-        let query = CString::new(text.query).ok()?;
+        let Ok(query) = CString::new(text.query) else { return Looked::default() };
         let began = Instant::now();
-        let found =
-            self.origin(text.user_name).and_then(|origin| match self.attempts(&query, &origin) {
-                Err(error) if code(&error) == Some(PgSqlErrorCode::ERRCODE_SYNTAX_ERROR) => {
-                    let repaired = repair(text.query).and_then(|text| CString::new(text).ok());
-                    repaired.map_or(Ok(None), |text| self.attempts(&text, &origin))
-                }
-                result => result,
-            });
+        let found = self.origin(text.user_name).and_then(|origin| {
+            let first = self.repaired(text.query, &query, &origin);
+            self.as_it_was_read(text, &query, &origin, first)
+        });
         found.unwrap_or_else(|error| self.given_up(error, began))
+    }
+
+    /// What was found along the path with which the role begins, if its executions read these tables; else what is
+    /// found along the schemas of those that they read, if that fits them better.
+    fn as_it_was_read(
+        &self,
+        text: &Text<'_>,
+        query: &CStr,
+        origin: &Origin,
+        first: Result<Option<Shape>, CaughtError>,
+    ) -> Result<Looked, CaughtError> {
+        let named = match &first {
+            Ok(shape) => shape.is_some(),
+            // Where a function's name means nothing, a type that was guessed may be why.
+            Err(error) => {
+                let function = PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION;
+                code(error).is_some_and(|code| code == function || MISSED_NAMES.contains(&code))
+            }
+        };
+        if text.seen.is_empty() || !named {
+            return first.map(Looked::from);
+        }
+        let seen = txn::trial(|| Seen::of(text.seen))?;
+        let fit = |shape: &Option<Shape>| match shape {
+            Some(shape) => txn::trial(|| seen.fit(shape)).map(Some),
+            None => Ok(None),
+        };
+        let before = first.as_ref().map_or(Ok(None), fit)?;
+        if before.is_some_and(|fit| fit.missing == 0) {
+            return first.map(Looked::from);
+        }
+        let path = txn::trial(|| seen.path(&origin.search_path))?;
+        if let Some(search_path) = path.filter(|path| *path != origin.search_path) {
+            let there = Origin { role: origin.role, search_path };
+            match self.repaired(text.query, query, &there) {
+                Ok(shape) => {
+                    let better = fit(&shape)?.filter(|fit| !fit.wrong);
+                    if better.is_some_and(|now| before.is_none_or(|b| now.missing < b.missing)) {
+                        return Ok(shape.into());
+                    }
+                }
+                Err(error) if parse::is_about_the_text(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match before {
+            Some(fit) if fit.wrong => Ok(Looked { shape: None, unresolved: true }),
+            _ => first.map(Looked::from),
+        }
+    }
+
+    /// A text as it stands, or mended where the server cut it.
+    fn repaired(
+        &self,
+        text: &[u8],
+        query: &CStr,
+        origin: &Origin,
+    ) -> Result<Option<Shape>, CaughtError> {
+        match self.attempts(query, origin) {
+            Err(error) if code(&error) == Some(PgSqlErrorCode::ERRCODE_SYNTAX_ERROR) => {
+                let repaired = repair(text).and_then(|text| CString::new(text).ok());
+                repaired.map_or(Ok(None), |text| self.attempts(&text, origin))
+            }
+            result => result,
+        }
     }
 
     fn origin(&mut self, user_name: Option<&'a str>) -> Result<Rc<Origin>, CaughtError> {
@@ -109,7 +197,11 @@ impl<'a> Batch<'a> {
             if !result.as_ref().is_err_and(is_missed) {
                 break;
             }
-            result = self.attempt(query, origin, Some(guess));
+            match self.attempt(query, origin, Some(guess)) {
+                // There is nothing to guess at: it stays with what was wrong.
+                Ok(None) => break,
+                guessed => result = guessed,
+            }
         }
         result
     }
@@ -130,7 +222,7 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn given_up(&mut self, error: CaughtError, began: Instant) -> Option<Shape> {
+    fn given_up(&mut self, error: CaughtError, began: Instant) -> Looked {
         if !matches!(error, CaughtError::RustPanic { .. }) && !parse::is_about_the_text(&error) {
             error.rethrow();
         }
@@ -138,7 +230,8 @@ impl<'a> Batch<'a> {
         let refused = code(&error) == Some(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE);
         let timeout = settings::lock_timeout_ms().unsigned_abs();
         self.stuck |= refused && began.elapsed() >= Duration::from_millis(timeout.into());
-        None
+        let unresolved = code(&error).is_some_and(|code| MISSED_NAMES.contains(&code));
+        Looked { shape: None, unresolved }
     }
 }
 
@@ -196,6 +289,7 @@ fn finished(one: Use) -> TableUse {
         set: one.set,
         repeated: one.repeated,
         predicates: one.conditions.into_iter().map(clause::Condition::finished).collect(),
+        given: one.given,
         group_by: one.group_by,
         order_by: one.order_by,
         first_rows: one.first_rows,

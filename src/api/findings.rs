@@ -37,7 +37,10 @@ fn evaluate() -> Result<i64, ErrorReport> {
         outcome = txn::with_latest_snapshot(evaluate)?;
     }
     match outcome {
-        Evaluated::Open(open) => Ok(open),
+        Evaluated::Open(open, names) => {
+            worker::board::note_names(session::database(), names);
+            Ok(open)
+        }
         Evaluated::Busy => Err(Error::busy("findings are being evaluated by another session")
             .detail("One evaluation at a time writes what it finds.")
             .hint("Read perfmon.findings in a moment.")

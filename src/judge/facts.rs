@@ -1,6 +1,6 @@
 //! Everything that is known about this database and a window, put together for the detectors.
 
-use perfmon_core::facts::{Facts, Index, Sequence, Server, Table};
+use perfmon_core::facts::{Facts, Index, Sequence, Server, Table, pattern};
 use perfmon_core::objective::Observed;
 use pgrx::pg_sys;
 
@@ -35,12 +35,13 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
     });
     counters::server(&scope, &mut facts.server)?;
     facts.database = counters::database(&scope, facts.server.started_us)?;
+    facts.evidence = evidence(&scope)?;
     if facts.database.exec_ms.is_some() {
-        facts.statements = Some(statements::statements(&scope, &whole, own)?);
+        let seen = facts.evidence.as_deref().unwrap_or_default();
+        facts.statements = Some(statements::statements(&scope, &whole, seen, own)?);
     }
     facts.failures = counters::failures(&scope)?;
     facts.plan_flips = plans::flips(&scope)?;
-    facts.evidence = evidence(&scope)?;
     facts.host = host::machine(&scope)?;
     let poolers = poolers::poolers(&scope)?;
     let is_home = facts.host.is_some() || !poolers.is_empty();
@@ -52,6 +53,7 @@ pub(crate) fn gather(scope: &Scope) -> Result<Facts, Error> {
     facts.server.trigram_opclass = apart(|| Ok(crate::advise::trigram_opclass())).flatten();
     if let Some(catalog) = apart(probe::catalog::catalog) {
         relations(&scope, &whole, catalog, &mut facts)?;
+        pattern::heed(&mut facts);
     }
     facts.sequences = sequences();
     facts.objectives = Some(objectives(&scope)?);

@@ -94,11 +94,31 @@ pub(crate) fn is_due(now: i64, last: Option<(i64, i64)>) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Evaluated {
     /// This many findings are open.
-    Open(i64),
+    Open(i64, Names),
     /// Another session is at it.
     Busy,
     /// There is no history to judge.
     NoHistory,
+}
+
+/// What became of names in the texts of statements.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// Statements that the server analysed, or would have, had it known their names.
+    pub(crate) statements: u32,
+    /// Those of them whose names mean nothing, or other tables than those that their executions read.
+    pub(crate) unresolved: u32,
+}
+
+impl Names {
+    fn of(facts: &perfmon_core::facts::Facts) -> Self {
+        let mut names = Self::default();
+        for s in facts.statements.iter().flatten() {
+            names.statements += u32::from(s.shape.is_some() || s.unresolved);
+            names.unresolved += u32::from(s.unresolved);
+        }
+        names
+    }
 }
 
 /// Who wants an evaluation.
@@ -152,7 +172,7 @@ pub(crate) fn evaluate(by: By) -> Result<Evaluated, Error> {
         let standing = facts.sequences.iter().flatten();
         let standing = standing.filter_map(|s| Some((s.name.as_str(), s.last_value?)));
         store::sequence::keep(facts.now_us, standing);
-        Ok(Evaluated::Open(store::finding::open(source)))
+        Ok(Evaluated::Open(store::finding::open(source), Names::of(&facts)))
     })
 }
 

@@ -1,9 +1,9 @@
 //! The statements of a window that are worth a look, with what they did.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use perfmon_core::detect::rewrite::pages;
-use perfmon_core::facts::Statement;
+use perfmon_core::facts::{Evidence, Statement};
 
 use crate::advise;
 use crate::advise::Text;
@@ -74,6 +74,7 @@ struct Told {
 pub(super) fn statements(
     scope: &Scope,
     whole: &Scope,
+    evidence: &[Evidence],
     analyse: bool,
 ) -> Result<Vec<Statement>, Error> {
     let mut seen = HashSet::new();
@@ -98,7 +99,7 @@ pub(super) fn statements(
     if !analyse {
         return Ok(told.into_iter().map(|told| told.fact).collect());
     }
-    let mut found = analysed(told);
+    let mut found = analysed(told, evidence);
     add_returned(whole, &lines, &mut found);
     Ok(found)
 }
@@ -126,19 +127,28 @@ fn text(line: &Line) -> Option<Vec<u8>> {
 }
 
 /// Lets the server say what the texts are about, those of the statements that take most time.
-fn analysed(mut told: Vec<Told>) -> Vec<Statement> {
+fn analysed(mut told: Vec<Told>, evidence: &[Evidence]) -> Vec<Statement> {
     let known = |told: &Told| told.query.is_some();
+    let mut read: HashMap<i64, Vec<&str>> = HashMap::new();
+    for one in evidence.iter().filter(|one| !one.table.is_empty()) {
+        let tables = read.entry(one.statement_id).or_default();
+        if !tables.contains(&one.table.as_str()) {
+            tables.push(&one.table);
+        }
+    }
     let texts: Vec<Text<'_>> = told
         .iter()
         .filter(|told| known(told))
         .take(ANALYSED)
         .filter_map(|told| {
-            Some(Text { query: told.query.as_deref()?, user_name: told.user_name.as_deref() })
+            let seen = read.get(&told.fact.statement_id).map_or(&[][..], Vec::as_slice);
+            let user_name = told.user_name.as_deref();
+            Some(Text { query: told.query.as_deref()?, user_name, seen })
         })
         .collect();
-    let shapes = advise::shapes(&texts);
-    for (told, shape) in told.iter_mut().filter(|told| known(told)).zip(shapes) {
-        told.fact.shape = shape;
+    let looked = advise::shapes(&texts);
+    for (told, looked) in told.iter_mut().filter(|told| known(told)).zip(looked) {
+        (told.fact.shape, told.fact.unresolved) = (looked.shape, looked.unresolved);
     }
     told.into_iter().map(|told| told.fact).collect()
 }
@@ -189,6 +199,7 @@ fn tell(line: &Line) -> Statement {
         jit_ms: ms(sum(&jit)),
         quality: u8::try_from(n("quality")).unwrap_or(2),
         shape: None,
+        unresolved: false,
         returned: Vec::new(),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::judge::Names;
 use crate::pg::dbstat::Movement;
 use crate::pg::shmem::{Guard, Segment, Zeroed};
 
@@ -68,6 +69,8 @@ pub(crate) struct Slot {
     pub(crate) evaluation_us: i64,
     /// The last evaluation failed.
     pub(crate) evaluation_failing: bool,
+    /// What became then of names in the texts of statements.
+    pub(crate) names: Names,
     /// Up to here the database is known to have been quiet since its last snapshot.
     pub(crate) quiet_until: i64,
     /// Counters at the last visit, our own transactions of it left out.
@@ -272,6 +275,15 @@ pub(super) fn note_without_slot(before: u32, without: u32) {
         );
     } else if before > 0 && without == 0 {
         log!("pg_perfmon has a place for every database again");
+    }
+}
+
+/// Keeps what became of names in the texts of a database's statements.
+pub(crate) fn note_names(database: pg_sys::Oid, names: Names) {
+    if let Some(mut board) = lock()
+        && let Some(slot) = board.slot(database.to_u32())
+    {
+        slot.names = names;
     }
 }
 

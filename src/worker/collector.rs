@@ -94,6 +94,9 @@ fn evaluate(database: pg_sys::Oid) {
         slot.evaluation_us = clock::steady_us().saturating_sub(began);
         was_failing = slot.evaluation_failing;
         slot.evaluation_failing = result.is_err();
+        if let Ok(judge::Evaluated::Open(_, names)) = &result {
+            slot.names = *names;
+        }
     }
     match result {
         Err(caught) if !was_failing => {

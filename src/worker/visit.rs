@@ -171,7 +171,7 @@ pub(crate) fn evaluate_in_passing() {
         })
     });
     match result {
-        Ok(judge::Evaluated::Open(_)) => session::as_user(owner, || {
+        Ok(judge::Evaluated::Open(..)) => session::as_user(owner, || {
             store::chore::note_evaluated(now, clock::steady_us().saturating_sub(began));
         }),
         Ok(_) => {}

@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod failure;
 pub mod form;
 pub mod host;
+pub mod pattern;
 pub mod plan;
 pub mod pooler;
 pub mod predicate;
@@ -27,7 +28,7 @@ pub use relation::{
 };
 pub use server::{Checkpoints, Database, Holder, HolderKind, Horizon, Server, Setting, Slot};
 pub use session::Sessions;
-pub use statement::{Order, Predicate, Shape, Statement, TableUse, Test};
+pub use statement::{Given, Order, Predicate, Shape, Statement, TableUse, Test};
 
 /// What is known.
 #[derive(Debug, Clone, Default, PartialEq)]

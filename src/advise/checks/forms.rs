@@ -37,6 +37,7 @@ mod tests {
                 )
             }
             FormKind::Counted { known } => format!("counted{}", mark(*known, " known")),
+            FormKind::Rounded { .. } => unreachable!("executions tell that, not texts"),
         };
         let guessed = form.guessed && form.better.is_some();
         let mut text = format!("{flags}{}: {}", mark(guessed, " guessed"), form.expression);

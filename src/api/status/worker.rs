@@ -7,6 +7,9 @@ use crate::worker::board::{SLOTS, State as Seen};
 use crate::worker::status::Status;
 use crate::worker::{episodes, sampling};
 
+/// Of so many statements one without known names is nothing unusual.
+const MANY: u32 = 10;
+
 /// What to do about more databases than can be watched.
 const TOO_MANY: &str = "Drop databases that are not needed, or forbid connections to those that need no watching: ALTER DATABASE ... ALLOW_CONNECTIONS false.";
 
@@ -130,6 +133,28 @@ pub(super) fn housekeeping(worker: &Status) -> Option<Item> {
         "housekeeping",
         format!("failed {} times in a row: {why}", slot.house_failures),
         "It is tried again, less and less often; until then nothing is added up, and nothing old is dropped. See the server log.",
+    ))
+}
+
+/// Statements whose names could not be resolved, at the last evaluation: nothing is advised for them.
+pub(super) fn names(worker: &Status) -> Option<Item> {
+    const NAME: &str = "names in statements";
+    let names = worker.slot?.names;
+    let (all, lost) = (names.statements, names.unresolved);
+    if all == 0 || lost == 0 {
+        return (all > 0).then(|| Item::ok(NAME, format!("all of {all} are known")));
+    }
+    let value = format!(
+        "{lost} of {all} name what is not there, or other tables than their executions read: nothing is advised for them"
+    );
+    // A table is dropped now and then.
+    if lost < all.div_ceil(MANY) {
+        return Some(Item::ok(NAME, value));
+    }
+    Some(Item::warning(
+        NAME,
+        value,
+        "ALTER ROLE ... SET search_path = ...; to what its sessions set. See the manual, Names in statements.",
     ))
 }
 

@@ -4,6 +4,9 @@
 
 use perfmon_e2e::{Db, Server, secs};
 
+#[path = "rewrites/seen.rs"]
+mod seen;
+
 /// What was told, of one statement.
 #[derive(Debug)]
 struct Hint {

@@ -332,22 +332,7 @@ impl Adviser<'_> {
 
     /// Share of the rows that a condition leaves.
     fn estimate(&self, predicate: &Predicate) -> Estimate {
-        let column = self.table.columns.iter().find(|c| c.attnum == predicate.attnum);
-        let column = column.filter(|_| predicate.attnum != 0);
-        let nulls = column.and_then(|c| c.null_ratio);
-        let known = match predicate.test {
-            Test::Equal | Test::In => column
-                .and_then(|c| c.distinct)
-                .and_then(|distinct| match distinct {
-                    d if d > 0.0 => Some(d),
-                    // A share of the rows, so that it grows with them.
-                    d if d < 0.0 => self.table.rows.map(|rows| (-d * rows).max(1.0)),
-                    _ => None,
-                })
-                .map(|values| (1.0 - nulls.unwrap_or(0.0)) / values),
-            Test::Null => nulls,
-            _ => None,
-        };
+        let known = known_share(self.table, predicate);
         let assumed = match predicate.test {
             Test::Equal | Test::In | Test::Null => ASSUMED_EQUAL,
             Test::Range => ASSUMED_RANGE,
@@ -369,6 +354,27 @@ impl Key {
     fn add(&mut self, estimate: Estimate) {
         self.ratio *= estimate.ratio;
         self.known &= estimate.known;
+    }
+}
+
+/// Share of a table's rows that a condition leaves, of a list that one of its values leaves, by the planner's
+/// statistics; `None` where these say nothing.
+pub(super) fn known_share(table: &Table, predicate: &Predicate) -> Option<f64> {
+    let column = table.columns.iter().find(|c| c.attnum == predicate.attnum);
+    let column = column.filter(|_| predicate.attnum != 0);
+    let nulls = column.and_then(|c| c.null_ratio);
+    match predicate.test {
+        Test::Equal | Test::In => column
+            .and_then(|c| c.distinct)
+            .and_then(|distinct| match distinct {
+                d if d > 0.0 => Some(d),
+                // A share of the rows, so that it grows with them.
+                d if d < 0.0 => table.rows.map(|rows| (-d * rows).max(1.0)),
+                _ => None,
+            })
+            .map(|values| (1.0 - nulls.unwrap_or(0.0)) / values),
+        Test::Null => nulls,
+        _ => None,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::facts::{Facts, Form, FormKind, Statement, Table};
 use crate::finding::{Effort, Evidence, Finding, Helped, Severity};
 use crate::threshold::{Threshold, Thresholds};
 
+mod cast;
 mod column;
 pub mod pages;
 mod pattern;
@@ -147,6 +148,7 @@ pub fn hints<'a>(facts: &'a Facts, t: &Thresholds) -> Vec<Hint<'a>> {
             continue;
         }
         pages::hints(&look, s, &mut found);
+        cast::hints(&look, s, &mut found);
         for form in s.shape.iter().flat_map(|shape| &shape.forms) {
             found.extend(of_form(&look, s, form));
         }
@@ -155,6 +157,17 @@ pub fn hints<'a>(facts: &'a Facts, t: &Thresholds) -> Vec<Hint<'a>> {
         b.severity.cmp(&a.severity).then(b.statement.exec_ms.total_cmp(&a.statement.exec_ms))
     });
     found
+}
+
+/// Whether a statement is told to write NOT EXISTS for a NOT IN.
+pub(super) fn tells_not_in(facts: &Facts, t: &Thresholds, s: &Statement) -> bool {
+    let forms = s.shape.iter().flat_map(|shape| &shape.forms);
+    let mut forms = forms.filter(|form| matches!(form.kind, FormKind::NotIn { .. })).peekable();
+    if forms.peek().is_none() {
+        return false;
+    }
+    let look = Look::of(facts, t);
+    look.matters(s) && forms.any(|form| of_form(&look, s, form).is_some())
 }
 
 fn of_form<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Option<Hint<'a>> {

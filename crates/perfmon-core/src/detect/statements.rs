@@ -16,8 +16,10 @@ mod waits;
 pub use cause::{Cause, Parts, Reason, parts, reason};
 pub use elsewhere::Cures;
 pub use plan::seen;
+pub(super) use plan::{Source, written};
 pub use told::in_words;
 use told::told;
+pub(super) use told::{kept, kept_remedy};
 use waits::{waiting, waits};
 
 /// Kind of these findings.
@@ -94,6 +96,13 @@ const SELDOM: Threshold = Threshold::new(
     "pg_perfmon: nobody waits for it with a page half drawn",
 );
 
+const ANALYSIS_SHARE: Threshold = Threshold::ratio(
+    "slow_statement_analysis_max_share_ratio",
+    0.5,
+    "Share of the database's execution time from which a slow aggregate is no mere analysis, however seldom it runs.",
+    "pg_perfmon: what takes half of the time, all others wait for",
+);
+
 static THRESHOLDS: &[Threshold] = &[
     MEAN,
     P95,
@@ -105,6 +114,7 @@ static THRESHOLDS: &[Threshold] = &[
     LOSS,
     CRITICAL_SHARE,
     SELDOM,
+    ANALYSIS_SHARE,
     cause::PLANNING,
     cause::JIT,
     cause::SPILL_BLOCKS,
@@ -178,13 +188,14 @@ fn is_slow<'a>(s: &'a Statement, facts: &Facts, t: &Thresholds) -> Option<Slow<'
     let threshold_ms = if by_p95_ms.is_some() { t.of(&P95) } else { threshold_ms };
     let per_hour_ms = per_hour(facts, s.exec_ms)?;
     let reason = plan::with_plans(reason(s, t), s, facts, t);
+    let analysis = is_analysis(s, reason.cause, facts, t);
     let hurts = p95_ms.map_or(mean_ms, |p95| p95.max(mean_ms)) >= t.of(&CRITICAL)
         && share >= t.of(&CRITICAL_SHARE)
         && per_hour_ms >= t.of(&LOSS)
         // Analysis is long by its nature, and nobody waits for it with a page half drawn.
         && reason.cause != Cause::Aggregate
-        && !is_analysis(s, facts, t);
-    let severity = match (hurts, is_analysis(s, facts, t)) {
+        && !analysis;
+    let severity = match (hurts, analysis) {
         (true, _) => Severity::Critical,
         (false, true) => Severity::Info,
         (false, false) => Severity::Warning,
@@ -214,10 +225,13 @@ fn is_lookup(s: &Statement) -> bool {
         && table.predicates.iter().all(|p| p.test == crate::facts::Test::Equal)
 }
 
-/// An aggregate that runs now and then, for which nobody waits with a page half drawn.
+/// An aggregate that runs now and then, for which nobody waits with a page half drawn. Not one that takes most of the
+/// time there is, nor one that is long by a form that should be another.
 #[allow(clippy::cast_precision_loss)]
-fn is_analysis(s: &Statement, facts: &Facts, t: &Thresholds) -> bool {
+fn is_analysis(s: &Statement, cause: Cause, facts: &Facts, t: &Thresholds) -> bool {
     s.shape.as_ref().is_some_and(|shape| shape.aggregates)
+        && cause != Cause::NotIn
+        && s.share_ratio.is_none_or(|share| share < t.of(&ANALYSIS_SHARE))
         && per_hour(facts, s.calls as f64).is_some_and(|calls| calls < t.of(&SELDOM))
 }
 
@@ -229,8 +243,10 @@ fn saved_share(s: &Statement, cause: Cause) -> Option<f64> {
         Cause::Spill => part(s.temp_ms),
         Cause::Planning => part(s.plan_ms),
         Cause::Read => part(s.read_ms),
-        // Found by the detector of scans, which knows the table.
+        Cause::Kept => part(s.temp_ms),
+        // Found by the detector of scans, which knows the table; what a join would take, nobody does.
         Cause::Scan
+        | Cause::NotIn
         | Cause::Aggregate
         | Cause::Rows
         | Cause::Write

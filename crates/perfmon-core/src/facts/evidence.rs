@@ -47,6 +47,30 @@ impl Evidence {
     }
 }
 
+/// Schema and table of a name as the server quotes it, without its quotes; `None` where it is not such a name.
+pub fn plain(name: &str) -> Option<(String, String)> {
+    let (schema, rest) = part(name)?;
+    let (table, rest) = part(rest.strip_prefix('.')?)?;
+    rest.is_empty().then_some((schema, table))
+}
+
+/// The first part of a name, and what is behind it.
+fn part(name: &str) -> Option<(String, &str)> {
+    let Some(mut rest) = name.strip_prefix('"') else {
+        let end = name.find('.').unwrap_or(name.len());
+        let (part, rest) = name.split_at(end);
+        return (!part.is_empty()).then(|| (part.to_owned(), rest));
+    };
+    let mut plain = String::new();
+    loop {
+        let (part, behind) = rest.split_once('"')?;
+        plain.push_str(part);
+        let Some(more) = behind.strip_prefix('"') else { return Some((plain, behind)) };
+        plain.push('"');
+        rest = more;
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -77,6 +101,18 @@ pub(crate) mod tests {
         let mut counts = Counts::default();
         counts.set(Slot::Executions, samples);
         Evidence { statement_id, statement_samples: samples, table: table.to_owned(), node, counts }
+    }
+
+    #[test]
+    fn names_without_their_quotes() {
+        let both = |name: &str| plain(name);
+        let pair = |schema: &str, table: &str| Some((schema.to_owned(), table.to_owned()));
+        assert_eq!(both("public.orders"), pair("public", "orders"));
+        assert_eq!(both("\"My Shop\".\"Or\"\"d.ers\""), pair("My Shop", "Or\"d.ers"));
+        assert_eq!(both("public.\"Orders\""), pair("public", "Orders"));
+        for wrong in ["", "orders", "a.b.c", "\"a", "a.", ".a", "\"a\"b.c", "a.\"b\"c"] {
+            assert_eq!(both(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

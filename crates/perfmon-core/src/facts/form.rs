@@ -59,6 +59,14 @@ pub enum FormKind {
         /// It is compared with columns of another table.
         joined: bool,
     },
+    /// The server converts a column of whole numbers silently, because it is compared with a number that may have a
+    /// fraction; the better form rounds that number so that the same rows are found.
+    Rounded {
+        /// The column's type.
+        column: String,
+        /// The type that it is converted to.
+        to: String,
+    },
     /// A pattern that begins with a wildcard.
     Wildcard {
         /// The pattern is in the text; else executions have to tell what it begins with.

@@ -55,6 +55,8 @@ pub struct Statement {
     pub quality: u8,
     /// What its text says, where the text is known and the server could analyse it.
     pub shape: Option<Shape>,
+    /// Names in its text mean nothing now, or other tables than those that its executions read: it has no shape.
+    pub unresolved: bool,
     /// What it returned over all of history, in stretches of like length, oldest first; empty where nobody
     /// asked.
     pub returned: Vec<Returned>,
@@ -116,6 +118,8 @@ pub struct TableUse {
     pub repeated: bool,
     /// Conditions on it that a scan could use, from WHERE and JOIN … ON, all joined by AND.
     pub predicates: Vec<Predicate>,
+    /// Its columns that are compared, as they are, with a parameter.
+    pub given: Vec<Given>,
     /// Columns and expressions of it by which rows are grouped, or duplicates taken away.
     pub group_by: Vec<String>,
     /// What the result is ordered by, when that is all of this table, or what an only `min` or `max`
@@ -140,6 +144,20 @@ pub struct Predicate {
     pub other: u32,
 }
 
+/// A column compared with a parameter, nothing around either as far as the text tells. What type the parameter had,
+/// and what was converted for it, only executions tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// Attribute number.
+    pub attnum: i16,
+    /// The column's type, as SQL writes it.
+    pub of_type: String,
+    /// How it is compared, the column first: `<`, `<=`, `=`, `>=`, `>`.
+    pub sign: &'static str,
+    /// The parameter's number.
+    pub parameter: u32,
+}
+
 /// How a column is compared. What an index can do is said of one with the default operator class of
 /// the column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -154,7 +172,7 @@ pub enum Test {
     Between,
     /// `LIKE`, `ILIKE`, `~` on text, with a pattern that is not known or not anchored.
     Pattern,
-    /// `LIKE` on text with a pattern whose beginning is known to be fixed, or `^@`.
+    /// `LIKE` on text with a pattern whose beginning is known to be fixed, by the text or by executions, or `^@`.
     Prefix,
     /// `@>`, `?`, `&&`, `@@` and the like, by a GIN index.
     Contain,

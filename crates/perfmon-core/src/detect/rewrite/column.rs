@@ -1,7 +1,7 @@
 //! A column that is not compared as it is: a function, arithmetic or a conversion stands around it, so that
 //! an index on the column cannot be searched.
 
-use super::{CAST, FUNCTION, Hint, Look, column_of};
+use super::{CAST, FUNCTION, Hint, Look, cast, column_of};
 use crate::detect::idea::Method;
 use crate::detect::words;
 use crate::facts::{Form, FormKind, Moved, Statement};
@@ -12,7 +12,7 @@ const HIDDEN: &str = "An index on a column is ordered by the column's values, no
 const CONVERTED: &str = "Values of two types are compared by converting one of them; it is the column that is converted, \
                          and an index on it is not ordered by the converted values.";
 
-pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Option<Hint<'a>> {
+pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &Form) -> Option<Hint<'a>> {
     let (table, rows) = look.large(&form.tables)?;
     let blocks = look.blocks(s)?;
     if let Some(indexable) = &form.indexable
@@ -22,10 +22,7 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Opt
     }
     let subject = column_of(table, form.attnum);
     let indexed = is_indexed(look, table.oid, form.attnum);
-    let (kind, cause) = match form.kind {
-        FormKind::Converted { .. } => (CAST, CONVERTED),
-        _ => (FUNCTION, HIDDEN),
-    };
+    let (kind, cause) = if converts(&form.kind) { (CAST, CONVERTED) } else { (FUNCTION, HIDDEN) };
     let own_index = form
         .indexable
         .as_ref()
@@ -75,13 +72,18 @@ fn is_indexed(look: &Look<'_>, table: u32, attnum: i16) -> bool {
     attnum > 0 && indexes.any(|index| index.table == table && index.valid && first(index))
 }
 
+/// Whether it is the server that converts the column, silently.
+fn converts(kind: &FormKind) -> bool {
+    matches!(kind, FormKind::Converted { .. } | FormKind::Rounded { .. })
+}
+
 /// Whether the form means the same, and why, or what to look at.
 fn meaning(form: &Form) -> (bool, String) {
     const GUESSED: &str = "The text does not tell the types of its parameters: the same unless one is a number in floating point, \
                            or has a time of the day where a day is compared.";
     let has_form = form.better.is_some();
     let (same, reason) = match &form.kind {
-        FormKind::Converted { .. } if !has_form => (
+        _ if !has_form && converts(&form.kind) => (
             false,
             "The type of a column, or of a value, changes: compare the values that both types can hold.",
         ),
@@ -100,6 +102,16 @@ fn meaning(form: &Form) -> (bool, String) {
             false,
             "The same for a value as the server writes it; one that is not of the column's type is an error, and one with \
              blanks or leading zeros is found where it was not.",
+        ),
+        FormKind::Rounded { .. } => (
+            true,
+            "The same rows, since the column holds whole numbers alone; only a value beyond their range is an error \
+             elsewhere.",
+        ),
+        FormKind::Converted { column, to, .. } if cast::may_round(column, to) => (
+            false,
+            "The same for whole numbers. A fraction, which equals none of them, would be rounded to one; and a value that \
+             is too large for the column's type is an error elsewhere.",
         ),
         FormKind::Converted { .. } => (
             false,
@@ -171,6 +183,16 @@ fn said(
                 true => "Give both columns one type, or cast the other side to this column's type.",
                 false => "Give the value the column's type: cast it, or bind it as that type.",
             };
+            return (title, index_too(remedy, indexed));
+        }
+        FormKind::Rounded { column, to } => {
+            let title = format!(
+                "Statement {} compares {} as {to}, although it is {column}",
+                s.statement_id,
+                words::name(subject)
+            );
+            let remedy =
+                "Compare with a whole number: bind the value as the column's type, or round it.";
             return (title, index_too(remedy, indexed));
         }
         _ => "an expression on",

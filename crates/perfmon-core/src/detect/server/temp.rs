@@ -1,6 +1,7 @@
 //! Statements whose sorts and hashes do not fit into work_mem and go to temporary files.
 
 use crate::detect::Judgement;
+use crate::detect::statements::{Source, kept, kept_remedy, written};
 use crate::detect::words::{count, percent, setting_size, size};
 use crate::facts::{Facts, Statement};
 use crate::finding::{Effort, Evidence, Finding, Severity};
@@ -62,9 +63,16 @@ pub(in crate::detect) struct Spill<'a> {
     pub(in crate::detect) need: f64,
     /// The most that it may be given.
     pub(in crate::detect) most: f64,
+    /// What it writes.
+    pub(in crate::detect) source: Source,
 }
 
 impl Spill<'_> {
+    /// Whether more memory is the remedy: of a NOT IN another form is, which keeps no rows.
+    pub(in crate::detect) fn sorts(&self) -> bool {
+        !matches!(self.source, Source::NotIn)
+    }
+
     /// Whether memory allows what it needs.
     pub(in crate::detect) fn fits(&self) -> bool {
         self.need <= self.most
@@ -98,10 +106,14 @@ pub(in crate::detect) fn spills<'a>(
             let most = facts.server.memory_bytes.map_or(MOST_UNKNOWN, |memory| {
                 memory as f64 * thresholds.of(&MEMORY_RATIO) / at_once
             });
-            Spill { statement, per_call, per_hour: bytes / hours, need, most }
+            let (per_hour, source) = (bytes / hours, Source::Unknown);
+            Spill { statement, per_call, per_hour, need, most, source }
         })
         .filter(|spill| spill.per_hour >= thresholds.of(&INFO_BYTES))
         .collect();
+    for spill in &mut found {
+        spill.source = written(spill.statement, facts, thresholds);
+    }
     found.sort_by(|a, b| b.per_hour.total_cmp(&a.per_hour));
     Some(found)
 }
@@ -136,7 +148,7 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
 /// back the larger one.
 fn for_role(spills: &[Spill<'_>], one: &Spill<'_>) -> f64 {
     let role = &one.statement.user_name;
-    let fitting = spills.iter().filter(|s| s.fits() && s.statement.user_name == *role);
+    let fitting = spills.iter().filter(|s| s.fits() && s.sorts() && s.statement.user_name == *role);
     fitting.map(|s| s.need.min(one.most)).fold(one.need, f64::max)
 }
 
@@ -158,11 +170,18 @@ fn report(facts: &Facts, thresholds: &Thresholds, spill: &Spill<'_>, value: f64)
     let object = format!("statement {}", statement.statement_id);
     let mut finding = Finding::new(TEMP_FILES, severity, object, title, String::new(), MANUAL);
     let now = facts.server.bytes("work_mem");
-    finding.cause = Some(format!(
-        "A sort or hash needs more than work_mem{}{}.",
-        now.map_or(String::new(), |now| format!(" ({})", size(now))),
-        if spill.fits() { "" } else { ", and more than this server's memory has for it" }
-    ));
+    let what = match spill.source {
+        Source::Kept => "An aggregate's own sort, or what a plan keeps to read it again,",
+        _ => "A sort or hash",
+    };
+    finding.cause = Some(match spill.source {
+        Source::NotIn => kept(true).to_owned(),
+        _ => format!(
+            "{what} needs more than work_mem{}{}.",
+            now.map_or(String::new(), |now| format!(" ({})", size(now))),
+            if spill.fits() { "" } else { ", and more than this server's memory has for it" }
+        ),
+    });
     finding.evidence.push(
         Evidence::new("temp_bytes_per_hour", spill.per_hour as i64, "bytes")
             .over(over)
@@ -172,7 +191,9 @@ fn report(facts: &Facts, thresholds: &Thresholds, spill: &Spill<'_>, value: f64)
     if let Some(now) = now {
         finding.evidence.push(Evidence::new("work_mem", now as i64, "bytes"));
     }
-    finding.evidence.push(Evidence::new("work_mem_needed", spill.need as i64, "bytes"));
+    if spill.sorts() {
+        finding.evidence.push(Evidence::new("work_mem_needed", spill.need as i64, "bytes"));
+    }
     if let Some(temp_ms) = statement.temp_ms {
         finding.evidence.push(Evidence::new("temp_ms", temp_ms, "ms"));
     }
@@ -184,6 +205,11 @@ fn report(facts: &Facts, thresholds: &Thresholds, spill: &Spill<'_>, value: f64)
 fn advise(facts: &Facts, spill: &Spill<'_>, value: f64, finding: &mut Finding) {
     let statement = spill.statement;
     let saved = statement.temp_ms.zip(facts.window.hours()).map(|(ms, hours)| ms / hours);
+    if !spill.sorts() {
+        finding.remedy = kept_remedy(true).to_owned();
+        finding.effort = Effort::Medium;
+        return;
+    }
     if !spill.fits() {
         finding.remedy = "Have it sort or hash less: fewer rows or columns before the sort, an \
             index that gives the order, or a summary kept in a table. Memory for it would be \

@@ -155,6 +155,18 @@ fn temp_files() {
 }
 
 #[test]
+fn more_work_mem_is_for_sorts_and_hashes() {
+    use crate::capture::scan::Kind;
+    let mut facts = spilling(1_000, 20);
+    let seen = |kind| crate::facts::evidence::tests::evidence(17, kind, "public.orders", "id", 10);
+    facts.evidence = Some(vec![seen(Kind::SeqScan)]);
+    let finding = the(&DETECTOR, &facts, TEMP_FILES);
+    // What an aggregate sorts itself, or a plan keeps, more memory keeps from the disk, too.
+    assert!(finding.statement.is_some(), "{finding:?}");
+    assert!(finding.cause.is_some_and(|cause| cause.starts_with("An aggregate's own sort")));
+}
+
+#[test]
 fn a_work_mem_that_is_not_known_is_not_told() {
     // The evaluating role has one of its own: what others have is not known.
     let mut facts = spilling(1_000, 20);

@@ -211,7 +211,7 @@ fn work_mem(facts: &Facts, thresholds: &Thresholds, spills: &[temp::Spill<'_>]) 
     let connections = facts.server.number("max_connections")?.max(1.0);
     // What every connection may take at once.
     let most = temp::power_of_two(memory / 4.0 / connections) / 2.0;
-    let helped = || spills.iter().filter(|s| s.need <= most && s.need > now);
+    let helped = || spills.iter().filter(|s| s.sorts() && s.need <= most && s.need > now);
     let all: f64 = spills.iter().map(|s| s.per_hour).sum();
     let avoided: f64 = helped().map(|s| s.per_hour).sum();
     let enough = helped().count() as f64 >= thresholds.of(&MIN_SPILLING);

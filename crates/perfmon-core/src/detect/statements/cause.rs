@@ -112,6 +112,10 @@ pub enum Cause {
     Jit,
     /// Sorts or hashes do not fit into work_mem.
     Spill,
+    /// Rows that are kept to be read again, or an aggregate's own sort, go to disk; no node that sorts or hashes does.
+    Kept,
+    /// The same of the rows of a NOT IN, which should be a join.
+    NotIn,
     /// Reads many blocks for few rows.
     Scan,
     /// Goes through a whole table, or a good part of it, to add it up.

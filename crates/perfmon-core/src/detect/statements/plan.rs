@@ -1,7 +1,7 @@
 //! What a statement's own executions show of why it is slow: the node of its plans that did most for nothing.
 
 use super::super::scans::{RETURNED, ROWS};
-use super::super::words;
+use super::super::{rewrite, words};
 use super::cause::{Cause, Reason};
 use crate::capture::scan::{Kind, Slot};
 use crate::facts::evidence::ENOUGH;
@@ -21,11 +21,13 @@ pub(super) const MISJUDGED: Threshold = Threshold::new(
 pub(super) fn with_plans(guess: Reason, s: &Statement, facts: &Facts, t: &Thresholds) -> Reason {
     let own = own(facts, s.statement_id);
     match guess.cause {
-        Cause::Spill => match spilled(&own) {
-            Some(what) => {
+        Cause::Spill => match source(&own, s, facts, t) {
+            Source::Seen(what) => {
                 Reason { shown: Some(format!("It was the {what} that did not fit.")), ..guess }
             }
-            None => guess,
+            Source::Unknown => guess,
+            Source::Kept => Reason { cause: Cause::Kept, ..guess },
+            Source::NotIn => Reason { cause: Cause::NotIn, ..guess },
         },
         Cause::Planning | Cause::Jit => guess,
         _ => wasted(&own, t).or_else(|| misjudged(&own, t)).unwrap_or(guess),
@@ -39,6 +41,33 @@ pub fn seen(facts: &Facts, statement_id: i64, t: &Thresholds) -> Vec<String> {
     let spilled =
         spilled(&own).map(|what| format!("The {what} did not fit into memory, and went to disk."));
     shown.filter_map(|reason| reason.shown).chain(spilled).collect()
+}
+
+/// What a statement writes to temporary files.
+pub(in crate::detect) enum Source {
+    /// A sort or hash table, in words.
+    Seen(String),
+    /// A sort or hash, most likely: nobody looked.
+    Unknown,
+    /// Rows that are kept to be read again, or what an aggregate sorts within itself: no sort or hash of the executions
+    /// that were looked into went to disk.
+    Kept,
+    /// The same, of the rows of a NOT IN, which another form would not keep.
+    NotIn,
+}
+
+/// What a statement that writes temporary files writes to them.
+pub(in crate::detect) fn written(s: &Statement, facts: &Facts, t: &Thresholds) -> Source {
+    source(&own(facts, s.statement_id), s, facts, t)
+}
+
+fn source(own: &[&facts::Evidence], s: &Statement, facts: &Facts, t: &Thresholds) -> Source {
+    match spilled(own) {
+        Some(what) => Source::Seen(what),
+        None if rewrite::tells_not_in(facts, t, s) => Source::NotIn,
+        None if own.is_empty() => Source::Unknown,
+        None => Source::Kept,
+    }
 }
 
 /// What was seen of a statement, if of enough executions.

@@ -116,9 +116,11 @@ fn look_ups_by_key_have_a_lower_threshold() {
 fn critical_needs_a_real_loss() {
     assert_eq!(severity(statement(1000, 600.0)), Some(Severity::Critical));
     assert_eq!(severity(statement(100, 600.0)), Some(Severity::Warning), "a minute in the hour");
-    let mut report = statement(100, 60_000.0);
-    report.shape = Some(Shape { aggregates: true, ..Shape::default() });
+    let sums = || Some(Shape { aggregates: true, ..Shape::default() });
+    let report = Statement { shape: sums(), ..statement(10, 15_000.0) };
     assert_eq!(severity(report), Some(Severity::Info), "an analysis that runs now and then");
+    let most = Statement { shape: sums(), ..statement(100, 60_000.0) };
+    assert_eq!(severity(most), Some(Severity::Critical), "nearly all of the time there is");
 }
 
 #[test]
@@ -394,4 +396,69 @@ fn what_another_finding_explains_is_its_cause() {
     let all = judge_with(&detectors, &facts, &t).findings;
     let slow = all.iter().find(|f| f.kind == SLOW).unwrap();
     assert!(slow.remedy.contains("jit_above_cost"), "{slow:?}");
+}
+
+/// A statement that writes temporary files, with a NOT IN of a large table or without, and what executions showed.
+fn writing(not_in: bool, nodes: &[(Kind, &[(Slot, u64)])]) -> Facts {
+    use crate::facts::{Form, FormKind, Table};
+    let mut s = statement(100, 500.0);
+    (s.temp_blks_written, s.blks_hit) = (100_000, 100_000);
+    let kind = FormKind::NotIn { inner_nullable: true, outer_nullable: false };
+    let form = Form {
+        kind,
+        tables: vec![1],
+        attnum: 0,
+        expression: "NOT IN".to_owned(),
+        better: None,
+        guessed: false,
+        indexable: None,
+        inside: false,
+    };
+    let forms = Some(form).filter(|_| not_in).into_iter().collect();
+    s.shape = Some(Shape { aggregates: true, forms, ..Shape::default() });
+    let name = "public.orders";
+    let mut facts = facts(vec![s]);
+    facts.tables =
+        Some(vec![Table { oid: 1, name: name.to_owned(), rows: Some(1e6), ..Table::default() }]);
+    facts.indexes = Some(Vec::new());
+    let seen = nodes.iter().map(|(kind, set)| {
+        let mut one = crate::facts::evidence::tests::evidence(7, *kind, name, "customer_id", 10);
+        set.iter().for_each(|(slot, n)| one.counts.set(*slot, *n));
+        one
+    });
+    facts.evidence = Some(seen.collect());
+    facts
+}
+
+#[test]
+fn work_mem_is_named_where_a_sort_or_hash_went_to_disk() {
+    let scan: (Kind, &[(Slot, u64)]) = (Kind::SeqScan, &[(Slot::Read, 2_000), (Slot::Kept, 2_000)]);
+    let sort: (Kind, &[(Slot, u64)]) = (Kind::Sort, &[(Slot::Spills, 10)]);
+    let told = |facts: &Facts| {
+        let one = found(facts).remove(0);
+        (one.cause.expect("a cause"), one.remedy, one.severity)
+    };
+    let (cause, remedy, _) = told(&writing(false, &[scan, sort]));
+    assert!(cause.contains("work_mem") && remedy.contains("work_mem"), "{cause} {remedy}");
+    // Nobody looked: most likely it is one of them.
+    let (cause, remedy, _) = told(&writing(false, &[]));
+    assert!(cause.contains("work_mem") && remedy.contains("work_mem"), "{cause} {remedy}");
+    // It was none of them.
+    let (cause, remedy, _) = told(&writing(false, &[scan]));
+    assert!(!cause.contains("work_mem") && !remedy.contains("work_mem"), "{cause} {remedy}");
+    assert!(remedy.contains("Materialize"), "{remedy}");
+    for seen in [&[scan][..], &[]] {
+        let (cause, remedy, severity) = told(&writing(true, seen));
+        assert!(cause.contains("NOT IN") && !cause.contains("work_mem"), "{cause}");
+        assert!(remedy.contains("rewrite_not_in") && !remedy.contains("work_mem"), "{remedy}");
+        assert_ne!(severity, Severity::Info, "no analysis, however seldom it runs");
+    }
+    // A NOT IN beside a sort that went to disk.
+    let (cause, ..) = told(&writing(true, &[scan, sort]));
+    assert!(cause.contains("work_mem"), "{cause}");
+    // Of a small table, for which no other form is told.
+    let mut small = writing(true, &[scan]);
+    small.tables.as_mut().expect("tables")[0].rows = Some(100.0);
+    let (_, remedy, _) = told(&small);
+    assert!(remedy.contains("Materialize"), "{remedy}");
 }

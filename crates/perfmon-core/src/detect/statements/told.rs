@@ -56,6 +56,17 @@ fn by_time(slow: &Slow<'_>) -> Option<Told> {
             Effort::Low,
             "Each sort and hash of each session may use that much memory.",
         ),
+        Cause::Kept | Cause::NotIn => {
+            let not_in = slow.reason.cause == Cause::NotIn;
+            let written = words::amount(s.temp_blks_written as f64 / calls, "block");
+            (
+                format!("It writes {written} to temporary files per execution. {}", kept(not_in)),
+                kept_remedy(not_in).to_owned(),
+                up_to(s.temp_ms).filter(|_| !not_in),
+                if not_in { Effort::Low } else { Effort::Medium },
+                "",
+            )
+        }
         Cause::Read => (
             format!("{} of its time goes into reading {} per execution from outside shared_buffers.", of_time(s.read_ms), words::amount(s.blks_read as f64 / calls, "block")),
             "Read fewer blocks (a narrower or covering index), or keep them in memory (shared_buffers, more RAM).".to_owned(),
@@ -65,6 +76,30 @@ fn by_time(slow: &Slow<'_>) -> Option<Told> {
         ),
         _ => return None,
     })
+}
+
+/// Why rows go to disk that no sort and no hash wrote.
+pub(in crate::detect) fn kept(not_in: bool) -> &'static str {
+    match not_in {
+        true => {
+            "They are the rows of its NOT IN: those of the subquery do not fit into memory, and are gone through again for each row."
+        }
+        false => {
+            "No sort and no hash of the plans that were looked into did that: it is the own sort of an aggregate with DISTINCT or ORDER BY, or rows that a plan keeps to read them again (of a subquery, of WITH, of a function, of a join's inner side)."
+        }
+    }
+}
+
+/// What to do about it.
+pub(in crate::detect) fn kept_remedy(not_in: bool) -> &'static str {
+    match not_in {
+        true => {
+            "Write NOT EXISTS instead, which is planned as a join: see the finding rewrite_not_in of this statement, and perfmon.rewrite_hints()."
+        }
+        false => {
+            "Find it in its plan (perfmon.plans(): Aggregate, Materialize, CTE Scan, Function Scan, WindowAgg), and have it work on fewer rows or columns, or be joined by an index; a finding temp_files of the statement says what memory it would take."
+        }
+    }
 }
 
 /// Where it is what the statement touches, returns or writes.

@@ -1,0 +1,168 @@
+//! Columns that executions were seen to convert, although the text compares them as they are: a parameter had another
+//! type than the column, or stood for a constant that had one. The plan that ran is the proof.
+
+use super::{Hint, Look, column};
+use crate::capture::scan::code::Stage;
+use crate::capture::scan::{Condition, Slot};
+use crate::detect::words;
+use crate::facts::evidence::ENOUGH;
+use crate::facts::{Column, Evidence as Seen, Form, FormKind, Given, Statement, Table, TableUse};
+use crate::finding::Evidence;
+
+/// Types of whole numbers, as the server writes them.
+const WHOLE: [&str; 3] = ["smallint", "integer", "bigint"];
+
+pub(super) fn hints<'a>(look: &Look<'a>, s: &'a Statement, found: &mut Vec<Hint<'a>>) {
+    let Some(shape) = &s.shape else { return };
+    for one in shape.tables.iter().filter(|one| one.read && !one.given.is_empty()) {
+        let Some(table) = look.tables.get(&one.oid).copied() else { continue };
+        for column in &table.columns {
+            let told = |form: &Form| form.tables.contains(&one.oid) && form.attnum == column.attnum;
+            if shape.forms.iter().any(told) {
+                continue;
+            }
+            found.extend(hint(look, s, one, table, column));
+        }
+    }
+}
+
+/// A comparison of a column as executions showed it.
+struct Compared<'a> {
+    /// What it was converted to.
+    to: &'a str,
+    /// All of the condition, with a question mark for every value.
+    text: &'a str,
+    /// What stands there, and how it is compared, the column first.
+    expression: &'a str,
+    sign: &'static str,
+    executions: u64,
+    samples: u64,
+}
+
+fn hint<'a>(
+    look: &Look<'a>,
+    s: &'a Statement,
+    one: &TableUse,
+    table: &Table,
+    column: &Column,
+) -> Option<Hint<'a>> {
+    let own = look.facts.evidence.iter().flatten().filter(|e| {
+        e.statement_id == s.statement_id && e.table == table.name && e.statement_samples >= ENOUGH
+    });
+    let compared = own.filter_map(|e| compared(e, column)).max_by_key(|seen| seen.executions)?;
+    let given: Vec<&Given> = one
+        .given
+        .iter()
+        .filter(|given| given.attnum == column.attnum && given.sign == compared.sign)
+        .collect();
+    let first = given.first()?;
+    if compared.executions < ENOUGH {
+        return None;
+    }
+    // Which of several parameters it is, nobody knows.
+    let parameter = Some(first.parameter).filter(|_| given.len() == 1);
+    let form = form(one.oid, column, &compared, &first.of_type, parameter);
+    let mut hint = column::hint(look, s, &form)?;
+    // The others find what they seek by the index.
+    let samples = compared.samples.max(compared.executions);
+    #[allow(clippy::cast_precision_loss)]
+    let ratio = compared.executions as f64 / samples as f64;
+    hint.saved_ms_per_hour = hint.saved_ms_per_hour.map(|ms| ms * ratio);
+    let samples_shown = i64::try_from(samples).unwrap_or(i64::MAX);
+    hint.evidence.push(Evidence::new("converted_ratio", ratio, "ratio").out_of(samples_shown));
+    #[allow(clippy::cast_precision_loss)]
+    let [executions, samples] = [compared.executions, samples].map(|n| words::number(n as f64));
+    hint.effect.push_str(&format!(
+        " {executions} of {samples} executions that were looked into converted the column."
+    ));
+    Some(hint)
+}
+
+/// How a node compared a column that it converted.
+fn compared<'a>(e: &'a Seen, column: &Column) -> Option<Compared<'a>> {
+    let cast = format!("({})::", column.name);
+    e.node.conditions.iter().find_map(|condition: &Condition| {
+        let expression = condition.expression.as_deref()?;
+        let to = expression.strip_prefix(&cast)?;
+        let written = condition.operator.as_deref()?;
+        let first = condition.text.starts_with(&format!("({expression} "));
+        Some(Compared {
+            to,
+            text: &condition.text,
+            expression,
+            sign: sign(written, first)?,
+            executions: e.counts.get(Slot::Executions),
+            samples: e.statement_samples,
+        })
+        .filter(|_| condition.stage == Stage::Filter.name())
+    })
+}
+
+/// The sign with the column first.
+fn sign(written: &str, column_first: bool) -> Option<&'static str> {
+    let all = [("<", ">"), ("<=", ">="), ("=", "="), (">=", "<="), (">", "<")];
+    let (sign, turned) = all.into_iter().find(|(sign, _)| *sign == written)?;
+    Some(if column_first { sign } else { turned })
+}
+
+fn form(
+    table: u32,
+    column: &Column,
+    compared: &Compared<'_>,
+    of_type: &str,
+    parameter: Option<u32>,
+) -> Form {
+    let Compared { to, sign, .. } = *compared;
+    let bound = is_exact(of_type, to).then_some(sign).and_then(bound);
+    let (own, to) = (of_type.to_owned(), to.to_owned());
+    let kind = match bound {
+        Some(_) => FormKind::Rounded { column: own, to: to.clone() },
+        None => FormKind::Converted { column: own, to: to.clone(), joined: false },
+    };
+    let name = &column.name;
+    let (expression, better) = match parameter {
+        Some(n) => {
+            let value = match bound {
+                Some(round) => format!("{round}((${n})::{to})::{of_type}"),
+                None => format!("(${n})::{of_type}"),
+            };
+            let expression = format!("{} {sign} ${n}", compared.expression);
+            (expression, Some(format!("{name} {sign} {value}")))
+        }
+        None => (compared.text.to_owned(), None),
+    };
+    Form {
+        kind,
+        tables: vec![table],
+        attnum: column.attnum,
+        expression,
+        better,
+        guessed: false,
+        indexable: None,
+        inside: false,
+    }
+}
+
+/// Whether every value of a type of whole numbers is one of another type that holds fractions, too.
+fn is_exact(column: &str, to: &str) -> bool {
+    match to {
+        "numeric" => WHOLE.contains(&column),
+        "double precision" => matches!(column, "smallint" | "integer"),
+        _ => false,
+    }
+}
+
+/// What makes a whole number of one with a fraction, so that whole numbers compare with it as they do with
+/// that. No whole number equals a fraction, which no rounding says.
+fn bound(sign: &str) -> Option<&'static str> {
+    match sign {
+        "<" | ">=" => Some("ceil"),
+        "<=" | ">" => Some("floor"),
+        _ => None,
+    }
+}
+
+/// Whether a fraction may be compared with whole numbers.
+pub(super) fn may_round(column: &str, to: &str) -> bool {
+    WHOLE.contains(&column) && matches!(to, "numeric" | "double precision" | "real")
+}
