@@ -1,15 +1,15 @@
 -- From 0.2.0 to 0.3.0. Once 0.3.0 is released this file is frozen; a test holds what it makes against a fresh
 -- installation.
 
-DROP FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint);
+DROP FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint);
 
 DROP FUNCTION perfmon.load_series(timestamptz, timestamptz, interval, bigint);
-
-DROP FUNCTION perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint);
 
 DROP FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint);
 
 DROP FUNCTION perfmon.top_statements(timestamptz, timestamptz, text, int, bigint);
+
+DROP FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint);
 
 -- History of what is around the server: the machine and poolers, in the home database only. Made like the other families of
 -- 20_history.sql, which makes hours and days of all.
@@ -592,43 +592,80 @@ CREATE TABLE perfmon.idle_transaction (
 
 SELECT pg_catalog.pg_extension_config_dump('perfmon.idle_transaction'::pg_catalog.regclass, '');
 
-CREATE FUNCTION perfmon.disk_series(
-    since timestamptz DEFAULT now() - interval '1 hour',
+CREATE FUNCTION perfmon.assert_slo(
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
     until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
     "time" timestamptz,
-    mount text,
-    device text,
-    uses text,
-    used_ratio float8,
-    used_bytes bigint,
-    available_bytes bigint,
-    size_bytes bigint,
-    reads_per_s float8,
-    writes_per_s float8,
-    read_bytes_per_s float8,
-    write_bytes_per_s float8,
-    read_ms float8,
-    write_ms float8,
-    busy_ratio float8,
-    busy_peak_ratio float8,
-    covered_ratio float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_series_wrapper';
+    time_end timestamptz,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
 
-CREATE FUNCTION perfmon.latency_histogram(
-    statement_id int DEFAULT NULL,
+CREATE FUNCTION perfmon.predicates(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    low_ms float8,
-    high_ms float8,
-    calls bigint,
-    cached_calls bigint,
-    read_calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
+    statement_id int,
+    table_name text,
+    expression text,
+    usage text,
+    operator text,
+    pattern text,
+    samples bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    kept_ratio float8,
+    alone bool
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
+
+CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
+    user_name text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
+    node text,
+    table_name text,
+    index_name text,
+    conditions text,
+    statement_samples bigint,
+    samples bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
+
+CREATE FUNCTION perfmon.declare_pool(
+    name text,
+    size int,
+    database text DEFAULT NULL,
+    username text DEFAULT NULL,
+    application text DEFAULT NULL,
+    client_address text DEFAULT NULL,
+    note text DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'declare_pool_wrapper';
 
 CREATE FUNCTION perfmon.error_series(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -659,23 +696,42 @@ CREATE FUNCTION perfmon.error_series(
     changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'error_series_wrapper';
 
-CREATE FUNCTION perfmon.recent_activity(span interval DEFAULT '10 minutes') RETURNS TABLE (
+CREATE FUNCTION perfmon.host_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
     "time" timestamptz,
-    process_id int,
-    backend_type text,
-    database_name text,
-    user_name text,
-    application text,
-    client_address text,
-    state text,
-    wait_class text,
-    wait_event text,
-    queryid bigint,
-    statement_id int,
-    query text,
-    state_ms float8,
-    transaction_ms float8
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'recent_activity_wrapper';
+    time_end timestamptz,
+    length_ms float8,
+    quality text,
+    samples bigint,
+    cpu_user_ms float8,
+    cpu_system_ms float8,
+    cpu_steal_ms float8,
+    cpu_iowait_ms float8,
+    cpu_idle_ms float8,
+    cpu_peak_ratio float8,
+    group_cpu_ms float8,
+    group_capacity_ms float8,
+    group_throttled_ms float8,
+    load float8,
+    load_peak float8,
+    memory_bytes bigint,
+    memory_used_bytes bigint,
+    group_memory_bytes bigint,
+    group_memory_used_bytes bigint,
+    memory_peak_ratio float8,
+    swap_bytes bigint,
+    swap_used_bytes bigint,
+    arc_hits bigint,
+    arc_misses bigint,
+    arc_bytes bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'host_history_wrapper';
+
+CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
 
 CREATE FUNCTION perfmon.pool_history(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -716,302 +772,6 @@ CREATE FUNCTION perfmon.pool_history(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'pool_history_wrapper';
 
-CREATE FUNCTION perfmon.drop_pool(name text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_pool_wrapper';
-
-CREATE FUNCTION perfmon.plans(
-    statement_id int DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    plan_id bigint,
-    is_current bool,
-    first_seen timestamptz,
-    last_seen timestamptz,
-    calls bigint,
-    mean_ms float8,
-    max_ms float8,
-    sampled_calls bigint,
-    sampled_mean_ms float8,
-    cost float8,
-    heaviest_node text,
-    heaviest_cost_ratio float8,
-    has_constants bool,
-    plan_text text,
-    plan_json json,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
-
-CREATE FUNCTION perfmon.long_transactions(longer_than interval DEFAULT '1 minute') RETURNS TABLE (
-    process_id int,
-    backend_type text,
-    database_name text,
-    user_name text,
-    application text,
-    client_address text,
-    state text,
-    transaction_ms float8,
-    state_ms float8,
-    wait_class text,
-    wait_event text,
-    queryid bigint,
-    query text,
-    xid_age bigint,
-    xmin_age bigint,
-    sessions_waiting bigint
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'long_transactions_wrapper';
-
-CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
-
-CREATE FUNCTION perfmon.scan_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    scan_id int,
-    statement text,
-    table_name text,
-    node text,
-    quality text,
-    executions bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
-
-CREATE FUNCTION perfmon.scan_evidence(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    statement_id int,
-    user_name text,
-    query text,
-    table_name text,
-    node text,
-    index_name text,
-    conditions text,
-    filter_columns text,
-    calls bigint,
-    statement_samples bigint,
-    samples bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_read_per_row_kept float8,
-    rows_read_per_call float8,
-    rows_kept_per_call float8,
-    rows_read_scaled float8,
-    table_share_ratio float8,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
-
-CREATE FUNCTION perfmon.deadlocks(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    deadlock bigint,
-    is_victim bool,
-    process_id int,
-    waits_for_process_id int,
-    database_name text,
-    user_name text,
-    application text,
-    queryid bigint,
-    statement_id int,
-    query text,
-    lock_type text,
-    relation_name text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'deadlocks_wrapper';
-
-CREATE FUNCTION perfmon.xmin_horizon() RETURNS TABLE (
-    rank int,
-    kind text,
-    name text,
-    process_id int,
-    database_name text,
-    user_name text,
-    application text,
-    state text,
-    xmin_age bigint,
-    age_ms float8,
-    keeps text,
-    remedy text
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'xmin_horizon_wrapper';
-
-CREATE FUNCTION perfmon.errors(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    class text,
-    sqlstate text,
-    condition text,
-    user_name text,
-    statement_id int,
-    query text,
-    table_name text,
-    errors bigint,
-    per_hour float8,
-    lost_ms float8,
-    share_ratio float8,
-    last_seen timestamptz,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
-
-CREATE FUNCTION perfmon.pgbouncer_validator(text[], oid) RETURNS void
-LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'pgbouncer_validator_wrapper';
-
-CREATE FOREIGN DATA WRAPPER pg_perfmon_pgbouncer NO HANDLER VALIDATOR perfmon.pgbouncer_validator;
-
-CREATE FUNCTION perfmon.pool_activity(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    level text,
-    database_name text,
-    user_name text,
-    application text,
-    client_address text,
-    monitoring bool,
-    samples bigint,
-    open_avg float8,
-    open_min int,
-    open_p95 float8,
-    open_p99 float8,
-    open_peak int,
-    busy_avg float8,
-    busy_min int,
-    busy_p95 float8,
-    busy_p99 float8,
-    busy_peak int,
-    active_avg float8,
-    active_min int,
-    active_p95 float8,
-    active_p99 float8,
-    active_peak int,
-    idle_avg float8,
-    idle_min int,
-    idle_p95 float8,
-    idle_p99 float8,
-    idle_peak int,
-    in_transaction_avg float8,
-    in_transaction_min int,
-    in_transaction_p95 float8,
-    in_transaction_p99 float8,
-    in_transaction_peak int,
-    aborted_avg float8,
-    on_cpu_avg float8,
-    on_lock_avg float8,
-    on_lock_peak int,
-    on_client_avg float8,
-    on_io_avg float8,
-    opened bigint,
-    opened_per_s float8,
-    counted_open_avg float8,
-    counted_active_avg float8,
-    counted_in_transaction_avg float8,
-    counted_sessions bigint,
-    sessions_abandoned bigint,
-    sessions_fatal bigint,
-    sessions_killed bigint,
-    covered_ratio float8,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 2000 AS 'MODULE_PATHNAME', 'pool_activity_wrapper';
-
-CREATE FUNCTION perfmon.session_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    backend_type text,
-    state text,
-    wait text,
-    quality text,
-    sessions bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'session_history_wrapper';
-
-CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
-    node text,
-    table_name text,
-    index_name text,
-    conditions text,
-    statement_samples bigint,
-    samples bigint,
-    loops bigint,
-    rows_read bigint,
-    rows_kept bigint,
-    rows_estimated bigint,
-    spills bigint,
-    spilled_bytes bigint,
-    outer_rows bigint,
-    outer_rows_estimated bigint,
-    misestimates bigint
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'scans_since_start_wrapper';
-
-CREATE FUNCTION perfmon.activity(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    backend_type text,
-    state text,
-    wait_class text,
-    wait_event text,
-    average_sessions float8,
-    share_ratio float8,
-    samples bigint,
-    covered_ratio float8,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 2000 AS 'MODULE_PATHNAME', 'activity_wrapper';
-
-CREATE FUNCTION perfmon.pooler_clients() RETURNS TABLE (
-    pooler text,
-    database_name text,
-    user_name text,
-    state text,
-    client_addr text,
-    client_port int,
-    application_name text,
-    wait_ms float8,
-    server_pid int,
-    backend_state text,
-    transaction_ms float8,
-    pins_server bool,
-    problem text
-) LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pooler_clients_wrapper';
-
 CREATE FUNCTION perfmon.pool_size_advice(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
@@ -1045,309 +805,6 @@ CREATE FUNCTION perfmon.pool_size_advice(
     quality text,
     samples bigint
 ) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 20 AS 'MODULE_PATHNAME', 'pool_size_advice_wrapper';
-
-CREATE FUNCTION perfmon.assert_slo(
-    name text DEFAULT NULL,
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
-    "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'assert_slo_wrapper';
-
-CREATE FUNCTION perfmon.seq_scans(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    table_name text,
-    severity text,
-    statement_id int,
-    query text,
-    filter_columns text,
-    seq_scan bigint,
-    seq_tup_read bigint,
-    rows_per_seq_scan float8,
-    rows_kept bigint,
-    rows_read_per_row_kept float8,
-    trend_ratio float8,
-    calls bigint,
-    wasted_ms float8,
-    wasted_share_ratio float8,
-    table_rows float8,
-    table_bytes bigint,
-    remedy text,
-    statement text,
-    samples bigint,
-    rows_read_per_call float8,
-    rows_kept_per_call float8,
-    table_share_ratio float8
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'seq_scans_wrapper';
-
-CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
-    user_name text,
-    queryid bigint,
-    toplevel bool,
-    rest bool,
-    executions bigint,
-    read_executions bigint,
-    total_ms float8,
-    p50_ms float8,
-    p75_ms float8,
-    p90_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    cached_p50_ms float8,
-    cached_p95_ms float8,
-    read_p50_ms float8,
-    read_p95_ms float8,
-    error_ratio float8
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
-
-CREATE FUNCTION perfmon.host_series(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    cpu_ratio float8,
-    cpu_peak_ratio float8,
-    machine_cpu_ratio float8,
-    user_ratio float8,
-    system_ratio float8,
-    iowait_ratio float8,
-    steal_ratio float8,
-    throttled_ms float8,
-    load float8,
-    load_peak float8,
-    memory_ratio float8,
-    memory_peak_ratio float8,
-    memory_used_bytes bigint,
-    memory_bytes bigint,
-    swap_used_bytes bigint,
-    arc_hit_ratio float8,
-    covered_ratio float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'host_series_wrapper';
-
-CREATE FUNCTION perfmon.begin_run(name text, note text DEFAULT NULL) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_run_wrapper';
-
-CREATE FUNCTION perfmon.load_series(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    calls bigint,
-    calls_per_s float8,
-    total_exec_ms float8,
-    mean_exec_ms float8,
-    p50_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    timed_calls bigint,
-    active_ratio float8,
-    nested_exec_ms float8,
-    rows bigint,
-    rows_per_s float8,
-    shared_blks_read bigint,
-    wal_bytes bigint,
-    wal_bytes_per_s float8,
-    quality text,
-    covered_ratio float8,
-    changes text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'load_series_wrapper';
-
-CREATE FUNCTION perfmon.latency_heatmap(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    step interval DEFAULT NULL,
-    statement_id int DEFAULT NULL,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    low_ms float8,
-    high_ms float8,
-    calls bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
-
-CREATE FUNCTION perfmon.routes(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    application text,
-    user_name text,
-    route text,
-    calls bigint,
-    calls_per_s float8,
-    total_ms float8,
-    p50_ms float8,
-    p95_ms float8,
-    p99_ms float8,
-    max_ms float8,
-    errors bigint,
-    cancelled bigint,
-    error_ratio float8,
-    transactions bigint,
-    statements_per_transaction float8,
-    transaction_p50_ms float8,
-    transaction_p95_ms float8,
-    transaction_p99_ms float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
-
-CREATE FUNCTION perfmon.top_waits(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    max_rows int DEFAULT 50,
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    database_name text,
-    user_name text,
-    queryid bigint,
-    statement_id int,
-    query text,
-    state text,
-    wait_class text,
-    wait_event text,
-    average_sessions float8,
-    session_ms float8,
-    share_ratio float8,
-    quality text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'top_waits_wrapper';
-
-CREATE FUNCTION perfmon.declare_pool(
-    name text,
-    size int,
-    database text DEFAULT NULL,
-    username text DEFAULT NULL,
-    application text DEFAULT NULL,
-    client_address text DEFAULT NULL,
-    note text DEFAULT NULL
-) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'declare_pool_wrapper';
-
-CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
-    database_name text,
-    user_name text,
-    queryid bigint,
-    rest bool,
-    class text,
-    sqlstate text,
-    errors bigint,
-    lost_ms float8,
-    last_at timestamptz
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
-
-CREATE FUNCTION perfmon.wait_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    database_name text,
-    user_name text,
-    waited text,
-    quality text,
-    sessions bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'wait_history_wrapper';
-
-CREATE FUNCTION perfmon.route_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    route_id int,
-    application text,
-    user_name text,
-    route text,
-    quality text,
-    statements bigint,
-    transactions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
-
-CREATE FUNCTION perfmon.host_status() RETURNS TABLE (
-    what text,
-    name text,
-    used float8,
-    total float8,
-    used_ratio float8,
-    unit text,
-    detail text
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'host_status_wrapper';
-
-CREATE FUNCTION perfmon.create_slo(
-    name text,
-    p95_ms float8 DEFAULT NULL,
-    p99_ms float8 DEFAULT NULL,
-    error_ratio float8 DEFAULT NULL,
-    throughput_per_second float8 DEFAULT NULL,
-    availability_ratio float8 DEFAULT NULL,
-    percentile float8 DEFAULT NULL,
-    percentile_ms float8 DEFAULT NULL,
-    database text DEFAULT NULL,
-    username text DEFAULT NULL,
-    application text DEFAULT NULL,
-    statement_id int DEFAULT NULL,
-    cluster bool DEFAULT false,
-    min_executions bigint DEFAULT 100,
-    period interval DEFAULT '1 hour',
-    note text DEFAULT NULL
-) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
-
-CREATE FUNCTION perfmon.pooler_pools(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    pooler text,
-    database_name text,
-    user_name text,
-    answered_ratio float8,
-    clients_active float8,
-    clients_waiting float8,
-    clients_waiting_peak bigint,
-    max_wait_ms float8,
-    servers_active float8,
-    servers_idle float8,
-    servers float8,
-    servers_peak bigint,
-    pool_size float8,
-    used_peak_ratio float8,
-    transactions_per_s float8,
-    queries_per_s float8,
-    mean_transaction_ms float8,
-    mean_query_ms float8,
-    mean_wait_ms float8
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'pooler_pools_wrapper';
 
 CREATE FUNCTION perfmon.pool_saturation(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1411,23 +868,203 @@ CREATE FUNCTION perfmon.pool_saturation(
     samples bigint
 ) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'pool_saturation_wrapper';
 
-CREATE FUNCTION perfmon.predicates(
+CREATE FUNCTION perfmon.run_report(
+    name text,
+    format text DEFAULT 'markdown',
+    baseline text DEFAULT NULL
+) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
+
+CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
+    what text,
+    subject text,
+    metric text,
+    unit text,
+    before_value float8,
+    after_value float8,
+    change_ratio float8,
+    verdict text,
+    query text
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
+
+CREATE FUNCTION perfmon.pgbouncer_validator(text[], oid) RETURNS void
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'pgbouncer_validator_wrapper';
+
+CREATE FOREIGN DATA WRAPPER pg_perfmon_pgbouncer NO HANDLER VALIDATOR perfmon.pgbouncer_validator;
+
+CREATE FUNCTION perfmon.disk_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    disk_id int,
+    mount text,
+    device text,
+    uses text,
+    quality text,
+    space_samples bigint,
+    size_bytes bigint,
+    used_bytes bigint,
+    available_bytes bigint,
+    used_peak_ratio float8,
+    watched_ms float8,
+    reads bigint,
+    writes bigint,
+    read_bytes bigint,
+    write_bytes bigint,
+    read_ms float8,
+    write_ms float8,
+    busy_ms float8,
+    busy_peak_ratio float8,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_history_wrapper';
+
+CREATE FUNCTION perfmon.plan_flips(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    statement_id int,
+    last_seen_before timestamptz,
+    before_plan_id bigint,
+    before_calls bigint,
+    before_mean_ms float8,
+    before_sampled_calls bigint,
+    before_sampled_mean_ms float8,
+    before_heaviest_node text,
+    before_plan_text text,
+    after_plan_id bigint,
+    after_calls bigint,
+    after_mean_ms float8,
+    after_sampled_calls bigint,
+    after_sampled_mean_ms float8,
+    after_heaviest_node text,
+    after_plan_text text,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
+
+CREATE FUNCTION perfmon.plans(
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    plan_id bigint,
+    is_current bool,
+    first_seen timestamptz,
+    last_seen timestamptz,
+    calls bigint,
+    mean_ms float8,
+    max_ms float8,
+    sampled_calls bigint,
+    sampled_mean_ms float8,
+    cost float8,
+    heaviest_node text,
+    heaviest_cost_ratio float8,
+    has_constants bool,
+    plan_text text,
+    plan_json json,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plans_wrapper';
+
+CREATE FUNCTION perfmon.scan_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    scan_id int,
+    statement text,
+    table_name text,
+    node text,
+    quality text,
+    executions bigint,
+    loops bigint,
+    rows_read bigint,
+    rows_kept bigint,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'scan_history_wrapper';
+
+CREATE FUNCTION perfmon.errors_since_start() RETURNS TABLE (
+    database_name text,
+    user_name text,
+    queryid bigint,
+    rest bool,
+    class text,
+    sqlstate text,
+    errors bigint,
+    lost_ms float8,
+    last_at timestamptz
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'errors_since_start_wrapper';
+
+CREATE FUNCTION perfmon.drop_pool(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_pool_wrapper';
+
+CREATE FUNCTION perfmon.slo_status(
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    slo_name text,
+    objective text,
+    scope text,
+    target float8,
+    actual float8,
+    unit text,
+    status text,
+    executions bigint,
+    budget_left_ratio float8,
+    burn_rate_short float8,
+    burn_rate_long float8,
+    bad_minutes float8,
+    actual_low float8,
+    actual_high float8,
+    "time" timestamptz,
+    time_end timestamptz,
+    detail text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
+
+CREATE FUNCTION perfmon.scan_evidence(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
     statement_id int,
+    user_name text,
+    query text,
     table_name text,
-    expression text,
-    usage text,
-    operator text,
-    pattern text,
+    node text,
+    index_name text,
+    conditions text,
+    filter_columns text,
+    calls bigint,
+    statement_samples bigint,
     samples bigint,
+    loops bigint,
     rows_read bigint,
     rows_kept bigint,
-    kept_ratio float8,
-    alone bool
-) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'predicates_wrapper';
+    rows_read_per_row_kept float8,
+    rows_read_per_call float8,
+    rows_kept_per_call float8,
+    rows_read_scaled float8,
+    table_share_ratio float8,
+    rows_estimated bigint,
+    spills bigint,
+    spilled_bytes bigint,
+    outer_rows bigint,
+    outer_rows_estimated bigint,
+    misestimates bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'scan_evidence_wrapper';
 
 CREATE FUNCTION perfmon.why_queued(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1444,12 +1081,6 @@ CREATE FUNCTION perfmon.why_queued(
     detail text,
     evidence jsonb
 ) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 20 AS 'MODULE_PATHNAME', 'why_queued_wrapper';
-
-CREATE FUNCTION perfmon.run_report(
-    name text,
-    format text DEFAULT 'markdown',
-    baseline text DEFAULT NULL
-) RETURNS text LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'run_report_wrapper';
 
 CREATE FUNCTION perfmon.statement_series(
     statement_id int,
@@ -1490,66 +1121,45 @@ CREATE FUNCTION perfmon.statement_series(
     changes text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'statement_series_wrapper';
 
-CREATE FUNCTION perfmon.blocking_now() RETURNS TABLE (
-    process_id int,
-    waited_ms float8,
-    database_name text,
-    user_name text,
-    application text,
-    query text,
-    lock_type text,
-    lock_mode text,
-    relation_name text,
-    blocker_process_id int,
-    blocker_user_name text,
-    blocker_application text,
-    blocker_state text,
-    blocker_query text,
-    head_process_id int,
-    head_user_name text,
-    head_application text,
-    head_state text,
-    head_transaction_ms float8,
-    head_query text,
-    chain_depth int
-) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'blocking_now_wrapper';
+CREATE FUNCTION perfmon.create_slo(
+    name text,
+    p95_ms float8 DEFAULT NULL,
+    p99_ms float8 DEFAULT NULL,
+    error_ratio float8 DEFAULT NULL,
+    throughput_per_second float8 DEFAULT NULL,
+    availability_ratio float8 DEFAULT NULL,
+    percentile float8 DEFAULT NULL,
+    percentile_ms float8 DEFAULT NULL,
+    database text DEFAULT NULL,
+    username text DEFAULT NULL,
+    application text DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    cluster bool DEFAULT false,
+    min_executions bigint DEFAULT 100,
+    period interval DEFAULT '1 hour',
+    note text DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_slo_wrapper';
 
-CREATE FUNCTION perfmon.cluster_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    quality text,
-    cached bigint,
-    read bigint,
+CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
+    user_name text,
+    queryid bigint,
+    toplevel bool,
+    rest bool,
     executions bigint,
-    errors bigint,
-    cancelled bigint,
-    bucket int,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
-
-CREATE FUNCTION perfmon.failure_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    failure_id int,
-    user_name text,
-    object text,
-    kind text,
-    quality text,
-    failures bigint,
-    lost_ms float8,
-    last_s bigint,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
+    read_executions bigint,
+    total_ms float8,
+    p50_ms float8,
+    p75_ms float8,
+    p90_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    cached_p50_ms float8,
+    cached_p95_ms float8,
+    read_p50_ms float8,
+    read_p95_ms float8,
+    error_ratio float8
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'latency_since_start_wrapper';
 
 CREATE FUNCTION perfmon.blocking(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1587,6 +1197,35 @@ CREATE FUNCTION perfmon.blocking(
     head_query text,
     chain_depth int
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'blocking_wrapper';
+
+CREATE FUNCTION perfmon.pooler_pools(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    pooler text,
+    database_name text,
+    user_name text,
+    answered_ratio float8,
+    clients_active float8,
+    clients_waiting float8,
+    clients_waiting_peak bigint,
+    max_wait_ms float8,
+    servers_active float8,
+    servers_idle float8,
+    servers float8,
+    servers_peak bigint,
+    pool_size float8,
+    used_peak_ratio float8,
+    transactions_per_s float8,
+    queries_per_s float8,
+    mean_transaction_ms float8,
+    mean_query_ms float8,
+    mean_wait_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'pooler_pools_wrapper';
+
+CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
 
 CREATE FUNCTION perfmon.pooler_history(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1626,151 +1265,58 @@ CREATE FUNCTION perfmon.pooler_history(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'pooler_history_wrapper';
 
-CREATE FUNCTION perfmon.rewrite_hints(
+CREATE FUNCTION perfmon.host_series(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
     source bigint DEFAULT NULL
 ) RETURNS TABLE (
-    statement_id int,
-    severity text,
-    kind text,
-    user_name text,
-    query text,
-    table_name text,
-    expression text,
-    better_form text,
-    same_meaning boolean,
-    reason text,
-    statement text,
+    "time" timestamptz,
+    cpu_ratio float8,
+    cpu_peak_ratio float8,
+    machine_cpu_ratio float8,
+    user_ratio float8,
+    system_ratio float8,
+    iowait_ratio float8,
+    steal_ratio float8,
+    throttled_ms float8,
+    load float8,
+    load_peak float8,
+    memory_ratio float8,
+    memory_peak_ratio float8,
+    memory_used_bytes bigint,
+    memory_bytes bigint,
+    swap_used_bytes bigint,
+    arc_hit_ratio float8,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'host_series_wrapper';
+
+CREATE FUNCTION perfmon.load_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
     calls bigint,
-    mean_exec_ms float8,
+    calls_per_s float8,
     total_exec_ms float8,
-    share_ratio float8,
-    rows_per_call float8,
-    blocks_per_call float8,
-    plan_ms_per_plan float8,
-    table_rows float8,
-    saved_ms_per_hour float8,
-    effect text,
-    remedy text
-) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
-
-CREATE FUNCTION perfmon.idle_in_transaction(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    database_name text,
-    user_name text,
-    application text,
-    queryid bigint,
-    statement_id int,
-    query text,
-    meaning text,
-    times bigint,
-    sessions int,
-    idle_ms float8,
-    longest_ms float8,
-    resumed bigint,
-    finished bigint,
-    gone bigint,
-    open bigint,
-    open_ms float8
-) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 20 AS 'MODULE_PATHNAME', 'idle_in_transaction_wrapper';
-
-CREATE FUNCTION perfmon.end_run(name text) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'end_run_wrapper';
-
-CREATE FUNCTION perfmon.slo_status(
-    since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    slo_name text,
-    objective text,
-    scope text,
-    target float8,
-    actual float8,
-    unit text,
-    status text,
-    executions bigint,
-    budget_left_ratio float8,
-    burn_rate_short float8,
-    burn_rate_long float8,
-    bad_minutes float8,
-    actual_low float8,
-    actual_high float8,
-    "time" timestamptz,
-    time_end timestamptz,
-    detail text
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'slo_status_wrapper';
-
-CREATE FUNCTION perfmon.disk_history(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    time_end timestamptz,
-    length_ms float8,
-    disk_id int,
-    mount text,
-    device text,
-    uses text,
+    mean_exec_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    timed_calls bigint,
+    active_ratio float8,
+    nested_exec_ms float8,
+    rows bigint,
+    rows_per_s float8,
+    shared_blks_read bigint,
+    wal_bytes bigint,
+    wal_bytes_per_s float8,
     quality text,
-    space_samples bigint,
-    size_bytes bigint,
-    used_bytes bigint,
-    available_bytes bigint,
-    used_peak_ratio float8,
-    watched_ms float8,
-    reads bigint,
-    writes bigint,
-    read_bytes bigint,
-    write_bytes bigint,
-    read_ms float8,
-    write_ms float8,
-    busy_ms float8,
-    busy_peak_ratio float8,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_history_wrapper';
-
-CREATE FUNCTION perfmon.compare_runs(baseline text, name text) RETURNS TABLE (
-    what text,
-    subject text,
-    metric text,
-    unit text,
-    before_value float8,
-    after_value float8,
-    change_ratio float8,
-    verdict text,
-    query text
-) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 50 AS 'MODULE_PATHNAME', 'compare_runs_wrapper';
-
-CREATE FUNCTION perfmon.plan_flips(
-    since timestamptz DEFAULT now() - interval '1 hour',
-    until timestamptz DEFAULT now(),
-    source bigint DEFAULT NULL
-) RETURNS TABLE (
-    "time" timestamptz,
-    statement_id int,
-    last_seen_before timestamptz,
-    before_plan_id bigint,
-    before_calls bigint,
-    before_mean_ms float8,
-    before_sampled_calls bigint,
-    before_sampled_mean_ms float8,
-    before_heaviest_node text,
-    before_plan_text text,
-    after_plan_id bigint,
-    after_calls bigint,
-    after_mean_ms float8,
-    after_sampled_calls bigint,
-    after_sampled_mean_ms float8,
-    after_heaviest_node text,
-    after_plan_text text,
-    from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'plan_flips_wrapper';
+    covered_ratio float8,
+    changes text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 400 AS 'MODULE_PATHNAME', 'load_series_wrapper';
 
 CREATE FUNCTION perfmon.slow_statements(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1809,6 +1355,154 @@ CREATE FUNCTION perfmon.slow_statements(
     plan_text text,
     plan_note text
 ) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'slow_statements_wrapper';
+
+CREATE FUNCTION perfmon.deadlocks(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    deadlock bigint,
+    is_victim bool,
+    process_id int,
+    waits_for_process_id int,
+    database_name text,
+    user_name text,
+    application text,
+    queryid bigint,
+    statement_id int,
+    query text,
+    lock_type text,
+    relation_name text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'deadlocks_wrapper';
+
+CREATE FUNCTION perfmon.top_waits(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    max_rows int DEFAULT 50,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    database_name text,
+    user_name text,
+    queryid bigint,
+    statement_id int,
+    query text,
+    state text,
+    wait_class text,
+    wait_event text,
+    average_sessions float8,
+    session_ms float8,
+    share_ratio float8,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'top_waits_wrapper';
+
+CREATE FUNCTION perfmon.cluster_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    quality text,
+    cached bigint,
+    read bigint,
+    executions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'cluster_history_wrapper';
+
+CREATE FUNCTION perfmon.routes(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    application text,
+    user_name text,
+    route text,
+    calls bigint,
+    calls_per_s float8,
+    total_ms float8,
+    p50_ms float8,
+    p95_ms float8,
+    p99_ms float8,
+    max_ms float8,
+    errors bigint,
+    cancelled bigint,
+    error_ratio float8,
+    transactions bigint,
+    statements_per_transaction float8,
+    transaction_p50_ms float8,
+    transaction_p95_ms float8,
+    transaction_p99_ms float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'routes_wrapper';
+
+CREATE FUNCTION perfmon.route_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    route_id int,
+    application text,
+    user_name text,
+    route text,
+    quality text,
+    statements bigint,
+    transactions bigint,
+    errors bigint,
+    cancelled bigint,
+    bucket int,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'route_history_wrapper';
+
+CREATE FUNCTION perfmon.disk_series(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    mount text,
+    device text,
+    uses text,
+    used_ratio float8,
+    used_bytes bigint,
+    available_bytes bigint,
+    size_bytes bigint,
+    reads_per_s float8,
+    writes_per_s float8,
+    read_bytes_per_s float8,
+    write_bytes_per_s float8,
+    read_ms float8,
+    write_ms float8,
+    busy_ratio float8,
+    busy_peak_ratio float8,
+    covered_ratio float8
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'disk_series_wrapper';
+
+CREATE FUNCTION perfmon.failure_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    failure_id int,
+    user_name text,
+    object text,
+    kind text,
+    quality text,
+    failures bigint,
+    lost_ms float8,
+    last_s bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'failure_history_wrapper';
 
 CREATE FUNCTION perfmon.top_statements(
     since timestamptz DEFAULT now() - interval '1 hour',
@@ -1858,7 +1552,7 @@ CREATE FUNCTION perfmon.top_statements(
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'top_statements_wrapper';
 
-CREATE FUNCTION perfmon.host_history(
+CREATE FUNCTION perfmon.wait_history(
     since timestamptz DEFAULT now() - interval '1 hour',
     until timestamptz DEFAULT now(),
     source bigint DEFAULT NULL
@@ -1866,31 +1560,337 @@ CREATE FUNCTION perfmon.host_history(
     "time" timestamptz,
     time_end timestamptz,
     length_ms float8,
+    database_name text,
+    user_name text,
+    waited text,
     quality text,
-    samples bigint,
-    cpu_user_ms float8,
-    cpu_system_ms float8,
-    cpu_steal_ms float8,
-    cpu_iowait_ms float8,
-    cpu_idle_ms float8,
-    cpu_peak_ratio float8,
-    group_cpu_ms float8,
-    group_capacity_ms float8,
-    group_throttled_ms float8,
-    load float8,
-    load_peak float8,
-    memory_bytes bigint,
-    memory_used_bytes bigint,
-    group_memory_bytes bigint,
-    group_memory_used_bytes bigint,
-    memory_peak_ratio float8,
-    swap_bytes bigint,
-    swap_used_bytes bigint,
-    arc_hits bigint,
-    arc_misses bigint,
-    arc_bytes bigint,
+    sessions bigint,
     from_source bigint
-) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'host_history_wrapper';
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'wait_history_wrapper';
+
+CREATE FUNCTION perfmon.long_transactions(longer_than interval DEFAULT '1 minute') RETURNS TABLE (
+    process_id int,
+    backend_type text,
+    database_name text,
+    user_name text,
+    application text,
+    client_address text,
+    state text,
+    transaction_ms float8,
+    state_ms float8,
+    wait_class text,
+    wait_event text,
+    queryid bigint,
+    query text,
+    xid_age bigint,
+    xmin_age bigint,
+    sessions_waiting bigint
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'long_transactions_wrapper';
+
+CREATE FUNCTION perfmon.latency_heatmap(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    statement_id int DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    low_ms float8,
+    high_ms float8,
+    calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5000 AS 'MODULE_PATHNAME', 'latency_heatmap_wrapper';
+
+CREATE FUNCTION perfmon.session_history(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    time_end timestamptz,
+    length_ms float8,
+    backend_type text,
+    state text,
+    wait text,
+    quality text,
+    sessions bigint,
+    from_source bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'session_history_wrapper';
+
+CREATE FUNCTION perfmon.latency_histogram(
+    statement_id int DEFAULT NULL,
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    low_ms float8,
+    high_ms float8,
+    calls bigint,
+    cached_calls bigint,
+    read_calls bigint
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'latency_histogram_wrapper';
+
+CREATE FUNCTION perfmon.activity(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    backend_type text,
+    state text,
+    wait_class text,
+    wait_event text,
+    average_sessions float8,
+    share_ratio float8,
+    samples bigint,
+    covered_ratio float8,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 2000 AS 'MODULE_PATHNAME', 'activity_wrapper';
+
+CREATE FUNCTION perfmon.blocking_now() RETURNS TABLE (
+    process_id int,
+    waited_ms float8,
+    database_name text,
+    user_name text,
+    application text,
+    query text,
+    lock_type text,
+    lock_mode text,
+    relation_name text,
+    blocker_process_id int,
+    blocker_user_name text,
+    blocker_application text,
+    blocker_state text,
+    blocker_query text,
+    head_process_id int,
+    head_user_name text,
+    head_application text,
+    head_state text,
+    head_transaction_ms float8,
+    head_query text,
+    chain_depth int
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'blocking_now_wrapper';
+
+CREATE FUNCTION perfmon.drop_slo(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_slo_wrapper';
+
+CREATE FUNCTION perfmon.host_status() RETURNS TABLE (
+    what text,
+    name text,
+    used float8,
+    total float8,
+    used_ratio float8,
+    unit text,
+    detail text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'host_status_wrapper';
+
+CREATE FUNCTION perfmon.recent_activity(span interval DEFAULT '10 minutes') RETURNS TABLE (
+    "time" timestamptz,
+    process_id int,
+    backend_type text,
+    database_name text,
+    user_name text,
+    application text,
+    client_address text,
+    state text,
+    wait_class text,
+    wait_event text,
+    queryid bigint,
+    statement_id int,
+    query text,
+    state_ms float8,
+    transaction_ms float8
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', 'recent_activity_wrapper';
+
+CREATE FUNCTION perfmon.xmin_horizon() RETURNS TABLE (
+    rank int,
+    kind text,
+    name text,
+    process_id int,
+    database_name text,
+    user_name text,
+    application text,
+    state text,
+    xmin_age bigint,
+    age_ms float8,
+    keeps text,
+    remedy text
+) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', 'xmin_horizon_wrapper';
+
+CREATE FUNCTION perfmon.rewrite_hints(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    statement_id int,
+    severity text,
+    kind text,
+    user_name text,
+    query text,
+    table_name text,
+    expression text,
+    better_form text,
+    same_meaning boolean,
+    reason text,
+    statement text,
+    calls bigint,
+    mean_exec_ms float8,
+    total_exec_ms float8,
+    share_ratio float8,
+    rows_per_call float8,
+    blocks_per_call float8,
+    plan_ms_per_plan float8,
+    table_rows float8,
+    saved_ms_per_hour float8,
+    effect text,
+    remedy text
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rewrite_hints_wrapper';
+
+CREATE FUNCTION perfmon.seq_scans(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    table_name text,
+    severity text,
+    statement_id int,
+    query text,
+    filter_columns text,
+    seq_scan bigint,
+    seq_tup_read bigint,
+    rows_per_seq_scan float8,
+    rows_kept bigint,
+    rows_read_per_row_kept float8,
+    trend_ratio float8,
+    calls bigint,
+    wasted_ms float8,
+    wasted_share_ratio float8,
+    table_rows float8,
+    table_bytes bigint,
+    remedy text,
+    statement text,
+    samples bigint,
+    rows_read_per_call float8,
+    rows_kept_per_call float8,
+    table_share_ratio float8
+) LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'seq_scans_wrapper';
+
+CREATE FUNCTION perfmon.idle_in_transaction(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    database_name text,
+    user_name text,
+    application text,
+    queryid bigint,
+    statement_id int,
+    query text,
+    meaning text,
+    times bigint,
+    sessions int,
+    idle_ms float8,
+    longest_ms float8,
+    resumed bigint,
+    finished bigint,
+    gone bigint,
+    open bigint,
+    open_ms float8
+) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 20 AS 'MODULE_PATHNAME', 'idle_in_transaction_wrapper';
+
+CREATE FUNCTION perfmon.pooler_clients() RETURNS TABLE (
+    pooler text,
+    database_name text,
+    user_name text,
+    state text,
+    client_addr text,
+    client_port int,
+    application_name text,
+    wait_ms float8,
+    server_pid int,
+    backend_state text,
+    transaction_ms float8,
+    pins_server bool,
+    problem text
+) LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pooler_clients_wrapper';
+
+CREATE FUNCTION perfmon.errors(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    class text,
+    sqlstate text,
+    condition text,
+    user_name text,
+    statement_id int,
+    query text,
+    table_name text,
+    errors bigint,
+    per_hour float8,
+    lost_ms float8,
+    share_ratio float8,
+    last_seen timestamptz,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 50 AS 'MODULE_PATHNAME', 'errors_wrapper';
+
+CREATE FUNCTION perfmon.pool_activity(
+    since timestamptz DEFAULT now() - interval '1 hour',
+    until timestamptz DEFAULT now(),
+    step interval DEFAULT NULL,
+    source bigint DEFAULT NULL
+) RETURNS TABLE (
+    "time" timestamptz,
+    level text,
+    database_name text,
+    user_name text,
+    application text,
+    client_address text,
+    monitoring bool,
+    samples bigint,
+    open_avg float8,
+    open_min int,
+    open_p95 float8,
+    open_p99 float8,
+    open_peak int,
+    busy_avg float8,
+    busy_min int,
+    busy_p95 float8,
+    busy_p99 float8,
+    busy_peak int,
+    active_avg float8,
+    active_min int,
+    active_p95 float8,
+    active_p99 float8,
+    active_peak int,
+    idle_avg float8,
+    idle_min int,
+    idle_p95 float8,
+    idle_p99 float8,
+    idle_peak int,
+    in_transaction_avg float8,
+    in_transaction_min int,
+    in_transaction_p95 float8,
+    in_transaction_p99 float8,
+    in_transaction_peak int,
+    aborted_avg float8,
+    on_cpu_avg float8,
+    on_lock_avg float8,
+    on_lock_peak int,
+    on_client_avg float8,
+    on_io_avg float8,
+    opened bigint,
+    opened_per_s float8,
+    counted_open_avg float8,
+    counted_active_avg float8,
+    counted_in_transaction_avg float8,
+    counted_sessions bigint,
+    sessions_abandoned bigint,
+    sessions_fatal bigint,
+    sessions_killed bigint,
+    covered_ratio float8,
+    quality text
+) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 2000 AS 'MODULE_PATHNAME', 'pool_activity_wrapper';
 
 REVOKE ALL ON TABLE
     perfmon.host_minute,
@@ -1917,63 +1917,63 @@ REVOKE ALL ON TABLE
 FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION
-    perfmon.disk_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
-    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.recent_activity(interval),
-    perfmon.pool_history(timestamptz, timestamptz, bigint),
-    perfmon.drop_pool(text),
-    perfmon.plans(int, bigint),
-    perfmon.long_transactions(interval),
-    perfmon.drop_slo(text),
-    perfmon.scan_history(timestamptz, timestamptz, bigint),
-    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
-    perfmon.deadlocks(timestamptz, timestamptz, bigint),
-    perfmon.xmin_horizon(),
-    perfmon.errors(timestamptz, timestamptz, bigint),
-    perfmon.pgbouncer_validator(text[], oid),
-    perfmon.pool_activity(timestamptz, timestamptz, interval, bigint),
-    perfmon.session_history(timestamptz, timestamptz, bigint),
-    perfmon.scans_since_start(),
-    perfmon.activity(timestamptz, timestamptz, interval, bigint),
-    perfmon.pooler_clients(),
-    perfmon.pool_size_advice(timestamptz, timestamptz, bigint),
     perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
-    perfmon.latency_since_start(),
-    perfmon.host_series(timestamptz, timestamptz, interval, bigint),
-    perfmon.begin_run(text, text),
-    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
-    perfmon.routes(timestamptz, timestamptz, bigint),
-    perfmon.top_waits(timestamptz, timestamptz, int, bigint),
-    perfmon.declare_pool(text, int, text, text, text, text, text),
-    perfmon.errors_since_start(),
-    perfmon.wait_history(timestamptz, timestamptz, bigint),
-    perfmon.route_history(timestamptz, timestamptz, bigint),
-    perfmon.host_status(),
-    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
-    perfmon.pooler_pools(timestamptz, timestamptz, bigint),
-    perfmon.pool_saturation(timestamptz, timestamptz, bigint),
     perfmon.predicates(timestamptz, timestamptz, bigint),
-    perfmon.why_queued(timestamptz, timestamptz, bigint),
+    perfmon.scans_since_start(),
+    perfmon.declare_pool(text, int, text, text, text, text, text),
+    perfmon.error_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.host_history(timestamptz, timestamptz, bigint),
+    perfmon.begin_run(text, text),
+    perfmon.pool_history(timestamptz, timestamptz, bigint),
+    perfmon.pool_size_advice(timestamptz, timestamptz, bigint),
+    perfmon.pool_saturation(timestamptz, timestamptz, bigint),
     perfmon.run_report(text, text, text),
-    perfmon.blocking_now(),
-    perfmon.cluster_history(timestamptz, timestamptz, bigint),
-    perfmon.failure_history(timestamptz, timestamptz, bigint),
+    perfmon.compare_runs(text, text),
+    perfmon.pgbouncer_validator(text[], oid),
+    perfmon.disk_history(timestamptz, timestamptz, bigint),
+    perfmon.plan_flips(timestamptz, timestamptz, bigint),
+    perfmon.plans(int, bigint),
+    perfmon.scan_history(timestamptz, timestamptz, bigint),
+    perfmon.errors_since_start(),
+    perfmon.drop_pool(text),
+    perfmon.slo_status(timestamptz, timestamptz, bigint),
+    perfmon.scan_evidence(timestamptz, timestamptz, bigint),
+    perfmon.why_queued(timestamptz, timestamptz, bigint),
+    perfmon.create_slo(text, float8, float8, float8, float8, float8, float8, float8, text, text, text, int, bool, bigint, interval, text),
+    perfmon.latency_since_start(),
     perfmon.blocking(timestamptz, timestamptz, bigint),
+    perfmon.pooler_pools(timestamptz, timestamptz, bigint),
+    perfmon.end_run(text),
     perfmon.pooler_history(timestamptz, timestamptz, bigint),
+    perfmon.host_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.deadlocks(timestamptz, timestamptz, bigint),
+    perfmon.top_waits(timestamptz, timestamptz, int, bigint),
+    perfmon.cluster_history(timestamptz, timestamptz, bigint),
+    perfmon.routes(timestamptz, timestamptz, bigint),
+    perfmon.route_history(timestamptz, timestamptz, bigint),
+    perfmon.disk_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.failure_history(timestamptz, timestamptz, bigint),
+    perfmon.wait_history(timestamptz, timestamptz, bigint),
+    perfmon.long_transactions(interval),
+    perfmon.latency_heatmap(timestamptz, timestamptz, interval, int, bigint),
+    perfmon.session_history(timestamptz, timestamptz, bigint),
+    perfmon.latency_histogram(int, timestamptz, timestamptz, bigint),
+    perfmon.activity(timestamptz, timestamptz, interval, bigint),
+    perfmon.blocking_now(),
+    perfmon.drop_slo(text),
+    perfmon.host_status(),
+    perfmon.recent_activity(interval),
+    perfmon.xmin_horizon(),
     perfmon.rewrite_hints(timestamptz, timestamptz, bigint),
     perfmon.idle_in_transaction(timestamptz, timestamptz, bigint),
-    perfmon.end_run(text),
-    perfmon.slo_status(timestamptz, timestamptz, bigint),
-    perfmon.disk_history(timestamptz, timestamptz, bigint),
-    perfmon.compare_runs(text, text),
-    perfmon.plan_flips(timestamptz, timestamptz, bigint),
-    perfmon.host_history(timestamptz, timestamptz, bigint),
-    perfmon.seq_scans(timestamptz, timestamptz, bigint),
-    perfmon.load_series(timestamptz, timestamptz, interval, bigint),
+    perfmon.pooler_clients(),
+    perfmon.errors(timestamptz, timestamptz, bigint),
+    perfmon.pool_activity(timestamptz, timestamptz, interval, bigint),
     perfmon.statement_series(int, timestamptz, timestamptz, interval, bigint),
+    perfmon.load_series(timestamptz, timestamptz, interval, bigint),
     perfmon.slow_statements(timestamptz, timestamptz, bigint),
-    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint)
+    perfmon.top_statements(timestamptz, timestamptz, text, int, bigint),
+    perfmon.seq_scans(timestamptz, timestamptz, bigint)
 FROM PUBLIC;
 
 GRANT SELECT ON TABLE
@@ -2160,6 +2160,9 @@ COMMENT ON TABLE perfmon.scan_hour IS 'perfmon.scan_minute, rolled up to UTC hou
 
 COMMENT ON TABLE perfmon.scan_day IS 'perfmon.scan_minute, rolled up to UTC days.';
 
+COMMENT ON FUNCTION perfmon.status() IS
+'Is it working, and what is missing. One row per item: value in words, state ok, warning or error, and in hint the line that fixes it. Costs are means over the last 24 hours. names in statements: of how many statements, at the last evaluation, names mean nothing, or other tables than their executions read, so that nothing is advised for them.';
+
 COMMENT ON FUNCTION perfmon.latency_since_start() IS
 'Execution times of this database''s statements since the server started, from a histogram of every execution (in the executor, as pg_stat_statements counts; commands as a whole). One row per user, queryid and toplevel, longest total first; rest is true for the row of all that has no row of its own any more. Executions that read blocks from outside the server''s cache are apart (read_) from those that found all in it (cached_). Milliseconds. Percentiles and total_ms are at most error_ratio off, times below a microsecond and from an hour on excepted. queryid is NULL for other users'' statements unless the caller has pg_read_all_stats. 55000 without preloading. What is counted: pg_perfmon.capture; how many rows: pg_perfmon.max_statements.';
 
@@ -2239,10 +2242,10 @@ COMMENT ON FUNCTION perfmon.drop_pool(text) IS
 'Takes the size of a pool back. For pg_monitor and the owner. Errors: 42704 when there is none of that name, 25006 on a standby and in read-only transactions.';
 
 COMMENT ON FUNCTION perfmon.pool_saturation(timestamptz, timestamptz, bigint) IS
-'How full the server, databases, users and pools are over a window, in the home database (55000 elsewhere). Whose a row is: as in pool_activity(). Limits: server_limit is max_connections less what is reserved for others (superuser_reserved_connections, from 16 on reserved_connections; less is reserved for those who may use it), database_limit and role_limit are their CONNECTION LIMIT (superusers have none), pooler_limit is the size of the pool of that database and user at a pooler that is asked (pooler_pools()), as it was on average, pool_limit was declared or, pool_limit_from inferred, is the number at which a pool stood for half of the window. They are as they are now, whatever the window; NULL is none. limited_by, connections_limit: the limit with least headroom. connections_used: of what is under that limit, what 95 % of samples did not exceed, or what there is now if that is more; open sessions for limits of the server, a database or a role, busy ones for those of a pool. headroom, saturation_ratio: of that. saturation: ok, warning over 80 %, critical over 90 % (thresholds pool_saturation_ratio, pool_saturation_critical_ratio); always ok by an inferred size. peak_ratio: the same of the peak. hours_to_exhaustion, growth_per_hour: when the first of the limits of server, database and role is reached by the median of the slopes between all steps of the window (Theil, Sen), on top of what the same hours of the last seven days had where at least three are known; NULL where the data do not support it. queue_cause: as in why_queued(), NULL for nothing. _now: at this moment, NULL for windows that are over; _avg, _p95, _peak over samples, by state. monitoring_avg: of open_avg, those of pg_perfmon''s and Grafana''s own application names. idle_ratio, in_transaction_ratio, on_lock_ratio: shares of open_avg. opened_per_s: new sessions that samples saw; sessions_per_s and session_ms (how many began, how long one lasts): what pg_stat_database counted of the server or database. storms: steps (a sixtieth of the window) with more new sessions than the median by six median deviations, at least 10; storm_peak_per_step: the most in one. refused: connections that were refused, by cause, which no view of the server shows; refused_authentication is apart; NULL where errors are not counted, and for pools. Errors: 22023, 55000. Source of the formulas: the manual, Pools.';
+'How full the server, databases, users and pools are over a window, in the home database (55000 elsewhere). Whose a row is: as in pool_activity(). Limits: server_limit is max_connections less what is reserved for others (superuser_reserved_connections, from 16 on reserved_connections; less is reserved for those who may use it), database_limit and role_limit are their CONNECTION LIMIT (superusers have none), pooler_limit is the size of the pool of that database and user at a pooler that is asked (pooler_pools()), as it was on average, for sessions that are the pooler''s as far as their number and address tell, pool_limit was declared or, pool_limit_from inferred, is the number at which a pool stood for half of the window. They are as they are now, whatever the window; NULL is none. limited_by, connections_limit: the limit with least headroom. connections_used: of what is under that limit, what 95 % of samples did not exceed, or what there is now if that is more; open sessions for limits of the server, a database or a role, busy ones for those of a pool, and of a pooler''s what it says that it gave to clients. headroom, saturation_ratio: of that. saturation: ok, warning over 80 %, critical over 90 % (thresholds pool_saturation_ratio, pool_saturation_critical_ratio); always ok by an inferred size. peak_ratio: the same of the peak. hours_to_exhaustion, growth_per_hour: when the first of the limits of server, database and role is reached by the median of the slopes between all steps of the window (Theil, Sen), on top of what the same hours of the last seven days had where at least three are known; NULL where the data do not support it. queue_cause: as in why_queued(), NULL for nothing. _now: at this moment, NULL for windows that are over; _avg, _p95, _peak over samples, by state. monitoring_avg: of open_avg, those of pg_perfmon''s and Grafana''s own application names. idle_ratio, in_transaction_ratio, on_lock_ratio: shares of open_avg. opened_per_s: new sessions that samples saw; sessions_per_s and session_ms (how many began, how long one lasts): what pg_stat_database counted of the server or database; session_ms is of the intervals in which no session ended right after its login, which it counts as lasting since 2000. storms: steps (a sixtieth of the window) with more new sessions than the median by six median deviations, at least 10; storm_peak_per_step: the most in one. refused: connections that were refused, by cause, which no view of the server shows; refused_authentication is apart; NULL where errors are not counted, and for pools. Errors: 22023, 55000. Source of the formulas: the manual, Pools.';
 
 COMMENT ON FUNCTION perfmon.why_queued(timestamptz, timestamptz, bigint) IS
-'Why sessions queue, one verdict for the server and each database, user and pool, in the home database (55000 elsewhere). cause: nothing; cpu (more sessions want a processor than there are), lock (detail and evidence name the head of the chain, the one for which the sessions of the row waited longest in the window: process, user, application, state, statement and since when), io, client (sessions wait for their client inside a transaction), pool_too_small (a limit is reached, connections were refused or clients wait, while the server has room), pool_too_large (the connections of a full limit are held idle, or many times more sessions work than there are processors). detail: in words. evidence: metric, value, unit and threshold of all that decided. Errors: 22023, 55000. Source: the manual, Pools.';
+'Why sessions queue, one verdict for the server and each database, user and pool, in the home database (55000 elsewhere); of the moments at which a limit was full or clients waited at a pooler, or else of the whole window. cause: nothing; cpu (more sessions want a processor than there are), lock (detail and evidence name the head of the chain, the one for which the sessions of the row waited longest in the window: process, user, application, state, statement and since when), io, client (sessions wait for their client inside a transaction), pool_too_small (a limit is reached, connections were refused or clients wait, while the server has room), pool_too_large (the connections of a full limit are held idle; a pooler''s only by clients that have them, or many times more sessions work than there are processors). detail: in words. evidence: metric, value, unit and threshold of all that decided. Errors: 22023, 55000. Source: the manual, Pools.';
 
 COMMENT ON FUNCTION perfmon.pool_size_advice(timestamptz, timestamptz, bigint) IS
 'How large pools need be over a window, in the home database (55000 elsewhere). advised_size: busy_load and margin, rounded up; NULL with fewer samples than the threshold pool_size_samples. busy_load: the sessions that the load keeps busy (inside a statement or a transaction) at its height: the largest load of which chance alone gives one of the percentiles 50, 75, 90, 95 and 99 of busy sessions, and no less than the average; where more sessions want a processor than the pool''s part of the processors (limited_by_cpus), the average less those beyond. margin: the square root of busy_load, times the threshold pool_size_margin; half of it where processors limit. current_size: that of the pooler, declared, inferred, or the peak of open sessions, as current_size_from says. over_provision_factor: open sessions (p95) for each busy one (p99). connections_freed: what the change would free. change: in words; terms: in those of the usual pools, and what their liveness probes cost. transactions_per_s, transaction_ms: what pg_stat_database counted of the database (of all for the server); little_busy_avg is their product, which by Little''s law is the average number of busy sessions; little_ratio is that over the average of samples. quality: good; doubtful where these differ by more than the threshold pool_size_little_ratio or cannot be compared; too few samples. Errors: 22023, 55000. Source: Little''s law; the manual, Pools.';
@@ -2287,7 +2290,7 @@ COMMENT ON FUNCTION perfmon.failure_history(timestamptz, timestamptz, bigint) IS
 'Plain rows of history: one per interval and kind of failure, as the hooks counted them. Arguments: since and until (default: the last hour), source. object: the id of the statement, of autovacuum_cancelled the table; kind: class and SQLSTATE (00000 where only the class is known). Times in milliseconds; last_s: when it happened last, seconds since 1970-01-01 UTC. NULL is unknown. Errors: 22023 for bad arguments.';
 
 COMMENT ON FUNCTION perfmon.scan_history(timestamptz, timestamptz, bigint) IS
-'Plain rows of history: one per interval and node of a plan, as the hooks counted it in the executions that were looked into; see scan_evidence(). Arguments: since and until (default: the last hour), source. scan_id 0: all nodes that were not counted apart. statement: the statement_id. node: kind, index and conditions as JSON; of kind execution are all executions of the statement that were looked into. Errors: 22023 for bad arguments.';
+'Plain rows of history: one per interval and node of a plan, as the hooks counted it in the executions that were looked into; see scan_evidence(). Arguments: since and until (default: the last hour), source. scan_id 0: all nodes that were not counted apart. statement: the statement_id. node: kind, index and conditions as JSON; of kind execution are all executions of the statement that were looked into, of kind existence those in which every number of rows that was compared told only whether there were any. Errors: 22023 for bad arguments.';
 
 COMMENT ON FUNCTION perfmon.predicates(timestamptz, timestamptz, bigint) IS
 'By which columns and expressions of which tables statements look rows up, join, sort and group (GROUP BY, DISTINCT): what an index would have to serve. Arguments: since and until (default: the last hour), source. usage: equality, range, pattern, containment, null, truth, join, sort or group; of an operator by its name. pattern: of usage pattern, what the pattern begins with: leading_wildcard, which no btree finds, or fixed_beginning; from the pattern in the text, else from the first character of those that executions sought (nothing else of a pattern is looked at); NULL where neither tells. samples, rows_read and rows_kept: of the nodes of plans that applied it, in the executions that were looked into (see scan_evidence()); NULL for what only the text of a statement says. kept_ratio: the selectivity seen; alone: no other condition stood beside it, so that this is its own. Only of the database''s own source. Errors: 22023 for bad arguments, 55000 for another database''s source.';
@@ -2390,10 +2393,10 @@ COMMENT ON FUNCTION perfmon.evaluate() IS
 'Judges the last hour now, opens, refreshes and resolves findings, and returns the number of open ones; every finding has the numbers of now afterwards. The collector does the same by itself, but writes hourly what stands as it stood. Errors: 55000 when there is no history yet or library and SQL objects differ, 55P03 when another session evaluates for longer than five seconds, 25006 in a read-only transaction.';
 
 COMMENT ON FUNCTION perfmon.slow_statements(timestamptz, timestamptz, bigint) IS
-'Statements whose mean execution time is over the thresholds, worst first, with what the time went into and the likely cause. read_ms, write_ms, temp_ms and jit_ms are parts of total_exec_ms, other_ms the rest; plan_ms comes on top. NULL where the server does not measure (track_io_timing, pg_stat_statements.track_planning). plan_id, plan_since (when it took the place of another plan, else when it was seen first), plan_heaviest_node, plan_heaviest_cost_ratio and plan_text: of the plans that the statement has in use, the one that took most time, as in plans(); without one plan_note says why, with the line that turns plans on. Errors: 22023 for bad arguments.';
+'Statements whose mean execution time is over the thresholds, worst first, with what the time went into and the likely cause. read_ms, write_ms, temp_ms and jit_ms are parts of total_exec_ms, other_ms the rest; plan_ms comes on top. NULL where the server does not measure (track_io_timing, pg_stat_statements.track_planning). plan_id, plan_since (when it took the place of another plan, else when it was seen first), plan_heaviest_node, plan_heaviest_cost_ratio and plan_text: of the plans that the statement has in use, the one that took most time, as in plans(); without one plan_note says why, with the line that turns plans on. cause names work_mem for temporary files that a sort or hash wrote, by the executions that were looked into, or where none were; rows of a NOT IN and others that a plan keeps to read them again are told apart. severity: critical, warning, or info for an aggregate that runs seldom and takes less than half of all time (thresholds slow_statement_analysis_...). Errors: 22023 for bad arguments.';
 
 COMMENT ON FUNCTION perfmon.seq_scans(timestamptz, timestamptz, bigint) IS
 'Large tables that are read by sequential scans for a few of their rows, and the statements that most likely do it (those whose text looks rows of the table up and that touch at least half of its blocks per execution). trend_ratio is rows read in the second half of the window over the first. wasted_ms is the execution time spent on rows thrown away, an estimate. Scans are as the server counts them: each worker of a parallel scan is one. statement is the index that serves most of that time of the table, or, for a statement that it does not serve, the one that this lacks. Where executions of the statement were looked into (samples, at least 2), what they showed stands for what is likely: rows_read_per_call and rows_kept_per_call of the table, filter_columns, rows_kept and rows_read_per_row_kept; and one that does not scan the table is not told. table_share_ratio: the statement''s part of all rows that sequential scans of the table read, an estimate from the samples. Errors: 22023 for bad arguments.';
 
 COMMENT ON FUNCTION perfmon.rewrite_hints(timestamptz, timestamptz, bigint) IS
-'Statements that could be written in a better way, worst first. Arguments: since and until (default: the last hour), source. kind is that of the finding. expression is what is written and better_form what to write instead, both as the server deparses them, with parameters in place of constants; better_form is NULL where an index (statement) or the remedy in words is all. same_meaning: the better form gives the same rows whatever is stored; reason says why, or what to look at first (NULLs, units, rounding). saved_ms_per_hour is an upper bound, NULL where nothing is promised; plan_ms_per_plan is NULL while pg_stat_statements.track_planning is off. Only statements whose text the caller may read, and only where tables are large and the statement takes time (thresholds rewrite_...). Errors: 22023 for bad arguments, 55000 for the history of another database. Source: the server''s parser and analyser, pg_stat_statements, the catalog.';
+'Statements that could be written in a better way, worst first. Arguments: since and until (default: the last hour), source. kind is that of the finding. expression is what is written and better_form what to write instead, both as the server deparses them, with parameters in place of constants; better_form is NULL where an index (statement) or the remedy in words is all. same_meaning: the better form gives the same rows whatever is stored; reason says why, or what to look at first (NULLs, rounding, time zones, and parameters whose type no cast in the text tells). Names mean the tables that executions were seen to read, where the search_path of new sessions leads to others. A conversion that only executions show (a parameter of another type than the column) has in expression what they showed. saved_ms_per_hour is an upper bound, NULL where nothing is promised; plan_ms_per_plan is NULL while pg_stat_statements.track_planning is off. Only statements whose text the caller may read, and only where tables are large and the statement takes time (thresholds rewrite_...). Errors: 22023 for bad arguments, 55000 for the history of another database. Source: the server''s parser and analyser, pg_stat_statements, the catalog.';

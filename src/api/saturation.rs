@@ -176,7 +176,8 @@ fn states(look: &Look, group: &Group) -> Vec<Cell> {
     let monitors = look.groups.iter().filter(|pool| {
         pool.whose.monitoring && (pool.whose == group.whose || group.whose.holds(&pool.whose))
     });
-    let monitoring: f64 = monitors.filter_map(|pool| pool.open.average).sum();
+    let monitoring: f64 =
+        monitors.filter_map(|pool| pool.open.average).fold(0.0, |sum, open| sum + open);
     cells.extend([
         group.open.average.map(|_| monitoring).into(),
         group.share(&group.idle).into(),
@@ -198,7 +199,7 @@ fn churn(pools: &Pools, group: &Group) -> Vec<Cell> {
     vec![
         (seconds > 0.0).then(|| group.opened as f64 / seconds).into(),
         counted.and_then(perfmon_core::pool::Sessions::per_s).into(),
-        counted.and_then(perfmon_core::pool::Sessions::mean_ms).into(),
+        counted.and_then(|sessions| sessions.mean_ms).into(),
         storms.and_then(|(times, _)| i64::try_from(times).ok()).into(),
         storms.map(|(_, most)| most).into(),
     ]

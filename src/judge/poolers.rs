@@ -7,6 +7,7 @@ use perfmon_core::pooler::Seen;
 use perfmon_core::window::Level;
 
 use crate::error::Error;
+use crate::probe;
 use crate::recall::pooler::{self, Names};
 use crate::recall::scope::Scope;
 
@@ -39,6 +40,11 @@ pub(super) fn poolers(scope: &Scope) -> Result<Vec<Pooler>, Error> {
     })?;
     if scope.until.saturating_sub(newest.0) > STALE_US {
         return Ok(Vec::new());
+    }
+    if scope.is_own() {
+        // Nobody can do anything about one that was dropped.
+        let there = probe::pooler::names().map_err(|error| Error::internal(error.message))?;
+        newest.1.retain(|name| there.contains(name));
     }
     let pools = |name: &String| {
         let own = rows.iter().filter(|(names, _)| names[0] == *name);

@@ -63,5 +63,6 @@ fn who(whose: &Whose, statements: &Statements) -> Who {
         user: whose.user.clone(),
         application: whose.application.clone(),
         statement_id: locks::statement(statements, whose).0,
+        queryid: Some(whose.queryid).filter(|id| *id != 0),
     }
 }

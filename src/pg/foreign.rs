@@ -33,6 +33,35 @@ unsafe fn list(options: *mut pg_sys::List) -> Options {
     }
 }
 
+/// The transactions that wrote the options of a server and of its mapping for a user, or else for everybody; 0 where there
+/// is none. Whoever changes one of them makes another version of its row.
+pub(crate) fn version(server: pg_sys::Oid, user: pg_sys::Oid) -> [u32; 2] {
+    let writer = |tuple: pg_sys::HeapTuple| {
+        if tuple.is_null() {
+            return 0;
+        }
+        // SAFETY: a tuple that a cache of the server handed out, with its header; it is given back once.
+        unsafe {
+            let xmin = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
+            pg_sys::ReleaseSysCache(tuple);
+            #[allow(clippy::useless_conversion)]
+            xmin.into()
+        }
+    };
+    // SAFETY: look-ups in caches of the server, by keys of the types that they have.
+    let look = |user: pg_sys::Oid| unsafe {
+        let cache = pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as i32;
+        writer(pg_sys::SearchSysCache2(cache, user.into(), server.into()))
+    };
+    // SAFETY: the same.
+    let of_server = unsafe {
+        let cache = pg_sys::SysCacheIdentifier::FOREIGNSERVEROID as i32;
+        writer(pg_sys::SearchSysCache1(cache, server.into()))
+    };
+    let own = look(user);
+    [of_server, if own == 0 { look(pg_sys::Oid::INVALID) } else { own }]
+}
+
 /// The oid of a foreign data wrapper.
 pub(crate) fn wrapper(name: &CStr) -> Option<pg_sys::Oid> {
     let name = CString::from(name);

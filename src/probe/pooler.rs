@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
-use perfmon_core::pooler::{Asked, Client, Reading, ServerLink, Target, clients, servers};
+use perfmon_core::pooler::{Asked, Client, Reading, ServerLink, Target, Version, clients, servers};
 use pgrx::pg_sys;
 
 use super::ProbeError;
@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Named {
     pub(crate) name: String,
     pub(crate) target: Result<Target, String>,
+    pub(crate) version: Version,
 }
 
 const SERVERS: &str = "
@@ -33,13 +34,6 @@ ORDER BY s.srvname";
 
 /// The poolers of this database, with what the extension's owner logs in with.
 pub(crate) fn named(owner: pg_sys::Oid) -> Result<Vec<Named>, ProbeError> {
-    let Some(wrapper) = foreign::wrapper(WRAPPER) else { return Ok(Vec::new()) };
-    let mut found: Vec<(pg_sys::Oid, String)> = Vec::new();
-    reading::each(SERVERS, &[i64::from(wrapper.to_u32()).into()], |row| {
-        let oid = row.int8(0).and_then(|oid| u32::try_from(oid).ok());
-        found.extend(oid.map(pg_sys::Oid::from).zip(row.name(1)));
-    })
-    .map_err(|error| ProbeError::unexpected(error.to_string()))?;
     let named = |(oid, name): (pg_sys::Oid, String)| {
         let target = match txn::part(|| foreign::options(oid, owner)) {
             Ok((server, mapping)) => Target::of(&name, &server, &mapping)
@@ -47,9 +41,25 @@ pub(crate) fn named(owner: pg_sys::Oid) -> Result<Vec<Named>, ProbeError> {
             Err(caught) if caught.is_cancel() => caught.rethrow(),
             Err(caught) => Err(caught.to_string()),
         };
-        Named { name, target }
+        Named { name, target, version: foreign::version(oid, owner) }
     };
-    Ok(found.into_iter().map(named).collect())
+    Ok(found()?.into_iter().map(named).collect())
+}
+
+/// The names of all that there are in this database.
+pub(crate) fn names() -> Result<Vec<String>, ProbeError> {
+    Ok(found()?.into_iter().map(|(_, name)| name).collect())
+}
+
+fn found() -> Result<Vec<(pg_sys::Oid, String)>, ProbeError> {
+    let Some(wrapper) = foreign::wrapper(WRAPPER) else { return Ok(Vec::new()) };
+    let mut found: Vec<(pg_sys::Oid, String)> = Vec::new();
+    reading::each(SERVERS, &[i64::from(wrapper.to_u32()).into()], |row| {
+        let oid = row.int8(0).and_then(|oid| u32::try_from(oid).ok());
+        found.extend(oid.map(pg_sys::Oid::from).zip(row.name(1)));
+    })
+    .map_err(|error| ProbeError::unexpected(error.to_string()))?;
+    Ok(found)
 }
 
 /// What a pooler says of its pools.

@@ -151,18 +151,32 @@ const COUNTED: [&str; 7] = [
     "sessions_killed",
 ];
 
+/// Places among these: the first is not known of every row.
+const TIME: usize = 0;
+const CAME: usize = 3;
+
 /// Sums of one step.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counted {
     sums: [u64; COUNTED.len()],
     covered_us: i64,
+    /// Of it, what rows cover that know the time in sessions, and the sessions that came in these.
+    timed_us: i64,
+    timed: u64,
 }
 
 impl Counted {
     /// Mean number of sessions: 0 open, 1 active, 2 waiting for their client inside transactions.
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn mean(&self, which: usize) -> Option<f64> {
-        (self.covered_us > 0).then(|| self.sums[which] as f64 / self.covered_us as f64)
+        let covered_us = if which == TIME { self.timed_us } else { self.covered_us };
+        (covered_us > 0).then(|| self.sums[which] as f64 / covered_us as f64)
+    }
+
+    /// How long a session lasted, by the rows that know.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn session_ms(&self) -> Option<f64> {
+        (self.timed > 0).then(|| self.sums[TIME] as f64 / 1000.0 / self.timed as f64)
     }
 
     /// How many: 3 came, 4 lost their client, 5 ended by an error, 6 were killed.
@@ -181,24 +195,32 @@ pub(crate) fn counted(
     let columns: Vec<usize> = COUNTED.iter().filter_map(|name| DATABASE.position(name)).collect();
     let series = Series::new(edges.to_vec(), 0);
     let mut found: HashMap<(usize, String), Counted> = HashMap::new();
-    let mut covered: HashMap<usize, i64> = HashMap::new();
+    let mut covered: HashMap<usize, [i64; 2]> = HashMap::new();
     read::frames(&scope.sources, &DATABASE, &segments, &columns, &mut |row| {
         let Some(step) = series.bucket_of(row.head.span.until) else { return };
-        let length = covered.entry(step).or_default();
-        *length = length.saturating_add(row.head.span.length_us);
+        let timed = row.head.is_known(columns[TIME]);
+        let [all, known] = covered.entry(step).or_default();
+        let length_us = row.head.span.length_us;
+        *all = all.saturating_add(length_us);
+        *known = known.saturating_add(if timed { length_us } else { 0 });
         for (place, id) in row.ids.iter().enumerate() {
             let Some([_, name, _]) = named.get(&(row.head.source, *id)) else { continue };
             for name in [name.as_str(), ""] {
-                let sums = &mut found.entry((step, name.to_owned())).or_default().sums;
-                for (at, sum) in sums.iter_mut().enumerate() {
+                let counted = found.entry((step, name.to_owned())).or_default();
+                for (at, sum) in counted.sums.iter_mut().enumerate() {
                     let value = row.column(at).and_then(|values| values.get(place).copied());
-                    *sum = sum.saturating_add(value.unwrap_or(0));
+                    // Of a part of the row's time it is no sum for its length.
+                    let value = value.filter(|_| at != TIME || timed).unwrap_or(0);
+                    *sum = sum.saturating_add(value);
+                    if at == CAME && timed {
+                        counted.timed = counted.timed.saturating_add(value);
+                    }
                 }
             }
         }
     });
     for ((step, _), counted) in &mut found {
-        counted.covered_us = covered.get(step).copied().unwrap_or(0);
+        [counted.covered_us, counted.timed_us] = covered.get(step).copied().unwrap_or_default();
     }
     Ok(found)
 }

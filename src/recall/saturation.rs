@@ -9,8 +9,9 @@ use perfmon_core::activity::spread::place;
 use perfmon_core::family::{DATABASE, POOL};
 use perfmon_core::pool::advice;
 use perfmon_core::pool::head::{Blocked, Head};
-use perfmon_core::pool::limit::{Declared, Limits, plateau};
+use perfmon_core::pool::limit::{Limits, Pooled, plateau};
 use perfmon_core::pool::{Course, Figure, Group, Look, Pools, Sessions, Whose};
+use perfmon_core::pooler::Seen;
 use perfmon_core::series;
 use perfmon_core::window::{DAY_US, HOUR_US, Level, MINUTE_US};
 
@@ -48,9 +49,9 @@ pub(crate) fn pools(
     }
     let own = scope.is_own();
     let mut limits = if own { limits::limits()? } else { Limits::default() };
-    let (sizes, waiting) = poolers(scope)?;
-    let are_poolers = !sizes.is_empty() || !waiting.is_empty();
-    limits.pooler = sizes;
+    let visits = visits(scope)?;
+    let are_poolers = !visits.is_empty();
+    limits.pooler = poolers(&visits, (scope.since, scope.until)).0;
     let soon = settings::snapshot_interval_us().saturating_mul(2).max(MINUTE_US);
     let is_live = own && clock::wall_us().saturating_sub(scope.until) < soon;
     let now = is_live.then(now);
@@ -72,10 +73,12 @@ pub(crate) fn pools(
         look.span_us = (scope.since, scope.until);
         let touches = |wait: &&Blocked| wait.began_us < scope.until && wait.seen_us >= scope.since;
         look.blocked = blocked.iter().filter(touches).cloned().collect();
-        look.waiting = if are_poolers { poolers(scope)?.1 } else { Vec::new() };
+        look.waiting =
+            if are_poolers { poolers(&visits, (scope.since, scope.until)).1 } else { Vec::new() };
     }
+    let [last, recent, mut window] = looks;
+    window.moments = moments(scope, &kept, &limits, &visits)?;
     let courses = courses(scope, &kept)?;
-    let [last, recent, window] = looks;
     Ok(Some(Pools { last, recent, window, courses, ..Pools::default() }))
 }
 
@@ -94,24 +97,103 @@ fn blocked(window: &Look, scope: &Scope) -> Result<Vec<Blocked>, Error> {
 /// Clients that waited on average, by database and user.
 type Waiting = Vec<(String, String, f64)>;
 
-/// Sizes of poolers' pools, and clients that waited on average, by database and user.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn poolers(scope: &Scope) -> Result<(Vec<Declared>, Waiting), Error> {
-    let (mut sizes, mut waiting) = (Vec::new(), Vec::new());
-    for ([pooler, database, user], seen) in pooler::over(scope)? {
-        if user.is_empty() {
-            continue;
+/// What a visit, or several, found of a pooler's pool, and when.
+type Visits = Vec<(i64, pooler::Names, Seen)>;
+
+/// All of the window.
+fn visits(scope: &Scope) -> Result<Visits, Error> {
+    let mut found = Visits::new();
+    pooler::each(scope, Level::Day, &mut |span, names, values| {
+        let mut seen = Seen::default();
+        seen.add(values);
+        if !names[2].is_empty() {
+            found.push((span.until, names.clone(), seen));
         }
+    })?;
+    Ok(found)
+}
+
+/// Connections that were given to clients on average, and over how many visits.
+type Given = Vec<(f64, u64)>;
+
+/// Poolers' pools, and clients that waited on average, by database and user.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn poolers(visits: &Visits, (since, until): (i64, i64)) -> (Vec<Pooled>, Waiting) {
+    let mut rows: BTreeMap<&pooler::Names, (Seen, Given)> = BTreeMap::new();
+    for (_, names, one) in visits.iter().filter(|visit| visit.0 > since && visit.0 <= until) {
+        let (seen, given) = rows.entry(names).or_default();
+        seen.add(&one.values());
+        given.extend(one.average("servers_active").map(|given| (given, one.of("samples"))));
+    }
+    let (mut sizes, mut waiting) = (Vec::new(), Vec::new());
+    for ([_, database, user], (seen, given)) in rows {
         if let Some(clients) = seen.average("clients_waiting").or(seen.waiting()) {
             waiting.push((database.clone(), user.clone(), clients));
         }
-        if let Some(size) = seen.pool_size() {
-            let (database, user) = (Some(database), Some(user));
-            let size = size.round() as u32;
-            sizes.push(Declared { name: pooler, size, database, user, ..Declared::default() });
-        }
+        let average = |name: &str| seen.average(name);
+        let (Some(size), Some(servers)) = (seen.pool_size(), average("servers")) else { continue };
+        sizes.push(Pooled {
+            database: database.clone(),
+            user: user.clone(),
+            size: size.round() as u32,
+            given: average("servers_active").unwrap_or(0.0),
+            given_p95: most_of(given.clone()),
+            given_peak: given.iter().map(|row| row.0).fold(0.0, f64::max).round() as u32,
+            servers,
+            servers_peak: seen.of("servers_peak").try_into().unwrap_or(u32::MAX),
+        });
     }
-    Ok((sizes, waiting))
+    (sizes, waiting)
+}
+
+/// What is known of moments of the window: of whole rows, since parts of them are rounded.
+fn moments(
+    scope: &Scope,
+    kept: &Kept,
+    limits: &Limits,
+    visits: &Visits,
+) -> Result<Vec<Look>, Error> {
+    let mut ends: Vec<i64> = Vec::new();
+    let segments = kept.segments(scope, Level::Day);
+    read::frames(&scope.sources, &POOL, &segments, &[], &mut |row| {
+        ends.push(row.head.span.until);
+    });
+    ends.retain(|end| *end > scope.since && *end < scope.until);
+    ends.extend([scope.since, scope.until]);
+    ends.sort_unstable();
+    ends.dedup();
+    let Some(last) = ends.len().checked_sub(1).filter(|last| *last > 0) else {
+        return Ok(Vec::new());
+    };
+    let each = last.div_ceil(usize::try_from(STEPS).unwrap_or(1));
+    let chosen = ends.iter().enumerate().filter(|(at, _)| at % each == 0 || *at == last);
+    let edges: Vec<i64> = chosen.map(|(_, end)| *end).collect();
+    let spans: Vec<(i64, i64)> = edges.windows(2).map(|edge| (edge[0], edge[1])).collect();
+    let (_, steps) = pools::pools(scope, edges)?;
+    let steps = spans.into_iter().zip(&steps).filter(|(_, step)| step.samples > 0);
+    Ok(steps.map(|(span_us, step)| moment(span_us, step, limits, visits)).collect())
+}
+
+/// What is known of a step of the window.
+fn moment(span_us: (i64, i64), step: &pools::Step, limits: &Limits, visits: &Visits) -> Look {
+    let (pooler, waiting) = poolers(visits, span_us);
+    let groups = step.groups.iter();
+    let mut groups: Vec<Group> =
+        groups.map(|(named, found)| group_of(whose(named), found, step.samples)).collect();
+    Limits { pooler, ..limits.clone() }.judge(&mut groups);
+    Look { samples: step.samples, groups, waiting, span_us, ..Look::default() }
+}
+
+/// What 95 % of visits did not exceed, of averages with the number of visits that each is of.
+fn most_of(mut given: Given) -> f64 {
+    given.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let all: u64 = given.iter().map(|row| row.1).sum();
+    let mut before = 0_u64;
+    let found = given.iter().find(|row| {
+        before = before.saturating_add(row.1);
+        before.saturating_mul(20) >= all.saturating_mul(19)
+    });
+    found.map_or(0.0, |row| row.0)
 }
 
 /// When the last row of a window begins, and the one before it.
@@ -236,10 +318,13 @@ fn group_of(whose: Whose, found: &Use, samples: u64) -> Group {
 #[allow(clippy::cast_precision_loss)]
 fn sessions(scope: &Scope) -> Result<Vec<Sessions>, Error> {
     let objects = Objects::of(&DATABASE, scope)?;
+    let counted = pools::counted(scope, &[scope.since, scope.until])?;
     let empty = |database: Option<String>| Sessions {
+        mean_ms: counted
+            .get(&(0, database.clone().unwrap_or_default()))
+            .and_then(pools::Counted::session_ms),
         database,
         sessions: 0,
-        session_ms: 0.0,
         busy_ms: 0.0,
         transactions: 0,
         covered_us: objects.covered_us,
@@ -250,11 +335,9 @@ fn sessions(scope: &Scope) -> Result<Vec<Sessions>, Error> {
         let value = |name: &str| object.v(name).unwrap_or(0);
         let mut one = empty(Some(name));
         one.sessions = value("sessions");
-        one.session_ms = value("session_us") as f64 / 1000.0;
         one.busy_ms = (value("active_us") + value("idle_in_transaction_us")) as f64 / 1000.0;
         one.transactions = value("xact_commit") + value("xact_rollback");
         all[0].sessions += one.sessions;
-        all[0].session_ms += one.session_ms;
         all[0].busy_ms += one.busy_ms;
         all[0].transactions += one.transactions;
         all.push(one);

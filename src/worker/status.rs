@@ -35,7 +35,7 @@ pub(crate) fn must_be_home(what: &str) -> Result<(), Error> {
         || "that of the lowest oid that has the extension".to_owned(),
         |name| format!("\"{name}\""),
     );
-    Err(Error::prerequisite(format!("{what} is kept and judged in the home database, {home}"))
+    Err(Error::prerequisite(format!("only the home database, {home}, keeps and judges {what}"))
         .detail("One database keeps what belongs to all of them.")
         .hint("perfmon.status() says there \"home database: here\"; pg_perfmon.database names it."))
 }

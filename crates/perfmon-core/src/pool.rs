@@ -44,24 +44,6 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// With those of another group: percentiles and peaks are at most this.
-    #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
-        fn sum<T: std::ops::Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
-            match (a, b) {
-                (Some(a), Some(b)) => Some(a + b),
-                (a, b) => a.or(b),
-            }
-        }
-        Self {
-            now: sum(self.now, other.now),
-            average: sum(self.average, other.average),
-            p95: sum(self.p95, other.p95),
-            p99: sum(self.p99, other.p99),
-            peak: sum(self.peak, other.peak),
-        }
-    }
-
     /// What is in use: what a sample in twenty exceeds, or as many as there are now.
     pub fn used(&self) -> Option<f64> {
         match (self.p95, self.now.map(f64::from)) {

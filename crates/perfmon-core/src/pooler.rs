@@ -11,7 +11,7 @@ mod seen;
 mod tests;
 
 pub use console::{Client, Database, Pool, Reading, ServerLink, Stats, Table, clients, servers};
-pub use kept::{Kept, Known, pause_us};
+pub use kept::{Kept, Known, Version, pause_us};
 pub use moved::{Asked, Row, frame, rows};
 pub use options::{Place, Target, check_mapping, check_server};
 pub use seen::Seen;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use perfmon_core::family::POOLER;
 use perfmon_core::frame::Quality;
-use perfmon_core::pooler::{Asked, Kept, Known, Row, frame, pause_us, rows};
+use perfmon_core::pooler::{Asked, Kept, Known, Row, Version, frame, rows};
 use pgrx::pg_sys;
 
 use super::{Visit, owner, pg_monitor};
@@ -18,8 +18,15 @@ use crate::store::period::Level;
 /// For all poolers together; those behind are left for the next visit.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Poolers by name, and what became of asking them.
-pub(crate) type Answers = Vec<(String, Asked)>;
+/// A pooler, and what became of asking it.
+pub(crate) struct Answer {
+    name: String,
+    version: Version,
+    asked: Asked,
+}
+
+/// All of them.
+pub(crate) type Answers = Vec<Answer>;
 
 /// Who is to be asked, and who is left alone.
 pub(crate) struct Plan {
@@ -47,12 +54,15 @@ pub(crate) fn ask(plan: Plan) -> Answers {
     let one = |named: Named| {
         let asked = match named.target {
             Err(why) => Asked::Failed(why),
-            Ok(target) if plan.kept.is_due(&named.name, now) && began.elapsed() < PATIENCE => {
+            Ok(target)
+                if plan.kept.is_due(&named.name, named.version, now)
+                    && began.elapsed() < PATIENCE =>
+            {
                 pooler::ask(&target)
             }
             Ok(_) => Asked::Skipped,
         };
-        (named.name, asked)
+        Answer { name: named.name, version: named.version, asked }
     };
     plan.named.into_iter().map(one).collect()
 }
@@ -79,7 +89,7 @@ impl Visit {
             let length = u64::try_from(span.length_us).unwrap_or(0);
             let found: Vec<Row> = answers
                 .iter()
-                .flat_map(|(name, asked)| rows(name, asked, known(name), length))
+                .flat_map(|answer| rows(&answer.name, &answer.asked, known(&answer.name), length))
                 .collect();
             let names: Vec<[String; 3]> = found.iter().map(|row| row.names.clone()).collect();
             let ids = store::dictionary::resolve(&POOLER, self.source, &names, self.until);
@@ -87,8 +97,9 @@ impl Visit {
             self.stored_bytes += store::history::append(Level::Minute, self.source, &span, &row);
         }
         let mut next = Kept { at: self.until, ..Kept::default() };
-        for (name, asked) in answers {
-            let (kept, problem) = self.remember(&name, asked, known(&name));
+        for answer in answers {
+            let name = answer.name.clone();
+            let (kept, problem) = self.remember(answer, known(&name));
             self.problems.extend(problem);
             next.poolers.insert(name, kept);
         }
@@ -96,21 +107,19 @@ impl Visit {
     }
 
     /// What to remember of a pooler, and what to tell about it.
-    fn remember(&self, name: &str, asked: Asked, known: Option<&Known>) -> (Known, Option<String>) {
-        let failures = known.map_or(0, |known| known.failures);
+    fn remember(&self, answer: Answer, known: Option<&Known>) -> (Known, Option<String>) {
+        let Answer { name, version, asked } = answer;
         match asked {
-            Asked::Answered(reading) => (Known { stats: reading.stats, ..Known::default() }, None),
+            Asked::Answered(reading) => {
+                (Known { stats: reading.stats, version, ..Known::default() }, None)
+            }
             Asked::Failed(why) => {
-                let failures = failures.saturating_add(1);
-                let retry_at = self.until.saturating_add(pause_us(failures));
-                let kept = Known { failures, retry_at, ..Known::default() };
-                (kept, Some(format!("PgBouncer {name}: {why}")))
+                let told = format!("PgBouncer {name}: {why}");
+                (Known::failed(known, version, why, self.until), Some(told))
             }
             Asked::Skipped => {
                 let kept = known.cloned().unwrap_or_default();
-                let told = (failures > 0).then(|| {
-                    format!("PgBouncer {name} did not answer {failures} times, and is left alone for a while")
-                });
+                let told = kept.told(&name);
                 (Known { stats: Default::default(), ..kept }, told)
             }
         }

@@ -218,8 +218,10 @@ fn one_that_is_frozen_is_told_and_not_waited_for() {
                 WHERE database_name = '' ORDER BY time DESC LIMIT 1";
     assert_eq!(db.val::<String>(last), "0 0 1");
     assert!(db.val::<String>(told).contains("front did not answer 2 times"));
+    assert_eq!(kinds(&db.evaluate()), ["pooler_unreachable warning front"]);
     db.run("DROP SERVER front CASCADE");
     db.snapshot();
+    assert_eq!(kinds(&db.evaluate()), Vec::<String>::new());
     assert!(!db.val::<String>(told).contains("PgBouncer"));
 }
 
@@ -261,9 +263,21 @@ fn logins_of_every_kind_work_and_no_password_is_seen() {
         db.snapshot();
         let status: String = db.val("SELECT string_agg(s::text, ' ') FROM perfmon.status() s");
         assert!(status.contains("PgBouncer front: it says: "), "{auth}: {status}");
+        // It is left alone then, and the reason stays.
+        db.snapshot();
+        db.snapshot();
+        let status: String = db.val("SELECT string_agg(s::text, ' ') FROM perfmon.status() s");
+        assert!(status.contains("front did not answer 2 times (it says: "), "{auth}: {status}");
         let problem: String = db.val("SELECT problem FROM perfmon.pooler_clients()");
         let seen = [status, problem, server.log(), db.val("SELECT perfmon.report()")].concat();
         assert!(!seen.contains("canary"), "{auth}");
+        // Who corrects it need not wait until the pause is over.
+        db.run(&format!(
+            "ALTER USER MAPPING FOR CURRENT_USER SERVER front OPTIONS (SET password '{POOLER_PASSWORD}')"
+        ));
+        db.snapshot();
+        let status: String = db.val("SELECT string_agg(s::text, ' ') FROM perfmon.status() s");
+        assert!(!status.contains("PgBouncer"), "{auth}: {status}");
         db.run("DROP USER MAPPING FOR CURRENT_USER SERVER front");
         db.snapshot();
         let status: String = db.val("SELECT string_agg(s::text, ' ') FROM perfmon.status() s");

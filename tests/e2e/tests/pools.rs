@@ -147,6 +147,20 @@ fn limits_of_database_server_and_reserve_are_told_apart() {
     let found = two_intervals(&mut db);
     let left: Vec<String> = found.iter().filter(|f| f.is_loud()).map(Found::head).collect();
     assert!(!left.iter().any(|f| f.contains("connection")), "{left:?}");
+    // The server counts the one that was turned away as if it had lasted since the year 2000.
+    let counted: f64 = db.val("SELECT session_time FROM pg_stat_database WHERE datname = 'small'");
+    let told: Vec<bool> = db.list(&format!(
+        "SELECT coalesce(session_ms, 0) < 24 * 3.6e6 FROM perfmon.pool_saturation({WINDOW}) WHERE level <> 'pool'
+         UNION ALL SELECT coalesce(counted_open_avg, 0) < 100 FROM perfmon.pool_activity({WINDOW})
+         UNION ALL SELECT coalesce(session_ms, 0) < 24 * 3.6e6 FROM perfmon.database_history()"
+    ));
+    assert!(told.len() > 6 && told.iter().all(|sound| *sound), "{told:?}");
+    // Where it does, an interval is marked.
+    let marked: i64 = db.val(
+        "SELECT count(*) FROM perfmon.database_history() WHERE session_ms IS NULL
+             AND database_name = 'small' AND quality = 'lower bound'",
+    );
+    assert_eq!(marked > 0, counted > 365.0 * 24.0 * 3.6e6, "{marked} {counted}");
 }
 
 #[test]

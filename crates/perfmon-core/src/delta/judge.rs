@@ -1,7 +1,7 @@
 //! The rules: which counters go on, which began anew, and what follows for values and quality.
 
 use super::{Difference, Gap, GapKind, Prior, Sorted};
-use crate::family::{Family, Merge};
+use crate::family::{DATABASE, Family, Merge};
 use crate::frame::Quality;
 use crate::pack::is_zero;
 use std::iter::zip;
@@ -35,6 +35,19 @@ fn life_of(family: &Family, c: usize) -> Life {
         }
         _ => Life::Shared,
     }
+}
+
+/// The zero of the server's clock, 2000-01-01, microseconds since the Unix epoch.
+const SERVER_EPOCH_US: i64 = 946_684_800_000_000;
+
+/// From which growth on a counter says nothing, of an interval that begins at `since`.
+///
+/// A session that ends between its login and the moment at which the server notes its start, as one that a limit of the
+/// database turns away, is counted as if it had begun at the zero of the server's clock: it adds all the time since 2000.
+/// Sessions that truly lasted as long together, and all tell of it in one interval, cannot be told apart from that.
+fn absurd(family: &Family, c: usize, since: i64) -> Option<u64> {
+    let of_sessions = family.name == DATABASE.name && family.columns[c].name == "session_us";
+    of_sessions.then(|| u64::try_from(since.saturating_sub(SERVER_EPOCH_US)).ok()).flatten()
 }
 
 /// What is known about one object of the reading.
@@ -151,7 +164,7 @@ impl<'a> Judge<'a> {
 
     /// Values of a column for all objects, none where all are zero, noting which of them moved; `None` if it
     /// cannot be known.
-    fn column(&mut self, c: usize) -> Option<Vec<u64>> {
+    fn column(&mut self, c: usize, since: i64) -> Option<Vec<u64>> {
         let reading = &*self.now.reading;
         let column = &reading.columns[c];
         if column.is_empty() {
@@ -167,6 +180,8 @@ impl<'a> Judge<'a> {
         if !gauge && is_zero(column) {
             return Some(Vec::new());
         }
+        let absurd = absurd(reading.family, c, since);
+        let mut is_absurd = false;
         let mut values = Vec::with_capacity(self.fates.len());
         for (at, (&i, &fate)) in zip(&self.now.order, &self.fates).enumerate() {
             let value = column[i];
@@ -185,14 +200,19 @@ impl<'a> Judge<'a> {
                 }
             };
             self.moved[at] |= moved;
+            if absurd.is_some_and(|absurd| value >= absurd) {
+                self.lost[at] = true;
+                is_absurd = true;
+            }
             values.push(value);
         }
-        Some(values)
+        (!is_absurd).then_some(values)
     }
 
     fn quality(&self, at: usize) -> Quality {
         let evicted = self.prior.is_some_and(|p| p.evictions != self.now.reading.evictions);
         match self.fates[at] {
+            Fate::New(quality) if self.lost[at] => quality.max(Quality::LowerBound),
             Fate::New(quality) => quality,
             Fate::Same(..) if self.anew[at] || self.lost[at] => Quality::LowerBound,
             Fate::Same(_, false) if evicted => Quality::Doubtful,
@@ -206,7 +226,7 @@ impl<'a> Judge<'a> {
         let mut known = 1u64;
         let mut columns: Vec<Vec<u64>> = vec![Vec::new(); width];
         for (c, column) in columns.iter_mut().enumerate().skip(1) {
-            if let Some(values) = self.column(c) {
+            if let Some(values) = self.column(c, since) {
                 known |= 1 << c;
                 *column = values;
             }

@@ -33,6 +33,40 @@ fn column(made: &Difference, now: &Reading, name: &str) -> Option<Vec<u64>> {
 }
 
 #[test]
+fn time_since_the_servers_zero_is_no_time_of_sessions() {
+    // 2026-11-21 12:00 UTC, and the time since 2000.
+    let (at, since_2000) = (1_795_262_400_000_000_i64, 848_577_600_000_000_u64);
+    let of = |at: i64, times: &[u64], sessions: &[u64]| {
+        reading(&DATABASE, at, &[1, 2], &[("session_us", times), ("sessions", sessions)])
+    };
+    let before = prior(of(at, &[5_000, 70], &[10, 2]));
+    let (second, later) = (1_000_000, at + 60_000_000);
+    let known =
+        |made: &Difference, name: &str| made.known >> DATABASE.position(name).unwrap() & 1 == 1;
+    // One that was turned away, and one that lasted a second.
+    let now = of(later, &[5_000 + since_2000 + 30_000_000 + second, 70], &[11, 5]);
+    let made = difference(Some(&before), Some(at), &now);
+    assert_eq!((column(&made, &now, "session_us"), known(&made, "session_us")), (None, false));
+    assert_eq!(column(&made, &now, "sessions"), Some(vec![1, 3]));
+    assert!(known(&made, "sessions"));
+    assert_eq!(made.quality, Quality::LowerBound);
+    // It is not carried on.
+    let next = of(later + 60_000_000, &[now_of(&now, "session_us") + second, 70], &[11, 5]);
+    let made = difference(Some(&prior(now)), Some(later), &next);
+    assert_eq!(column(&made, &next, "session_us"), Some(vec![second]));
+    assert_eq!((known(&made, "session_us"), made.quality), (true, Quality::Exact));
+    // A thousand sessions that lasted for nine days and end together.
+    let long = 1_000 * 9 * 86_400 * 1_000_000;
+    let now = of(later, &[5_000 + long, 70], &[10, 2]);
+    let made = difference(Some(&before), Some(at), &now);
+    assert_eq!(column(&made, &now, "session_us"), Some(vec![long]));
+}
+
+fn now_of(reading: &Reading, name: &str) -> u64 {
+    reading.columns[reading.family.position(name).unwrap()][0]
+}
+
+#[test]
 fn the_first_reading_is_a_baseline() {
     let now = reading(&INDEX, 100, &[1], &[("idx_scan", &[5])]);
     let made = difference(None, None, &now);

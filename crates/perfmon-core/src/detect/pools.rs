@@ -309,10 +309,13 @@ fn oversized(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
         }
         let open = pool.open.p95.unwrap_or(0.0);
         let title = format!(
-            "Pool {}: {} open, never more than {} busy",
+            "Pool {}: {} open, {}",
             pool.whose.program(),
             counted(open, "session"),
-            pool.busy.peak.unwrap_or(0)
+            match pool.busy.peak.unwrap_or(0) {
+                0 => "none seen busy in any sample".to_owned(),
+                peak => format!("never seen more than {peak} busy"),
+            }
         );
         let mut finding = Finding::new(
             OVERSIZED,
@@ -350,15 +353,15 @@ fn churn(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
     let stayed = u64::from(server.open.peak.unwrap_or(0));
     let gone = sessions.sessions.saturating_sub(stayed) as f64;
     let per_s = gone / (sessions.covered_us as f64 / 1e6).max(1e-9);
-    let (Some(mean_ms), true) = (sessions.mean_ms(), sessions.covered_us > 0) else { return };
-    if per_s <= thresholds.of(&CHURN_PER_S) || mean_ms > thresholds.of(&CHURN_MS) {
+    // How long they last may not be known: that they are gone is.
+    let long = sessions.mean_ms.is_some_and(|mean_ms| mean_ms > thresholds.of(&CHURN_MS));
+    if sessions.covered_us <= 0 || per_s <= thresholds.of(&CHURN_PER_S) || long {
         return;
     }
-    let title = format!(
-        "{} sessions a second come and go, each lasts {}",
-        number(per_s),
-        milliseconds(mean_ms)
-    );
+    let mut title = format!("{} sessions a second come and go", number(per_s));
+    if let Some(mean_ms) = sessions.mean_ms {
+        title.push_str(&format!(", each lasts {}", milliseconds(mean_ms)));
+    }
     let mut finding = Finding::new(
         CHURN,
         Severity::Warning,
@@ -384,9 +387,10 @@ fn churn(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
             .over(thresholds.of(&CHURN_PER_S))
             .out_of(i64::try_from(sessions.sessions).unwrap_or(i64::MAX)),
     );
-    finding
-        .evidence
-        .push(Evidence::new("session_ms", mean_ms, "ms").over(thresholds.of(&CHURN_MS)));
+    if let Some(mean_ms) = sessions.mean_ms {
+        let lasts = Evidence::new("session_ms", mean_ms, "ms");
+        finding.evidence.push(lasts.over(thresholds.of(&CHURN_MS)));
+    }
     finding.effort = Effort::Medium;
     finding.gain = Some("Statements begin at once, and processors do their work only.".to_owned());
     judgement.add(finding);

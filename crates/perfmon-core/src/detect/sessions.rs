@@ -112,7 +112,7 @@ fn describe(who: &Who) -> String {
 
 /// The statement, where it is known.
 fn after(who: &Who) -> String {
-    who.statement_id.map_or_else(String::new, |id| format!(" after statement {id}"))
+    who.statement().map_or_else(String::new, |statement| format!(" after {statement}"))
 }
 
 fn seconds(from_us: i64, to_us: i64) -> f64 {
@@ -154,23 +154,27 @@ fn chain(
         return None;
     }
     let blocked = waits.iter().map(|w| w.process_id).collect::<BTreeSet<i64>>().len();
-    let depth = waits.iter().map(|w| w.depth).max().unwrap_or(1);
     let last = waits.iter().max_by_key(|w| w.seen_us)?;
     let critical = longest >= thresholds.of(&WAIT_CRITICAL_SECONDS)
         && blocked as f64 >= thresholds.of(&CRITICAL_SESSIONS);
+    let goes_on = waits.iter().any(|w| !w.ended);
     let head = match process {
         0 => "a prepared transaction".to_owned(),
-        _ => format!("process {process} of {}", describe(who)),
+        _ if goes_on => format!("process {process} of {}", describe(who)),
+        _ => describe(who),
     };
-    let goes_on = waits.iter().any(|w| !w.ended);
     let title = format!(
         "{} {} up to {} for locks that {head} {}",
         counted(blocked as f64, "session"),
-        if goes_on { "wait" } else { "waited" },
+        match (goes_on, blocked) {
+            (true, 1) => "waits",
+            (true, _) => "wait",
+            (false, _) => "waited",
+        },
         span(longest),
         if goes_on { "holds" } else { "held" },
     );
-    let (cause, remedy) = why(process, who, last);
+    let (cause, remedy) = why(process, who, last, goes_on);
     let severity = if critical { Severity::Critical } else { Severity::Warning };
     let object = match who.database.as_str() {
         "" => "server".to_owned(),
@@ -186,6 +190,22 @@ fn chain(
     );
     finding.subject = format!("{} {}", who.user, who.application);
     finding.cause = Some(cause);
+    show_chain(&mut finding, (longest, over), waits, last);
+    finding.effort = Effort::Medium;
+    let gain = if goes_on { "The sessions behind it go on." } else { "Nobody waits for it again." };
+    finding.gain = Some(gain.to_owned());
+    Some((longest, finding))
+}
+
+/// What shows it.
+fn show_chain(
+    finding: &mut Finding,
+    (longest, over): (f64, f64),
+    waits: &[&LockWait],
+    last: &LockWait,
+) {
+    let blocked = waits.iter().map(|w| w.process_id).collect::<BTreeSet<i64>>().len();
+    let depth = waits.iter().map(|w| w.depth).max().unwrap_or(1);
     finding.evidence.push(Evidence::new("longest_wait_s", longest, "s").over(over));
     finding.evidence.push(Evidence::new("sessions_waiting", blocked as i64, ""));
     finding.evidence.push(Evidence::new("chain_depth", depth, ""));
@@ -194,17 +214,20 @@ fn chain(
         let relations: Vec<String> = relations.into_iter().collect();
         finding.evidence.push(Evidence::new("relations", list(&relations, 5), ""));
     }
+    if let Some(queryid) = last.head.queryid {
+        finding.evidence.push(Evidence::new("head_queryid", queryid, ""));
+    }
     if let Some(age) = last.head_transaction_s {
         finding.evidence.push(Evidence::new("head_transaction_age_s", age, "s"));
     }
-    finding.effort = Effort::Medium;
-    finding.gain = Some("The sessions behind it go on.".to_owned());
-    Some((longest, finding))
 }
 
 /// Why the head does not let go, and what to do.
-fn why(process: i64, who: &Who, last: &LockWait) -> (String, String) {
+fn why(process: i64, who: &Who, last: &LockWait, goes_on: bool) -> (String, String) {
     let statement = after(who);
+    if !goes_on {
+        return why_it_was(process, who, last);
+    }
     if process == 0 {
         return (
             "A transaction was prepared and has not been ended; it keeps its locks.".to_owned(),
@@ -221,12 +244,43 @@ fn why(process: i64, who: &Who, last: &LockWait) -> (String, String) {
             ),
         );
     }
-    let statement =
-        who.statement_id.map_or_else(|| "a statement".to_owned(), |id| format!("statement {id}"));
+    let statement = who.statement().unwrap_or_else(|| "a statement".to_owned());
     (
-        format!("The head of the chain is at work with {statement} and keeps its locks until its transaction ends."),
-        "Make the statement faster or its transaction shorter; take locks late, and do changes of tables under lock_timeout."
-            .to_owned(),
+        format!(
+            "The head of the chain is at work with {statement} and keeps its locks until its transaction ends."
+        ),
+        SHORTER.to_owned(),
+    )
+}
+
+const SHORTER: &str = "Make the statement faster or its transaction shorter; take locks late, and do changes of tables \
+                       under lock_timeout.";
+
+/// The same of a wait that is over: nobody is there to be ended.
+fn why_it_was(process: i64, who: &Who, last: &LockWait) -> (String, String) {
+    if process == 0 {
+        return (
+            "A transaction was prepared and not ended for that long; it kept its locks.".to_owned(),
+            "Have the transaction manager end what it prepared at once.".to_owned(),
+        );
+    }
+    if State::parse(&last.head_state).is_some_and(State::is_in_transaction) {
+        return (
+            format!(
+                "The head of the chain idled inside its transaction{}: its program did not end it.",
+                after(who)
+            ),
+            "Have the program end its transactions before it does anything else, and set \
+             idle_in_transaction_session_timeout."
+                .to_owned(),
+        );
+    }
+    let statement = who.statement().unwrap_or_else(|| "a statement".to_owned());
+    (
+        format!(
+            "The head of the chain was at work with {statement} and kept its locks until its transaction ended."
+        ),
+        SHORTER.to_owned(),
     )
 }
 
@@ -272,6 +326,9 @@ fn leak(facts: &Facts, idle: &IdleTimes, thresholds: &Thresholds) -> Finding {
         "PostgreSQL manual, idle_in_transaction_session_timeout",
     );
     finding.subject = format!("{} {} {}", who.database, who.user, who.application);
+    if let (None, Some(queryid)) = (who.statement_id, who.queryid) {
+        finding.subject.push_str(&format!(" {queryid}"));
+    }
     finding.cause = Some(format!(
         "The client does not come back: {} ended with the session or go on, and a slow client would have ended them itself.",
         counted((sum.gone + sum.open) as f64, "idle time")
@@ -279,6 +336,9 @@ fn leak(facts: &Facts, idle: &IdleTimes, thresholds: &Thresholds) -> Finding {
     let longest = sum.longest_us as f64 / 1e6;
     let longest = Evidence::new("longest_idle_s", longest, "s");
     finding.evidence.push(longest.over(thresholds.of(&LEAK_SECONDS)));
+    if let Some(queryid) = who.queryid {
+        finding.evidence.push(Evidence::new("queryid", queryid, ""));
+    }
     finding.evidence.push(Evidence::new("sessions", sum.sessions.len() as i64, ""));
     finding.evidence.push(Evidence::new("open", sum.open, ""));
     finding.evidence.push(Evidence::new("times", sum.times(), ""));

@@ -13,6 +13,16 @@ pub struct Who {
     pub application: String,
     /// The statement's id in this history, where it is known.
     pub statement_id: Option<i64>,
+    /// The server's number of it, all that is known of statements of other databases.
+    pub queryid: Option<i64>,
+}
+
+impl Who {
+    /// The statement, as far as it is known.
+    pub fn statement(&self) -> Option<String> {
+        let numbered = || self.queryid.map(|id| format!("the statement of queryid {id}"));
+        self.statement_id.map(|id| format!("statement {id}")).or_else(numbered)
+    }
 }
 
 /// A session that waited for a lock, and one that was in its way.

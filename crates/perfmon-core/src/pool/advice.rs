@@ -179,9 +179,16 @@ impl Advice {
         }
         if size < current {
             let open = if of_pool { "in the pool" } else { "open at most" };
+            if peak == 0 {
+                // Statements that take less than the time between two samples are seldom seen.
+                return format!(
+                    "Set the pool to {size}, or a few more: {current} {open}, and no sample saw one busy, so each is \
+                     for moments only."
+                );
+            }
             return format!(
                 "Set the pool to {size}: {current} {open}, a load of {load:.1} sessions at its height ({busy:.0} busy in \
-                 99 % of samples, never more than {peak}), and {margin:.1} for chance."
+                 99 % of samples, never seen more than {peak}), and {margin:.1} for chance."
             );
         }
         if size > current && of_pool {

@@ -54,6 +54,8 @@ pub struct Limit {
     pub used: f64,
     /// The most that were in use.
     pub peak: Option<u32>,
+    /// Of the connections that a pooler gave to clients, the share that idled on average.
+    pub idle: Option<f64>,
 }
 
 impl Limit {
@@ -175,6 +177,70 @@ impl Declared {
     }
 }
 
+/// A pooler's pool, as the pooler tells of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pooled {
+    /// Its database, by the name that the server has for it.
+    pub database: String,
+    /// Its user.
+    pub user: String,
+    /// Most connections to the server that it may have.
+    pub size: u32,
+    /// Connections to the server that were given to clients, on average.
+    pub given: f64,
+    /// What 95 % of visits did not exceed of these.
+    pub given_p95: f64,
+    /// The most of these that a visit found.
+    pub given_peak: u32,
+    /// Connections to the server that it had, on average.
+    pub servers: f64,
+    /// The most of these.
+    pub servers_peak: u32,
+}
+
+impl Pooled {
+    /// Where its connections come from, if sessions are known to be these: of all addresses, the one from which most
+    /// sessions of its database and user come, unless more come from there than the pooler has connections. Whoever else
+    /// comes from there, or as that user, makes more of them.
+    fn comes_from<'a>(&self, groups: &'a [Group]) -> Option<&'a Option<String>> {
+        const ROUNDING: f64 = 0.5;
+        const DRIFT: f64 = 1.1;
+        let own = |group: &&Group| self.could_be(&group.whose);
+        let of = |address: &Option<String>| -> f64 {
+            let from = groups.iter().filter(own).filter(|group| group.whose.address == *address);
+            from.filter_map(|group| group.open.average).fold(0.0, |sum, open| sum + open)
+        };
+        let addresses = groups.iter().filter(own).map(|group| &group.whose.address);
+        let most = addresses.max_by(|a, b| of(a).total_cmp(&of(b)))?;
+        let from = groups.iter().filter(own).filter(|group| group.whose.address == *most);
+        let fits = |group: &Group| {
+            group.open.peak.is_none_or(|peak| peak <= self.servers_peak.max(self.size))
+        };
+        let all_fit = from.into_iter().all(fits);
+        (all_fit && of(most) <= self.servers * DRIFT + ROUNDING).then_some(most)
+    }
+
+    fn could_be(&self, whose: &Whose) -> bool {
+        whose.level == Level::Pool
+            && !whose.other
+            && whose.database.as_ref() == Some(&self.database)
+            && whose.user.as_ref() == Some(&self.user)
+    }
+
+    fn limit(&self, from: &Option<String>, groups: &[(Whose, Option<f64>)]) -> Limit {
+        let own = groups.iter().filter(|(whose, _)| self.could_be(whose) && whose.address == *from);
+        let busy = own.filter_map(|(_, busy)| *busy).fold(0.0, |sum, busy| sum + busy);
+        let idle = (self.given - busy).max(0.0);
+        Limit {
+            kind: Kind::Pooler,
+            most: self.size,
+            used: self.given_p95,
+            peak: Some(self.given_peak),
+            idle: (self.given > 0.0).then(|| idle / self.given),
+        }
+    }
+}
+
 /// All limits of a server.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Limits {
@@ -186,8 +252,8 @@ pub struct Limits {
     pub roles: Vec<Role>,
     /// Sizes that were declared.
     pub declared: Vec<Declared>,
-    /// Sizes of a pooler's pools, in the same form.
-    pub pooler: Vec<Declared>,
+    /// Poolers' pools.
+    pub pooler: Vec<Pooled>,
 }
 
 impl Limits {
@@ -219,16 +285,14 @@ impl Limits {
                     && whose.user.as_ref() == user
             })
         };
-        // A pooler's pool is of a database and user, whatever the application.
-        let busy: Vec<(Whose, Figure)> =
-            groups.iter().map(|group| (group.whose.clone(), group.busy)).collect();
-        let shared = |whose: &Whose| {
-            let same = busy.iter().filter(|(other, _)| {
-                other.level == Level::Pool
-                    && (&other.database, &other.user) == (&whose.database, &whose.user)
-            });
-            same.fold(Figure::default(), |sum, (_, figure)| sum.plus(figure))
-        };
+        // A pooler's pool is of a database and user, whatever the application; how full it is, the pooler knows best.
+        let poolers: Vec<(&Pooled, Option<String>)> = self
+            .pooler
+            .iter()
+            .filter_map(|pool| Some((pool, pool.comes_from(groups)?.clone())))
+            .collect();
+        let busy: Vec<(Whose, Option<f64>)> =
+            groups.iter().map(|group| (group.whose.clone(), group.busy.average)).collect();
         for group in groups.iter_mut() {
             let whose = &group.whose;
             let role = whose.user.as_deref().and_then(|user| self.role(user));
@@ -241,7 +305,7 @@ impl Limits {
                     let reserved = kind == Kind::Server;
                     let used = if reserved { used.min(f64::from(most)) } else { used };
                     let peak = peak.map(|peak| if reserved { peak.min(most) } else { peak });
-                    limits.push(Limit { kind, most, used, peak });
+                    limits.push(Limit { kind, most, used, peak, idle: None });
                 }
             };
             let server = self.server.map(|server| server.usable(role));
@@ -255,21 +319,28 @@ impl Limits {
                 let figure = of(Level::User, None, Some(name)).map(|found| &found.1);
                 add(Kind::Role, role.and_then(|role| role.limit), figure);
             }
-            add(Kind::Pooler, Self::size(&self.pooler, whose), Some(&shared(whose)));
             let declared = Self::size(&self.declared, whose);
             add(Kind::Declared, declared, Some(&group.busy));
             if declared.is_none() {
                 add(Kind::Inferred, group.inferred, Some(&group.busy));
             }
-            // What was only inferred binds nobody before what is known to.
-            let order = |limit: &Limit| limit.kind == Kind::Inferred;
-            limits.sort_by(|a, b| {
-                let nearer = a.headroom().total_cmp(&b.headroom());
-                order(a).cmp(&order(b)).then(nearer).then(a.kind.cmp(&b.kind))
-            });
+            let own = poolers
+                .iter()
+                .filter(|(pool, from)| pool.could_be(whose) && *from == whose.address);
+            limits.extend(own.map(|(pool, from)| pool.limit(from, &busy)));
+            sort(&mut limits);
             group.limits = limits;
         }
     }
+}
+
+/// The one that binds first: what was only inferred binds nobody before what is known to.
+fn sort(limits: &mut [Limit]) {
+    let order = |limit: &Limit| limit.kind == Kind::Inferred;
+    limits.sort_by(|a, b| {
+        let nearer = a.headroom().total_cmp(&b.headroom());
+        order(a).cmp(&order(b)).then(nearer).then(a.kind.cmp(&b.kind))
+    });
 }
 
 /// The size of a pool that was not declared: the number of open sessions at which it stood for most of the window, if it

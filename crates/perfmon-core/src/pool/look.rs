@@ -3,9 +3,9 @@
 use super::advice::{self, Advice, Counted};
 use super::forecast::{self, Exhaustion, Point, Season};
 use super::head::{Blocked, Head};
-use super::limit::Kind;
+use super::limit::{Kind, Limit};
 use super::queue::{self, Load, Verdict};
-use super::{Figure, Group, Whose};
+use super::{CRITICAL_RATIO, Figure, Group, Whose};
 use crate::activity::group::Level;
 use crate::capture::failure::Refusal;
 use crate::threshold::Thresholds;
@@ -42,8 +42,8 @@ pub struct Sessions {
     pub database: Option<String>,
     /// Sessions that were established.
     pub sessions: u64,
-    /// Time that sessions lasted.
-    pub session_ms: f64,
+    /// How long one lasted, by the intervals of which that is known.
+    pub mean_ms: Option<f64>,
     /// Time inside statements, or waiting for the client inside a transaction.
     pub busy_ms: f64,
     /// Commits and rollbacks.
@@ -66,11 +66,6 @@ impl Sessions {
     /// New sessions per second.
     pub fn per_s(&self) -> Option<f64> {
         (self.covered_us > 0).then(|| self.sessions as f64 / (self.covered_us as f64 / 1e6))
-    }
-
-    /// How long a session lasted.
-    pub fn mean_ms(&self) -> Option<f64> {
-        (self.sessions > 0).then(|| self.session_ms / self.sessions as f64)
     }
 }
 
@@ -97,6 +92,39 @@ pub struct Look {
     pub head: Option<Head>,
     /// Clients that waited at poolers on average, by database and user.
     pub waiting: Vec<(String, String, f64)>,
+    /// The same step by step, as far as why sessions queue depends on it: samples, groups with limits, and who waited.
+    pub moments: Vec<Look>,
+}
+
+/// A mean over parts with so many samples.
+fn weighted(parts: impl Iterator<Item = (u64, f64)>) -> Option<f64> {
+    let sum = parts.fold((0.0, 0.0), |(all, sum), (samples, value)| {
+        (all + samples as f64, sum + samples as f64 * value)
+    });
+    (sum.0 > 0.0).then(|| sum.1 / sum.0)
+}
+
+/// A group on average over several stretches.
+fn mean(whose: Whose, parts: &[(u64, &Group)]) -> Group {
+    let of = |value: &dyn Fn(&Group) -> Option<f64>| {
+        weighted(parts.iter().filter_map(|(samples, group)| Some((*samples, value(group)?))))
+    };
+    let figure = |value: &dyn Fn(&Group) -> &Figure| Figure {
+        average: of(&|group| value(group).average),
+        ..Figure::default()
+    };
+    Group {
+        samples: parts.iter().map(|part| part.0).sum(),
+        open: figure(&|group| &group.open),
+        busy: figure(&|group| &group.busy),
+        active: figure(&|group| &group.active),
+        idle: figure(&|group| &group.idle),
+        in_transaction: figure(&|group| &group.in_transaction),
+        on_cpu: of(&|group| group.on_cpu),
+        on_lock: of(&|group| group.on_lock),
+        on_io: of(&|group| group.on_io),
+        ..Group::of(whose)
+    }
 }
 
 impl Look {
@@ -150,7 +178,18 @@ impl Look {
 
     /// Why sessions of a group queue.
     pub fn verdict(&self, group: &Group, thresholds: &Thresholds) -> Option<Verdict> {
-        let mut load = Load::of(group, self.server()?, self.cpus)?;
+        let pressed = self.pressed(&group.whose, thresholds);
+        let mut load = match &pressed {
+            Some([own, all]) => Load::of(own, all, self.cpus)?,
+            None => Load::of(group, self.server()?, self.cpus)?,
+        };
+        // What a pooler gave is known of moments only: they tell how much of it idles all together, and not each.
+        let whole = group.limits.iter().find(|limit| limit.kind == Kind::Pooler);
+        if let (Some(Limit { kind: Kind::Pooler, idle, .. }), Some(whole)) =
+            (&mut load.limit, whole)
+        {
+            *idle = whole.idle;
+        }
         // Each for the limit that is its own; to a pool was refused what was refused to its user.
         let user = Whose { level: Level::User, ..group.whose.clone() };
         let of = |whose: &Whose, why: Refusal| self.refused(whose, Some(why));
@@ -163,8 +202,48 @@ impl Look {
         };
         let head = Head::of(&self.blocked, &group.whose, self.span_us);
         load.head = head.or_else(|| self.head.clone());
-        load.waiting = self.waiting(&group.whose);
+        load.waiting = match &pressed {
+            Some(_) => self.waiting_when_pressed(&group.whose, thresholds),
+            None => self.waiting(&group.whose),
+        };
         Some(queue::verdict(&load, thresholds))
+    }
+
+    /// Moments at which a limit of a group was full or somebody waited for its connections: only these say why.
+    fn presses<'a>(
+        &'a self,
+        whose: &'a Whose,
+        thresholds: &'a Thresholds,
+    ) -> impl Iterator<Item = (&'a Self, &'a Group)> {
+        self.moments.iter().filter_map(move |moment| {
+            let group = moment.groups.iter().find(|group| group.whose == *whose)?;
+            let full = |limit: &Limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO);
+            let waits = moment.waiting(whose).is_some_and(|waiting| waiting > 0.0);
+            (waits || group.binding().is_some_and(full)).then_some((moment, group))
+        })
+    }
+
+    /// A group and all of the server as they were on average at such moments, under the limit that was fullest.
+    fn pressed(&self, whose: &Whose, thresholds: &Thresholds) -> Option<[Group; 2]> {
+        let moments: Vec<(&Self, &Group)> = self.presses(whose, thresholds).collect();
+        let ratio = |group: &Group| group.binding().map_or(0.0, Limit::ratio);
+        let fullest = moments.iter().max_by(|a, b| ratio(a.1).total_cmp(&ratio(b.1)))?;
+        let own: Vec<(u64, &Group)> =
+            moments.iter().map(|(m, group)| (m.samples, *group)).collect();
+        let all = moments.iter().filter_map(|(m, _)| Some((m.samples, m.server()?)));
+        let all: Vec<(u64, &Group)> = all.collect();
+        if all.is_empty() {
+            return None;
+        }
+        let own = Group { limits: fullest.1.limits.clone(), ..mean(whose.clone(), &own) };
+        Some([own, mean(Whose::server(), &all)])
+    }
+
+    /// Clients that waited on average at such moments.
+    fn waiting_when_pressed(&self, whose: &Whose, thresholds: &Thresholds) -> Option<f64> {
+        let moments = self.presses(whose, thresholds);
+        let parts = moments.filter_map(|(m, _)| Some((m.samples, m.waiting(whose)?)));
+        weighted(parts)
     }
 
     /// How large a group's pool need be.

@@ -1,7 +1,7 @@
 //! Why sessions queue: one verdict, and what shows it.
 
 use super::head::Head;
-use super::limit::Limit;
+use super::limit::{Kind, Limit};
 use super::{CRITICAL_RATIO, Group};
 use crate::detect::words::second;
 use crate::finding::Evidence;
@@ -140,7 +140,13 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     let full = load.limit.filter(|limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO));
     let short = full.is_some() || refused > 0 || waiting >= least;
     let lacks = words_of_lack(load, full.as_ref());
-    if short && load.open > 0.0 && load.idle / load.open > thresholds.of(&IDLE_RATIO) {
+    if held_idle(load, full.as_ref(), refused > 0) > thresholds.of(&IDLE_RATIO) {
+        if let Some(share) = full.filter(|limit| limit.kind == Kind::Pooler).and_then(|l| l.idle) {
+            let of = 100.0 * share;
+            let detail =
+                format!("{lacks}: {of:.0} % of the connections that clients were given idle");
+            return (Cause::PoolTooLarge, detail);
+        }
         let detail = format!(
             "{lacks}: {:.1} of {:.1} open sessions idle outside of a transaction and keep others out",
             load.idle, load.open
@@ -174,6 +180,17 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     }
     let detail = format!("{lacks}, while the server has room: {:.1} sessions execute", load.active);
     if short { (Cause::PoolTooSmall, detail) } else { (Cause::Nothing, "nothing queues".into()) }
+}
+
+/// The share of what is full that idles. Connections of a pooler that no client has are there for whoever waits; those
+/// that clients have while they idle, as in session mode, are not.
+fn held_idle(load: &Load, full: Option<&Limit>, refused: bool) -> f64 {
+    let share = |idle: f64, all: f64| if all > 0.0 { idle / all } else { 0.0 };
+    match full {
+        Some(Limit { kind: Kind::Pooler, idle, .. }) => idle.unwrap_or(0.0),
+        None if !refused => 0.0,
+        _ => share(load.idle, load.open),
+    }
 }
 
 fn words_of_lack(load: &Load, full: Option<&Limit>) -> String {

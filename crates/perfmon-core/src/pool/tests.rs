@@ -9,6 +9,8 @@ use super::*;
 use crate::threshold::Thresholds;
 use proptest::prelude::*;
 
+mod moments;
+
 const MINUTE_US: i64 = 60_000_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
 const DAY_US: i64 = 24 * HOUR_US;
@@ -241,7 +243,7 @@ fn cause(load: &Load) -> Cause {
 }
 
 fn full(most: u32) -> Option<Limit> {
-    Some(Limit { kind: Kind::Role, most, used: f64::from(most), peak: Some(most) })
+    Some(Limit { kind: Kind::Role, most, used: f64::from(most), peak: Some(most), idle: None })
 }
 
 #[test]
@@ -361,7 +363,7 @@ fn a_pool_need_be_as_large_as_it_is_busy() {
     assert_eq!(
         found.change(&web),
         "Set the pool to 12: 120 open at most, a load of 9.0 sessions at its height (9 busy in 99 % of samples, never \
-         more than 9), and 2.2 for chance."
+         seen more than 9), and 2.2 for chance."
     );
     assert!(found.terms().contains("pool_size=10, max_overflow=2"), "{}", found.terms());
     // What Little's law contradicts is doubtful, and so is what nothing checks.
@@ -376,7 +378,8 @@ fn a_pool_need_be_as_large_as_it_is_busy() {
 fn sessions_that_wait_for_processors_do_not_count() {
     let mut web = group(pool("app", "web"), 100, 100);
     web.on_cpu = Some(98.0);
-    web.limits = vec![Limit { kind: Kind::Declared, most: 100, used: 100.0, peak: None }];
+    web.limits =
+        vec![Limit { kind: Kind::Declared, most: 100, used: 100.0, peak: None, idle: None }];
     let found = advice::advise(&web, None, None, Some(2.0), &thresholds()).unwrap();
     // Four, and half of the margin: what waits for a connection would wait for a processor.
     assert_eq!((found.size, found.by_cpus, found.current_from), (5, true, "declared"));

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::Stats;
 use crate::pack::Corrupt;
 
+/// Transactions that wrote the options of a foreign server and of its user mapping: whoever changes them, changes these.
+pub type Version = [u32; 2];
+
 /// All poolers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
@@ -23,6 +26,12 @@ pub struct Known {
     pub failures: u32,
     /// Not to be asked before, microseconds since the Unix epoch.
     pub retry_at: i64,
+    /// Why it did not the last time.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// With which version of its options it was asked.
+    #[serde(default)]
+    pub version: Version,
     /// Its counters at that time; empty when it was not asked or did not answer.
     pub stats: BTreeMap<String, Stats>,
 }
@@ -39,10 +48,33 @@ impl Kept {
             .map_err(|e| Corrupt::new(format!("kept reading of poolers: {e}")))
     }
 
-    /// Whether it is to be asked now. A clock that was set back does not silence it for long.
-    pub fn is_due(&self, name: &str, now: i64) -> bool {
-        let retry_at = self.poolers.get(name).map_or(0, |known| known.retry_at);
-        now >= retry_at || retry_at - now > LONGEST_US
+    /// Whether it is to be asked now: somebody who changed its options wants to know whether they are right. A clock that
+    /// was set back does not silence it for long.
+    pub fn is_due(&self, name: &str, version: Version, now: i64) -> bool {
+        let Some(known) = self.poolers.get(name) else { return true };
+        let retry_at = known.retry_at;
+        known.version != version || now >= retry_at || retry_at - now > LONGEST_US
+    }
+}
+
+impl Known {
+    /// What to remember of a pooler that failed now.
+    #[must_use]
+    pub fn failed(before: Option<&Self>, version: Version, why: String, now: i64) -> Self {
+        let same = before.filter(|known| known.version == version);
+        let failures = same.map_or(0, |known| known.failures).saturating_add(1);
+        let retry_at = now.saturating_add(pause_us(failures));
+        Self { failures, retry_at, why: Some(why), version, stats: BTreeMap::new() }
+    }
+
+    /// What to tell of one that is left alone.
+    pub fn told(&self, name: &str) -> Option<String> {
+        let why = self.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        let times =
+            if self.failures == 1 { "once".to_owned() } else { format!("{} times", self.failures) };
+        (self.failures > 0).then(|| {
+            format!("PgBouncer {name} did not answer {times}{why}, and is left alone for a while")
+        })
     }
 }
 

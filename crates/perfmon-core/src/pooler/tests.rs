@@ -183,9 +183,32 @@ fn one_that_fails_is_left_alone_for_longer_and_longer() {
     assert_eq!(pause_us(u32::MAX), 600_000_000);
     let mut kept = Kept::default();
     kept.poolers.insert("one".into(), Known { retry_at: 100_000_000, ..Known::default() });
-    assert!(!kept.is_due("one", 99_999_999) && kept.is_due("one", 100_000_000));
-    assert!(kept.is_due("two", 0));
-    assert!(kept.is_due("one", -600_000_000), "a clock that was set back");
+    assert!(!kept.is_due("one", [0, 0], 99_999_999) && kept.is_due("one", [0, 0], 100_000_000));
+    assert!(kept.is_due("two", [0, 0], 0));
+    assert!(kept.is_due("one", [0, 0], -600_000_000), "a clock that was set back");
     assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
+    // Rows of before this was kept.
+    let old = br#"{"at":5,"poolers":{"one":{"failures":2,"retry_at":7,"stats":{}}}}"#;
+    assert_eq!(Kept::decode(old).unwrap().poolers["one"].failures, 2);
     assert!(Kept::decode(b"x").is_err());
+}
+
+#[test]
+fn why_it_failed_is_told_as_long_as_it_is_left_alone_and_new_options_are_tried() {
+    let (first, second) = ([7, 8], [7, 9]);
+    let why = || "login refused".to_owned();
+    let once = Known::failed(None, first, why(), 1_000);
+    let twice = Known::failed(Some(&once), first, why(), 2_000);
+    assert_eq!((once.failures, once.retry_at, twice.failures), (1, 1_000, 2));
+    assert!(twice.retry_at > 2_000);
+    let told = twice.told("front").unwrap();
+    assert_eq!(
+        told,
+        "PgBouncer front did not answer 2 times (login refused), and is left alone for a while"
+    );
+    assert_eq!(Known::default().told("front"), None);
+    let kept = Kept { at: 2_000, poolers: [("front".to_owned(), twice.clone())].into() };
+    assert!(!kept.is_due("front", first, 2_001));
+    assert!(kept.is_due("front", second, 2_001), "somebody changed its options");
+    assert_eq!(Known::failed(Some(&twice), second, why(), 3_000).failures, 1);
 }

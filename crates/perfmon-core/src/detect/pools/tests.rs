@@ -63,7 +63,7 @@ fn look(pools: &[(&str, &str, u32, u32, u32)], limits: &Limits) -> Look {
         sessions: vec![Sessions {
             database: None,
             sessions: 60,
-            session_ms: 60.0 * 600_000.0,
+            mean_ms: Some(600_000.0),
             busy_ms: 3_600_000.0,
             transactions: 360_000,
             covered_us: 3_600_000_000,
@@ -111,8 +111,11 @@ fn a_calm_server_of_idle_pools_has_no_warning() {
     assert_eq!(finding.severity, Severity::Info);
     assert_eq!(
         finding.title,
-        "Pool web (user shop, database shop): 100 sessions open, never more than 1 busy"
+        "Pool web (user shop, database shop): 100 sessions open, never seen more than 1 busy"
     );
+    let idle = facts(look(&[("shop", "web", 100, 0, 0)], &limits()));
+    let finding = the(&DETECTOR, &idle, OVERSIZED);
+    assert!(finding.title.ends_with("none seen busy in any sample"), "{}", finding.title);
     let few = facts(look(&[("shop", "web", 15, 1, 0)], &limits()));
     silent(&DETECTOR, &few, OVERSIZED);
     let used = facts(look(&[("shop", "web", 100, 60, 0)], &limits()));
@@ -263,7 +266,7 @@ fn sessions_that_come_and_go() {
         let mut facts = facts(look(&[("app", "web", 4, 1, 0)], &limits()));
         let look = &mut pools(&mut facts).recent;
         look.sessions[0].sessions = sessions;
-        look.sessions[0].session_ms = sessions as f64 * each_ms;
+        look.sessions[0].mean_ms = Some(each_ms);
         look.groups.last_mut().unwrap().opened = sessions / 2;
         facts
     };
@@ -272,13 +275,17 @@ fn sessions_that_come_and_go() {
     assert!(finding.cause.unwrap().starts_with("Most are of web (user app, database shop)"));
     silent(&DETECTOR, &churning(3_600, 40.0), CHURN);
     silent(&DETECTOR, &churning(36_004, 60_000.0), CHURN);
+    let mut untimed = churning(36_004, 60_000.0);
+    pools(&mut untimed).recent.sessions[0].mean_ms = None;
+    let finding = the(&DETECTOR, &untimed, CHURN);
+    assert_eq!(finding.title, "10 sessions a second come and go");
 }
 
 #[test]
 fn a_pool_that_fills_at_the_start_is_no_churn() {
     let mut facts = calm();
     let sessions = &mut pools(&mut facts).recent.sessions[0];
-    (sessions.sessions, sessions.session_ms, sessions.covered_us) = (100, 0.0, 10_000_000);
+    (sessions.sessions, sessions.mean_ms, sessions.covered_us) = (100, Some(0.0), 10_000_000);
     silent(&DETECTOR, &facts, CHURN);
 }
 

@@ -28,7 +28,7 @@ pub(super) const DEADLOCK_RATIO: Threshold = Threshold::ratio(
 pub(super) const MIN_DEADLOCKS: Threshold = Threshold::new(
     "deadlocks_min",
     3.0,
-    "deadlocks in the window below which nothing is said",
+    "deadlocks in the window from which they are a warning; of fewer, those of the last minutes are information",
     "pg_perfmon: one may be chance",
 );
 /// Of all transactions.
@@ -81,14 +81,16 @@ pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Jud
     match (database.deadlocks, transactions, hours) {
         (Some(deadlocks), Some(all), Some(_)) => {
             let many = dead(facts, thresholds, deadlocks as f64, all);
-            let few = if many.is_none() { recent(facts, thresholds) } else { None };
-            judgement.findings.extend(many.or(few));
+            let few = || recent(facts, &facts.database.name, thresholds);
+            judgement.findings.extend(many.or_else(few));
         }
-        _ => match recent(facts, thresholds) {
+        _ => match recent(facts, &facts.database.name, thresholds) {
             Some(finding) => judgement.add(finding),
             None => judgement.unknown(DEADLOCKS),
         },
     }
+    let elsewhere = elsewhere(facts);
+    judgement.findings.extend(elsewhere.iter().filter_map(|name| recent(facts, name, thresholds)));
     match (database.rollbacks, transactions.filter(|n| *n >= thresholds.of(&MIN_TRANSACTIONS))) {
         (Some(rollbacks), Some(all)) => {
             judgement.findings.extend(taken_back(facts, thresholds, rollbacks as f64, all));
@@ -138,16 +140,15 @@ fn dead(facts: &Facts, thresholds: &Thresholds, deadlocks: f64, all: f64) -> Opt
     if !victims.is_empty() {
         finding.evidence.push(Evidence::new("victims", list(&victims, 3), ""));
     }
-    name_members(facts, &mut finding);
+    name_members(&deadlocks_of(facts, &facts.database.name), &mut finding);
     Some(finding)
 }
 
 /// Who took part, as the hooks saw it.
-fn name_members(facts: &Facts, finding: &mut Finding) {
-    let of_own = own_deadlocks(facts);
+fn name_members(deadlocks: &[&Deadlock], finding: &mut Finding) {
     let mut circles: BTreeMap<String, usize> = BTreeMap::new();
     let mut relations: BTreeSet<&str> = BTreeSet::new();
-    for deadlock in &of_own {
+    for deadlock in deadlocks {
         let mut members: Vec<String> =
             deadlock.members.iter().map(|(who, _)| member(who)).collect();
         members.sort();
@@ -170,7 +171,7 @@ fn name_members(facts: &Facts, finding: &mut Finding) {
 }
 
 fn member(who: &Who) -> String {
-    let statement = who.statement_id.map(|id| format!("statement {id}"));
+    let statement = who.statement();
     let application = Some(who.application.clone()).filter(|name| !name.is_empty());
     match (statement, application) {
         (Some(statement), Some(application)) => format!("{statement} of {application}"),
@@ -180,19 +181,27 @@ fn member(who: &Who) -> String {
     }
 }
 
-/// Those whose victim was a session of this database.
-fn own_deadlocks(facts: &Facts) -> Vec<&Deadlock> {
-    let all = facts.sessions.iter().flat_map(|sessions| &sessions.deadlocks);
-    let own = |deadlock: &&Deadlock| {
-        deadlock.members.first().is_some_and(|(who, _)| who.database == facts.database.name)
-    };
-    all.filter(own).collect()
+/// The database of a deadlock's victim.
+fn victims_database(deadlock: &Deadlock) -> Option<&str> {
+    deadlock.members.first().map(|(who, _)| who.database.as_str())
 }
 
-/// Too few to be of weight, but just now.
-fn recent(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
+/// Those whose victim was a session of a database.
+fn deadlocks_of<'a>(facts: &'a Facts, database: &str) -> Vec<&'a Deadlock> {
+    let all = facts.sessions.iter().flat_map(|sessions| &sessions.deadlocks);
+    all.filter(|deadlock| victims_database(deadlock) == Some(database)).collect()
+}
+
+/// Other databases with deadlocks; the home database alone hears of them, so that only there some are known.
+fn elsewhere(facts: &Facts) -> BTreeSet<&str> {
+    let all = facts.sessions.iter().flat_map(|sessions| &sessions.deadlocks);
+    all.filter_map(victims_database).filter(|name| *name != facts.database.name).collect()
+}
+
+/// Too few to be of weight, or of a database whose transactions are not counted here, but just now.
+fn recent(facts: &Facts, database: &str, thresholds: &Thresholds) -> Option<Finding> {
     let recent_us = (thresholds.of(&RECENT_SECONDS) * 1e6) as i64;
-    let own = own_deadlocks(facts);
+    let own = deadlocks_of(facts, database);
     let last = own.iter().map(|deadlock| deadlock.at_us).max()?;
     if facts.now_us.saturating_sub(last) > recent_us {
         return None;
@@ -200,14 +209,14 @@ fn recent(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
     let mut finding = Finding::new(
         DEADLOCKS,
         Severity::Info,
-        format!("database {}", facts.database.name),
+        if database.is_empty() { "server".to_owned() } else { format!("database {database}") },
         format!("{} in the window", counted(own.len() as f64, "deadlock")),
         "Have transactions lock rows and tables in the same order, and repeat those that end with SQLSTATE 40P01.",
         "PostgreSQL manual, Deadlocks",
     );
     finding.cause = Some("Transactions take the same locks in different order.".to_owned());
     finding.evidence.push(Evidence::new("deadlocks", own.len() as i64, ""));
-    name_members(facts, &mut finding);
+    name_members(&own, &mut finding);
     Some(finding)
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::{CHAIN, DETECTOR, LEAK, LONG};
 use crate::detect::samples::{self, silent, the};
-use crate::detect::server;
+use crate::detect::{judge_with, server};
 use crate::facts::session::{Deadlock, IdleTimes, LockWait, Sessions, Who};
 use crate::facts::{Facts, Holder, HolderKind};
 use crate::finding::Severity;
 use crate::lock::idle::Sum;
+use crate::threshold::Thresholds;
 
 const SECOND: i64 = 1_000_000;
 
@@ -18,7 +19,35 @@ fn who(statement_id: i64) -> Who {
         user: "shop".to_owned(),
         application: "checkout".to_owned(),
         statement_id: Some(statement_id),
+        queryid: Some(100 + statement_id),
     }
+}
+
+/// Somebody of another database, whose statements are in that one's history.
+fn elsewhere(queryid: i64) -> Who {
+    Who { database: "billing".to_owned(), statement_id: None, queryid: Some(queryid), ..who(0) }
+}
+
+#[test]
+fn statements_of_other_databases_are_told_by_their_number() {
+    let wait = LockWait { head: elsewhere(77), ..wait(8, 30, 1) };
+    let finding = the(&DETECTOR, &chain(vec![wait]), CHAIN);
+    assert_eq!(finding.object, "database billing");
+    let cause = finding.cause.as_deref().unwrap_or_default();
+    assert!(cause.contains("after the statement of queryid 77"), "{cause}");
+    assert!(finding.evidence.iter().any(|one| one.metric == "head_queryid"));
+    let mut left = idles(left(3, 120));
+    left.sessions.as_mut().unwrap().idles[0].who = elsewhere(77);
+    let finding = the(&DETECTOR, &left, LEAK);
+    assert!(finding.title.contains("after the statement of queryid 77"), "{}", finding.title);
+    assert_eq!(finding.object, "database billing");
+    assert!(finding.evidence.iter().any(|one| one.metric == "queryid"));
+}
+
+#[test]
+fn one_session_waits() {
+    let finding = the(&DETECTOR, &chain(vec![wait(8, 30, 1)]), CHAIN);
+    assert!(finding.title.starts_with("1 session waits up to"), "{}", finding.title);
 }
 
 fn with(sessions: Sessions) -> Facts {
@@ -72,7 +101,11 @@ fn a_chain_that_is_over_is_forgotten() {
             (true, wait.seen_us - ago * SECOND, wait.began_us - ago * SECOND);
         chain(vec![wait])
     };
-    assert!(the(&DETECTOR, &over(100), CHAIN).title.contains("waited"));
+    let finding = the(&DETECTOR, &over(100), CHAIN);
+    assert!(finding.title.contains("waited"));
+    let said = format!("{} {} {:?}", finding.title, finding.remedy, finding.cause);
+    assert!(!said.contains("pg_terminate_backend") && !said.contains("process 7"), "{said}");
+    assert!(said.contains("idled inside its transaction after statement 4"), "{said}");
     silent(&DETECTOR, &over(400), CHAIN);
 }
 
@@ -174,7 +207,19 @@ fn a_deadlock_just_now_names_who_took_part() {
         "{between}"
     );
     silent(&server::DETECTOR, &at(4_000), "deadlocks");
-    let mut elsewhere = at(60);
-    elsewhere.database.name = "other".to_owned();
-    silent(&server::DETECTOR, &elsewhere, "deadlocks");
+    // Only the home database knows of those elsewhere: it tells them, each database apart.
+    let mut both = at(60);
+    let there = both.sessions.as_ref().unwrap().deadlocks[0].clone();
+    let members = vec![(elsewhere(77), None), (elsewhere(78), None)];
+    let there = Deadlock { members, ..there };
+    both.sessions.as_mut().unwrap().deadlocks.push(there);
+    let judgement = judge_with(&[&server::DETECTOR], &both, &Thresholds::default());
+    let mut found: Vec<_> =
+        judgement.findings.iter().filter(|one| one.kind == "deadlocks").collect();
+    found.sort_by_key(|one| one.object.clone());
+    let objects: Vec<&str> = found.iter().map(|one| one.object.as_str()).collect();
+    assert_eq!(objects, ["database billing", &format!("database {}", both.database.name)]);
+    let between = found[0].evidence.iter().find(|one| one.metric == "between");
+    let between = format!("{:?}", between.map(|one| &one.value));
+    assert!(between.contains("the statement of queryid 77 of checkout"), "{between}");
 }

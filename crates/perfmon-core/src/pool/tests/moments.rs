@@ -1,0 +1,103 @@
+//! Poolers' limits, and moments at which somebody waited.
+
+use super::super::limit::Pooled;
+use super::*;
+
+/// A pool of shop and app of which so many connections are given, of so many that there are.
+fn pooled(size: u32, given: f64, servers: u32) -> Pooled {
+    Pooled {
+        database: "shop".to_owned(),
+        user: "app".to_owned(),
+        size,
+        given,
+        given_p95: given,
+        given_peak: given as u32,
+        servers: f64::from(servers),
+        servers_peak: servers,
+    }
+}
+
+fn pooler_limits(groups: &mut [Group], pooler: Pooled) -> Vec<Option<(u32, f64)>> {
+    Limits { pooler: vec![pooler], ..Limits::default() }.judge(groups);
+    let of = |group: &Group| group.limits.iter().find(|l| l.kind == Kind::Pooler).copied();
+    groups.iter().map(|group| of(group).map(|limit| (limit.most, limit.used))).collect()
+}
+
+#[test]
+fn a_poolers_limit_is_of_its_own_connections_alone() {
+    let from = |application: &str, address: &str, open: u32, active: u32| {
+        let whose = Whose { address: Some(address.to_owned()), ..pool("app", application) };
+        group(whose, open, active)
+    };
+    // Its clients' names come and go on the same connections: what the pooler says of these counts, not a sum of groups.
+    let mut own = [from("web", "", 2, 2), from("api", "", 1, 1)];
+    assert_eq!(pooler_limits(&mut own, pooled(4, 3.0, 3)), [Some((4, 3.0)), Some((4, 3.0))]);
+    // Direct sessions of the same database and user, more than the pooler has or could have.
+    let mut direct = [from("batch", "", 5, 5)];
+    assert_eq!(pooler_limits(&mut direct, pooled(4, 0.0, 0)), [None]);
+    assert_eq!(pooler_limits(&mut direct, pooled(4, 1.0, 4)), [None]);
+    // They come from elsewhere.
+    let mut both = [from("web", "10.0.0.7", 4, 2), from("batch", "10.0.0.9", 1, 1)];
+    assert_eq!(pooler_limits(&mut both, pooled(4, 2.0, 4)), [Some((4, 2.0)), None]);
+    // From the same place, and not to be told apart.
+    let mut mixed = [from("web", "", 4, 2), from("batch", "", 3, 3)];
+    assert_eq!(pooler_limits(&mut mixed, pooled(4, 2.0, 4)), [None, None]);
+    let mut other = [group(pool("somebody", "web"), 2, 2)];
+    assert_eq!(pooler_limits(&mut other, pooled(4, 2.0, 2)), [None]);
+}
+
+#[test]
+fn connections_that_wait_for_clients_of_a_pooler_keep_nobody_out() {
+    let limit = |idle: f64| {
+        Some(Limit { kind: Kind::Pooler, most: 5, used: 5.0, peak: Some(5), idle: Some(idle) })
+    };
+    let pooled = Load { open: 5.0, idle: 4.0, active: 1.0, waiting: Some(2.0), ..load() };
+    // Given to clients for a fifth of the time, as in transaction mode: for the rest they were free.
+    assert_eq!(cause(&Load { limit: limit(0.0), ..pooled.clone() }), Cause::PoolTooSmall);
+    // Given to clients that idle, as in session mode.
+    assert_eq!(cause(&Load { limit: limit(0.8), ..pooled.clone() }), Cause::PoolTooLarge);
+    // Clients wait, and no limit is full: idle sessions are not in their way.
+    assert_eq!(cause(&Load { limit: None, ..pooled }), Cause::PoolTooSmall);
+}
+
+/// A look at one pool of `app` and the server, of so many samples.
+fn moment(open: u32, active: u32, samples: u64, waiting: f64) -> Look {
+    let mut groups =
+        vec![group(Whose::server(), open, active), group(pool("app", "web"), open, active)];
+    let roles = vec![role("app", Some(20))];
+    groups.push(group(whose(Level::User, "", "app"), open, active));
+    Limits { roles, ..Limits::default() }.judge(&mut groups);
+    let waiting = vec![("shop".to_owned(), "app".to_owned(), waiting)];
+    Look { samples, groups, waiting, ..Look::default() }
+}
+
+#[test]
+fn only_moments_at_which_somebody_waited_are_judged() {
+    // Fifty minutes of idle sessions and nobody waiting, ten of work in all of them.
+    let calm = moment(20, 0, 3_000, 0.0);
+    let calm = Look {
+        groups: {
+            let mut few = moment(10, 0, 3_000, 0.0).groups;
+            few.truncate(2);
+            few
+        },
+        ..calm
+    };
+    let mut window = moment(12, 3, 3_600, 0.5);
+    window.moments = vec![calm.clone(), moment(20, 18, 600, 3.0)];
+    let said = window.verdict(&window.groups[1], &thresholds()).unwrap();
+    assert_eq!(said.cause, Cause::PoolTooSmall, "{}", said.detail);
+    let evidence = |metric: &str| said.evidence.iter().find(|e| e.metric == metric).cloned();
+    assert_eq!(
+        evidence("active_avg").unwrap().value,
+        crate::finding::Evidence::new("", 18.0, "").value
+    );
+    assert_eq!(
+        evidence("clients_waiting").unwrap().value,
+        crate::finding::Evidence::new("", 3.0, "").value
+    );
+    // Nobody waited at any moment: all of the window is judged.
+    let mut never = moment(12, 3, 3_600, 0.0);
+    never.moments = vec![calm];
+    assert_eq!(never.verdict(&never.groups[1], &thresholds()).unwrap().cause, Cause::Nothing);
+}
