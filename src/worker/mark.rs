@@ -8,6 +8,9 @@ use crate::error::Error;
 use crate::pg::{catalog, clock, session, txn};
 use crate::{settings, store};
 
+/// How long the first mark of a database waits for its first snapshot, which makes tables for days.
+const FIRST: &str = "10s";
+
 /// Sets a mark on this database's trends and returns its time.
 pub(crate) fn set(label: &str, note: Option<&str>) -> i64 {
     as_owner("a mark", "set", |source, now| store::change::mark(source, now, label, note))
@@ -47,7 +50,7 @@ pub(crate) fn as_owner<T>(what: &str, done: &str, body: impl FnOnce(i64, i64) ->
 /// The source of this database; drawn now if nobody did so yet, which only one may do at a time.
 fn source(now: i64) -> i64 {
     store::source::own().unwrap_or_else(|| {
-        store::prior::lock(true);
+        session::with_settings(&[("lock_timeout", FIRST)], || store::prior::lock(true));
         let system = catalog::system_identifier();
         // Whoever held the lock may have drawn it meanwhile.
         txn::with_latest_snapshot(|| {

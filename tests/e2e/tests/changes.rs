@@ -416,6 +416,29 @@ fn without_preloading_too_and_nothing_stays_of_what_is_rolled_back() {
 }
 
 #[test]
+fn the_first_mark_waits_for_the_first_snapshot() {
+    let server = Server::manual().conf("pg_perfmon.enabled = off").start();
+    let mut db = server.new_db("app");
+    // As the first snapshot does, for longer than pg_perfmon.lock_timeout.
+    let mut first = server.db("app");
+    first.run("BEGIN; LOCK TABLE perfmon.prior IN SHARE ROW EXCLUSIVE MODE");
+    let mut marking = server.db("app");
+    let process = marking.pid();
+    std::thread::scope(|scope| {
+        let marked = scope.spawn(move || marking.run("SELECT perfmon.mark_change('release 1')"));
+        wait_until("the mark has waited", secs(8), || {
+            marked.is_finished()
+                || db.val(&format!(
+                    "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = {process} AND wait_event_type = 'Lock'
+                        AND clock_timestamp() - query_start > 3 * current_setting('pg_perfmon.lock_timeout')::interval"
+                ))
+        });
+        first.run("COMMIT");
+    });
+    assert_eq!(db.changes().len(), 1);
+}
+
+#[test]
 fn marks_are_set_by_hand() {
     let server = Server::manual().start();
     let mut db = server.new_db("app");

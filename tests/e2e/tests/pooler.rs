@@ -137,16 +137,17 @@ fn a_pool_of_the_pooler_that_is_too_small_is_told_as_such_and_clears() {
         let _done = Raise(&done);
         for client in &mut clients {
             let done = &done;
-            // Statements that wait and use nothing: the server has room for many more.
+            // Statements that wait and use nothing: the server has room for many more. They must not end all at once,
+            // as the moment between two would weigh as much as a sample.
             scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
-                    client.run("SELECT pg_sleep(0.5)");
+                    client.run("SELECT pg_sleep(0.4 + random() * 0.4)");
                 }
             });
         }
         wait_until("five of eight work", secs(30), || db.val::<i64>(executing) == 5);
         let since: String = db.val("SELECT clock_timestamp()::text");
-        db.sampled_intervals(2, 10);
+        db.sampled_intervals(2, 20);
         let said = of_pool(&mut db, &since);
         assert_eq!(
             said[..7],
