@@ -5,7 +5,7 @@ use std::fmt;
 
 use perfmon_core::ask::Fault;
 use pgrx::PgSqlErrorCode;
-use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 
 /// An error on its way to the client.
 #[derive(Debug, Clone)]
@@ -120,4 +120,16 @@ impl From<Error> for ErrorReport {
         }
         report
     }
+}
+
+/// Errors of the server's own that pass through here, such as a statement's end by its timeout, keep their own detail.
+/// Where the server was started with RUST_BACKTRACE, pgrx puts a trace of this library's functions into each, which it
+/// takes in the hook for panics.
+pub(crate) fn without_traces() {
+    let traced = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !info.payload().is::<CaughtError>() {
+            traced(info);
+        }
+    }));
 }

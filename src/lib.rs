@@ -106,6 +106,7 @@ extension_sql_file!(
         pool_saturation,
         pool_size_advice,
         predicates,
+        process_limits,
         relation_history,
         report,
         revoke_reader,
@@ -142,6 +143,7 @@ extension_sql_file!("../sql/schema/90_access.sql", name = "access", finalize);
 #[allow(non_snake_case)]
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    error::without_traces();
     settings::define();
     worker::init();
     watch::init();

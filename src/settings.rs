@@ -31,13 +31,16 @@ pub(crate) enum Capture {
     All,
 }
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.perfmon"))]
 static SCAN_SAMPLE_RATE: GucSetting<f64> = GucSetting::<f64>::new(0.01);
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.perfmon"))]
 static CAPTURE: GucSetting<Capture> = GucSetting::<Capture>::new(Capture::Top);
 /// The library was loaded by the postmaster; its children inherit that.
 static PRELOADED: AtomicBool = AtomicBool::new(false);
 static MAX_STATEMENTS: GucSetting<i32> = GucSetting::<i32>::new(5000);
 static MAX_ROUTES: GucSetting<i32> = GucSetting::<i32>::new(500);
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.perfmon"))]
 static PLAN_MIN_DURATION: GucSetting<i32> = GucSetting::<i32>::new(500);
 static PLAN_CONSTANTS: GucSetting<bool> = GucSetting::<bool>::new(false);
 
@@ -310,7 +313,7 @@ pub(crate) fn define() {
     GucRegistry::define_int_guc(
         c"pg_perfmon.evaluation_interval",
         c"Longest time between two evaluations of the findings.",
-        c"They come more often, up to once a minute, where they take little: at most a thousandth of a processor.",
+        c"They come more often, up to once a minute, where they take little: at most half a hundredth of a processor.",
         &EVALUATION_INTERVAL,
         60,
         24 * 3600,

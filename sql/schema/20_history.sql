@@ -401,7 +401,8 @@ CREATE TABLE perfmon.pool_minute (
     idle_peak pg_catalog.bytea,
     in_transaction_peak pg_catalog.bytea,
     on_lock_peak pg_catalog.bytea,
-    more pg_catalog.bytea
+    more pg_catalog.bytea,
+    load_samples pg_catalog.bytea
 ) PARTITION BY LIST (source);
 
 -- Cluster totals and what pg_perfmon itself cost; one row per snapshot, so the list of intervals.

@@ -1,6 +1,7 @@
 -- Waits for locks as samples saw them, a row for each session that waited and each that was in its way. "seen" is
 -- when the wait was seen last, "ended" when it was first seen no more; until then it is NULL. Kept by the home
--- database for all of the server. Names instead of oids; no texts.
+-- database for all of the server, and by every other one for its own sessions, whose relations only it can name. Names
+-- instead of oids; no texts. "gid" is what a prepared transaction is called, which has no process (0).
 CREATE TABLE perfmon.lock_wait (
     source pg_catalog.int8 NOT NULL,
     began pg_catalog.timestamptz NOT NULL,
@@ -29,9 +30,13 @@ CREATE TABLE perfmon.lock_wait (
     head_queryid pg_catalog.int8 NOT NULL,
     head_transaction_began pg_catalog.timestamptz,
     chain_depth pg_catalog.int4 NOT NULL,
+    blocker_gid pg_catalog.text,
+    head_gid pg_catalog.text,
     PRIMARY KEY (source, began, process_id, blocker_process_id)
 );
 SELECT pg_catalog.pg_extension_config_dump('perfmon.lock_wait'::pg_catalog.regclass, '');
+-- Those that go on are asked for at each snapshot, and are few.
+CREATE INDEX lock_wait_open ON perfmon.lock_wait (source) WHERE ended IS NULL;
 
 -- Deadlocks, a row for each session that took part; member 0 is the one that the server ended. "number" counts
 -- deadlocks since the server started.

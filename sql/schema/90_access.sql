@@ -102,6 +102,7 @@ GRANT EXECUTE ON FUNCTION
     perfmon.pool_activity(timestamptz, timestamptz, interval, bigint),
     perfmon.pool_saturation(timestamptz, timestamptz, bigint),
     perfmon.why_queued(timestamptz, timestamptz, bigint),
+    perfmon.process_limits(timestamptz, timestamptz, bigint),
     perfmon.pool_size_advice(timestamptz, timestamptz, bigint),
     perfmon.declare_pool(text, int, text, text, text, text, text),
     perfmon.drop_pool(text),

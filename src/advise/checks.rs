@@ -9,14 +9,18 @@ use pgrx::prelude::*;
 use super::Text;
 
 mod conditions;
+mod counts;
+mod dates;
 mod forms;
 mod ideas;
 mod names;
 mod nulls;
 mod queries;
 mod random;
+mod results;
 mod rewrites;
 mod safety;
+mod words;
 
 fn run(sql: &str) {
     Spi::run(sql).unwrap();

@@ -349,6 +349,7 @@ impl Judge<'_> {
             }
             let operator = (*operation).opno;
             let found = meanings.into_iter().map(|operand| {
+                self.given_any(&operand, operator, right);
                 let single = self.comparison(&operand, operator, std::ptr::null_mut());
                 let test = match single.test {
                     Test::Equal => Test::In,

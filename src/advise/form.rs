@@ -18,10 +18,14 @@ mod join;
 mod mask;
 mod null;
 mod range;
+mod result;
 mod shift;
 mod subquery;
+mod typed;
 
 use mask::Mask;
+
+pub(super) use result::result;
 
 /// More forms of one statement are not kept.
 const MOST_FORMS: usize = 32;
@@ -195,6 +199,11 @@ impl Finder<'_> {
                     let computed = |&side: &*mut Node| self.is_computed(scope, side);
                     pattern || sides.iter().any(computed)
                 }
+                NodeTag::T_ScalarArrayOpExpr => {
+                    let operation = node.cast::<pg_sys::ScalarArrayOpExpr>();
+                    let first = list::nodes((*operation).args).first().copied();
+                    (*operation).useOr && first.is_some_and(|side| self.is_computed(scope, side))
+                }
                 NodeTag::T_BoolExpr | NodeTag::T_SubLink => true,
                 _ => false,
             }
@@ -210,11 +219,16 @@ impl Finder<'_> {
                     let [left, right] = list::nodes((*operation).args)[..] else { return };
                     let operator = (*operation).opno;
                     self.pattern(scope, left, operator, right);
-                    self.compared(scope, left, operator, right);
+                    self.compared(scope, left, (operator, false), right);
                     let commuted = pg_sys::get_commutator(operator);
                     if commuted != Oid::INVALID {
-                        self.compared(scope, right, commuted, left);
+                        self.compared(scope, right, (commuted, false), left);
                     }
+                }
+                NodeTag::T_ScalarArrayOpExpr => {
+                    let operation = node.cast::<pg_sys::ScalarArrayOpExpr>();
+                    let [left, right] = list::nodes((*operation).args)[..] else { return };
+                    self.compared(scope, left, ((*operation).opno, true), right);
                 }
                 NodeTag::T_BoolExpr | NodeTag::T_SubLink => self.not_in(scope, node),
                 _ => {}

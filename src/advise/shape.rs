@@ -270,7 +270,9 @@ unsafe fn shape_of(text: &CStr, guess: Option<Guess>, families: &Families) -> Op
             offset: form::offset(query, parameters),
             parameters,
             forms: form::find(&scopes, families, parameters),
+            result: None,
         };
+        shape.result = form::result(&scopes, families, &shape);
         for one in scopes.uses {
             let one = finished(one);
             if !shape.tables.contains(&one) {

@@ -15,7 +15,7 @@ use super::rows::{Cell, Sink};
 use super::series::edges;
 use crate::error::Error;
 use crate::pg::{backends, catalog};
-use crate::recall::activity::{self, Doing, Statements, Step, Wait, Waits};
+use crate::recall::activity::{self, Doing, FINE, Statements, Step, Wait, Waits};
 use crate::recall::plan::Kept;
 use crate::recall::statements::{quality, ratio};
 use crate::settings;
@@ -106,9 +106,8 @@ fn recent(
     let (database, user) = (names.database(record.database), names.user(record.user));
     let wait = names.wait(record.wait);
     let split = wait::split(&wait);
-    let statement = (database == own)
-        .then(|| statements.get(&(database.clone(), user.clone(), record.queryid)))
-        .flatten();
+    let statement =
+        (database == own).then(|| statements.get(&database, &user, record.queryid)).flatten();
     let since = |at: i64| (at > 0).then(|| (record.at - at).max(0)).map(ms);
     let (application, address) = of.map_or((None, None), |of| (of.application, of.address));
     [
@@ -123,7 +122,7 @@ fn recent(
         split.map(|(class, _)| class).into(),
         split.map(|(_, event)| event).into(),
         Some(record.queryid).filter(|id| *id != 0).into(),
-        statement.map(|(id, _)| *id).into(),
+        statement.and_then(|(id, _)| *id).into(),
         statement.map_or(Cell::Null, |(_, text)| text.clone()),
         since(record.since).into(),
         since(record.transaction).into(),
@@ -197,7 +196,7 @@ fn at_work(
     step: &Step,
     one: Option<(&Doing, &u64)>,
 ) -> [Cell; 10] {
-    let samples = step.samples.max(1);
+    let known = covered.filter(|_| step.samples > 0);
     let sum = one.map_or(0, |(_, sum)| *sum);
     let all: u64 = step.sums.values().sum();
     let split = one.and_then(|(doing, _)| wait::split(&doing.wait));
@@ -207,9 +206,9 @@ fn at_work(
         one.map_or(Cell::Null, |(doing, _)| some(&doing.state)),
         split.map(|(class, _)| class).into(),
         split.map(|(_, event)| event).into(),
-        covered.map(|_| sum as f64 / samples as f64).into(),
+        known.map(|_| sum as f64 / step.samples as f64).into(),
         ratio(Some(sum), Some(all)).into(),
-        step.samples.into(),
+        (step.samples.saturating_add(FINE / 2) / FINE).into(),
         covered.unwrap_or(0.0).into(),
         covered.map_or(Cell::Null, |_| quality(Some(step.quality))),
     ]
@@ -280,7 +279,7 @@ fn wait_cells(wait: &Wait, all: u64, waits: &Waits) -> [Cell; 12] {
         some(&wait.database),
         some(&wait.user),
         wait.waited.queryid.filter(|id| *id != 0).into(),
-        wait.statement.as_ref().map(|(id, _)| *id).into(),
+        wait.statement.as_ref().and_then(|(id, _)| *id).into(),
         text,
         some(wait.waited.state.name()),
         split.map(|(class, _)| class).into(),

@@ -35,7 +35,9 @@ CREATE FUNCTION perfmon.blocking_now() RETURNS TABLE (
     head_state text,
     head_transaction_ms float8,
     head_query text,
-    chain_depth int
+    chain_depth int,
+    blocker_gid text,
+    head_gid text
 ) LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 20 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]

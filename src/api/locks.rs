@@ -1,5 +1,6 @@
 //! `blocking`, `deadlocks` and `idle_in_transaction`: who was in whose way, as samples and the hooks saw it.
 
+use perfmon_core::family::SESSION;
 use perfmon_core::lock::idle::Sum;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -12,6 +13,9 @@ use crate::error::Error;
 use crate::judge;
 use crate::recall::activity::Statements;
 use crate::recall::locks::{self, Member, Wait, Whose};
+use crate::recall::plan::Kept;
+use crate::settings;
+use crate::worker::status;
 
 #[allow(clippy::cast_precision_loss)]
 fn ms(us: i64) -> f64 {
@@ -33,10 +37,20 @@ fn text(value: &Option<String>) -> Cell {
     value.as_deref().map_or(Cell::Null, some)
 }
 
-/// What the functions need: history, and the home database.
+/// What the functions need: history. Those of the home database are of all databases, of others only of themselves.
 fn ready(what: &str, scope: &Scope) -> Result<bool, Error> {
     if !scope.has_history_or_notice()? {
         return Ok(false);
+    }
+    let no_samples = || Kept::of(&SESSION, scope).oldest().is_none();
+    if scope.is_own() && settings::preloaded() && !status::is_home() && no_samples() {
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!("only {what} of this database are kept here"),
+            "The home database keeps those of all databases, without names of other databases' relations."
+        );
+        return Ok(true);
     }
     must_be_sampled(what, scope)?;
     Ok(true)
@@ -79,7 +93,9 @@ CREATE FUNCTION perfmon.blocking(
     head_queryid bigint,
     head_statement_id int,
     head_query text,
-    chain_depth int
+    chain_depth int,
+    blocker_gid text,
+    head_gid text
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
@@ -133,7 +149,7 @@ fn wait_cells(wait: &Wait, statements: &Statements) -> Vec<Cell> {
         transaction.into(),
     ]);
     cells.extend(statement(statements, &head.whose));
-    cells.push(wait.depth.into());
+    cells.extend([wait.depth.into(), text(&wait.blocker_gid), text(&wait.head_gid)]);
     cells
 }
 
@@ -232,9 +248,10 @@ fn idle_in_transaction(
 ) -> Result<(), ErrorReport> {
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
-    if !ready("idle times", &scope)? {
+    if !scope.has_history_or_notice()? {
         return Ok(());
     }
+    must_be_sampled("idle times", &scope)?;
     let long_us = perfmon_core::detect::sessions::long_idle_us(&judge::thresholds());
     let idles = locks::idles(&scope)?;
     let statements = locks::texts(idles.iter().map(|(whose, _)| whose), &scope)?;

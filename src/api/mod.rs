@@ -27,6 +27,7 @@ mod plans;
 mod pool_size;
 mod poolers;
 mod pools;
+mod processes;
 mod report;
 mod rewrites;
 mod routes;

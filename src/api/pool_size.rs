@@ -2,7 +2,7 @@
 
 use perfmon_core::pool::advice::Advice;
 use perfmon_core::pool::limit::Declared;
-use perfmon_core::pool::{Group, Look};
+use perfmon_core::pool::{Group, Look, hides};
 use perfmon_core::threshold::Thresholds;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -75,6 +75,7 @@ fn cells(look: &Look, group: &Group, thresholds: &Thresholds) -> Vec<Cell> {
     let sampled = look.sampled_busy(&group.whose).filter(|busy| *busy > 0.0);
     let little = counted.as_ref().zip(sampled).map(|(counted, busy)| counted.busy() / busy);
     let quality = match advice {
+        None if hides(group.hidden, group.open.average) => "states are hidden",
         None => "too few samples",
         Some(Advice { doubtful: true, .. }) => "doubtful",
         Some(_) => "good",
@@ -88,10 +89,10 @@ fn cells(look: &Look, group: &Group, thresholds: &Thresholds) -> Vec<Cell> {
         advice.map(|advice| advice.frees).into(),
         advice.map(|advice| advice.change(group)).as_deref().into(),
         advice.map(Advice::terms).as_deref().into(),
-        group.open.average.into(),
+        group.while_there(group.open.average).into(),
         group.open.peak.into(),
-        group.busy.average.into(),
-        group.busy.p99.into(),
+        group.while_there(group.busy.average).into(),
+        group.busy_there_p99().into(),
         group.busy.peak.into(),
         advice.map(|advice| advice.load).into(),
         advice.map(|advice| advice.margin).into(),
@@ -101,7 +102,7 @@ fn cells(look: &Look, group: &Group, thresholds: &Thresholds) -> Vec<Cell> {
         counted.map(|counted| counted.busy()).into(),
         little.into(),
         quality.into(),
-        group.samples.into(),
+        group.there.into(),
     ]);
     cells
 }

@@ -13,6 +13,7 @@ use super::args::{Scope, Stamp};
 use super::history::{Naming, put_history};
 use super::rows::{Cell, Sink};
 use super::series::edges;
+use crate::recall::activity::FINE;
 use crate::recall::plan::Kept;
 use crate::recall::pools::{self, Counted, Group, Step, Use};
 use crate::recall::statements::{per_s, quality};
@@ -65,6 +66,7 @@ CREATE FUNCTION perfmon.pool_activity(
     on_lock_peak int,
     on_client_avg float8,
     on_io_avg float8,
+    hidden_avg float8,
     opened bigint,
     opened_per_s float8,
     counted_open_avg float8,
@@ -93,8 +95,8 @@ fn pool_activity(
     }
     must_be_sampled("pools", &scope)?;
     let edges = edges(&scope, step, &Kept::of(&POOL, &scope))?;
-    let counted = pools::counted(&scope, &edges)?;
-    let (series, steps) = pools::pools(&scope, edges)?;
+    let counted = pools::counted_series(&scope, &edges)?;
+    let (series, steps) = pools::series(&scope, edges)?;
     for (at, step) in steps.iter().enumerate() {
         let place = (series.time(at), series.covered_us(at), series.covered_ratio(at));
         for (group, found) in &step.groups {
@@ -120,10 +122,16 @@ fn cells(
         group.of.application.as_deref().into(),
         group.of.address.as_deref().into(),
         group.of.is_monitor().into(),
-        samples.into(),
+        (samples.saturating_add(FINE / 2) / FINE).into(),
     ];
     let means = found.means(samples);
+    let hides = found.hides(samples);
     for at in 0..SPREADS.len() {
+        if hides && at > 0 {
+            // All there is to know is that they are open.
+            cells.extend([Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null]);
+            continue;
+        }
         let spread = &found.spreads[at];
         cells.extend([
             means.map(|means| means[at]).into(),
@@ -133,14 +141,15 @@ fn cells(
             found.peaks[at].into(),
         ]);
     }
-    let mean = |name: &str| Cell::from(found.mean(name, samples));
+    let mean = |name: &str| Cell::from(found.mean(name, samples).filter(|_| !hides));
     cells.extend([
         mean("aborted"),
         mean("on_cpu"),
         mean("on_lock"),
-        found.peaks[SPREADS.len()].into(),
+        Some(found.peaks[SPREADS.len()]).filter(|_| !hides).into(),
         mean("on_client"),
         mean("on_io"),
+        found.mean("disabled", samples).into(),
         found.sum("opened").into(),
         per_s(found.sum("opened"), covered_us).into(),
     ]);
@@ -257,6 +266,7 @@ CREATE FUNCTION perfmon.pool_history(
     idle_peak bigint,
     in_transaction_peak bigint,
     on_lock_peak bigint,
+    load_samples bigint,
     place int,
     from_source bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 10000 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';

@@ -139,7 +139,7 @@ fn limits(pools: &Pools, group: &Group, thresholds: &Thresholds) -> Vec<Cell> {
     let most = |kind: Kind| -> Cell {
         group.limits.iter().find(|limit| limit.kind == kind).map(|limit| limit.most).into()
     };
-    let of_pool = [Kind::Declared, Kind::Inferred];
+    let of_pool = [Kind::Declared, Kind::Exceeded, Kind::Inferred];
     let pool = group.limits.iter().find(|limit| of_pool.contains(&limit.kind));
     let exhaustion = pools.exhaustion_of(group);
     let verdict = pools.window.verdict(group, thresholds);

@@ -41,7 +41,7 @@ CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
 )]
 fn scans_since_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let mut sink = Sink::open(fcinfo);
-    let reading = live::scans(execution::database()).ok_or_else(not_preloaded)?;
+    let reading = live::scans(execution::database(), &[]).ok_or_else(not_preloaded)?;
     let users = Users::of(reading.counted.iter().map(|counted| &counted.key))?;
     let mut names = Wording::default();
     let moved = scan::difference(&[], &reading.counted);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use perfmon_core::capture::failure;
-use perfmon_core::capture::reading;
+use perfmon_core::capture::reading::{self, Reading};
 use perfmon_core::capture::statement::TOPLEVEL;
 use perfmon_core::capture::table::Key;
 use perfmon_core::histogram::{ERROR, Latency, Sum};
@@ -46,7 +46,7 @@ CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
 fn latency_since_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let mut sink = Sink::open(fcinfo);
     let counted = live::statements(execution::database()).ok_or_else(not_preloaded)?;
-    let sums = reading::difference(&[], &counted);
+    let sums = reading::difference(&Reading::default(), &counted);
     let users = Users::of(sums.keys())?;
     let mut lines: Vec<(Key, Latency, f64)> = sums
         .into_iter()

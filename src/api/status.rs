@@ -366,7 +366,9 @@ fn texts(scope: &Scope) -> Result<Option<Item>, Error> {
         0 => Item::ok("statement texts", "all there"),
         n => Item::ok(
             "statement texts",
-            format!("{n} missing: read with a later snapshot, or evicted before they could be"),
+            format!(
+                "{n} missing: not read yet, evicted before they could be, or of statements that only failed, of which pg_stat_statements keeps none"
+            ),
         ),
     }))
 }

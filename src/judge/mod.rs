@@ -3,6 +3,7 @@
 //! never hold a lock that a user waits for.
 
 use perfmon_core::detect::{self, Judgement};
+use perfmon_core::evaluation::{self, Took};
 use perfmon_core::pool::Pools;
 use perfmon_core::threshold::Thresholds;
 use pgrx::pg_sys;
@@ -28,8 +29,8 @@ use crate::{settings, store};
 const WINDOW_US: i64 = 3_600_000_000;
 /// Two evaluations are at least this far apart.
 const SHORTEST_US: i64 = 60_000_000;
-/// One evaluation may take a thousandth of the time between two.
-const SHARE: i64 = 1000;
+/// What an evaluation rests on was read at most so long before.
+const READ_BEFORE_US: i64 = 10_000_000;
 
 /// What is to be run may hold constants of statements, and so follows their texts.
 pub(crate) fn may_read_texts() -> Result<bool, Error> {
@@ -71,6 +72,11 @@ fn judge_standing(
 ) -> Result<(perfmon_core::facts::Facts, Judgement), Error> {
     let mut facts = gather(scope)?;
     facts.pools = pools_since(scope, last)?.map(|pools| Pools { standing: true, ..pools });
+    // Snapshots are read a moment before they are judged; what is older than the window is not looked at again.
+    facts.judged_us = last.map(|last| last.saturating_sub(READ_BEFORE_US));
+    if let (Some(last), Some(sessions)) = (last, &mut facts.sessions) {
+        sessions::since(scope, last, sessions)?;
+    }
     Ok(judged(facts))
 }
 
@@ -79,13 +85,30 @@ fn judged(facts: perfmon_core::facts::Facts) -> (perfmon_core::facts::Facts, Jud
     (facts, judgement)
 }
 
-/// Whether it is time for the next evaluation, given when the last one was and what it took: they come as
-/// often as their cost allows.
+/// What an evaluation takes, while it runs.
+pub(crate) struct Meter {
+    cpu_us: i64,
+    wall_us: i64,
+}
+
+impl Meter {
+    /// It begins.
+    pub(crate) fn start() -> Self {
+        Self { cpu_us: clock::cpu_us(), wall_us: clock::steady_us() }
+    }
+
+    /// What it cost up to now.
+    pub(crate) fn cost_us(&self) -> i64 {
+        let cpu_us = clock::cpu_us().saturating_sub(self.cpu_us);
+        Took { cpu_us, wall_us: clock::steady_us().saturating_sub(self.wall_us) }.cost_us()
+    }
+}
+
+/// Whether it is time for the next evaluation, given when the last one was and what it cost.
 pub(crate) fn is_due(now: i64, last: Option<(i64, i64)>) -> bool {
-    let Some((at, took_us)) = last else { return true };
-    let longest = settings::evaluation_interval_us();
-    let shortest = SHORTEST_US.max(settings::snapshot_interval_us()).min(longest);
-    let pause = took_us.saturating_mul(SHARE).clamp(shortest, longest);
+    let Some((at, cost_us)) = last else { return true };
+    let shortest = SHORTEST_US.max(settings::snapshot_interval_us());
+    let pause = evaluation::pause_us(cost_us, shortest, settings::evaluation_interval_us());
     // Snapshots are not taken to the microsecond.
     now.saturating_sub(at) >= pause.saturating_sub(SHORTEST_US / 10) || at > now
 }

@@ -1,7 +1,10 @@
 //! What history says of sessions that were in each other's way.
 
+use std::collections::BTreeMap;
+
 use perfmon_core::facts::session::{Deadlock, IdleTimes, LockWait, Sessions, Who};
 use perfmon_core::family::SESSION;
+use perfmon_core::lock::idle::Sum;
 
 use crate::error::Error;
 use crate::pg::catalog;
@@ -29,6 +32,7 @@ pub(super) fn sessions(scope: &Scope) -> Result<Option<Sessions>, Error> {
             seen_us: wait.seen,
             ended: wait.ended.is_some(),
             head_process_id: wait.head.process_id,
+            head_gid: wait.head_gid,
             head: who(&wait.head.whose, &statements),
             head_state: wait.head.state.unwrap_or_default(),
             head_transaction_s: transaction.map(seconds),
@@ -46,9 +50,22 @@ pub(super) fn sessions(scope: &Scope) -> Result<Option<Sessions>, Error> {
         }
         last = Some((member.at, member.number));
     }
-    let idle = |(whose, sum)| IdleTimes { who: who(&whose, &statements), sum };
+    let idle = |(whose, sum)| IdleTimes { who: who(&whose, &statements), sum, since_judged: None };
     found.idles = idles.into_iter().map(idle).collect();
     Ok(Some(found))
+}
+
+/// Adds what idle times come to since a time.
+pub(super) fn since(scope: &Scope, judged: i64, sessions: &mut Sessions) -> Result<(), Error> {
+    let recent = scope.quietly(judged.clamp(scope.since, scope.until), scope.until);
+    let idles = locks::idles(&recent)?;
+    let statements = locks::texts(idles.iter().map(|(whose, _)| whose), scope)?;
+    let mut sums: BTreeMap<Who, Sum> =
+        idles.into_iter().map(|(whose, sum)| (who(&whose, &statements), sum)).collect();
+    for idle in &mut sessions.idles {
+        idle.since_judged = sums.remove(&idle.who);
+    }
+    Ok(())
 }
 
 #[allow(clippy::cast_precision_loss)]

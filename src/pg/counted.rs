@@ -314,7 +314,7 @@ impl Counted {
     }
 }
 
-/// Whether an expression is count(*).
+/// Whether an expression is a number of rows: count(*), or count(value).
 ///
 /// # Safety
 /// An expression of a plan.
@@ -323,7 +323,10 @@ unsafe fn is_count(node: *mut Node) -> bool {
     unsafe {
         !node.is_null()
             && (*node).type_ == NodeTag::T_Aggref
-            && (*node.cast::<pg_sys::Aggref>()).aggfnoid.to_u32() == pg_sys::F_COUNT_
+            && matches!(
+                (*node.cast::<pg_sys::Aggref>()).aggfnoid.to_u32(),
+                pg_sys::F_COUNT_ | pg_sys::F_COUNT_ANY
+            )
     }
 }
 

@@ -15,6 +15,9 @@ use super::{level, raw, shape};
 /// sum of all that it knows leaves it out.
 const LOOKED_INTO: i32 = i32::MIN;
 
+/// Beside it: that the last run gave as many rows as were asked for, so that more may have been left.
+const LEFT_EARLY: i32 = 1 << 30;
+
 /// A statement in the executor.
 #[derive(Clone, Copy)]
 pub(crate) struct Execution(*mut pg_sys::QueryDesc);
@@ -44,45 +47,58 @@ impl Execution {
         Some((nanoseconds(total), usage.shared_blks_read | usage.local_blks_read != 0))
     }
 
-    /// The text of the client's whole message; `None` if it is known to hold no comment at its start or its end.
-    /// Where the statement ends is known if a semicolon follows it: then nobody has to count the bytes.
+    /// The same of what was measured in one go. Cannot panic.
     #[inline]
-    pub(crate) fn text_with_comment<'a>(self) -> Option<&'a [u8]> {
+    pub(crate) fn measured_simply(self) -> Option<(u64, bool)> {
+        // SAFETY: as above.
+        let total = unsafe { (*self.0).totaltime.as_ref() }?;
+        let usage = &total.bufusage;
+        let read = usage.shared_blks_read | usage.local_blks_read != 0;
+        (total.total.to_bits() == 0).then(|| (last_round(total), read))
+    }
+
+    /// Whether the text of the client's whole message is known to hold no comment at its start or its end, from a look
+    /// at a few of its bytes.
+    #[inline]
+    pub(crate) fn is_without_comment(self) -> bool {
         // SAFETY: the text lives as long as the query, which outlives what hooks do with it; a statement's place
         // and length are those in its text, or negative and zero where they are not known.
         unsafe {
             let (text, plan) = ((*self.0).sourceText, (*self.0).plannedstmt);
-            if text.is_null() {
-                return None;
+            let (at, length) = ((*plan).stmt_location, (*plan).stmt_len);
+            if text.is_null() || length <= 1 || at < 0 {
+                return false;
             }
-            let length = (*plan).stmt_len;
-            if length > 1 && (*plan).stmt_location >= 0 {
-                let end = text.offset((*plan).stmt_location as isize + length as isize);
-                let last = *end.sub(1) as u8;
-                let plain = *text as u8 != b'/'
-                    && *end as u8 == b';'
-                    && *end.add(1) == 0
-                    && last != b'/'
-                    && !last.is_ascii_whitespace();
-                if plain {
-                    return None;
-                }
-            }
-            let text = text_of(text);
-            let commented = text.first() == Some(&b'/')
-                || text
-                    .last()
-                    .is_some_and(|last| matches!(last, b'/' | b';') || last.is_ascii_whitespace());
-            commented.then_some(text)
+            // Where the statement ends is known if a semicolon follows it: then nobody has to count the bytes.
+            let end = text.offset(at as isize + length as isize);
+            let last = *end.sub(1) as u8;
+            *text as u8 != b'/'
+                && *end as u8 == b';'
+                && *end.add(1) == 0
+                && last != b'/'
+                && last > b' '
         }
     }
 
-    /// Whether it is a SELECT that the client sent outside of a transaction block, which is a transaction of
-    /// its own.
+    /// The text of the client's whole message; `None` if it is known to hold no comment at its start or its end.
+    pub(crate) fn text_with_comment<'a>(self) -> Option<&'a [u8]> {
+        if self.is_without_comment() {
+            return None;
+        }
+        // SAFETY: the text lives as long as the query, which outlives what hooks do with it.
+        let text = unsafe { text_of((*self.0).sourceText) };
+        let commented = text.first() == Some(&b'/')
+            || text
+                .last()
+                .is_some_and(|last| matches!(last, b'/' | b';') || last.is_ascii_whitespace());
+        commented.then_some(text)
+    }
+
+    /// Whether it is a SELECT.
     #[inline]
-    pub(crate) fn is_lone_select(self) -> bool {
-        // SAFETY: a field is read, and a function called that only reads a variable.
-        unsafe { (*self.0).operation == pg_sys::CmdType::CMD_SELECT && !raw::IsTransactionBlock() }
+    pub(crate) fn is_select(self) -> bool {
+        // SAFETY: a field is read.
+        unsafe { (*self.0).operation == pg_sys::CmdType::CMD_SELECT }
     }
 
     /// Whether the plan was only to be shown.
@@ -117,6 +133,26 @@ impl Execution {
         unsafe { (*self.0).instrument_options |= rows | LOOKED_INTO };
     }
 
+    /// Remembers whether a run of an execution that is looked into may have left rows, having been asked for so many;
+    /// 0 for all.
+    ///
+    /// # Safety
+    /// To be called when the run is over.
+    #[inline]
+    pub(super) unsafe fn ran(self, wanted: u64) {
+        // SAFETY: by the caller's word the query is there, and so is its state until it ends.
+        unsafe {
+            if (*self.0).instrument_options & LOOKED_INTO == 0 {
+                return;
+            }
+            let given = (*self.0).estate.as_ref().map_or(0, |state| state.es_processed);
+            match wanted != 0 && given >= wanted {
+                true => (*self.0).instrument_options |= LEFT_EARLY,
+                false => (*self.0).instrument_options &= !LEFT_EARLY,
+            }
+        }
+    }
+
     /// Whether the rows of each node were counted for us.
     #[inline]
     pub(crate) fn is_looked_into(self) -> bool {
@@ -128,7 +164,10 @@ impl Execution {
     /// is looked into, when it ended.
     pub(crate) fn nodes(self, each: impl FnMut(&Done, &mut dyn FnMut(&mut Code))) {
         // SAFETY: the executor holds the nodes until after the hook.
-        unsafe { planned::walk(self.0, each) }
+        unsafe {
+            let left_early = (*self.0).instrument_options & LEFT_EARLY != 0;
+            planned::walk(self.0, left_early, each);
+        }
     }
 
     /// Has the executor measure the query, everything of it, as the others in the chain that look at the
@@ -163,13 +202,18 @@ unsafe fn id_of(plan: *mut pg_sys::PlannedStmt) -> u64 {
 /// What was measured so far: rounds that were added up already (another hook may have done so), and the rest.
 #[inline]
 fn nanoseconds(total: &pg_sys::Instrumentation) -> u64 {
-    #[cfg(feature = "pg15")]
-    let rest = total.counter.tv_sec * 1_000_000_000 + total.counter.tv_nsec;
-    #[cfg(not(feature = "pg15"))]
-    let rest = total.counter.ticks;
-    let rest = rest as u64;
+    let rest = last_round(total);
     // Most often there were none, which its bits say at once.
     if total.total.to_bits() == 0 { rest } else { with_rounds(total, rest) }
+}
+
+#[inline]
+fn last_round(total: &pg_sys::Instrumentation) -> u64 {
+    #[cfg(feature = "pg15")]
+    let ns = total.counter.tv_sec.wrapping_mul(1_000_000_000).wrapping_add(total.counter.tv_nsec);
+    #[cfg(not(feature = "pg15"))]
+    let ns = total.counter.ticks;
+    ns as u64
 }
 
 #[cold]
@@ -207,7 +251,7 @@ pub(super) struct Command {
     /// What runs within it is nested.
     pub(super) contains: bool,
     /// See [`Ended`].
-    control: bool,
+    pub(super) control: bool,
 }
 
 impl Command {
@@ -324,6 +368,19 @@ pub(crate) fn is_outside_of_portals() -> bool {
     unsafe {
         pg_sys::ActivePortal.is_null() && pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND
     }
+}
+
+/// Whether a client's message is being executed in a portal.
+#[inline]
+pub(super) fn is_in_portal() -> bool {
+    // SAFETY: a variable of this process.
+    unsafe { !pg_sys::ActivePortal.is_null() }
+}
+
+/// Whether a block of several statements is open, which are one transaction.
+pub(crate) fn is_in_block() -> bool {
+    // SAFETY: the server's function only reads a variable.
+    unsafe { raw::IsTransactionBlock() }
 }
 
 /// The text of the client's message; empty outside of one.

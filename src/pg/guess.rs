@@ -1,6 +1,6 @@
 //! Types for the parameters of normalised texts. A constant's type is lost with it, and the analyser then
-//! takes the other operand's: of `current_date - $1` it makes the difference of two dates. Where that leads to
-//! nothing, the types that such constants usually have are tried.
+//! takes the other operand's: of `current_date - $1` it makes the difference of two dates, and of `ARRAY[$1]` texts.
+//! Where that leads to nothing, the types that such constants usually have are tried.
 
 use std::ffi::CStr;
 
@@ -28,12 +28,47 @@ pub(super) unsafe fn apply(statement: *mut Node, guess: Guess) -> bool {
     unsafe {
         for node in tree::raw_nodes(statement, &[NodeTag::T_A_Expr, NodeTag::T_FuncCall]) {
             changed |= match (*node).type_ {
-                NodeTag::T_A_Expr => operation(node.cast(), guess),
+                NodeTag::T_A_Expr => {
+                    let arrays = arrays(node.cast());
+                    arrays | operation(node.cast(), guess)
+                }
                 _ => call(node.cast()),
             };
         }
     }
     changed
+}
+
+/// Arrays of parameters alone, which the analyser takes for texts, whatever they are compared with: a parameter in their
+/// place is of the type that fits.
+unsafe fn arrays(expression: *mut pg_sys::A_Expr) -> bool {
+    use pg_sys::A_Expr_Kind::{AEXPR_OP, AEXPR_OP_ALL, AEXPR_OP_ANY};
+    // SAFETY: a node of the parser's; see `apply`.
+    unsafe {
+        let (left, right) = (alone_in((*expression).lexpr), alone_in((*expression).rexpr));
+        if ![AEXPR_OP, AEXPR_OP_ANY, AEXPR_OP_ALL].contains(&(*expression).kind) {
+            return false;
+        }
+        match (left, right) {
+            (Some(first), None) if !(*expression).rexpr.is_null() => (*expression).lexpr = first,
+            (None, Some(first)) if !(*expression).lexpr.is_null() => (*expression).rexpr = first,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// The first parameter of an array that is made of nothing else.
+unsafe fn alone_in(node: *mut Node) -> Option<*mut Node> {
+    // SAFETY: a node of the parser's, or NULL; cast by its own tag.
+    unsafe {
+        if node.is_null() || (*node).type_ != NodeTag::T_A_ArrayExpr {
+            return None;
+        }
+        let elements = list::nodes((*node.cast::<pg_sys::A_ArrayExpr>()).elements);
+        let all = elements.iter().all(|&element| is_parameter(element));
+        elements.first().copied().filter(|_| all)
+    }
 }
 
 unsafe fn operation(expression: *mut pg_sys::A_Expr, guess: Guess) -> bool {

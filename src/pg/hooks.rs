@@ -7,6 +7,11 @@
 //!    variables.
 //! 4. What must be allocated is allocated outside of them.
 //!
+//! Most executions take no closer look: for them the hooks that every statement goes through read and compare, count,
+//! and go on to the next hook, in one piece of code without a way back from anything else, since at this rate lines of code
+//! that the processor does not have at hand cost more than instructions. That part cannot panic, and stands together;
+//! all else stands elsewhere.
+//!
 //! Each hook calls the next one, or the server's own function, exactly once on every path, watching or not. They
 //! are put in place when shared memory is set up: every preloaded library has its hooks by then, whatever the order,
 //! and ours come first.
@@ -17,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_sys;
 
-use super::execution::{Command, Ended, Execution, Report, is_outside_of_portals};
+use super::execution::{Command, Ended, Execution, Report, is_in_portal, is_outside_of_portals};
 use super::{level, raw, transaction};
 
 /// What is done on each occasion. Nothing here may call the server; a panic is caught and told to `panicked`.
@@ -28,10 +33,15 @@ pub(crate) trait Observer {
     fn passes(execution: Execution, nested: bool) -> bool;
     /// Whether one that was not is to be looked into: its nodes' rows are counted then.
     fn looks_into(execution: Execution, nested: bool) -> bool;
-    /// A statement was executed to its end, or its portal was closed.
+    /// The same of a statement that a client sent, if that takes no closer look: says whether it was counted. Must not
+    /// panic.
+    fn counts(execution: Execution) -> bool;
+    /// A statement was executed to its end, or its portal was closed, and was not counted by the above.
     fn executed(execution: Execution, nested: bool);
     /// A command ended.
     fn commanded(command: &Ended, nested: bool);
+    /// One that begins or ends transactions, or sets something, ended, watched or not.
+    fn controlled();
     /// An error is being logged.
     fn failed(report: &Report);
     /// No client's statement is at work that this one could belong to: a deferred trigger's.
@@ -67,6 +77,7 @@ struct Previous {
     planner: pg_sys::planner_hook_type,
 }
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.perfmon"))]
 static mut PREVIOUS: Previous = Previous {
     start: raw::standard_ExecutorStart,
     run: raw::standard_ExecutorRun,
@@ -131,6 +142,7 @@ pub(crate) fn quiet<W: Observer, R>(work: impl FnOnce() -> R) -> Option<R> {
 }
 
 #[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".text.perfmon"))]
 unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, flags: c_int) {
     level::refresh();
     // SAFETY: the chain is called with what we were called with; the query is the server's own.
@@ -141,11 +153,8 @@ unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, fl
             look_closely::<W>(Execution::of(query));
         }
         (previous().start)(query, flags);
-        if (*query).totaltime.is_null() {
-            measure::<W>(Execution::of(query));
-        }
-        if is_outside_of_portals() && level::now() == 0 {
-            quiet::<W, ()>(|| W::starts_on_its_own(Execution::of(query)));
+        if (*query).totaltime.is_null() || !is_in_portal() {
+            started::<W>(query);
         }
     }
 }
@@ -157,9 +166,33 @@ unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, fl
 #[cold]
 #[inline(never)]
 unsafe fn look_closely<W: Observer>(execution: Execution) {
-    if quiet::<W, bool>(|| W::looks_into(execution, level::now() > 0)) == Some(true) {
+    let due = || {
+        let nested = level::now() > 0;
+        W::wants(nested) && W::looks_into(execution, nested)
+    };
+    if quiet::<W, bool>(due) == Some(true) {
         // SAFETY: by the caller's word.
         unsafe { execution.count_rows() };
+    }
+}
+
+/// What is to be done about an execution that was started, and not measured by anybody or outside of a portal. May
+/// raise for want of memory.
+///
+/// # Safety
+/// To be called from a plain old frame, when the executor has just been started.
+#[cold]
+#[inline(never)]
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe fn started<W: Observer>(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        if (*query).totaltime.is_null() {
+            measure::<W>(Execution::of(query));
+        }
+        if is_outside_of_portals() && level::now() == 0 {
+            quiet::<W, ()>(|| W::starts_on_its_own(Execution::of(query)));
+        }
     }
 }
 
@@ -180,6 +213,7 @@ unsafe fn measure<W: Observer>(execution: Execution) {
 
 #[cfg(not(feature = "pg18"))]
 #[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".text.perfmon"))]
 unsafe extern "C-unwind" fn run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
@@ -192,12 +226,16 @@ unsafe extern "C-unwind" fn run(
     // SAFETY: the chain is called with what we were called with.
     unsafe {
         (previous().run)(query, direction, count, once);
+        if direction != pg_sys::ScanDirection::NoMovementScanDirection {
+            Execution::of(query).ran(count);
+        }
     }
     level::set(level);
 }
 
 #[cfg(feature = "pg18")]
 #[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".text.perfmon"))]
 unsafe extern "C-unwind" fn run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
@@ -209,11 +247,15 @@ unsafe extern "C-unwind" fn run(
     // SAFETY: the chain is called with what we were called with.
     unsafe {
         (previous().run)(query, direction, count);
+        if direction != pg_sys::ScanDirection::NoMovementScanDirection {
+            Execution::of(query).ran(count);
+        }
     }
     level::set(level);
 }
 
 #[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".text.perfmon"))]
 unsafe extern "C-unwind" fn finish(query: *mut pg_sys::QueryDesc) {
     // What runs here was written by the statement, whose run, in the same message, looked at the level. A portal
     // that only reads may be finished by a later message, but then nothing runs.
@@ -227,8 +269,26 @@ unsafe extern "C-unwind" fn finish(query: *mut pg_sys::QueryDesc) {
 }
 
 #[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".text.perfmon"))]
 unsafe extern "C-unwind" fn end<W: Observer>(query: *mut pg_sys::QueryDesc) {
     // SAFETY: the query is the server's own; the chain is called with what we were called with.
+    unsafe {
+        if level::now() == 0 && W::counts(Execution::of(query)) {
+            (previous().end)(query);
+        } else {
+            end_closely::<W>(query);
+        }
+    }
+}
+
+/// Ends what takes a closer look.
+///
+/// # Safety
+/// As of the hook.
+#[inline(never)]
+#[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
+unsafe extern "C-unwind" fn end_closely<W: Observer>(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: as above.
     unsafe {
         quiet::<W, ()>(|| W::executed(Execution::of(query), level::now() > 0));
         (previous().end)(query);
@@ -280,6 +340,9 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
         // SAFETY: the text of a command outlives it.
         let ended = unsafe { command.ended(before, text) };
         quiet::<W, ()>(|| W::commanded(&ended, level > 0));
+    }
+    if command.control {
+        quiet::<W, ()>(W::controlled);
     }
 }
 

@@ -15,19 +15,28 @@ use super::raw;
 /// there are no more runs than levels; beyond this many only the lower ones are known, which is deep enough.
 const RUNS: usize = 64;
 
-struct State {
-    level: u32,
+/// What every execution looks at, apart from the rest.
+#[repr(C, align(16))]
+struct Now {
     /// Start of the client's message, by which one is told from the next.
     message: pg_sys::TimestampTz,
+    level: u32,
+}
+
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.perfmon"))]
+static mut NOW: Now = Now { message: 0, level: 0 };
+
+/// Levels at which subtransactions began.
+struct Begun {
     /// Depth of the first subtransaction of each run, and its level.
     runs: [(i32, u32); RUNS],
     used: usize,
 }
 
-static mut STATE: State = State { level: 0, message: 0, runs: [(0, 0); RUNS], used: 0 };
+static mut BEGUN: Begun = Begun { runs: [(0, 0); RUNS], used: 0 };
 
-fn state() -> *mut State {
-    &raw mut STATE
+fn state() -> *mut Now {
+    &raw mut NOW
 }
 
 /// The level now.
@@ -91,33 +100,33 @@ unsafe extern "C-unwind" fn on_subtransaction(
     // SAFETY: the server's function only reads a variable; the state is this process's.
     unsafe {
         let depth = raw::GetCurrentTransactionNestLevel();
-        let state = &mut *state();
+        let begun = &raw mut BEGUN;
+        let begun = &mut *begun;
         if begins {
-            state.begins(depth);
-        } else {
-            state.fails(depth);
+            begun.begins(depth, now());
+        } else if let Some(level) = begun.fails(depth) {
+            set(level);
         }
     }
 }
 
-impl State {
-    fn begins(&mut self, depth: i32) {
+impl Begun {
+    fn begins(&mut self, depth: i32, level: u32) {
         while self.used > 0 && self.runs[self.used - 1].0 >= depth {
             self.used -= 1;
         }
-        let known = self.used > 0 && self.runs[self.used - 1].1 == self.level;
+        let known = self.used > 0 && self.runs[self.used - 1].1 == level;
         if !known && self.used < RUNS {
-            self.runs[self.used] = (depth, self.level);
+            self.runs[self.used] = (depth, level);
             self.used += 1;
         }
     }
 
-    fn fails(&mut self, depth: i32) {
+    /// The level at which a subtransaction began, as far as it is known.
+    fn fails(&mut self, depth: i32) -> Option<u32> {
         while self.used > 0 && self.runs[self.used - 1].0 > depth {
             self.used -= 1;
         }
-        if self.used > 0 {
-            self.level = self.runs[self.used - 1].1;
-        }
+        self.used.checked_sub(1).map(|last| self.runs[last].1)
     }
 }

@@ -1,24 +1,26 @@
 //! The server's table of heavyweight locks, as far as somebody waits: without SQL and outside of transactions.
 
-use perfmon_core::lock::graph::{Blocked, Edge, Instance};
+use std::collections::HashSet;
+
+use perfmon_core::lock::graph::{Blocked, Edge, Instance, MOST_PROCESSES};
 use perfmon_core::lock::{TRANSACTION_KIND, TUPLE_KIND, Tag};
 use pgrx::pg_sys;
 
 use super::clock;
 
-/// Processes that one look is at: of more that wait, those that have waited longest.
-pub(crate) const MOST: usize = 64;
-/// With those that they wait for and that wait themselves.
-const MOST_IN_ALL: usize = 128;
+/// Of more processes that wait, those that have waited longest are looked at, with those that they wait for.
+const MOST: usize = 64;
 
 /// Who is in the way of these processes, and of those that are in the way and wait themselves. Each process costs one
 /// copy of what has to do with its lock, for which the server keeps everybody from changing locks.
 pub(crate) fn edges(pids: &[i32]) -> Vec<Edge> {
-    let mut asked: Vec<i32> = Vec::with_capacity(MOST_IN_ALL);
+    let mut asked: Vec<i32> = Vec::with_capacity(MOST_PROCESSES);
     let mut to_ask: Vec<i32> = pids.iter().take(MOST).rev().copied().collect();
     let mut found: Vec<Edge> = Vec::new();
+    // Workers of one group may wait for the same.
+    let mut known: HashSet<Edge> = HashSet::new();
     while let Some(pid) = to_ask.pop() {
-        if pid == 0 || asked.len() >= MOST_IN_ALL || asked.contains(&pid) {
+        if pid == 0 || asked.len() >= MOST_PROCESSES || asked.contains(&pid) {
             continue;
         }
         asked.push(pid);
@@ -32,7 +34,7 @@ pub(crate) fn edges(pids: &[i32]) -> Vec<Edge> {
             }
             for edge in edges {
                 to_ask.push(edge.blocker);
-                if !found.contains(&edge) {
+                if known.insert(edge) {
                     found.push(edge);
                 }
             }

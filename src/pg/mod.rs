@@ -18,6 +18,7 @@ pub(crate) mod explain;
 pub(crate) mod fmgr;
 pub(crate) mod foreign;
 pub(crate) mod guess;
+pub(crate) mod heap;
 pub(crate) mod hooks;
 mod level;
 pub(crate) mod list;

@@ -81,13 +81,15 @@ unsafe fn copy(to: &mut [u8; 64], from: *const c_char) {
     }
 }
 
-/// This session, with the statement that it was sent.
-pub(crate) fn own(query_id: u64, database: u32, user: u32) -> Party {
-    // SAFETY: variables of this process, and a C string of the server's.
-    let (pid, name) = unsafe { (pg_sys::MyProcPid, pg_sys::application_name) };
+/// This session, with the statement that it was sent. Its user is who logged in, as others see it, whatever role is set.
+pub(crate) fn own(query_id: u64, database: u32) -> Party {
+    // SAFETY: variables of this process, its own place among all if it has one yet, and a C string of the server's.
+    let (pid, entry, name) =
+        unsafe { (pg_sys::MyProcPid, pg_sys::MyBEEntry.as_ref(), pg_sys::application_name) };
     let mut party = Party::nobody(pid);
     party.queryid = query_id as i64;
-    (party.database, party.user, party.state) = (database, user, State::Active as u8);
+    party.user = entry.map_or(0, |entry| entry.st_userid.to_u32());
+    (party.database, party.state) = (database, State::Active as u8);
     if !name.is_null() {
         // SAFETY: a C string, as above.
         let name = unsafe { CStr::from_ptr(name) }.to_bytes();

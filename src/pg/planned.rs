@@ -59,12 +59,14 @@ static mut OPEN: [Open; MOST_OPEN] = [Open(std::ptr::null_mut(), false); MOST_OP
 #[derive(Clone, Copy)]
 struct Open(*mut PlanState, bool);
 
-/// Hands each node that tells something to `each`, and then what the execution as a whole tells.
+/// Hands each node that tells something to `each`, and then what the execution as a whole tells. One that was left early
+/// did not give all the rows that it could.
 ///
 /// # Safety
 /// An execution with row counts that ended and was not taken down.
 pub(super) unsafe fn walk(
     query: *mut pg_sys::QueryDesc,
+    left_early: bool,
     mut each: impl FnMut(&Done, &mut dyn FnMut(&mut Code)),
 ) {
     // SAFETY: by the caller's word; every node of the tree lives as long as the execution.
@@ -74,7 +76,7 @@ pub(super) unsafe fn walk(
         let mut planned = Planned { statement, params, cursor: 0 };
         let mut open = Stack { used: 0, met: [0; MOST_SUBPLANS / 64] };
         let mut counted = Counted::of(statement, params);
-        open.push(root, false);
+        open.push(root, left_early);
         for _ in 0..MOST_NODES {
             let Some(Open(node, cut)) = open.pop() else {
                 if counted.asks_for_any() {

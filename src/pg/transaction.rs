@@ -11,6 +11,7 @@ pub(super) fn follow<W: Observer>() {
     unsafe { pg_sys::RegisterXactCallback(Some(on_transaction::<W>), std::ptr::null_mut()) };
 }
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".text.perfmon"))]
 unsafe extern "C-unwind" fn on_transaction<W: Observer>(
     event: pg_sys::XactEvent::Type,
     _argument: *mut std::ffi::c_void,

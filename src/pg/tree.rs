@@ -83,6 +83,21 @@ pub(crate) unsafe fn with_casts(tree: *mut Node, wanted: Wanted) -> *mut Node {
     }
 }
 
+/// A copy of an analysed expression in which other nodes stand in place of some; its subqueries are the same.
+///
+/// # Safety
+/// A live tree of the analyser, or NULL, and nodes that live as long as the copy.
+pub(crate) unsafe fn with_others(
+    tree: *mut Node,
+    mut others: &[(*mut Node, *mut Node)],
+) -> *mut Node {
+    // SAFETY: as above.
+    unsafe {
+        let context = (&raw mut others).cast();
+        pg_sys::ffi::pg_guard_ffi_boundary(|| exchange(tree, context))
+    }
+}
+
 struct Sought<'a> {
     kinds: &'a [NodeTag],
     found: Vec<*mut Node>,
@@ -154,6 +169,24 @@ unsafe extern "C-unwind" fn cast_in(node: *mut Node, context: *mut c_void) -> *m
         let (of_type, typmod) = ((*parameter).paramtype, (*parameter).paramtypmod);
         let written = CoercionForm::COERCE_EXPLICIT_CAST;
         make_relabel_type(copy.cast(), of_type, typmod, (*parameter).paramcollid, written).cast()
+    }
+}
+
+#[expect(ffi_unwind_calls, reason = "errors pass through frames that have nothing to drop")]
+unsafe extern "C-unwind" fn exchange(node: *mut Node, context: *mut c_void) -> *mut Node {
+    if node.is_null() {
+        return node;
+    }
+    // SAFETY: the context is what `with_others` passed; the node is one of its tree.
+    unsafe {
+        let others = *context.cast::<&[(*mut Node, *mut Node)]>();
+        if let Some((_, other)) = others.iter().find(|(one, _)| *one == node) {
+            return *other;
+        }
+        if (*node).type_ == NodeTag::T_Query {
+            return node;
+        }
+        mutate(node, Some(exchange), context)
     }
 }
 

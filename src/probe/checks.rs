@@ -340,6 +340,24 @@ mod tests {
     }
 
     #[pg_test]
+    fn settings_are_kept_where_parameters_stand_for_all_values() {
+        let masked = |text: &str| probe::texts::is_masked_setting(text.as_bytes());
+        for text in ["SET work_mem = $1", "set local a.b TO $1, $2", "SET SESSION x=$1"] {
+            assert!(masked(text), "{text}");
+        }
+        for text in [
+            "SET a = hunter2, $1",
+            "SET a = $1, hunter2",
+            "SET a = 'x$1",
+            "SET TIME ZONE $1",
+            "DROP a = $1",
+            "SET a hunter2 = $1",
+        ] {
+            assert!(!masked(text), "{text}");
+        }
+    }
+
+    #[pg_test]
     fn texts_hold_no_literals() {
         run("CREATE EXTENSION pg_stat_statements");
         run("CREATE PROCEDURE \"Say it\"(a text) LANGUAGE plpgsql AS $$ BEGIN END $$");

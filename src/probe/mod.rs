@@ -152,6 +152,7 @@ fn count(value: i64) -> u64 {
 
 /// Milliseconds as the server gives them in whole units of `per_ms`; what is not a time is zero.
 fn scaled(milliseconds: f64, per_ms: f64) -> u64 {
-    // The cast saturates, and turns what is negative or not a number into zero.
-    (milliseconds * per_ms).round() as u64
+    // The cast saturates, and turns what is negative or not a number into zero. Half a unit more and cut off is a
+    // rounding that needs no call, for thousands of statements.
+    (milliseconds * per_ms + 0.5) as u64
 }

@@ -68,7 +68,7 @@ pub(crate) fn ask(target: &Target) -> Asked {
         let mut console = Console::open(target, Instant::now() + PATIENCE)?;
         let pools = console.ask("SHOW POOLS")?;
         let stats = console.ask("SHOW STATS")?;
-        Ok(Reading::of(&pools, &stats, &console.ask("SHOW DATABASES")?))
+        Reading::of(&pools, &stats, &console.ask("SHOW DATABASES")?)
     };
     ask().map_or_else(Asked::Failed, Asked::Answered)
 }
@@ -76,6 +76,6 @@ pub(crate) fn ask(target: &Target) -> Asked {
 /// Its clients, and its connections to servers.
 pub(crate) fn links(target: &Target) -> Result<(Vec<Client>, Vec<ServerLink>), String> {
     let mut console = Console::open(target, Instant::now() + PATIENCE)?;
-    let clients = clients(&console.ask("SHOW CLIENTS")?);
-    Ok((clients, servers(&console.ask("SHOW SERVERS")?)))
+    let clients = clients(&console.ask("SHOW CLIENTS")?)?;
+    Ok((clients, servers(&console.ask("SHOW SERVERS")?)?))
 }

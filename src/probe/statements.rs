@@ -339,20 +339,21 @@ fn finish(
         columns.put_timing(name, values, counted);
     }
     let mut names: HashMap<u32, (String, u64)> = HashMap::new();
-    let labels = entries
-        .users
-        .iter()
-        .map(|&user| {
-            names
-                .entry(user)
-                .or_insert_with(|| {
-                    let name = fmgr::role_name(pg_sys::Oid::from_u32(user));
-                    let hash = label([name.as_str()]);
-                    (name, hash)
-                })
-                .1
-        })
-        .collect();
+    // Mostly the same user again.
+    let mut last = None;
+    let mut label_of = |user: u32| match last {
+        Some((same, label)) if same == user => label,
+        _ => {
+            let (_, label) = names.entry(user).or_insert_with(|| {
+                let name = fmgr::role_name(pg_sys::Oid::from_u32(user));
+                let hash = label([name.as_str()]);
+                (name, hash)
+            });
+            last = Some((user, *label));
+            *label
+        }
+    };
+    let labels = entries.users.iter().map(|&user| label_of(user)).collect();
     let keys = entries.keys.clone();
     let users = entries.users;
     let reading = Reading {

@@ -91,7 +91,9 @@ fn judge(queryid: i64, bytes: &[u8]) -> StatementText {
             return StatementText { queryid, command, query, note: Some("redacted") };
         }
         // The server puts $1 where the grammar wants a literal, so a normalised text need not parse.
-        Shape::Unreadable if is_normalised(bytes, &keyword) => (keyword, fmgr::utf8(bytes)),
+        Shape::Unreadable if is_normalised(bytes, &keyword) || is_masked_setting(bytes) => {
+            (keyword, fmgr::utf8(bytes))
+        }
         Shape::Unreadable => return without(keyword, "redacted"),
     };
     let (query, note) = shorten(query);
@@ -109,6 +111,32 @@ fn is_normalised(text: &[u8], keyword: &str) -> bool {
     let commands = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE"];
     let parameter = text.windows(2).any(|pair| pair[0] == b'$' && pair[1].is_ascii_digit());
     commands.contains(&keyword) && parameter && !text.contains(&b'\'')
+}
+
+/// From 18 on SET is normalised as well, to what does not parse: all that stands behind the name of the setting must be
+/// parameters.
+pub(super) fn is_masked_setting(text: &[u8]) -> bool {
+    let Some((head, values)) = str::from_utf8(text).ok().and_then(|text| text.split_once('$'))
+    else {
+        return false;
+    };
+    let mut words = head.trim_end().strip_suffix('=').unwrap_or(head).split_ascii_whitespace();
+    let is = |word: Option<&str>, what: &str| word.is_some_and(|w| w.eq_ignore_ascii_case(what));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
+    let starts = is(words.next(), "SET");
+    let mut rest: Vec<&str> = words.collect();
+    if is(rest.last().copied(), "TO") {
+        rest.pop();
+    } else if !head.trim_end().ends_with('=') {
+        return false;
+    }
+    if is(rest.first().copied(), "LOCAL") || is(rest.first().copied(), "SESSION") {
+        rest.remove(0);
+    }
+    let [name] = rest[..] else { return false };
+    starts
+        && name.chars().all(plain)
+        && values.chars().all(|c| c.is_ascii_digit() || "$, ".contains(c))
 }
 
 /// The first word, for display only.

@@ -48,6 +48,17 @@ fn server() -> Result<Option<Server>, Error> {
     }))
 }
 
+/// What settings allow, in the order of their names.
+pub(crate) fn of_settings(names: &[&str]) -> Result<Vec<Option<u32>>, Error> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let rows = query::rows(
+        "SELECT pg_catalog.current_setting(n.name, true)::pg_catalog.int8
+         FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS n (name, place) ORDER BY n.place",
+        &[names.into()],
+    )?;
+    Ok(rows.iter().map(|row| number(row.first())).collect())
+}
+
 fn databases() -> Result<Vec<(String, u32)>, Error> {
     let rows = query::rows(
         "SELECT d.datname::pg_catalog.text, d.datconnlimit FROM pg_catalog.pg_database d

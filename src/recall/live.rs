@@ -1,6 +1,8 @@
 //! Sessions as they are now, as far as the caller may see them: the server itself hides those of other users from whoever
 //! may not read all statistics.
 
+use std::collections::HashMap;
+
 use super::cell::Cell;
 use super::query;
 use crate::error::Error;
@@ -8,35 +10,89 @@ use crate::error::Error;
 /// A row as it is shown; its columns are those of the function that shows it.
 type Row = Vec<Cell>;
 
-/// Who waits for a lock now and who is in the way, those that are at the head of a chain first.
-pub(crate) fn blocking() -> Result<Vec<Row>, Error> {
-    query::rows(
-        "WITH RECURSIVE waiting AS MATERIALIZED (
+/// Who waits for a lock now (`waiting`), prepared transactions under numbers below zero, as no process stands for them
+/// (`prepared`), and which of them is in whose way (`prepared_edge`), by the locks that each keeps; modes that conflict
+/// are those of the manual's table, a bit each.
+const WAITING: &str = "
+         waiting AS MATERIALIZED (
              SELECT l.pid, l.locktype, l.mode, l.relation, l.database, l.waitstart,
+                 pg_catalog.format('%s %s %s %s %s %s %s %s %s %s', l.locktype, l.database, l.relation, l.page,
+                     l.tuple, l.virtualxid, l.transactionid, l.classid, l.objid, l.objsubid) AS tag,
                  pg_catalog.pg_blocking_pids(l.pid) AS blockers
              FROM pg_catalog.pg_lock_status() l
              WHERE NOT l.granted AND l.pid IS NOT NULL),
+         prepared AS MATERIALIZED (
+             SELECT (OPERATOR(pg_catalog.-) pg_catalog.row_number() OVER (ORDER BY p.prepared, p.gid))
+                     ::pg_catalog.int4 AS pid,
+                 p.transaction, p.gid, p.prepared, d.datname::pg_catalog.text AS database_name,
+                 pg_catalog.pg_get_userbyid(p.ownerid)::pg_catalog.text AS user_name
+             FROM pg_catalog.pg_prepared_xact() p
+             LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) p.dbid),
+         conflict (mode, bit, bits) AS (VALUES
+             ('AccessShareLock', 2, 256), ('RowShareLock', 4, 384), ('RowExclusiveLock', 8, 480),
+             ('ShareUpdateExclusiveLock', 16, 496), ('ShareLock', 32, 472), ('ShareRowExclusiveLock', 64, 504),
+             ('ExclusiveLock', 128, 508), ('AccessExclusiveLock', 256, 510)),
+         prepared_lock AS MATERIALIZED (
+             SELECT p.pid, c.bit,
+                 pg_catalog.format('%s %s %s %s %s %s %s %s %s %s', l.locktype, l.database, l.relation, l.page,
+                     l.tuple, l.virtualxid, l.transactionid, l.classid, l.objid, l.objsubid) AS tag
+             FROM pg_catalog.pg_lock_status() l
+             JOIN pg_catalog.pg_lock_status() x
+                 ON x.virtualtransaction OPERATOR(pg_catalog.=) l.virtualtransaction
+             JOIN prepared p ON p.transaction OPERATOR(pg_catalog.=) x.transactionid
+             JOIN conflict c ON c.mode OPERATOR(pg_catalog.=) l.mode
+             WHERE l.pid IS NULL AND x.pid IS NULL AND x.locktype OPERATOR(pg_catalog.=) 'transactionid'),
+         prepared_edge AS (
+             SELECT DISTINCT w.pid, l.pid AS blocker
+             FROM waiting w
+             JOIN conflict c ON c.mode OPERATOR(pg_catalog.=) w.mode
+             JOIN prepared_lock l ON l.tag OPERATOR(pg_catalog.=) w.tag
+                 AND (c.bits OPERATOR(pg_catalog.&) l.bit) OPERATOR(pg_catalog.>) 0
+             WHERE 0 OPERATOR(pg_catalog.=) ANY (w.blockers))";
+
+/// Who waits for a lock now and who is in the way, those that are at the head of a chain first. The chain of each goes on
+/// from whoever is in its way to one (`step`) that is in that one's: somebody who waits for nobody, or for the longest. All
+/// ways through those that wait in a line would be too many: each is in the way of all behind it.
+pub(crate) fn blocking() -> Result<Vec<Row>, Error> {
+    query::rows(
+        &format!(
+            "WITH RECURSIVE {WAITING},
          edge AS (
              SELECT DISTINCT w.pid, b.pid AS blocker
-             FROM waiting w CROSS JOIN LATERAL pg_catalog.unnest(w.blockers) b (pid)),
-         chain AS (
-             SELECT e.pid, e.blocker, e.blocker AS head, 1 AS depth, ARRAY[e.pid, e.blocker] AS path
-             FROM edge e
+             FROM waiting w CROSS JOIN LATERAL pg_catalog.unnest(w.blockers) b (pid)
+             WHERE b.pid OPERATOR(pg_catalog.<>) 0
+                 OR NOT EXISTS (SELECT 1 FROM prepared_edge p WHERE p.pid OPERATOR(pg_catalog.=) w.pid)
              UNION ALL
-             SELECT c.pid, c.blocker, e.blocker, c.depth OPERATOR(pg_catalog.+) 1,
-                 c.path OPERATOR(pg_catalog.||) e.blocker
-             FROM chain c JOIN edge e ON e.pid OPERATOR(pg_catalog.=) c.head
-             WHERE NOT e.blocker OPERATOR(pg_catalog.=) ANY (c.path)),
-         ended AS (
-             SELECT DISTINCT ON (c.pid, c.blocker) c.pid, c.blocker, c.head, c.depth
+             SELECT p.pid, p.blocker FROM prepared_edge p),
+         chain AS (
+             SELECT s.pid, s.blocker AS head, 1 AS depth, ARRAY[s.pid, s.blocker] AS path
+             FROM step s
+             UNION ALL
+             SELECT c.pid, s.blocker, c.depth OPERATOR(pg_catalog.+) 1,
+                 c.path OPERATOR(pg_catalog.||) s.blocker
+             FROM chain c JOIN step s ON s.pid OPERATOR(pg_catalog.=) c.head
+             WHERE NOT s.blocker OPERATOR(pg_catalog.=) ANY (c.path)),
+         step AS MATERIALIZED (
+             SELECT DISTINCT ON (e.pid) e.pid, e.blocker
+             FROM edge e LEFT JOIN waiting f ON f.pid OPERATOR(pg_catalog.=) e.blocker
+             ORDER BY e.pid, f.waitstart NULLS FIRST, e.blocker),
+         longest AS MATERIALIZED (
+             SELECT DISTINCT ON (c.pid) c.pid, c.head, c.depth
              FROM chain c
-             ORDER BY c.pid, c.blocker, c.depth DESC, c.head),
+             ORDER BY c.pid, c.depth DESC),
+         ended AS (
+             SELECT e.pid, e.blocker, COALESCE(n.head, e.blocker) AS head,
+                 COALESCE(n.depth, 0) OPERATOR(pg_catalog.+) 1 AS depth
+             FROM edge e LEFT JOIN longest n ON n.pid OPERATOR(pg_catalog.=) e.blocker),
          session AS MATERIALIZED (
              SELECT a.pid, d.datname::pg_catalog.text AS database_name,
                  pg_catalog.pg_get_userbyid(a.usesysid)::pg_catalog.text AS user_name,
-                 a.application_name, a.state, a.query, a.xact_start
+                 a.application_name, a.state, a.query, a.xact_start, NULL::pg_catalog.text AS gid
              FROM pg_catalog.pg_stat_get_activity(NULL) a
-             LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.datid)
+             LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.datid
+             UNION ALL
+             SELECT p.pid, p.database_name, p.user_name, NULL, 'prepared', NULL, p.prepared, p.gid
+             FROM prepared p)
          SELECT w.pid,
              pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) w.waitstart)
                  OPERATOR(pg_catalog.*) 1000.0::pg_catalog.float8,
@@ -44,11 +100,13 @@ pub(crate) fn blocking() -> Result<Vec<Row>, Error> {
              CASE WHEN COALESCE(w.relation, r.relation) IS NOT NULL
                  AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
                  THEN COALESCE(w.relation, r.relation)::pg_catalog.regclass::pg_catalog.text END,
-             NULLIF(e.blocker, 0), b.user_name, b.application_name, b.state, b.query,
-             NULLIF(e.head, 0), h.user_name, h.application_name, h.state,
+             CASE WHEN e.blocker OPERATOR(pg_catalog.>) 0 THEN e.blocker END,
+             b.user_name, b.application_name, b.state, b.query,
+             CASE WHEN e.head OPERATOR(pg_catalog.>) 0 THEN e.head END,
+             h.user_name, h.application_name, h.state,
              pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) h.xact_start)
                  OPERATOR(pg_catalog.*) 1000.0::pg_catalog.float8,
-             h.query, e.depth
+             h.query, e.depth, b.gid, h.gid
          FROM waiting w
          JOIN ended e ON e.pid OPERATOR(pg_catalog.=) w.pid
          LEFT JOIN LATERAL (
@@ -60,9 +118,45 @@ pub(crate) fn blocking() -> Result<Vec<Row>, Error> {
          LEFT JOIN session s ON s.pid OPERATOR(pg_catalog.=) w.pid
          LEFT JOIN session b ON b.pid OPERATOR(pg_catalog.=) e.blocker
          LEFT JOIN session h ON h.pid OPERATOR(pg_catalog.=) e.head
-         ORDER BY e.head, e.depth, w.waitstart, w.pid, e.blocker",
+         ORDER BY e.head, e.depth, w.waitstart, w.pid, e.blocker"
+        ),
         &[],
     )
+}
+
+/// A prepared transaction that is in somebody's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prepared {
+    pub(crate) gid: String,
+    pub(crate) user: String,
+    pub(crate) database: String,
+    /// Since when, microseconds since the Unix epoch.
+    pub(crate) since: i64,
+}
+
+/// Who waits for a prepared transaction now: process, and the one that was prepared first of those in its way.
+pub(crate) fn prepared() -> Result<HashMap<i32, Prepared>, Error> {
+    let rows = query::rows(
+        &format!(
+            "WITH {WAITING}
+         SELECT e.pid::pg_catalog.int8, p.gid, p.user_name, p.database_name, p.prepared
+         FROM prepared_edge e JOIN prepared p ON p.pid OPERATOR(pg_catalog.=) e.blocker
+         ORDER BY p.pid"
+        ),
+        &[],
+    )?;
+    let one = |row: Vec<Cell>| {
+        let [pid, gid, user, database, since] = row.as_slice() else { return None };
+        let prepared = Prepared {
+            gid: gid.text()?,
+            user: user.text().unwrap_or_default(),
+            database: database.text().unwrap_or_default(),
+            since: since.int()?,
+        };
+        Some((i32::try_from(pid.int()?).ok()?, prepared))
+    };
+    // In descending order of time, so that the last one to be put in stays.
+    Ok(rows.into_iter().filter_map(one).collect())
 }
 
 /// Transactions that are longer than this many seconds, the oldest first.

@@ -44,6 +44,9 @@ pub(crate) struct Wait {
     pub(crate) wanted: Option<String>,
     pub(crate) held: Option<String>,
     pub(crate) depth: i64,
+    /// What the blocker and the head are called if they are prepared transactions.
+    pub(crate) blocker_gid: Option<String>,
+    pub(crate) head_gid: Option<String>,
 }
 
 /// Takes the cells of a row one by one.
@@ -91,6 +94,8 @@ impl Row {
             wanted: self.text(),
             held: self.text(),
             depth: self.int()?,
+            blocker_gid: self.text(),
+            head_gid: self.text(),
         })
     }
 }
@@ -104,7 +109,8 @@ pub(crate) fn waits(scope: &Scope) -> Result<Vec<Wait>, Error> {
              w.blocker_application, w.blocker_queryid,
              w.head_process_id, w.head_state, w.head_database_name, w.head_user_name, w.head_application,
              w.head_queryid, w.head_transaction_began,
-             w.lock_type, w.relation_name, w.lock_mode, w.held_mode, w.chain_depth
+             w.lock_type, w.relation_name, w.lock_mode, w.held_mode, w.chain_depth,
+             w.blocker_gid, w.head_gid
          FROM perfmon.lock_wait w
          WHERE w.source OPERATOR(pg_catalog.=) ANY ($1)
              AND w.began OPERATOR(pg_catalog.<) $3 AND w.seen OPERATOR(pg_catalog.>=) $2
@@ -241,6 +247,6 @@ pub(crate) fn texts<'a>(
 
 /// The dictionary id and the text of a session's statement.
 pub(crate) fn statement(statements: &Statements, whose: &Whose) -> (Option<i64>, Cell) {
-    let key = (whose.database.clone(), whose.user.clone(), whose.queryid);
-    statements.get(&key).map_or((None, Cell::Null), |(id, text)| (Some(*id), text.clone()))
+    let known = statements.get(&whose.database, &whose.user, whose.queryid);
+    known.map_or((None, Cell::Null), |(id, text)| (*id, text.clone()))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use perfmon_core::family::POOLER;
 use perfmon_core::frame::Span;
-use perfmon_core::pooler::Seen;
+use perfmon_core::pooler::{Alias, Kept as Remembered, Seen};
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
 
@@ -13,7 +13,8 @@ use super::names;
 use super::plan::Kept;
 use super::scope::Scope;
 use crate::error::Error;
-use crate::store::read;
+use crate::pg::{catalog, session};
+use crate::store::{self, read};
 
 /// Pooler, database and user; the last are empty for what concerns all.
 pub(crate) type Names = [String; 3];
@@ -53,4 +54,17 @@ pub(crate) fn over(scope: &Scope) -> Result<BTreeMap<Names, Seen>, Error> {
         found.entry(names.clone()).or_default().add(values);
     })?;
     Ok(found)
+}
+
+/// Databases that the server knows by another name, by pooler and the name that clients use: as the poolers of this
+/// database said when they last answered. None is known after a crash until they are asked again, and on a standby.
+pub(crate) fn aliases() -> HashMap<(String, String), Alias> {
+    let owner = catalog::extension(c"pg_perfmon").and_then(catalog::extension_owner);
+    let Some(owner) = owner.filter(|_| !session::in_recovery()) else { return HashMap::new() };
+    let kept = session::as_user(owner, || store::prior::one(POOLER.name));
+    let kept = kept.and_then(|bytes| Remembered::decode(&bytes).ok()).unwrap_or_default();
+    let all = kept.poolers.into_iter().flat_map(|(pooler, known)| {
+        known.aliases.into_iter().map(move |(name, alias)| ((pooler.clone(), name), alias))
+    });
+    all.collect()
 }

@@ -6,10 +6,12 @@ use perfmon_core::activity::group::{Level as Of, PEAKS, SPREADS, SUMS};
 use perfmon_core::activity::rows;
 use perfmon_core::activity::spread::{self, Spread};
 use perfmon_core::family::{DATABASE, POOL, POOL_SUMS};
-use perfmon_core::series::Series;
+use perfmon_core::frame::Span;
+use perfmon_core::pool;
+use perfmon_core::series::{Part, Series};
 use perfmon_core::tally::Who;
 
-use super::activity::{part, samples, texts};
+use super::activity::{FINE, across, samples, spread, texts};
 use super::plan::{Kept, coarsest_for};
 use super::scope::Scope;
 use crate::error::Error;
@@ -34,6 +36,8 @@ pub(crate) struct Use {
     pub(crate) spreads: [Spread; SPREADS.len()],
     /// The largest numbers, in the order of `SPREADS`, then those that wait for a lock.
     pub(crate) peaks: [u64; PEAKS],
+    /// Samples by busy sessions on average over the block that each is of.
+    pub(crate) load: Spread,
 }
 
 impl Use {
@@ -56,52 +60,78 @@ impl Use {
         (samples > 0).then(|| self.sums[at] as f64 / samples as f64)
     }
 
+    /// Whether most sessions do not say what they do: nothing but their number is known.
+    pub(crate) fn hides(&self, samples: u64) -> bool {
+        pool::hides(self.mean("disabled", samples), self.means(samples).map(|means| means[0]))
+    }
+
     /// Sum of one of `SUMS`.
     pub(crate) fn sum(&self, name: &str) -> Option<u64> {
         self.sums.get(SUMS.iter().position(|sum| *sum == name)?).copied()
     }
 
-    /// Adds a share of one place of a row; who came did so at its end.
-    fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, share: f64, at_end: bool) {
+    /// Adds what of one place of a row belongs to a step, in parts of `unit`.
+    fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, (part, unit, peaks): Cut) {
         if bucket != POOL_SUMS {
             for (at, spread) in self.spreads.iter_mut().enumerate() {
-                let samples = part(value(at), share);
+                let samples = part.of(value(at), unit);
                 spread.add(bucket as u8, samples);
                 if samples > 0 {
                     let least = u64::from(spread::least(bucket as usize));
                     self.peaks[at] = self.peaks[at].max(least);
                 }
             }
+            self.load.add(bucket as u8, part.of(value(LOAD), unit));
             return;
         }
         for (at, sum) in self.sums.iter_mut().enumerate() {
             let value = value(SPREADS.len() + at);
-            let more = match (SUMS[at], at_end) {
-                ("opened", true) => value,
-                ("opened", false) => 0,
-                _ => part(value, share),
-            };
+            let more =
+                if SUMS[at] == "opened" { part.of_work(value, 1) } else { part.of(value, unit) };
             *sum = sum.saturating_add(more);
         }
-        // What the peak of a row was is known of its end; before, all was as it mostly was.
-        for (at, peak) in self.peaks.iter_mut().enumerate().filter(|_| at_end) {
+        // What the peak of a row was is known of one moment; else all was as it mostly was.
+        for (at, peak) in self.peaks.iter_mut().enumerate().filter(|_| peaks) {
             *peak = value(SPREADS.len() + SUMS.len() + at).max(*peak);
         }
     }
 }
 
+/// What of a row a step gets: which part, in which units, and whether its peaks, which are of one moment.
+type Cut = (Part, u64, bool);
+
+/// Place of the load among the columns that are read.
+const LOAD: usize = POOL.columns.len() - 2;
+
 /// One step of a series.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Step {
+    /// Whole ones of whole rows, else in parts of `FINE`.
     pub(crate) samples: u64,
+    /// Of them, those of which the load is known.
+    pub(crate) load_samples: u64,
     /// The worst quality of its rows.
     pub(crate) quality: u64,
     pub(crate) groups: BTreeMap<Group, Use>,
 }
 
-/// Groups by step. Two edges give the whole of a window.
+/// Groups by step; rows that lie in several steps are shared out to them.
+pub(crate) fn series(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<Step>), Error> {
+    steps(scope, &across(scope), edges, FINE)
+}
+
+/// Groups between ends of rows, whole rows in each step. Two edges give the whole of a window.
 pub(crate) fn pools(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<Step>), Error> {
-    let segments = Kept::of(&POOL, scope).segments(scope, coarsest_for(&edges));
+    steps(scope, scope, edges, 1)
+}
+
+fn steps(
+    scope: &Scope,
+    read: &Scope,
+    edges: Vec<i64>,
+    unit: u64,
+) -> Result<(Series, Vec<Step>), Error> {
+    let segments = Kept::of(&POOL, scope).segments(read, coarsest_for(&edges));
     let named = texts(&POOL, scope)?;
     let group = |[database, user, third]: &[String; 3]| {
         let (database, user) = (database.clone(), user.clone());
@@ -114,13 +144,20 @@ pub(crate) fn pools(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<Step>
     let columns: Vec<usize> = (1..POOL.columns.len()).collect();
     read::frames(&scope.sources, &POOL, &segments, &columns, &mut |row| {
         let span = row.head.span;
-        series.cover(span.since, span.until, span.length_us, span.quiet_us);
-        let end = series.bucket_of(span.until);
-        // Through quiet time nothing changed, so that each step of it is like the row.
-        for (at, share) in series.shares(span.since, span.until, span.length_us, span.quiet_us) {
-            let step = &mut steps[at];
-            step.samples = step.samples.saturating_add(part(samples(row.head), share));
+        let parts = if unit == 1 {
+            series.whole(span.since, span.until, span.length_us, span.quiet_us)
+        } else {
+            spread(&mut series, &span, scope)
+        };
+        for part in &parts {
+            let step = &mut steps[part.bucket];
+            let samples = part.of(samples(row.head), unit);
+            step.samples = step.samples.saturating_add(samples);
+            if row.head.is_known(columns[LOAD]) {
+                step.load_samples = step.load_samples.saturating_add(samples);
+            }
             step.quality = step.quality.max(span.quality as u64);
+            let peaks = part.is_most(&parts);
             for (place, id) in row.ids.iter().enumerate() {
                 let Some(group) = groups.get(&(row.head.source, POOL.object_of(*id))) else {
                     continue;
@@ -128,7 +165,7 @@ pub(crate) fn pools(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<Step>
                 let value =
                     |c: usize| row.column(c).and_then(|v| v.get(place).copied()).unwrap_or(0);
                 let found = step.groups.entry(group.clone()).or_default();
-                found.add(id & 255, &value, share, Some(at) == end);
+                found.add(id & 255, &value, (*part, unit, peaks));
             }
         }
     });
@@ -185,35 +222,55 @@ impl Counted {
     }
 }
 
-/// What pg_stat_database counted by step, by database and, under an empty name, of all.
-pub(crate) fn counted(
+/// What pg_stat_database counted by step, by database and, under an empty name, of all; rows that lie in several steps
+/// are shared out to them.
+pub(crate) fn counted_series(scope: &Scope, edges: &[i64]) -> Result<Sums, Error> {
+    counted_of(scope, &across(scope), edges, |series, span| spread(series, span, scope))
+}
+
+/// The same of whole rows, each where it ends.
+pub(crate) fn counted(scope: &Scope, edges: &[i64]) -> Result<Sums, Error> {
+    counted_of(scope, scope, edges, |series, span| {
+        series.whole(span.since, span.until, span.length_us, 0)
+    })
+}
+
+/// By step and database.
+pub(crate) type Sums = HashMap<(usize, String), Counted>;
+
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+fn counted_of(
     scope: &Scope,
+    read: &Scope,
     edges: &[i64],
-) -> Result<HashMap<(usize, String), Counted>, Error> {
-    let segments = Kept::of(&DATABASE, scope).segments(scope, coarsest_for(edges));
+    cut: impl Fn(&mut Series, &Span) -> Vec<Part>,
+) -> Result<Sums, Error> {
+    let segments = Kept::of(&DATABASE, scope).segments(read, coarsest_for(edges));
     let named = texts(&DATABASE, scope)?;
     let columns: Vec<usize> = COUNTED.iter().filter_map(|name| DATABASE.position(name)).collect();
-    let series = Series::new(edges.to_vec(), 0);
-    let mut found: HashMap<(usize, String), Counted> = HashMap::new();
+    let mut series = Series::new(edges.to_vec(), 0);
+    let mut found = Sums::new();
     let mut covered: HashMap<usize, [i64; 2]> = HashMap::new();
     read::frames(&scope.sources, &DATABASE, &segments, &columns, &mut |row| {
-        let Some(step) = series.bucket_of(row.head.span.until) else { return };
         let timed = row.head.is_known(columns[TIME]);
-        let [all, known] = covered.entry(step).or_default();
-        let length_us = row.head.span.length_us;
-        *all = all.saturating_add(length_us);
-        *known = known.saturating_add(if timed { length_us } else { 0 });
-        for (place, id) in row.ids.iter().enumerate() {
-            let Some([_, name, _]) = named.get(&(row.head.source, *id)) else { continue };
-            for name in [name.as_str(), ""] {
-                let counted = found.entry((step, name.to_owned())).or_default();
-                for (at, sum) in counted.sums.iter_mut().enumerate() {
-                    let value = row.column(at).and_then(|values| values.get(place).copied());
-                    // Of a part of the row's time it is no sum for its length.
-                    let value = value.filter(|_| at != TIME || timed).unwrap_or(0);
-                    *sum = sum.saturating_add(value);
-                    if at == CAME && timed {
-                        counted.timed = counted.timed.saturating_add(value);
+        for part in cut(&mut series, &row.head.span) {
+            let length_us = (part.share() * row.head.span.length_us as f64).round() as i64;
+            let [all, known] = covered.entry(part.bucket).or_default();
+            *all = all.saturating_add(length_us);
+            *known = known.saturating_add(if timed { length_us } else { 0 });
+            for (place, id) in row.ids.iter().enumerate() {
+                let Some([_, name, _]) = named.get(&(row.head.source, *id)) else { continue };
+                for name in [name.as_str(), ""] {
+                    let counted = found.entry((part.bucket, name.to_owned())).or_default();
+                    for (at, sum) in counted.sums.iter_mut().enumerate() {
+                        let value = row.column(at).and_then(|values| values.get(place).copied());
+                        // Of a part of the row's time it is no sum for its length.
+                        let value = value.filter(|_| at != TIME || timed).unwrap_or(0);
+                        let value = part.of_work(value, 1);
+                        *sum = sum.saturating_add(value);
+                        if at == CAME && timed {
+                            counted.timed = counted.timed.saturating_add(value);
+                        }
                     }
                 }
             }

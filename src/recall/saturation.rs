@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use perfmon_core::activity::Kind;
-use perfmon_core::activity::group::{self, Grouping, Key, PEAKS, SPREADS, Tally, tally};
+use perfmon_core::activity::group::{self, BLOCK_US, Grouping, Key, PEAKS, SPREADS, Tally, tally};
 use perfmon_core::activity::rows::{self, Of};
 use perfmon_core::activity::spread::place;
 use perfmon_core::family::{DATABASE, POOL};
@@ -11,7 +11,7 @@ use perfmon_core::pool::advice;
 use perfmon_core::pool::head::{Blocked, Head};
 use perfmon_core::pool::limit::{Limits, Pooled, plateau};
 use perfmon_core::pool::{Course, Figure, Group, Look, Pools, Sessions, Whose};
-use perfmon_core::pooler::Seen;
+use perfmon_core::pooler::{Alias, Seen};
 use perfmon_core::series;
 use perfmon_core::window::{DAY_US, HOUR_US, Level, MINUTE_US};
 
@@ -34,7 +34,7 @@ const STEPS: i64 = 60;
 const DAYS: i64 = 7;
 
 /// Sessions of each group at this moment, in the order of `group::numbers`.
-type Now = HashMap<Whose, [u32; PEAKS]>;
+type Now = HashMap<Whose, [Option<u32>; PEAKS]>;
 
 /// Everything about pools; `None` where no samples of them are kept.
 /// The recent part of the window is its last two intervals, and all since a time if one is given.
@@ -65,6 +65,10 @@ pub(crate) fn pools(
         look(&recent, now.as_ref(), &limits)?,
         look(scope, now.as_ref(), &limits)?,
     ];
+    let grouping = is_live.then(settings::pool_grouping).or_else(|| looks[0].grouping());
+    if let Some(grouping) = grouping {
+        looks.iter_mut().for_each(|look| look.keep_grouping(grouping));
+    }
     let head = head_now(now.as_ref())?;
     let blocked = blocked(&looks[2], scope)?;
     for (look, scope) in looks.iter_mut().zip([&last, &recent, scope]) {
@@ -84,7 +88,7 @@ pub(crate) fn pools(
 
 /// At the head of those that wait for locks at this moment, if somebody does.
 fn head_now(now: Option<&Now>) -> Result<Option<Head>, Error> {
-    let waits = |found: &[u32; PEAKS]| found[SPREADS.len()] > 0;
+    let waits = |found: &[Option<u32>; PEAKS]| found[SPREADS.len()] > Some(0);
     if now.is_some_and(|now| now.values().any(waits)) { limits::lock_head() } else { Ok(None) }
 }
 
@@ -97,17 +101,25 @@ fn blocked(window: &Look, scope: &Scope) -> Result<Vec<Blocked>, Error> {
 /// Clients that waited on average, by database and user.
 type Waiting = Vec<(String, String, f64)>;
 
-/// What a visit, or several, found of a pooler's pool, and when.
-type Visits = Vec<(i64, pooler::Names, Seen)>;
+/// What a visit, or several, found of a pooler's pool, and when: by the server's names, and that of the database for
+/// clients.
+type Visits = Vec<(i64, (pooler::Names, String), Seen)>;
 
-/// All of the window.
+/// All of the window, by the names that the server has for databases and users.
 fn visits(scope: &Scope) -> Result<Visits, Error> {
     let mut found = Visits::new();
+    let mut aliases = None;
     pooler::each(scope, Level::Day, &mut |span, names, values| {
         let mut seen = Seen::default();
         seen.add(values);
         if !names[2].is_empty() {
-            found.push((span.until, names.clone(), seen));
+            let aliases = aliases.get_or_insert_with(|| {
+                if scope.is_own() { pooler::aliases() } else { HashMap::new() }
+            });
+            let [pooler, database, user] = names;
+            let alias = aliases.get(&(pooler.clone(), database.clone()));
+            let (database, user) = Alias::resolve(alias, database, user);
+            found.push((span.until, ([pooler.clone(), database, user], names[1].clone()), seen));
         }
     })?;
     Ok(found)
@@ -119,14 +131,14 @@ type Given = Vec<(f64, u64)>;
 /// Poolers' pools, and clients that waited on average, by database and user.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn poolers(visits: &Visits, (since, until): (i64, i64)) -> (Vec<Pooled>, Waiting) {
-    let mut rows: BTreeMap<&pooler::Names, (Seen, Given)> = BTreeMap::new();
+    let mut rows: BTreeMap<&(pooler::Names, String), (Seen, Given)> = BTreeMap::new();
     for (_, names, one) in visits.iter().filter(|visit| visit.0 > since && visit.0 <= until) {
         let (seen, given) = rows.entry(names).or_default();
         seen.add(&one.values());
         given.extend(one.average("servers_active").map(|given| (given, one.of("samples"))));
     }
     let (mut sizes, mut waiting) = (Vec::new(), Vec::new());
-    for ([_, database, user], (seen, given)) in rows {
+    for (([_, database, user], _), (seen, given)) in rows {
         if let Some(clients) = seen.average("clients_waiting").or(seen.waiting()) {
             waiting.push((database.clone(), user.clone(), clients));
         }
@@ -179,7 +191,7 @@ fn moment(span_us: (i64, i64), step: &pools::Step, limits: &Limits, visits: &Vis
     let (pooler, waiting) = poolers(visits, span_us);
     let groups = step.groups.iter();
     let mut groups: Vec<Group> =
-        groups.map(|(named, found)| group_of(whose(named), found, step.samples)).collect();
+        groups.map(|(named, found)| group_of(whose(named), found, step.samples, None)).collect();
     Limits { pooler, ..limits.clone() }.judge(&mut groups);
     Look { samples: step.samples, groups, waiting, span_us, ..Look::default() }
 }
@@ -228,7 +240,7 @@ fn now() -> Now {
     };
     let keys: Vec<(Key, Tally)> = tallies.into_iter().collect();
     let named: Vec<Whose> = keys.iter().map(|(key, _)| key).map(whose).collect();
-    named.into_iter().zip(keys.iter().map(|(_, tally)| group::numbers(tally))).collect()
+    named.into_iter().zip(keys.iter().map(|(_, tally)| group::told(tally))).collect()
 }
 
 fn whose(named: &Named) -> Whose {
@@ -253,9 +265,10 @@ fn look(scope: &Scope, now: Option<&Now>, limits: &Limits) -> Result<Look, Error
         look.covered_us = series.covered_us(0);
         for step in steps {
             look.samples = step.samples;
+            let block = block(&step, look.covered_us);
             groups.extend(step.groups.iter().map(|(named, found)| {
                 let whose = whose(named);
-                (whose.clone(), group_of(whose, found, step.samples))
+                (whose.clone(), group_of(whose, found, step.samples, block))
             }));
         }
         let failures = Failures::of(scope)?;
@@ -270,7 +283,7 @@ fn look(scope: &Scope, now: Option<&Now>, limits: &Limits) -> Result<Look, Error
         group.samples = look.samples;
         if let Some(now) = now {
             // Who is not there has none.
-            let numbers = now.get(&group.whose).copied().unwrap_or_default();
+            let numbers = now.get(&group.whose).copied().unwrap_or([Some(0); PEAKS]);
             let figures = [
                 &mut group.open,
                 &mut group.busy,
@@ -279,7 +292,7 @@ fn look(scope: &Scope, now: Option<&Now>, limits: &Limits) -> Result<Look, Error
                 &mut group.in_transaction,
             ];
             for (figure, number) in figures.into_iter().zip(numbers) {
-                figure.now = Some(number);
+                figure.now = number;
             }
         }
     }
@@ -287,7 +300,25 @@ fn look(scope: &Scope, now: Option<&Now>, limits: &Limits) -> Result<Look, Error
     Ok(look)
 }
 
-fn group_of(whose: Whose, found: &Use, samples: u64) -> Group {
+/// How many samples a block has; `None` where some are of none, as those that an earlier release took.
+#[allow(clippy::cast_precision_loss)]
+fn block(step: &pools::Step, covered_us: i64) -> Option<f64> {
+    let known = step.load_samples == step.samples && covered_us > 0;
+    known.then(|| step.samples as f64 * BLOCK_US as f64 / covered_us as f64)
+}
+
+/// Busy sessions over blocks of so many samples. A block in which there were some for a part of the time is one all the same.
+fn blocks(found: &Use, there: u64, block: Option<f64>) -> Option<advice::Blocks> {
+    let samples = there.max(found.load.samples());
+    let variance = [&found.spreads[1], &found.load].map(|spread| spread.variance(samples));
+    Some(advice::Blocks {
+        percentiles: advice::PERCENTILES.map(|(part, _)| found.load.quantile(part, samples)),
+        samples: block?,
+        variance: [variance[0]?, variance[1]?],
+    })
+}
+
+fn group_of(whose: Whose, found: &Use, samples: u64, block: Option<f64>) -> Group {
     let means = found.means(samples);
     let figure = |at: usize| Figure {
         now: None,
@@ -302,16 +333,21 @@ fn group_of(whose: Whose, found: &Use, samples: u64) -> Group {
     group.inferred = plateau(&group.whose, &open, at_peak, samples);
     group.open = open;
     group.busy = figure(1);
+    let there = found.spreads[0].samples().min(samples);
+    group.there = there;
+    group.open_there_p95 = found.spreads[0].quantile(0.95, there);
     group.busy_percentiles =
-        advice::PERCENTILES.map(|(part, _)| found.spreads[1].quantile(part, samples));
+        advice::PERCENTILES.map(|(part, _)| found.spreads[1].quantile(part, there));
+    group.load = blocks(found, there, block);
     group.active = figure(2);
     group.idle = figure(3);
     group.in_transaction = figure(4);
     group.on_cpu = found.mean("on_cpu", samples);
     group.on_lock = found.mean("on_lock", samples);
     group.on_io = found.mean("on_io", samples);
+    group.hidden = found.mean("disabled", samples);
     group.opened = found.sum("opened").unwrap_or(0);
-    group
+    group.as_far_as_told()
 }
 
 /// What pg_stat_database counted, by database and in all.
@@ -377,7 +413,7 @@ fn each_step(
     courses: &mut BTreeMap<Whose, Course>,
     mut each: impl FnMut(&mut Course, i64, f64, u64),
 ) -> Result<(), Error> {
-    let (series, steps) = pools::pools(scope, edges)?;
+    let (series, steps) = pools::series(scope, edges)?;
     let empty = |whose: Whose| Course {
         whose,
         open: Vec::new(),

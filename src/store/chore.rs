@@ -69,18 +69,18 @@ pub(super) fn is_older(note: Option<&Note>, now: i64, age: i64) -> bool {
     note.is_none_or(|note| now.saturating_sub(note.at) >= age || note.at > now)
 }
 
-/// Name of the note that says when findings were last evaluated, and that of what it took, kept as time.
+/// Name of the note that says when findings were last evaluated, and that of what it cost, kept as time.
 const EVALUATED: &str = "evaluated";
 
-/// When findings were last evaluated, and how long it took.
+/// When findings were last evaluated, and what it cost.
 pub(crate) fn evaluated() -> Option<(i64, i64)> {
     let note = notes().remove(EVALUATED)?;
     Some((note.at, note.since.map_or(0, |began| note.at.saturating_sub(began).max(0))))
 }
 
-/// Notes an evaluation that ended at `now` and took so long.
-pub(crate) fn note_evaluated(now: i64, took_us: i64) {
-    note(EVALUATED, now, Some(now.saturating_sub(took_us)));
+/// Notes an evaluation at `now` and its cost.
+pub(crate) fn note_evaluated(now: i64, cost_us: i64) {
+    note(EVALUATED, now, Some(now.saturating_sub(cost_us)));
 }
 
 /// What is to be done next, if anything. A read of a few catalog entries and one small table.

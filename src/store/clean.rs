@@ -40,6 +40,8 @@ pub(super) fn run(now: i64) {
         if Some(source) == own {
             // New rows must not refer to what goes here.
             prior::lock(true);
+            // Some of these names may go.
+            prior::forget(prior::NAMES);
         }
         let Some(used) = used_ids(family, source, Some(source) == own, highest) else {
             continue;

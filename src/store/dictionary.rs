@@ -22,22 +22,37 @@ pub(crate) struct Text {
     pub(crate) note: Option<String>,
 }
 
-/// The ids of these names, in their order; unknown ones are entered. The caller holds the writers' lock.
-pub(crate) fn resolve(family: &Family, source: i64, names: &[Names], now: i64) -> Vec<u32> {
-    if names.is_empty() {
-        return Vec::new();
-    }
-    let store: &dyn Kind =
-        if family.name == "statement" { &Statements } else { &Objects(family.name) };
+/// The ids of these names, in their order; 0 for those that have none. A read.
+pub(crate) fn find(family: &Family, source: i64, names: &[Names]) -> Vec<u32> {
     let mut ids = vec![0_u32; names.len()];
-    for (place, id) in store.find(source, names) {
+    if names.is_empty() {
+        return ids;
+    }
+    for (place, id) in kind(family).find(source, names) {
         if let Some(slot) = usize::try_from(place - 1).ok().and_then(|i| ids.get_mut(i)) {
             *slot = id;
         }
     }
+    ids
+}
+
+/// The ids of these names, in their order; unknown ones are entered. The caller holds the writers' lock.
+pub(crate) fn resolve(family: &Family, source: i64, names: &[Names], now: i64) -> Vec<u32> {
+    let ids = find(family, source, names);
     if ids.iter().all(|id| *id != 0) {
         return ids;
     }
+    enter(family, source, (names, ids), now)
+}
+
+/// Enters those of the names that have no id.
+pub(crate) fn enter(
+    family: &Family,
+    source: i64,
+    (names, mut ids): (&[Names], Vec<u32>),
+    now: i64,
+) -> Vec<u32> {
+    let store = kind(family);
     let mut next = store.highest(source).checked_add(1);
     let mut fresh: HashMap<&Names, u32> = HashMap::new();
     let (mut new_names, mut new_ids) = (Vec::new(), Vec::new());
@@ -64,6 +79,10 @@ pub(crate) fn resolve(family: &Family, source: i64, names: &[Names], now: i64) -
         store.enter(source, &new_names, new_ids, now);
     }
     ids
+}
+
+fn kind(family: &Family) -> Box<dyn Kind> {
+    if family.name == "statement" { Box::new(Statements) } else { Box::new(Objects(family.name)) }
 }
 
 /// Statements that never run to their end have no text in pg_stat_statements: given up after a day.

@@ -10,12 +10,14 @@ use pgrx::prelude::*;
 
 use super::period::{Level, Period, level_name};
 use super::sql::{self, Arg};
+use crate::pg::heap;
 
 /// Columns before the totals, in order.
-const HEAD: &str = "source, since, until, length_us, quiet_us, quality, flags, n, known";
+const HEAD: [&str; 9] =
+    ["source", "since", "until", "length_us", "quiet_us", "quality", "flags", "n", "known"];
 
 /// Packed columns are called as in the family, but for the per-object quality: the row has one too.
-pub(super) fn column_name(name: &str) -> &str {
+pub(super) fn column_name(name: &'static str) -> &'static str {
     if name == "quality" { "qualities" } else { name }
 }
 
@@ -96,28 +98,25 @@ pub(super) fn append_raw(
         bytes += i64::try_from(value.map_or(0, <[u8]>::len)).unwrap_or(i64::MAX);
         row.push(sql::bytes(value));
     }
-    sql::write(&insert_statement(family, &leaf), &row);
+    let columns = columns_of(family);
+    let done = table_oid(&leaf).is_some_and(|table| heap::insert(table, &columns, &row));
+    if !done {
+        sql::write(&insert_statement(&leaf, &columns), &row);
+    }
     bytes
 }
 
-fn insert_statement(family: &Family, leaf: &str) -> String {
-    let mut columns = String::from(HEAD);
-    for total in family.totals {
-        columns.push_str(", ");
-        columns.push_str(total);
-    }
-    columns.push_str(", ids");
-    for column in family.columns {
-        columns.push_str(", ");
-        columns.push_str(column_name(column.name));
-    }
-    for column in family.raw {
-        columns.push_str(", ");
-        columns.push_str(column);
-    }
-    let count = columns.split(',').count();
-    let values: Vec<String> = (1..=count).map(|i| format!("${i}")).collect();
-    format!("INSERT INTO perfmon.{leaf} ({columns}) VALUES ({})", values.join(", "))
+/// All columns of a row, in order.
+fn columns_of(family: &Family) -> Vec<&'static str> {
+    let packed = family.columns.iter().map(|column| column_name(column.name));
+    let head = HEAD.into_iter().chain(family.totals.iter().copied()).chain(["ids"]);
+    head.chain(packed).chain(family.raw.iter().copied()).collect()
+}
+
+fn insert_statement(leaf: &str, columns: &[&str]) -> String {
+    let values: Vec<String> = (1..=columns.len()).map(|i| format!("${i}")).collect();
+    let (columns, values) = (columns.join(", "), values.join(", "));
+    format!("INSERT INTO perfmon.{leaf} ({columns}) VALUES ({values})")
 }
 
 /// The parameters of a row's INSERT, and how many bytes its packed columns take.

@@ -12,6 +12,8 @@ pub(crate) struct Party {
     pub(crate) state: &'static str,
     pub(crate) queryid: i64,
     pub(crate) transaction: Option<i64>,
+    /// What a prepared transaction is called.
+    pub(crate) gid: Option<String>,
 }
 
 /// A wait; times in microseconds since the Unix epoch.
@@ -67,14 +69,47 @@ fn longs<'a, T>(rows: &[T], column: impl Fn(&T) -> i64) -> Arg<'a> {
     rows.iter().map(column).collect::<Vec<i64>>().into()
 }
 
+/// What is said of the blocker and of the head is what was seen last; of a prepared transaction that is ended
+/// nothing is seen any more, and what was known of it stays.
+fn last_seen() -> String {
+    let columns = [
+        ("blocker", &["database_name", "user_name", "state", "gid"][..]),
+        (
+            "head",
+            &[
+                "process_id",
+                "database_name",
+                "user_name",
+                "application",
+                "state",
+                "queryid",
+                "transaction_began",
+                "gid",
+            ],
+        ),
+    ];
+    let set = |(party, columns): (&str, &[&str])| {
+        let one = |column: &&str| {
+            format!(
+                "{party}_{column} = CASE WHEN EXCLUDED.{party}_process_id OPERATOR(pg_catalog.=) 0
+                     AND EXCLUDED.{party}_gid IS NULL AND w.{party}_gid IS NOT NULL
+                     THEN w.{party}_{column} ELSE EXCLUDED.{party}_{column} END"
+            )
+        };
+        columns.iter().map(one).collect::<Vec<String>>().join(", ")
+    };
+    columns.map(set).join(", ")
+}
+
 /// Writes waits, those that went on in place of what was known of them.
 pub(crate) fn keep_waits(source: i64, rows: &[Wait]) {
     sql::write(
-        "INSERT INTO perfmon.lock_wait (source, began, seen, ended, process_id, database_name, user_name,
+        &format!(
+            "INSERT INTO perfmon.lock_wait AS w (source, began, seen, ended, process_id, database_name, user_name,
              application, queryid, lock_type, relation_name, lock_mode, held_mode, chain_depth,
              blocker_process_id, blocker_database_name, blocker_user_name, blocker_application, blocker_state,
              blocker_queryid, head_process_id, head_database_name, head_user_name, head_application, head_state,
-             head_queryid, head_transaction_began)
+             head_queryid, head_transaction_began, blocker_gid, head_gid)
          SELECT $1, u.* FROM ROWS FROM (
              pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),
              pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),
@@ -82,14 +117,11 @@ pub(crate) fn keep_waits(source: i64, rows: &[Wait]) {
              pg_catalog.unnest($14), pg_catalog.unnest($15), pg_catalog.unnest($16), pg_catalog.unnest($17),
              pg_catalog.unnest($18), pg_catalog.unnest($19), pg_catalog.unnest($20), pg_catalog.unnest($21),
              pg_catalog.unnest($22), pg_catalog.unnest($23), pg_catalog.unnest($24), pg_catalog.unnest($25),
-             pg_catalog.unnest($26), pg_catalog.unnest($27)) u
+             pg_catalog.unnest($26), pg_catalog.unnest($27), pg_catalog.unnest($28), pg_catalog.unnest($29)) u
          ON CONFLICT (source, began, process_id, blocker_process_id) DO UPDATE SET
-             seen = EXCLUDED.seen, ended = EXCLUDED.ended, chain_depth = EXCLUDED.chain_depth,
-             blocker_state = EXCLUDED.blocker_state, head_process_id = EXCLUDED.head_process_id,
-             head_database_name = EXCLUDED.head_database_name, head_user_name = EXCLUDED.head_user_name,
-             head_application = EXCLUDED.head_application, head_state = EXCLUDED.head_state,
-             head_queryid = EXCLUDED.head_queryid,
-             head_transaction_began = EXCLUDED.head_transaction_began",
+             seen = EXCLUDED.seen, ended = EXCLUDED.ended, chain_depth = EXCLUDED.chain_depth, {}",
+            last_seen()
+        ),
         &[
             source.into(),
             sql::times(rows.iter().map(|r| Some(r.began))),
@@ -118,6 +150,28 @@ pub(crate) fn keep_waits(source: i64, rows: &[Wait]) {
             words(rows, |r| Some(r.head.state)),
             longs(rows, |r| r.head.queryid),
             sql::times(rows.iter().map(|r| r.head.transaction)),
+            words(rows, |r| r.blocker.gid.as_deref()),
+            words(rows, |r| r.head.gid.as_deref()),
+        ],
+    );
+}
+
+/// Ends waits that go on as far as is known here, but are not among those that do: their ends were not seen, as the server
+/// was stopped or there were too many at once. They went on until they were seen last.
+pub(crate) fn end_others(source: i64, rows: &[Wait]) {
+    let open: Vec<&Wait> = rows.iter().filter(|row| row.ended.is_none()).collect();
+    sql::write(
+        "UPDATE perfmon.lock_wait w SET ended = w.seen
+         WHERE w.source OPERATOR(pg_catalog.=) $1 AND w.ended IS NULL AND NOT EXISTS (
+             SELECT 1 FROM ROWS FROM (
+                 pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) u (began, waiter, blocker)
+             WHERE u.began OPERATOR(pg_catalog.=) w.began AND u.waiter OPERATOR(pg_catalog.=) w.process_id
+                 AND u.blocker OPERATOR(pg_catalog.=) w.blocker_process_id)",
+        &[
+            source.into(),
+            sql::times(open.iter().map(|r| Some(r.began))),
+            ints(&open, |r| r.waiter.process_id),
+            ints(&open, |r| r.blocker.process_id),
         ],
     );
 }

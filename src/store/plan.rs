@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use perfmon_core::plan::flip::{Flip, Stretch};
 
-use super::sql;
+use pgrx::pg_sys;
+
+use super::{history, sql};
+use crate::pg::heap;
 
 /// Plans and flips kept of a statement, and plans of a source.
 pub(crate) const PLANS: usize = 10;
@@ -16,8 +19,19 @@ const PLANS_IN_ALL: i64 = 5_000;
 pub(crate) struct Known {
     pub(crate) first_seen: i64,
     pub(crate) stretch: Stretch,
+    /// When one of its forms was kept.
+    printed_at: Option<i64>,
+    /// Executions, their time, the longest, and the same of those looked at whatever they took but for the longest.
+    counts: [i64; 5],
+    /// Where the row lies; good for as long as the writers' lock is held, and it is not written.
+    place: pg_sys::ItemPointerData,
+}
+
+impl Known {
     /// One of its forms is there.
-    pub(crate) printed: bool,
+    pub(crate) fn is_printed(&self) -> bool {
+        self.printed_at.is_some()
+    }
 }
 
 /// What was seen of a plan since it was written last; times in microseconds since the Unix epoch.
@@ -48,15 +62,20 @@ pub(crate) struct Printed {
 /// The plans of some statements. A read.
 pub(crate) fn known(source: i64, statements: &[u32]) -> HashMap<u32, Vec<Known>> {
     let rows = sql::read(
-        "SELECT p.statement_id, p.plan_id, p.first_seen, p.stretch_since, p.last_seen,
-             p.printed_at IS NOT NULL
+        "SELECT p.statement_id, p.plan_id, p.first_seen, p.stretch_since, p.last_seen, p.printed_at,
+             p.calls, p.total_us, p.max_us, p.sampled_calls, p.sampled_us, p.ctid
          FROM perfmon.plan p
          WHERE p.source OPERATOR(pg_catalog.=) $1
              AND p.statement_id OPERATOR(pg_catalog.=) ANY ($2)",
         &[source.into(), ids(statements.iter().copied()).into()],
         |row| {
             let stretch = Stretch { plan: row.get(2)?, since: row.time(4)?, until: row.time(5)? };
-            let known = Known { first_seen: row.time(3)?, stretch, printed: row.get(6)? };
+            let mut counts = [0; 5];
+            for (count, column) in counts.iter_mut().zip(7..) {
+                *count = row.get(column)?;
+            }
+            let (first_seen, printed_at) = (row.time(3)?, row.time(6));
+            let known = Known { first_seen, stretch, printed_at, counts, place: row.get(12)? };
             Some((u32::try_from(row.get::<i32>(1)?).ok()?, known))
         },
     );
@@ -65,6 +84,23 @@ pub(crate) fn known(source: i64, statements: &[u32]) -> HashMap<u32, Vec<Known>>
         all.entry(statement).or_default().push(known);
     }
     all
+}
+
+/// One of the known plans.
+fn one(known: &HashMap<u32, Vec<Known>>, statement: u32, plan: i64) -> Option<&Known> {
+    known.get(&statement)?.iter().find(|known| known.stretch.plan == plan)
+}
+
+/// Where the forms of some statements' plans lie.
+fn forms(source: i64, statements: &[u32]) -> HashMap<(u32, i64), pg_sys::ItemPointerData> {
+    let rows = sql::read(
+        "SELECT f.statement_id, f.plan_id, f.ctid FROM perfmon.plan_form f
+         WHERE f.source OPERATOR(pg_catalog.=) $1
+             AND f.statement_id OPERATOR(pg_catalog.=) ANY ($2)",
+        &[source.into(), ids(statements.iter().copied()).into()],
+        |row| Some(((u32::try_from(row.get::<i32>(1)?).ok()?, row.get(2)?), row.get(3)?)),
+    );
+    rows.into_iter().flatten().collect()
 }
 
 /// The plans that some statements flipped to last. A read.
@@ -87,64 +123,102 @@ fn ids(statements: impl Iterator<Item = u32>) -> Vec<i32> {
     statements.filter_map(|id| i32::try_from(id).ok()).collect()
 }
 
-/// Adds what was seen. A plan and statement may come once only.
-pub(crate) fn add(source: i64, seen: &[Seen]) {
-    if seen.is_empty() {
+/// The columns of a plan, but for what is not known of one that was never printed.
+const COUNTED: [&str; 12] = [
+    "source",
+    "statement_id",
+    "plan_id",
+    "first_seen",
+    "stretch_since",
+    "last_seen",
+    "calls",
+    "total_us",
+    "max_us",
+    "sampled_calls",
+    "sampled_us",
+    "printed_at",
+];
+
+const FORM: [&str; 9] = [
+    "source",
+    "statement_id",
+    "plan_id",
+    "cost",
+    "heaviest_node",
+    "heaviest_ratio",
+    "has_constants",
+    "plan_text",
+    "plan_json",
+];
+
+/// Writes a row, in place of one that was found there. The first three columns are its key.
+fn put(
+    table: &str,
+    columns: &[&str],
+    row: &[sql::Arg<'_>],
+    place: Option<pg_sys::ItemPointerData>,
+) {
+    let done = history::table_oid(table).is_some_and(|oid| match place {
+        Some(place) => heap::replace(oid, place, columns, row),
+        None => heap::insert(oid, columns, row),
+    });
+    if done {
         return;
     }
-    let counts = |of: fn(&Seen) -> u64| {
-        seen.iter().map(|s| i64::try_from(of(s)).unwrap_or(i64::MAX)).collect::<Vec<i64>>()
-    };
-    let arguments: [sql::Arg<'_>; 10] = [
-        source.into(),
-        seen.iter().map(|s| s.statement_id as i32).collect::<Vec<i32>>().into(),
-        seen.iter().map(|s| s.stretch.plan).collect::<Vec<i64>>().into(),
-        sql::times(seen.iter().map(|s| Some(s.stretch.since))),
-        sql::times(seen.iter().map(|s| Some(s.stretch.until))),
-        counts(|s| s.calls).into(),
-        counts(|s| s.total_us).into(),
-        counts(|s| s.max_us).into(),
-        counts(|s| s.sampled).into(),
-        counts(|s| s.sampled_us).into(),
-    ];
-    const SEEN: &str = "ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
-             pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
-             pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10))
-             AS s (statement_id, plan_id, since, until, calls, total_us, max_us, sampled_calls, sampled_us)";
-    // Nobody else writes here, and an update writes less to the log than an insertion that finds a conflict. The list
-    // keeps the planner, which does not know how few there are, from reading the whole table.
-    let known = sql::write(
-        &format!(
-            "UPDATE perfmon.plan p SET
-                 stretch_since = s.since,
-                 last_seen = GREATEST(p.last_seen, s.until),
-                 calls = p.calls OPERATOR(pg_catalog.+) s.calls,
-                 total_us = p.total_us OPERATOR(pg_catalog.+) s.total_us,
-                 max_us = GREATEST(p.max_us, s.max_us),
-                 sampled_calls = p.sampled_calls OPERATOR(pg_catalog.+) s.sampled_calls,
-                 sampled_us = p.sampled_us OPERATOR(pg_catalog.+) s.sampled_us
-             FROM {SEEN}
-             WHERE p.source OPERATOR(pg_catalog.=) $1
-                 AND p.statement_id OPERATOR(pg_catalog.=) ANY ($2)
-                 AND p.statement_id OPERATOR(pg_catalog.=) s.statement_id
-                 AND p.plan_id OPERATOR(pg_catalog.=) s.plan_id"
-        ),
-        &arguments,
-    );
-    if known == seen.len() as u64 {
-        return;
-    }
+    let values: Vec<String> = (1..=columns.len()).map(|i| format!("${i}")).collect();
+    let replaced: Vec<String> =
+        columns[3..].iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
     sql::write(
         &format!(
-            "INSERT INTO perfmon.plan AS p (source, statement_id, plan_id, first_seen, stretch_since, last_seen,
-                 calls, total_us, max_us, sampled_calls, sampled_us)
-             SELECT $1, s.statement_id, s.plan_id, s.since, s.since, s.until, s.calls, s.total_us, s.max_us,
-                 s.sampled_calls, s.sampled_us
-             FROM {SEEN}
-             ON CONFLICT DO NOTHING"
+            "INSERT INTO perfmon.{table} ({}) VALUES ({})
+             ON CONFLICT (source, statement_id, plan_id) DO UPDATE SET {}",
+            columns.join(", "),
+            values.join(", "),
+            replaced.join(", ")
         ),
-        &arguments,
+        row,
     );
+}
+
+fn put_counts(
+    (source, statement): (i64, u32),
+    (first_seen, stretch): (i64, Stretch),
+    counts: [i64; 5],
+    (printed_at, place): (Option<i64>, Option<pg_sys::ItemPointerData>),
+) {
+    let mut row: Vec<sql::Arg<'_>> = vec![
+        source.into(),
+        (statement as i32).into(),
+        stretch.plan.into(),
+        sql::time(first_seen),
+        sql::time(stretch.since),
+        sql::time(stretch.until),
+    ];
+    row.extend(counts.map(sql::Arg::from));
+    row.push(printed_at.map_or_else(sql::no_time, sql::time));
+    put("plan", &COUNTED, &row, place);
+}
+
+/// Adds what was seen to what is known of the same statements. A plan and statement may come once only.
+pub(crate) fn add(source: i64, seen: &[Seen], known: &HashMap<u32, Vec<Known>>) {
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    for new in seen {
+        let before = one(known, new.statement_id, new.stretch.plan);
+        let mut counts = before.map_or([0; 5], |before| before.counts);
+        for (place, n) in [(0, new.calls), (1, new.total_us), (3, new.sampled), (4, new.sampled_us)]
+        {
+            counts[place] = counts[place].saturating_add(count(n));
+        }
+        counts[2] = counts[2].max(count(new.max_us));
+        let until = before.map_or(i64::MIN, |before| before.stretch.until).max(new.stretch.until);
+        let stretch = Stretch { until, ..new.stretch };
+        put_counts(
+            (source, new.statement_id),
+            (before.map_or(stretch.since, |before| before.first_seen), stretch),
+            counts,
+            (before.and_then(|before| before.printed_at), before.map(|before| before.place)),
+        );
+    }
 }
 
 /// Keeps the forms of plans, the newest in place of earlier ones. A plan and statement may come once only.
@@ -152,34 +226,31 @@ pub(crate) fn keep(source: i64, printed: &[Printed]) {
     if printed.is_empty() {
         return;
     }
-    let heaviest = |p: &Printed| p.heaviest.as_ref().map(|(_, ratio)| *ratio);
-    sql::write(
-        "INSERT INTO perfmon.plan AS p (source, statement_id, plan_id, first_seen, stretch_since, last_seen,
-             calls, total_us, max_us, sampled_calls, sampled_us, printed_at, cost, heaviest_node,
-             heaviest_ratio, has_constants, plan_text, plan_json)
-         SELECT $1, k.statement_id, k.plan_id, k.at, k.at, k.at, 0, 0, 0, 0, 0, k.at, k.cost, k.node, k.ratio,
-             k.constants, k.plan_text, k.plan_json::pg_catalog.json
-         FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
-             pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
-             pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10))
-             AS k (statement_id, plan_id, at, cost, node, ratio, constants, plan_text, plan_json)
-         ON CONFLICT (source, statement_id, plan_id) DO UPDATE SET
-             printed_at = EXCLUDED.printed_at, cost = EXCLUDED.cost, heaviest_node = EXCLUDED.heaviest_node,
-             heaviest_ratio = EXCLUDED.heaviest_ratio, has_constants = EXCLUDED.has_constants,
-             plan_text = EXCLUDED.plan_text, plan_json = EXCLUDED.plan_json",
-        &[
+    let statements: Vec<u32> = printed.iter().map(|printed| printed.statement_id).collect();
+    let (known, forms) = (known(source, &statements), forms(source, &statements));
+    for new in printed {
+        let before = one(&known, new.statement_id, new.plan);
+        let fresh = Stretch { plan: new.plan, since: new.at, until: new.at };
+        put_counts(
+            (source, new.statement_id),
+            before.map_or((new.at, fresh), |before| (before.first_seen, before.stretch)),
+            before.map_or([0; 5], |before| before.counts),
+            (Some(new.at), before.map(|before| before.place)),
+        );
+        let heaviest = new.heaviest.as_ref();
+        let row = [
             source.into(),
-            printed.iter().map(|p| p.statement_id as i32).collect::<Vec<i32>>().into(),
-            printed.iter().map(|p| p.plan).collect::<Vec<i64>>().into(),
-            sql::times(printed.iter().map(|p| Some(p.at))),
-            printed.iter().map(|p| p.cost).collect::<Vec<Option<f64>>>().into(),
-            sql::texts(printed.iter().map(|p| p.heaviest.as_ref().map(|(node, _)| node.as_str()))),
-            printed.iter().map(heaviest).collect::<Vec<Option<f64>>>().into(),
-            printed.iter().map(|p| p.constants).collect::<Vec<bool>>().into(),
-            sql::texts(printed.iter().map(|p| p.text.as_deref())),
-            sql::texts(printed.iter().map(|p| p.json.as_deref())),
-        ],
-    );
+            (new.statement_id as i32).into(),
+            new.plan.into(),
+            new.cost.into(),
+            sql::optional_text(heaviest.map(|(node, _)| node.as_str())),
+            heaviest.map(|(_, ratio)| *ratio).into(),
+            new.constants.into(),
+            sql::optional_text(new.text.as_deref()),
+            sql::json(new.json.as_deref()),
+        ];
+        put("plan_form", &FORM, &row, forms.get(&(new.statement_id, new.plan)).copied());
+    }
 }
 
 /// Writes flips.
@@ -203,7 +274,7 @@ pub(crate) fn record(source: i64, flips: &[(u32, Flip)]) {
 /// What a plan mostly does, in words.
 pub(crate) fn heaviest(source: i64, statement: u32, plan: i64) -> Option<String> {
     sql::first(
-        "SELECT p.heaviest_node FROM perfmon.plan p
+        "SELECT p.heaviest_node FROM perfmon.plan_form p
          WHERE p.source OPERATOR(pg_catalog.=) $1 AND p.statement_id OPERATOR(pg_catalog.=) $2
              AND p.plan_id OPERATOR(pg_catalog.=) $3",
         &[source.into(), (statement as i32).into(), plan.into()],
@@ -231,7 +302,7 @@ pub(crate) fn trim(source: i64, before: Option<i64>, statements: Option<&[u32]>)
         &[source.into(), FLIPS.into(), limit(), only.clone().into()],
     );
     sql::write(
-        &format!("DELETE FROM perfmon.plan p USING (
+        &format!("WITH gone AS (DELETE FROM perfmon.plan p USING (
              SELECT x.statement_id, x.plan_id,
                  pg_catalog.row_number() OVER (
                      PARTITION BY x.statement_id ORDER BY x.last_seen DESC) AS place,
@@ -246,7 +317,12 @@ pub(crate) fn trim(source: i64, before: Option<i64>, statements: Option<&[u32]>)
                          SELECT 1 FROM perfmon.plan_flip f
                          WHERE f.source OPERATOR(pg_catalog.=) $1
                              AND f.statement_id OPERATOR(pg_catalog.=) p.statement_id
-                             AND p.plan_id OPERATOR(pg_catalog.=) ANY (ARRAY[f.before_plan_id, f.after_plan_id]))))"),
+                             AND p.plan_id OPERATOR(pg_catalog.=) ANY (ARRAY[f.before_plan_id, f.after_plan_id]))))
+             RETURNING p.statement_id, p.plan_id)
+         DELETE FROM perfmon.plan_form f USING gone g
+         WHERE f.source OPERATOR(pg_catalog.=) $1
+             AND f.statement_id OPERATOR(pg_catalog.=) g.statement_id
+             AND f.plan_id OPERATOR(pg_catalog.=) g.plan_id"),
         &[source.into(), (PLANS as i64).into(), limit(), only.into(), at_most.into()],
     );
 }

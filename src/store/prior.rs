@@ -1,14 +1,21 @@
 //! The absolute counters as last read, kept packed in one unlogged table. Whoever wants to write
 //! history holds this table's lock; it must never be taken while waiting for anything else.
 
-use super::{history, sql};
+use std::collections::HashMap;
+
 use pgrx::prelude::*;
+
+use super::{history, sql};
+use crate::pg::heap;
 
 /// Excludes other writers, and nobody who reads.
 const WRITERS_LOCK: i32 = pg_sys::ShareRowExclusiveLock as i32;
 
 /// Replacing values leaves dead ones behind, which nobody vacuums; at this size the file is cut.
 const LARGEST_BYTES: i64 = 32 << 20;
+
+/// Subject of names that are known from one visit to the next.
+pub(crate) const NAMES: &str = "name";
 
 /// Makes this transaction the only one that writes history. Without `wait`, fails at once with 55P03
 /// when another is at it; otherwise the session's lock_timeout counts.
@@ -33,12 +40,24 @@ pub(crate) fn lock(wait: bool) {
 
 /// Everything that is kept, as (subject, payload). Empty after a crash, and at first.
 pub(crate) fn load() -> Vec<(String, Vec<u8>)> {
-    sql::read("SELECT p.subject, p.payload FROM perfmon.prior p", &[], |row| {
-        Some((row.get(1)?, row.get(2)?))
-    })
-    .into_iter()
-    .flatten()
-    .collect()
+    load_to_replace().0
+}
+
+/// Where the rows lie; good for as long as the lock is held, and nothing was saved.
+#[derive(Default)]
+pub(crate) struct Places(HashMap<String, pg_sys::ItemPointerData>);
+
+/// The same, to be replaced later in this transaction by the holder of the lock.
+pub(crate) fn load_to_replace() -> (Vec<(String, Vec<u8>)>, Places) {
+    let mut places = Places::default();
+    let rows = sql::read("SELECT p.subject, p.payload, p.ctid FROM perfmon.prior p", &[], |row| {
+        let subject: String = row.get(1)?;
+        if let Some(place) = row.get(3) {
+            places.0.insert(subject.clone(), place);
+        }
+        Some((subject, row.get(2)?))
+    });
+    (rows.into_iter().flatten().collect(), places)
 }
 
 /// What is kept of one subject.
@@ -47,42 +66,55 @@ pub(crate) fn one(subject: &str) -> Option<Vec<u8>> {
     sql::first(query, &[sql::text(subject)], |row| row.get(1))
 }
 
-/// Replaces these subjects. The caller holds the lock.
-pub(crate) fn save(entries: &[(&str, Vec<u8>)]) {
+/// Forgets what is kept of one subject. The caller holds the lock.
+pub(super) fn forget(subject: &str) {
+    sql::write(
+        "DELETE FROM perfmon.prior WHERE subject OPERATOR(pg_catalog.=) $1",
+        &[sql::text(subject)],
+    );
+}
+
+/// Replaces these subjects. The caller holds the lock, and has held it since the places were found.
+pub(crate) fn save(entries: &[(&str, Vec<u8>)], places: Places) {
     if entries.is_empty() {
         return;
     }
-    let kept = if is_large() && may_truncate() {
+    let (kept, places) = if is_large() && may_truncate() {
         let all = load();
         sql::write("TRUNCATE perfmon.prior", &[]);
-        all
+        (all, Places::default())
     } else {
-        Vec::new()
+        (Vec::new(), places)
     };
     for (subject, payload) in &kept {
         if !entries.iter().any(|(s, _)| s == subject) {
-            put(subject, payload);
+            put(subject, payload, &places);
         }
     }
     for (subject, payload) in entries {
-        put(subject, payload);
+        put(subject, payload, &places);
     }
 }
 
-fn put(subject: &str, payload: &[u8]) {
-    sql::write(
-        "INSERT INTO perfmon.prior AS p (subject, payload) VALUES ($1, $2)
-         ON CONFLICT (subject) DO UPDATE SET payload = EXCLUDED.payload",
-        &[sql::text(subject), sql::bytes(Some(payload))],
-    );
+fn put(subject: &str, payload: &[u8], places: &Places) {
+    let row = [sql::text(subject), sql::bytes(Some(payload))];
+    let place = places.0.get(subject).copied();
+    let replaced = place
+        .zip(history::table_oid("prior"))
+        .is_some_and(|(place, table)| heap::replace(table, place, &["subject", "payload"], &row));
+    if !replaced {
+        sql::write(
+            "INSERT INTO perfmon.prior AS p (subject, payload) VALUES ($1, $2)
+             ON CONFLICT (subject) DO UPDATE SET payload = EXCLUDED.payload",
+            &row,
+        );
+    }
 }
 
 fn is_large() -> bool {
-    let size: Option<i64> = sql::first(
-        "SELECT pg_catalog.pg_table_size('perfmon.prior'::pg_catalog.regclass)",
-        &[],
-        |row| row.get(1),
-    );
+    let table = history::table_oid("prior").map(pg_sys::Datum::from);
+    // SAFETY: the server's function of one oid; it takes the lock of readers for as long as it looks.
+    let size = unsafe { pgrx::direct_function_call::<i64>(pg_sys::pg_table_size, &[table]) };
     size.is_some_and(|bytes| bytes > LARGEST_BYTES)
 }
 

@@ -44,6 +44,12 @@ pub(super) fn optional_text<'a>(value: Option<&str>) -> Arg<'a> {
     value.map_or_else(|| DatumWithOid::null_oid(pg_sys::TEXTOID), text)
 }
 
+/// A `json` that is known to be one, or NULL.
+pub(super) fn json<'a>(value: Option<&str>) -> Arg<'a> {
+    // SAFETY: json is kept as text.
+    unsafe { DatumWithOid::new(value.map(in_server_encoding).as_deref(), pg_sys::JSONOID) }
+}
+
 /// A `timestamptz[]`.
 pub(super) fn times<'a>(us: impl Iterator<Item = Option<i64>>) -> Arg<'a> {
     let stamp = |us: i64| TimestampWithTimeZone::try_from(us.saturating_sub(PG_EPOCH_US)).ok();

@@ -39,13 +39,38 @@ impl Observer for Capture {
     #[inline]
     fn passes(execution: Execution, nested: bool) -> bool {
         // Most often; all else is looked at more closely.
-        scans::passes(cache(), execution.query_id(), kind(nested)) || !Self::wants(nested)
+        scans::passes(cache(), execution.query_id(), kind(nested))
     }
 
     fn looks_into(execution: Execution, nested: bool) -> bool {
         let query_id = execution.query_id();
         let Some(tables) = memory::counting().filter(|_| query_id != 0) else { return false };
         scans::is_due(cache(), &tables.statements, key(query_id, nested))
+    }
+
+    /// Looks before it counts, so that nothing is counted of what is then looked at closely; and calls nothing after the
+    /// first look, so that nothing need be kept.
+    #[inline]
+    fn counts(execution: Execution) -> bool {
+        if execution.is_looked_into() || settings::capture() == Mode::Off {
+            return false;
+        }
+        let user = execution::user();
+        let Some((ns, read)) = execution.measured_simply() else { return false };
+        // A process is in one database all its life. A parallel worker's cache knows nobody, nor does that of a
+        // process that counts no more.
+        let Some(known) = cache().known(execution.query_id(), user, TOPLEVEL) else { return false };
+        let Some(half) = known.entry.payload.usual(ns, read) else { return false };
+        if ns >= settings::plan_min_ns() || !execution.is_without_comment() {
+            return false;
+        }
+        let bucket = bucket(ns).min(BUCKETS - 1);
+        if !routes::counts(known.whose, bucket, execution.is_select()) {
+            return false;
+        }
+        known.count();
+        half.count(bucket);
+        true
     }
 
     #[inline]
@@ -55,18 +80,19 @@ impl Observer for Capture {
     }
 
     fn commanded(command: &execution::Ended, nested: bool) {
-        if command.control {
-            routes::forget_application();
-            // The role may be another one.
-            cache().look_again();
-        }
         let Some(tables) = memory::counting() else { return };
         let took = (command.ns, command.read);
         count(tables, command.query_id, took, nested, |whose, bucket| {
             if !command.control && !execution::is_outside_of_portals() {
-                routes::executed(&tables.routes, whose, Some(command.text), bucket, || false);
+                routes::executed(&tables.routes, whose, Some(command.text), bucket, false);
             }
         });
+    }
+
+    fn controlled() {
+        routes::controlled();
+        // The role may be another one.
+        cache().look_again();
     }
 
     fn failed(report: &Report) {
@@ -96,7 +122,7 @@ impl Observer for Capture {
     fn transaction_ended(text: Option<&[u8]>) {
         let Some(tables) = memory::counting() else { return };
         match text {
-            None => routes::transaction_ended(&tables.routes),
+            None => routes::transaction_ended(),
             Some(text) if Self::wants(false) => {
                 routes::part_ended(&tables.routes, whose(), text);
             }
@@ -107,6 +133,7 @@ impl Observer for Capture {
     #[cold]
     fn panicked() {
         memory::stop_counting();
+        cache().forget();
         if let Some(tables) = memory::tables() {
             tables.count_panic();
         }
@@ -121,7 +148,8 @@ fn whose() -> u64 {
 
 #[inline]
 fn kind(nested: bool) -> u64 {
-    if nested { NESTED } else { TOPLEVEL }
+    const { assert!(NESTED == 0 && TOPLEVEL == 1) };
+    u64::from(!nested)
 }
 
 #[inline]
@@ -149,7 +177,7 @@ fn executed<const WITHIN: bool>(execution: Execution) {
     }
     let counted = count(tables, query_id, (ns, read), WITHIN, |whose, bucket| {
         let text = execution.text_with_comment();
-        routes::executed(&tables.routes, whose, text, bucket, || execution.is_lone_select());
+        routes::executed(&tables.routes, whose, text, bucket, execution.is_select());
     });
     let Some(times) = counted else { return };
     if execution.is_looked_into() || plans::is_due(times, (ns, read)) {

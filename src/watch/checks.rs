@@ -133,8 +133,12 @@ mod tests {
         fn looks_into(_: Execution, _: bool) -> bool {
             false
         }
+        fn counts(_: Execution) -> bool {
+            false
+        }
         fn executed(_: Execution, _: bool) {}
         fn commanded(_: &Ended, _: bool) {}
+        fn controlled() {}
         fn failed(_: &Report) {}
         fn starts_on_its_own(_: Execution) {}
         fn transaction_ends() -> Option<bool> {

@@ -11,7 +11,7 @@ use crate::pg::others;
 /// Notes one, as far as it is understood: this session at least.
 #[cold]
 pub(super) fn note(board: &Board<'_>, report: &Report<'_>) {
-    let own = others::own(report.query_id, report.database, report.user);
+    let own = others::own(report.query_id, report.database);
     let mut members: [Option<Member>; PARTIES] = [None; PARTIES];
     let links = links(report.detail, execution::database());
     let of = |link: &Link, party: Party| Member { party, blocker: link.blocker, tag: link.tag };

@@ -1,10 +1,11 @@
 //! What was counted so far, for readers; and the worker's part in keeping entries free.
 
-use perfmon_core::capture::mailbox::{Delivered, Post};
+use perfmon_core::capture::mailbox::{Delivered, Post, Waiting};
+use perfmon_core::capture::reading::{self, Reading};
 use perfmon_core::capture::table::{Key, Occupancy};
 use perfmon_core::capture::tend::Tender;
 use perfmon_core::capture::whole::{TimesOfAll, WorkOfAll};
-use perfmon_core::capture::{failure, plan, reading, route, scan};
+use perfmon_core::capture::{failure, plan, route, scan};
 use perfmon_core::lock::deadlock::Deadlock;
 
 use super::memory;
@@ -35,7 +36,7 @@ pub(crate) fn note_ready(now: i64) {
 pub(crate) fn statements_and(
     database: u32,
     and_all: bool,
-) -> Option<(Vec<reading::Counted>, Option<TimesOfAll>)> {
+) -> Option<(Reading, Option<TimesOfAll>)> {
     let tables = memory::tables()?;
     let _shared = memory::lock(false)?;
     if and_all {
@@ -46,7 +47,7 @@ pub(crate) fn statements_and(
 }
 
 /// Execution times of a database's statements alone.
-pub(crate) fn statements(database: u32) -> Option<Vec<reading::Counted>> {
+pub(crate) fn statements(database: u32) -> Option<Reading> {
     statements_and(database, false).map(|(own, _)| own)
 }
 
@@ -70,12 +71,19 @@ pub(crate) fn routes(database: u32, and_all: bool) -> Option<(route::Reading, Op
     Some((route::read(&tables.routes, database), None))
 }
 
-/// Plans of a database's statements that were seen since the server started, and those that were printed since a
-/// collector came for them last; `None` without preloading.
-pub(crate) fn plans(database: u32) -> Option<(Vec<plan::Counted>, Vec<Delivered>)> {
+/// Plans of a database's statements that were seen since the server started, and those that were printed and that no
+/// collector has taken yet, oldest first; `None` without preloading.
+pub(crate) fn plans(database: u32) -> Option<(Vec<plan::Counted>, Vec<Waiting>)> {
     let tables = memory::tables()?;
     let _shared = memory::lock(false)?;
-    Some((plan::read(&tables.plans, database), tables.mailbox.letters(Some(database))))
+    Some((plan::read(&tables.plans, database), tables.mailbox.waiting(Some(database))))
+}
+
+/// Some of the plans that were printed.
+pub(crate) fn letters(places: &[(u32, u64)]) -> Vec<Delivered> {
+    let Some(tables) = memory::tables() else { return Vec::new() };
+    let Some(_shared) = memory::lock(false) else { return Vec::new() };
+    places.iter().filter_map(|place| tables.mailbox.letter(*place)).collect()
 }
 
 /// Deadlocks since the server started of this number on, and how many there were; `None` without preloading.
@@ -120,11 +128,11 @@ pub(crate) fn want_plans(statements: &[Key], executions: u32) {
 }
 
 /// What the plans of a database's statements did since the server started, in the executions that were looked into;
-/// `None` without preloading.
-pub(crate) fn scans(database: u32) -> Option<scan::Reading> {
+/// `None` without preloading. `before` is an earlier reading of the same life of the counters, or nothing.
+pub(crate) fn scans(database: u32, before: &[scan::Counted]) -> Option<scan::Reading> {
     let tables = memory::tables()?;
     let _shared = memory::lock(false)?;
-    Some(scan::read(&tables.scans, database))
+    Some(scan::read(&tables.scans, database, before))
 }
 
 /// How full the memory is.

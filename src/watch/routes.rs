@@ -1,10 +1,8 @@
 //! Statements and transactions by application and route, in the hooks. Most statements name no route, and are
 //! counted where this process counted its last one.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use perfmon_core::capture::comment::{self, LONGEST, Route};
-use perfmon_core::capture::route::{self, Last, MAX_APPLICATION, Work};
+use perfmon_core::capture::route::{self, Last, MAX_APPLICATION, Took, Work};
 use perfmon_core::capture::table::{Entry, Table};
 use perfmon_core::histogram::bucket;
 
@@ -15,38 +13,53 @@ use crate::pg::{execution, transaction};
 enum Phase {
     /// Nothing was counted in it.
     Clean,
-    /// One statement so far that only read: if nothing follows, its time is that of its execution, and it is counted
-    /// here.
-    Alone(&'static AtomicU32),
+    /// One statement so far that only read, and is not counted yet: if nothing follows, its time is that of the
+    /// transaction, and both are counted here, without a route or with one.
+    Alone { took: &'static Took, plain: bool },
     /// To be counted, with its time, when it ends.
     Open,
 }
 
-/// This process's part.
+/// This process's part of what every statement looks at: one line.
+#[repr(C, align(64))]
 struct State {
-    /// Where the application's name lies, and what it was there.
+    /// Where the application's name lies.
     place: *const std::ffi::c_char,
     phase: Phase,
+    /// Where statements without a route were counted last.
+    plain: Last<'static>,
     /// What is being executed is no client's statement.
     foreign: bool,
-    /// Where statements without a route were counted last.
-    plain: Last,
+    /// A block is open, or was when the place was looked at.
+    in_block: bool,
+}
+
+const _: () = assert!(size_of::<State>() == 64);
+
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.perfmon"))]
+static mut STATE: State = State {
+    place: std::ptr::null(),
+    phase: Phase::Clean,
+    plain: Last::NONE,
+    foreign: false,
+    in_block: false,
+};
+
+/// The rest.
+struct More {
     /// Where the transaction is to be counted.
-    open: Last,
+    open: Last<'static>,
+    /// What the application's name was at its place.
     name: [u8; MAX_APPLICATION],
     length: usize,
     /// The comment seen last, its route, and where that was counted.
-    commented: Last,
+    commented: Last<'static>,
     comment: [u8; LONGEST],
     comment_length: usize,
     route: Route,
 }
 
-static mut STATE: State = State {
-    place: std::ptr::null(),
-    phase: Phase::Clean,
-    foreign: false,
-    plain: Last::NONE,
+static mut MORE: More = More {
     open: Last::NONE,
     name: [0; MAX_APPLICATION],
     length: 0,
@@ -63,9 +76,21 @@ fn state() -> &'static mut State {
     unsafe { &mut *state }
 }
 
-/// The application's name may be another one from now on.
-pub(super) fn forget_application() {
-    state().place = std::ptr::null();
+#[inline]
+fn more() -> &'static mut More {
+    let more = &raw mut MORE;
+    // SAFETY: as above.
+    unsafe { &mut *more }
+}
+
+/// A transaction may have begun or ended, or the application's name may be another one from now on.
+pub(super) fn controlled() {
+    let state = state();
+    state.place = std::ptr::null();
+    // What is alone in its message may not be in its transaction.
+    if let Phase::Alone { plain, .. } = state.phase {
+        state.open(plain);
+    }
 }
 
 /// What is started now is no client's statement, though no other statement runs: a deferred trigger's. The next that
@@ -77,36 +102,58 @@ pub(super) fn starts_on_its_own() {
     state.foreign = true;
 }
 
-/// Counts a statement that was executed, by the bucket of its time. `text` is given only if it may hold a comment.
-/// `alone` says that it may be a transaction of its own that only read: its time is that of its execution, which saves
-/// looks at the clock.
+/// Counts a statement without a comment that was executed, by the bucket of its time, if that takes no more than to
+/// count it where the last one was; says whether it did. Cannot panic.
 #[inline]
+pub(super) fn counts(whose: u64, bucket: usize, select: bool) -> bool {
+    let state = state();
+    if execution::application() != state.place {
+        return false;
+    }
+    let Some(entry) = state.plain.entry(whose) else { return false };
+    let took = entry.payload.took(bucket);
+    match state.phase {
+        Phase::Clean if select && !state.in_block => {
+            state.phase = Phase::Alone { took, plain: true }
+        }
+        Phase::Alone { .. } => return false,
+        Phase::Clean | Phase::Open => {
+            took.statement();
+            state.phase = Phase::Open;
+            more().open = state.plain;
+        }
+    }
+    true
+}
+
+/// Counts a statement that was executed, by the bucket of its time. `text` is given only if it may hold a comment. A
+/// SELECT may be a transaction of its own that only read: its time is that of its execution, which saves looks at the
+/// clock.
 pub(super) fn executed(
     table: &Table<'static, Work>,
     whose: u64,
     text: Option<&[u8]>,
     bucket: usize,
-    alone: impl FnOnce() -> bool,
+    select: bool,
 ) {
     let state = state();
-    let known = text.is_none() && execution::application() == state.place;
-    let (entry, plain) = match state.plain.entry(table, whose) {
-        Some(entry) if known => (entry, true),
-        _ => match state.find_own(table, whose, text) {
-            Some(found) => found,
-            None => return,
-        },
-    };
-    entry.payload.statement(bucket);
-    if matches!(state.phase, Phase::Clean) && alone() {
-        state.phase = Phase::Alone(entry.payload.transactions(bucket));
-    } else {
-        state.open(plain);
+    if std::mem::take(&mut state.foreign) {
+        return;
     }
+    let known = text.is_none() && execution::application() == state.place;
+    let usual = if known { state.plain.entry(whose).map(|entry| (entry, true)) } else { None };
+    let Some((entry, plain)) = usual.or_else(|| state.find(table, whose, text)) else { return };
+    let took = entry.payload.took(bucket);
+    if select && !state.in_block && matches!(state.phase, Phase::Clean) {
+        state.phase = Phase::Alone { took, plain };
+        return;
+    }
+    state.open(plain);
+    took.statement();
 }
 
 /// Counts a statement that failed.
-pub(super) fn failed(table: &Table<'_, Work>, whose: u64, text: &[u8], cancelled: bool) {
+pub(super) fn failed(table: &Table<'static, Work>, whose: u64, text: &[u8], cancelled: bool) {
     let state = state();
     state.foreign = false;
     let Some((entry, plain)) = state.find(table, whose, Some(text)) else { return };
@@ -120,8 +167,8 @@ pub(super) fn transaction_ends() -> Ended {
     let state = state();
     state.foreign = false;
     match std::mem::replace(&mut state.phase, Phase::Clean) {
-        Phase::Alone(counter) => {
-            counter.fetch_add(1, Ordering::Relaxed);
+        Phase::Alone { took, .. } => {
+            took.lone();
             Ended::Counted
         }
         Phase::Open => Ended::Uncounted,
@@ -139,76 +186,73 @@ pub(super) enum Ended {
 }
 
 /// Counts the transaction that just ended, where its last statement was.
-pub(super) fn transaction_ended(table: &Table<'_, Work>) {
-    if let Some(entry) = state().open.anywhere(table) {
+pub(super) fn transaction_ended() {
+    if let Some(entry) = more().open.anywhere() {
         entry.payload.transaction(bucket(transaction::length_ns()));
     }
 }
 
 /// Counts one that just ended within a statement with this text, which goes on.
-pub(super) fn part_ended(table: &Table<'_, Work>, whose: u64, text: &[u8]) {
+pub(super) fn part_ended(table: &Table<'static, Work>, whose: u64, text: &[u8]) {
     if let Some((entry, _)) = state().find(table, whose, Some(text)) {
         entry.payload.transaction(bucket(transaction::length_ns()));
     }
 }
 
 impl State {
-    /// The transaction is counted where its last statement was.
-    #[inline]
+    /// The transaction is counted where its last statement was. One that seemed to be all of it is counted now.
     fn open(&mut self, plain: bool) {
-        self.phase = Phase::Open;
-        self.open = if plain { self.plain } else { self.commented };
-    }
-
-    /// Where a client's statement with this text is counted.
-    #[inline(never)]
-    fn find_own<'a>(
-        &mut self,
-        table: &Table<'a, Work>,
-        whose: u64,
-        text: Option<&[u8]>,
-    ) -> Option<(&'a Entry<Work>, bool)> {
-        if std::mem::take(&mut self.foreign) { None } else { self.find(table, whose, text) }
+        if let Phase::Alone { took, .. } = std::mem::replace(&mut self.phase, Phase::Open) {
+            took.statement();
+        }
+        let more = more();
+        more.open = if plain { self.plain } else { more.commented };
     }
 
     /// Where a statement with this text is counted, and whether that is without a route.
     #[inline(never)]
-    fn find<'a>(
+    fn find(
         &mut self,
-        table: &Table<'a, Work>,
+        table: &Table<'static, Work>,
         whose: u64,
         text: Option<&[u8]>,
-    ) -> Option<(&'a Entry<Work>, bool)> {
-        if execution::application() != self.place {
-            self.learn_application();
+    ) -> Option<(&'static Entry<Work>, bool)> {
+        let more = more();
+        self.in_block = execution::is_in_block();
+        if execution::application() != self.place && more.learn_application() {
+            self.plain = Last::NONE;
         }
+        self.place = execution::application();
         if let Some(comment) = text.and_then(comment::find) {
-            self.learn_comment(comment);
-            if !self.route.bytes().is_empty() {
-                if self.commented.entry(table, whose).is_none() {
-                    self.commented = self.look(table, whose, &self.route);
+            more.learn_comment(comment);
+            if !more.route.bytes().is_empty() {
+                if more.commented.entry(whose).is_none() {
+                    more.commented = more.look(table, whose, &more.route);
                 }
-                return self.commented.entry(table, whose).map(|entry| (entry, false));
+                return more.commented.entry(whose).map(|entry| (entry, false));
             }
         }
-        if self.plain.entry(table, whose).is_none() {
-            self.plain = self.look(table, whose, &Route::NONE);
+        if self.plain.entry(whose).is_none() {
+            self.plain = more.look(table, whose, &Route::NONE);
         }
-        self.plain.entry(table, whose).map(|entry| (entry, true))
+        self.plain.entry(whose).map(|entry| (entry, true))
     }
+}
 
+impl More {
+    /// Says whether the application's name is another one.
     #[cold]
-    fn learn_application(&mut self) {
+    fn learn_application(&mut self) -> bool {
         let place = execution::application();
         // SAFETY: the place was just given.
         let name = unsafe { execution::application_at(place) };
-        if name != &self.name[..self.length] {
-            self.length = name.len().min(MAX_APPLICATION);
-            self.name[..self.length].copy_from_slice(&name[..self.length]);
-            self.plain = Last::NONE;
-            self.commented = Last::NONE;
+        if name == &self.name[..self.length] {
+            return false;
         }
-        self.place = place;
+        self.length = name.len().min(MAX_APPLICATION);
+        self.name[..self.length].copy_from_slice(&name[..self.length]);
+        self.commented = Last::NONE;
+        true
     }
 
     fn learn_comment(&mut self, comment: &[u8]) {
@@ -226,7 +270,7 @@ impl State {
     }
 
     #[cold]
-    fn look(&self, table: &Table<'_, Work>, whose: u64, route: &Route) -> Last {
+    fn look(&self, table: &Table<'static, Work>, whose: u64, route: &Route) -> Last<'static> {
         let name = &self.name[..self.length];
         Last::find(table, route::key(whose, name, route), name, route)
     }

@@ -12,6 +12,7 @@ use crate::settings;
 /// Nodes of one execution that are told apart; further ones count an execution each.
 const MOST: usize = 128;
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.perfmon"))]
 static mut PACE: Pace = Pace::new();
 
 /// What was seen of an execution that is looked into: too much to be cleared for each.

@@ -64,7 +64,7 @@ pub(crate) struct Slot {
     pub(crate) snapshot_id: i64,
     /// Last end of a visit.
     pub(crate) visited_at: i64,
-    /// When findings were last evaluated here and how long that took; 0 is never.
+    /// When findings were last evaluated here and what that cost; 0 is never.
     pub(crate) evaluated_at: i64,
     pub(crate) evaluation_us: i64,
     /// The last evaluation failed.

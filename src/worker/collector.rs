@@ -79,7 +79,7 @@ fn evaluate(database: pg_sys::Oid) {
     if !judge::is_due(now, last) {
         return;
     }
-    let began = clock::steady_us();
+    let meter = judge::Meter::start();
     let result = txn::transaction(settings::statement_timeout_ms(), || {
         judge::evaluate(judge::By::Schedule(last.map(|(at, _)| at)))
             .unwrap_or_else(|error| error.raise())
@@ -91,7 +91,7 @@ fn evaluate(database: pg_sys::Oid) {
         slot.own_transactions += 1;
         slot.movement.transactions += 1;
         slot.evaluated_at = now;
-        slot.evaluation_us = clock::steady_us().saturating_sub(began);
+        slot.evaluation_us = meter.cost_us();
         was_failing = slot.evaluation_failing;
         slot.evaluation_failing = result.is_err();
         if let Ok(judge::Evaluated::Open(_, names)) = &result {

@@ -75,7 +75,7 @@ impl Episodes {
     }
 }
 
-/// What was written to after a sample of this number, in which life of the memory, and the number of the last sample.
+/// What was written to after a sample of this number, and all waits that go on; in which life of the memory, and the number of the last sample.
 pub(super) struct Changed {
     pub(super) began: i64,
     pub(super) tick: u64,
@@ -93,7 +93,7 @@ pub(super) fn changed(since: impl FnOnce(i64) -> u64) -> Option<Changed> {
         began: shared.began,
         tick: shared.tick,
         at: shared.at,
-        waits: shared.waits.since(tick),
+        waits: shared.waits.open_or_since(tick),
         idles: shared.idles.since(tick),
     })
 }

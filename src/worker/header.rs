@@ -48,6 +48,9 @@ pub(super) struct Header {
     /// What was set for the database then, as one number.
     pub(super) settings_own: i64,
     pub(super) objects: Pace,
+    /// Where the catalog's counters stood when names in conditions were looked up, and how often they were.
+    pub(super) names_counters: i64,
+    pub(super) names_turn: u64,
 }
 
 impl Header {
@@ -85,9 +88,11 @@ impl Header {
     }
 
     /// Texts are read when some are missing, for at most a hundredth of the time, and never wait
-    /// longer than ten minutes.
+    /// longer than ten minutes. Those that were not to be found wait as long: whatever comes to have a text is new
+    /// to the counters then.
     pub(super) fn texts_due(&self, now: i64) -> bool {
-        let pause = self.texts_cost_us.saturating_mul(TEXTS_SHARE).min(TEXTS_US);
+        let cost = self.texts_cost_us.saturating_mul(TEXTS_SHARE);
+        let pause = if self.texts_new { cost.min(TEXTS_US) } else { TEXTS_US };
         self.texts_at == 0 || now - self.texts_at >= pause || now < self.texts_at
     }
 

@@ -21,17 +21,20 @@ pub(crate) struct Status {
     pub(crate) watched: usize,
 }
 
+/// Whether this database keeps what belongs to the whole cluster.
+pub(crate) fn is_home() -> bool {
+    match (board::exists(), settings::home_database()) {
+        (true, _) => read().slot.is_some_and(|slot| slot.home),
+        (false, home) => home.is_none_or(|name| name == catalog::database_name()),
+    }
+}
+
 /// Refuses what belongs to the whole cluster in any database but the home database, which keeps it.
 pub(crate) fn must_be_home(what: &str) -> Result<(), Error> {
-    let home = settings::home_database();
-    let here = match (board::exists(), &home) {
-        (true, _) => read().slot.is_some_and(|slot| slot.home),
-        (false, home) => home.as_ref().is_none_or(|name| *name == catalog::database_name()),
-    };
-    if here {
+    if is_home() {
         return Ok(());
     }
-    let home = home.map_or_else(
+    let home = settings::home_database().map_or_else(
         || "that of the lowest oid that has the extension".to_owned(),
         |name| format!("\"{name}\""),
     );

@@ -8,6 +8,7 @@ mod cluster;
 mod episodes;
 mod host;
 mod latency;
+mod names;
 mod plans;
 pub(super) mod poolers;
 mod rare;
@@ -15,9 +16,10 @@ mod scans;
 mod timing;
 mod whole;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use perfmon_core::delta::{self, Difference, Prior};
+use perfmon_core::capture::table::Key;
+use perfmon_core::delta::{self, Prior};
 use perfmon_core::family::{self, Family};
 use perfmon_core::frame::{self, Frame, Quality};
 use perfmon_core::host::Machine;
@@ -163,7 +165,7 @@ pub(crate) fn evaluate_in_passing() {
     if !judge::is_due(now, last) {
         return;
     }
-    let began = clock::steady_us();
+    let meter = judge::Meter::start();
     let result = txn::with_latest_snapshot(|| {
         txn::part(|| {
             judge::evaluate(judge::By::Schedule(last.map(|(at, _)| at)))
@@ -172,7 +174,7 @@ pub(crate) fn evaluate_in_passing() {
     });
     match result {
         Ok(judge::Evaluated::Open(..)) => session::as_user(owner, || {
-            store::chore::note_evaluated(now, clock::steady_us().saturating_sub(began));
+            store::chore::note_evaluated(now, meter.cost_us());
         }),
         Ok(_) => {}
         Err(caught) if caught.is_cancel() => caught.rethrow(),
@@ -218,11 +220,15 @@ struct Visit {
     /// Time without a server since the last interval's end.
     downtime_us: i64,
     priors: HashMap<String, Vec<u8>>,
+    places: store::prior::Places,
     next_priors: Vec<(&'static str, Vec<u8>)>,
+    known: names::Known,
     subjects: Vec<Probed>,
     latency: Option<latency::Read>,
     captured: Option<captured::Captured>,
     plans: Option<plans::Plans>,
+    /// Statements that took most time since the last visit.
+    longest: HashSet<Key>,
     host: Option<Machine>,
     poolers: Option<poolers::Answers>,
     activity: Option<activity::Activity>,
@@ -253,7 +259,8 @@ impl Visit {
         let now = clock::wall_us();
         let system = catalog::system_identifier();
         let source = store::source::ensure_own(now, &catalog::database_name(), system);
-        let mut priors: HashMap<String, Vec<u8>> = store::prior::load().into_iter().collect();
+        let (priors, places) = store::prior::load_to_replace();
+        let mut priors: HashMap<String, Vec<u8>> = priors.into_iter().collect();
         let before = priors.remove(HEADER).and_then(|bytes| Header::decode(&bytes));
         let before = before.filter(|before| before.source == source);
         if before.is_none() {
@@ -272,12 +279,15 @@ impl Visit {
             until: now,
             flags: 0,
             downtime_us: 0,
+            known: names::Known::decode(priors.remove(store::prior::NAMES)),
             priors,
+            places,
             next_priors: Vec::new(),
             subjects: Vec::new(),
             latency: None,
             captured: None,
             plans: None,
+            longest: HashSet::new(),
             host: None,
             poolers: None,
             activity: None,
@@ -308,7 +318,8 @@ impl Visit {
         let home = self.request.home;
         self.until = clock::wall_us();
         self.header = self.header.next(self.source, self.until, self.header.server_started);
-        self.captured = captured::Captured::read(home);
+        let scans_before = self.scans_before();
+        self.captured = captured::Captured::read(home, scans_before);
         let mut extras = probe::server::Extras::default();
         if let Some(read) = self.attempt("statements", probe::statements::statements) {
             extras.statement_deallocs = read.probed.reading.evictions;
@@ -449,8 +460,7 @@ impl Visit {
             }
             self.stored_bytes += store::history::append(Level::Minute, self.source, &span, &frame);
         }
-        drop(difference);
-        let next = delta::advance(reading, prior, &new_ids);
+        let next = delta::advance_in(difference.into_order(), reading, prior, &new_ids);
         let encoded = next.encode();
         if family.name == family::STATEMENT.name {
             self.statement_ids = (next.keys, next.ids);
@@ -458,64 +468,14 @@ impl Visit {
         encoded
     }
 
-    /// Dictionary id of a statement that has one and is among those that were read: asking the dictionary for many
-    /// takes longer than all else about them.
-    fn statement_id(&self, query_id: u64, user: u32, toplevel: bool) -> Option<u32> {
-        let (keys, ids) = &self.statement_ids;
-        let key = frame::Key(query_id, u64::from(user) * 2 + u64::from(toplevel));
-        let at = keys.binary_search(&key).ok()?;
-        ids.get(at).copied().filter(|id| *id != 0)
-    }
-
-    /// Dictionary ids of statements, given by user, queryid and whether a client sent them, in the same order.
-    fn statement_ids_of(
-        &self,
-        statements: &[(u32, u64, bool)],
-        mut user_name: impl FnMut(u32) -> String,
-    ) -> Vec<u32> {
-        let mut ids: Vec<u32> = Vec::with_capacity(statements.len());
-        let (mut unknown, mut names) = (Vec::new(), Vec::new());
-        for &(user, query_id, toplevel) in statements {
-            let id = self.statement_id(query_id, user, toplevel);
-            if id.is_none() {
-                unknown.push(ids.len());
-                let toplevel = if toplevel { "t" } else { "f" };
-                let queryid = (query_id as i64).to_string();
-                names.push([user_name(user), queryid, toplevel.to_owned()]);
-            }
-            ids.push(id.unwrap_or(0));
-        }
-        let found = store::dictionary::resolve(&family::STATEMENT, self.source, &names, self.until);
-        for (at, id) in unknown.into_iter().zip(found) {
-            ids[at] = id;
-        }
-        ids
-    }
-
-    /// Dictionary ids for the objects that moved for the first time.
-    fn name_objects(
-        &mut self,
-        family: &Family,
-        difference: &Difference,
-        name: &dyn Fn(usize) -> [String; 3],
-    ) -> Vec<(usize, u32)> {
-        let unnamed = difference.needs_name();
-        if unnamed.is_empty() || family.name == family::SERVER.name {
-            return Vec::new();
-        }
-        self.new_queryids |= family.name == family::STATEMENT.name;
-        let names: Vec<[String; 3]> = unnamed.iter().map(|i| name(*i)).collect();
-        let ids = store::dictionary::resolve(family, self.source, &names, self.until);
-        unnamed.iter().copied().zip(ids).collect()
-    }
-
     /// Leaves the counters for the next visit, and says what was missed.
     fn finish(&mut self) {
         self.note_missed();
         self.header.until = self.until;
         let mut priors = std::mem::take(&mut self.next_priors);
+        priors.extend(self.known.encode().map(|names| (store::prior::NAMES, names)));
         priors.push((HEADER, self.header.encode()));
-        store::prior::save(&priors);
+        store::prior::save(&priors, std::mem::take(&mut self.places));
     }
 }
 

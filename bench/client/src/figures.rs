@@ -89,6 +89,8 @@ const LINES: &[Line] = &[
         Some("powa_wal_bytes"),
         1000.0,
     ),
+    Line("  the most of any interval, kB", "most_wal_bytes", NO_LIMIT, None, 1000.0),
+    Line("  while plans are first found, kB", "beginning_wal_bytes", NO_LIMIT, None, 1000.0),
     Line("disk per statement and interval, bytes", "bytes_per_statement", 20.0, None, 1.0),
     Line("same at 50 active statements, bytes", "small_bytes_per_statement", 45.0, None, 1.0),
     Line(

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Intervals before those that count: a baseline, new names, tables ahead.
 const WARM_UP: u64 = 3;
+/// Snapshots after which all plans that were printed before must be stored.
+const MOST_SNAPSHOTS: u32 = 200;
 /// A process needs a moment to end and to be waited for.
 const SETTLE: Duration = Duration::from_millis(400);
 
@@ -72,16 +74,33 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+/// Has the plans stored that were printed so far, some with each snapshot: most statements have theirs printed once,
+/// when a server begins, which is not what an interval costs.
+fn settle(watch: &mut Client) -> Outcome<u32> {
+    let mut known: i64 = -1;
+    for snapshots in 0..MOST_SNAPSHOTS {
+        let plans = watch.query_one("SELECT count(*) FROM perfmon.plan_form", &[])?.get(0);
+        if plans == known {
+            return Ok(snapshots);
+        }
+        known = plans;
+        watch.query_one("SELECT perfmon.snapshot()", &[])?;
+    }
+    Err("printed plans do not come to an end".into())
+}
+
 /// Runs the intervals and notes the figures.
 pub(crate) fn record(options: &Options) -> Outcome<()> {
     let mut drivers = load::clients(options)?;
     let mut watch = options.connect(&options.dbname)?;
     let mut powa = options.powa.as_deref().map(|name| options.connect(name)).transpose()?;
     let (mut own, mut peer) = (Costs::default(), Costs::default());
-    let mut boundary = String::new();
+    let (mut boundary, mut beginning) = (String::new(), f64::NAN);
     let intervals = WARM_UP + options.intervals as u64;
     for interval in 0..intervals {
         if interval == WARM_UP {
+            beginning = own.wal_bytes.last().copied().unwrap_or(f64::NAN);
+            note(&format!("printed plans are stored after {} snapshots", settle(&mut watch)?));
             (own, peer) = (Costs::default(), Costs::default());
             let row = watch.query_one("SELECT clock_timestamp()::text", &[])?;
             boundary = row.get(0);
@@ -110,6 +129,8 @@ pub(crate) fn record(options: &Options) -> Outcome<()> {
     figures.word("boundary", &boundary)?;
     figures.number("call_ms", median(own.wall_ms))?;
     figures.number("process_cpu_ms", mean(&own.cpu_ms))?;
+    figures.number("beginning_wal_bytes", beginning)?;
+    figures.number("most_wal_bytes", own.wal_bytes.iter().copied().fold(f64::NAN, f64::max))?;
     figures.number("outside_wal_bytes", median(own.wal_bytes))?;
     figures.number("executions", options.executions as f64)?;
     if powa.is_some() {

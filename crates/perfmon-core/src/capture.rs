@@ -5,6 +5,7 @@
 //! Nothing here waits, allocates or fails on the way of an execution. Counters only grow and wrap; nobody
 //! resets them, so that any number of readers can subtract.
 
+pub mod by_key;
 pub mod cache;
 pub mod comment;
 pub mod condition;

@@ -92,9 +92,20 @@ pub struct Difference {
     /// In the order of `moved`; `None` where every value is zero or unknown.
     columns: Vec<Option<Vec<u64>>>,
     known: u64,
+    /// The reading by its keys, if each came once.
+    order: Option<Vec<usize>>,
 }
 
+/// The order of a reading's keys: sorting thousands of them once is enough.
+#[derive(Debug, Default)]
+pub struct Order(Option<Vec<usize>>);
+
 impl Difference {
+    /// What [`advance_in`] wants of the same reading.
+    pub fn into_order(self) -> Order {
+        Order(self.order)
+    }
+
     /// Moved objects without a dictionary id, as indices into the reading; statements in descending
     /// order of execution time, because ids handed out in that order pack better.
     pub fn needs_name(&self) -> &[usize] {
@@ -212,15 +223,16 @@ fn join(into: &mut u64, value: u64, how: Merge) {
 /// ever stored. The interval reaches up to `now.at`, or just past `since` when the clock stepped back.
 pub fn difference(prior: Option<&Prior>, last_until: Option<i64>, now: &Reading) -> Difference {
     let prior = prior.filter(|p| p.family.name == now.family.name);
-    let now = &Sorted::new(now);
-    let Some(start) = prior.map(|p| p.at).max(last_until) else {
-        return now.baseline(None);
+    let now = Sorted::new(now);
+    let mut made = match (prior.map(|p| p.at).max(last_until), prior) {
+        (None, _) => now.baseline(None),
+        (Some(start), Some(prior)) if prior.epoch.same_as(&now.reading.epoch) => {
+            judge::between(prior, start, &now)
+        }
+        (Some(start), prior) => judge::anew(prior, start, &now),
     };
-    let mut made = match prior {
-        Some(prior) if prior.epoch.same_as(&now.reading.epoch) => judge::between(prior, start, now),
-        _ => judge::anew(prior, start, now),
-    };
-    made.find_names(prior, now);
+    made.find_names(prior, &now);
+    made.order = matches!(now.reading, Cow::Borrowed(_)).then_some(now.order);
     made
 }
 
@@ -228,6 +240,16 @@ pub fn difference(prior: Option<&Prior>, last_until: Option<i64>, now: &Reading)
 /// were not read this time where the object is still there. A counter that was not read becomes unknown:
 /// what it counted meanwhile must not land in a later interval.
 pub fn advance(now: Reading, old: Option<Prior>, new_ids: &[(usize, u32)]) -> Prior {
+    advance_in(Order(None), now, old, new_ids)
+}
+
+/// The same for a reading whose order is known.
+pub fn advance_in(
+    order: Order,
+    now: Reading,
+    old: Option<Prior>,
+    new_ids: &[(usize, u32)],
+) -> Prior {
     let mut old = old.filter(|o| o.family.name == now.family.name);
     if let Some(old) = &mut old {
         // Only gauges are carried over; what the rest took makes room for what comes now.
@@ -239,7 +261,10 @@ pub fn advance(now: Reading, old: Option<Prior>, new_ids: &[(usize, u32)]) -> Pr
         old.floors.clear();
         old.ceilings.clear();
     }
-    let sorted = Sorted::new(&now);
+    let sorted = match order.0.filter(|order| order.len() == now.keys.len()) {
+        Some(order) => Sorted { reading: Cow::Borrowed(&now), order },
+        None => Sorted::new(&now),
+    };
     let reading = &*sorted.reading;
     let pick = |column: &[u64]| sorted.pick(column);
     let same_epoch = old.as_ref().is_some_and(|o| o.epoch.same_as(&reading.epoch));
@@ -347,6 +372,7 @@ impl<'a> Sorted<'a> {
             unnamed: Vec::new(),
             columns: vec![None; self.reading.columns.len()],
             known: 0,
+            order: None,
         }
     }
 }

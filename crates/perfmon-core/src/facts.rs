@@ -5,6 +5,7 @@
 use crate::objective::Observed;
 
 pub mod evidence;
+pub(crate) mod expression;
 pub mod failure;
 pub mod form;
 pub mod host;
@@ -28,13 +29,16 @@ pub use relation::{
 };
 pub use server::{Checkpoints, Database, Holder, HolderKind, Horizon, Server, Setting, Slot};
 pub use session::Sessions;
-pub use statement::{Given, Order, Predicate, Shape, Statement, TableUse, Test};
+pub use statement::{Given, Order, Predicate, Shape, Statement, TableUse, Test, Values};
 
 /// What is known.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// Now, microseconds since the Unix epoch.
     pub now_us: i64,
+    /// When findings that are kept were judged last: what began and ended since was not looked at yet. `None` where that
+    /// is not known, or does not matter.
+    pub judged_us: Option<i64>,
     /// What the window covers.
     pub window: Window,
     /// What history there is at all: detectors of what never happens look at it whole.

@@ -479,6 +479,7 @@ pub static POOL: Family = Family {
         peak("idle_peak"),
         peak("in_transaction_peak"),
         peak("on_lock_peak"),
+        sum("load_samples"),
     ],
     totals: &["samples", "sampled_us"],
     raw: &[],

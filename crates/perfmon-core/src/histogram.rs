@@ -156,6 +156,11 @@ impl Latency {
         self.cached.is_empty() && self.read.is_empty()
     }
 
+    /// How many executions there were.
+    pub fn executions(&self) -> u64 {
+        self.cached.executions().saturating_add(self.read.executions())
+    }
+
     /// About how much time all executions took, nanoseconds; it is as good as the buckets are.
     pub fn total_ns(&self) -> f64 {
         let pairs = self.cached.pairs().iter().chain(self.read.pairs());
@@ -207,6 +212,40 @@ fn at(b: usize, part: f64) -> f64 {
         (low, None) => low as f64 * (part * 16.0).exp2(),
         (0, Some(high)) => part * high as f64,
         (low, Some(high)) => low as f64 * (high as f64 / low as f64).powf(part),
+    }
+}
+
+/// Sums of both halves of many intervals or statements, for when there are thousands.
+#[derive(Debug, Clone)]
+pub struct Total {
+    cached: [u64; BUCKETS],
+    read: [u64; BUCKETS],
+    top: Option<(usize, Option<u8>)>,
+}
+
+impl Default for Total {
+    fn default() -> Self {
+        Self { cached: [0; BUCKETS], read: [0; BUCKETS], top: None }
+    }
+}
+
+impl Total {
+    /// Adds an interval, or a statement.
+    pub fn add(&mut self, latency: &Latency) {
+        self.top = longer(self.top, latency.top());
+        for (sums, half) in [(&mut self.cached, &latency.cached), (&mut self.read, &latency.read)] {
+            for (bucket, count) in half.pairs() {
+                let slot = &mut sums[usize::from(*bucket).min(OVER)];
+                *slot = slot.saturating_add(*count);
+            }
+        }
+    }
+
+    /// All of it: the same as adding one to the other.
+    pub fn latency(&self) -> Latency {
+        let half = |sums: &[u64; BUCKETS]| Sparse::new((0..).zip(sums.iter().copied()));
+        let peak = self.top.and_then(|(_, place)| place);
+        Latency { cached: half(&self.cached), read: half(&self.read), peak }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::btree_map::Entry;
 
 use crate::family::LATENCY;
 use crate::frame::{Frame, Span};
-use crate::histogram::{Latency, Sum, pack};
+use crate::histogram::{Latency, Sum, Total, pack};
 use crate::pack::Corrupt;
 use crate::rollup::{self, OTHER};
 
@@ -33,11 +33,15 @@ pub struct Row {
 impl Row {
     /// From what statements did: dictionary id, whether a client sent it, times. An id may come more than once.
     pub fn of(mut parts: Vec<(u32, bool, Latency)>) -> Self {
-        let mut row = Self::default();
+        let (mut overall, mut nested) = (Total::default(), 0_u64);
         for (_, toplevel, latency) in &parts {
-            row.count(*toplevel, latency);
+            if *toplevel {
+                overall.add(latency);
+            } else {
+                nested = nested.saturating_add(latency.executions());
+            }
         }
-        parts.sort_by_key(|part| part.0);
+        parts.sort_unstable_by_key(|part| part.0);
         let mut statements: Vec<(u32, Latency)> = Vec::with_capacity(parts.len());
         for (id, _, latency) in parts {
             match statements.last_mut() {
@@ -45,8 +49,7 @@ impl Row {
                 _ => statements.push((id, latency)),
             }
         }
-        row.statements = statements.into_iter().collect();
-        row
+        Self { statements: statements.into_iter().collect(), overall: overall.latency(), nested }
     }
 
     /// Adds what one statement did.
@@ -59,8 +62,7 @@ impl Row {
         if toplevel {
             self.overall.add(latency);
         } else {
-            let executions = latency.cached.executions() + latency.read.executions();
-            self.nested = self.nested.saturating_add(executions);
+            self.nested = self.nested.saturating_add(latency.executions());
         }
     }
 

@@ -11,6 +11,7 @@ pub mod capture;
 pub mod change;
 pub mod delta;
 pub mod detect;
+pub mod evaluation;
 pub mod facts;
 pub mod family;
 pub mod finding;

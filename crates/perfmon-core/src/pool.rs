@@ -86,6 +86,12 @@ impl Whose {
         }
     }
 
+    /// Of a pool, whether its application and its address make it one.
+    fn grouping(&self) -> Option<(bool, bool)> {
+        (self.level == Level::Pool && !self.other)
+            .then_some((self.application.is_some(), self.address.is_some()))
+    }
+
     /// As an object of findings: names may hold anything.
     pub fn object(&self) -> String {
         let all = || "(all others)".to_owned();
@@ -138,12 +144,20 @@ pub struct Group {
     pub whose: Whose,
     /// Samples of the window.
     pub samples: u64,
+    /// Of them, those that found any session: what it needs is asked of the time in which it was there.
+    pub there: u64,
     /// All sessions.
     pub open: Figure,
     /// Inside a statement or a transaction.
     pub busy: Figure,
-    /// Percentiles of these, in the order of `advice::PERCENTILES`.
+    /// Percentiles of these while it was there, in the order of `advice::PERCENTILES`.
     pub busy_percentiles: [Option<f64>; advice::PERCENTILES.len()],
+    /// Of those that do not wait for locks, over blocks of such samples; `None` where some samples are of no block.
+    pub load: Option<advice::Blocks>,
+    /// What 95 % of samples did not exceed of all sessions, while it was there.
+    pub open_there_p95: Option<f64>,
+    /// Sessions that do not say what they do (track_activities is off), on average: nobody knows whether they are busy.
+    pub hidden: Option<f64>,
     /// Inside a statement.
     pub active: Figure,
     /// Outside of both.
@@ -170,9 +184,13 @@ impl Group {
         Self {
             whose,
             samples: 0,
+            there: 0,
             open: Figure::default(),
             busy: Figure::default(),
             busy_percentiles: [None; advice::PERCENTILES.len()],
+            load: None,
+            open_there_p95: None,
+            hidden: None,
             active: Figure::default(),
             idle: Figure::default(),
             in_transaction: Figure::default(),
@@ -190,6 +208,41 @@ impl Group {
         self.limits.first()
     }
 
+    /// What is left where most of its sessions do not say what they do: how many are open.
+    #[must_use]
+    pub fn as_far_as_told(self) -> Self {
+        if !hides(self.hidden, self.open.average) {
+            return self;
+        }
+        Self {
+            busy: Figure::default(),
+            busy_percentiles: [None; advice::PERCENTILES.len()],
+            load: None,
+            active: Figure::default(),
+            idle: Figure::default(),
+            in_transaction: Figure::default(),
+            on_cpu: None,
+            on_lock: None,
+            on_io: None,
+            ..self
+        }
+    }
+
+    /// An average over the time in which it was there.
+    pub fn while_there(&self, average: Option<f64>) -> Option<f64> {
+        (self.there > 0).then(|| average.map(|a| a * self.samples as f64 / self.there as f64))?
+    }
+
+    /// What 99 % of samples did not exceed of busy sessions, while it was there.
+    pub fn busy_there_p99(&self) -> Option<f64> {
+        self.busy_percentiles[advice::PERCENTILES.len() - 1]
+    }
+
+    /// Open sessions in most samples, while it was there.
+    pub fn open_there(&self) -> Option<f64> {
+        self.open_there_p95.or(self.open.p95)
+    }
+
     /// Share of open sessions in some state.
     pub fn share(&self, of: &Figure) -> Option<f64> {
         self.share_of(of.average)
@@ -200,6 +253,11 @@ impl Group {
         let open = self.open.average.filter(|open| *open > 0.0)?;
         average.map(|average| (average / open).clamp(0.0, 1.0))
     }
+}
+
+/// Whether so few say what they do that what these do says nothing of all: more than half of them do not.
+pub fn hides(hidden: Option<f64>, open: Option<f64>) -> bool {
+    hidden.zip(open).is_some_and(|(hidden, open)| hidden * 2.0 > open)
 }
 
 pub use look::{Course, Look, Pools, Refused, Sessions};

@@ -10,7 +10,9 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-pub use console::{Client, Database, Pool, Reading, ServerLink, Stats, Table, clients, servers};
+pub use console::{
+    Alias, Client, Database, Pool, Reading, ServerLink, Stats, Table, clients, servers,
+};
 pub use kept::{Kept, Known, Version, pause_us};
 pub use moved::{Asked, Row, frame, rows};
 pub use options::{Place, Target, check_mapping, check_server};

@@ -9,6 +9,53 @@ pub struct Series {
     sums: Vec<Vec<Option<u64>>>,
 }
 
+/// What of a row lies in a bucket: where that begins and ends in the row, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Part {
+    /// Which bucket.
+    pub bucket: usize,
+    /// Of all of the row.
+    pub all: (f64, f64),
+    /// Of the time in which something happened, which is all but its quiet beginning.
+    pub at_work: (f64, f64),
+}
+
+impl Part {
+    /// The share of the row.
+    pub fn share(&self) -> f64 {
+        self.all.1 - self.all.0
+    }
+
+    /// Part of a number of a row's whole time, `unit` to each: what the parts get adds up to the number.
+    pub fn of(&self, number: u64, unit: u64) -> u64 {
+        part(number.saturating_mul(unit), self.all)
+    }
+
+    /// Part of a number of what happened.
+    pub fn of_work(&self, number: u64, unit: u64) -> u64 {
+        part(number.saturating_mul(unit), self.at_work)
+    }
+
+    /// Whether most of what happened lies in it: there was the peak, as far as can be told.
+    pub fn is_most(&self, parts: &[Self]) -> bool {
+        let work = |part: &Self| part.at_work.1 - part.at_work.0;
+        // Of several, the last.
+        parts
+            .iter()
+            .rev()
+            .max_by(|a, b| work(a).total_cmp(&work(b)))
+            .is_some_and(|most| most == self)
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn part(number: u64, (from, to): (f64, f64)) -> u64 {
+    let upto = |at: f64| {
+        if at >= 1.0 { number } else { (number as f64 * at).round() as u64 }
+    };
+    upto(to).saturating_sub(upto(from))
+}
+
 impl Series {
     /// Buckets between these ascending edges, for so many columns.
     pub fn new(edges: Vec<i64>, columns: usize) -> Self {
@@ -99,6 +146,60 @@ impl Series {
             shares.push((bucket, share((length_us - spread - before).max(0))));
         }
         shares
+    }
+
+    /// The buckets over which a row is spread that belongs where it ends, but for its quiet time ([`Self::shares`]). Notes
+    /// what it covers.
+    pub fn whole(&mut self, since: i64, until: i64, length_us: i64, quiet_us: i64) -> Vec<Part> {
+        self.cover(since, until, length_us, quiet_us);
+        let end = self.bucket_of(until);
+        let mut passed = 0.0;
+        let part = |(bucket, share): (usize, f64)| {
+            let all = (passed, passed + share);
+            passed += share;
+            let at_work = if Some(bucket) == end { (0.0, 1.0) } else { (0.0, 0.0) };
+            Part { bucket, all, at_work }
+        };
+        self.shares(since, until, length_us, quiet_us).into_iter().map(part).collect()
+    }
+
+    /// The buckets that a row of averages lies in, each with its part: an average over a time belongs to all of that time,
+    /// wherever it ends. Notes what it covers. What is outside of all buckets, or after `last`, is left
+    /// out.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn spread(
+        &mut self,
+        (since, until): (i64, i64),
+        (length_us, quiet_us): (i64, i64),
+        last: i64,
+    ) -> Vec<Part> {
+        let whole = until.saturating_sub(since);
+        if whole <= 0 || length_us <= 0 {
+            return Vec::new();
+        }
+        // At work only in the end; a row that is quiet as a whole changed at its very end.
+        let quiet_end = since.saturating_add(quiet_us.clamp(0, length_us)).min(until - 1);
+        let within = |from: i64, to: i64, at: i64| {
+            (at.clamp(from, to) - from) as f64 / (to - from).max(1) as f64
+        };
+        let first = self.edges.partition_point(|edge| *edge <= since).saturating_sub(1);
+        let mut parts = Vec::new();
+        for bucket in first..self.covered.len() {
+            let (from, to) = (self.edges[bucket], self.edges[bucket + 1].min(last));
+            if from >= until.min(last) {
+                break;
+            }
+            let part = Part {
+                bucket,
+                all: (within(since, until, from), within(since, until, to)),
+                at_work: (within(quiet_end, until, from), within(quiet_end, until, to)),
+            };
+            if part.share() > 0.0 {
+                self.covered[bucket] += (part.share() * length_us as f64).round() as i64;
+                parts.push(part);
+            }
+        }
+        parts
     }
 
     /// Adds the value of a column in a row that ends at `until`; `None` is unknown.
@@ -216,6 +317,62 @@ mod tests {
         assert!((within - 0.5).abs() < 1e-9);
         assert_eq!(series.shares(0, 100, 100, 90), [(0, 0.1), (1, 0.1)]);
         assert!(series.shares(0, 10, 10, 0).is_empty());
+    }
+
+    #[test]
+    fn averages_belong_to_the_time_that_they_are_of() {
+        // A snapshot a moment after each full ten: no step is empty, and none has another's.
+        let mut series = Series::new(edges(0, 40, 10), 0);
+        let steps: Vec<(usize, f64)> = [(0, 11), (11, 21), (21, 31)]
+            .into_iter()
+            .flat_map(|(since, until)| series.spread((since, until), (until - since, 0), i64::MAX))
+            .map(|part| (part.bucket, part.share()))
+            .collect();
+        let expected = [(0, 10.0 / 11.0), (1, 1.0 / 11.0), (1, 0.9), (2, 0.1), (2, 0.9), (3, 0.1)];
+        assert_eq!(steps.len(), expected.len());
+        for (step, expected) in steps.iter().zip(expected) {
+            assert!(step.0 == expected.0 && (step.1 - expected.1).abs() < 1e-9, "{steps:?}");
+        }
+        let covered: Vec<i64> = (0..4).map(|bucket| series.covered_us(bucket)).collect();
+        assert_eq!(covered, [10, 10, 10, 1]);
+        // An interval of five steps is in all of them, and a count is shared out to the last one.
+        let mut series = Series::new(edges(0, 50, 10), 0);
+        let parts = series.spread((0, 50), (50, 0), i64::MAX);
+        let shared: Vec<u64> = parts.iter().map(|part| part.of(7, 1)).collect();
+        assert_eq!((shared.len(), shared.iter().sum::<u64>()), (5, 7));
+        assert!(parts.iter().all(|part| part.of(7, 1000) == 1400));
+        assert_eq!(parts.iter().filter(|part| part.is_most(&parts)).count(), 1);
+    }
+
+    #[test]
+    fn what_happened_after_quiet_time_is_not_spread_over_it() {
+        let mut series = Series::new(edges(0, 40, 10), 0);
+        let parts = series.spread((0, 40), (40, 28), i64::MAX);
+        let came: Vec<u64> = parts.iter().map(|part| part.of_work(12, 1)).collect();
+        assert_eq!(came, [0, 0, 2, 10]);
+        assert!(parts[3].is_most(&parts) && !parts[2].is_most(&parts));
+        let there: Vec<u64> = parts.iter().map(|part| part.of(40, 1)).collect();
+        assert_eq!(there, [10, 10, 10, 10]);
+        // Quiet to its end: whatever changed did so there.
+        let parts = series.spread((0, 40), (40, 40), i64::MAX);
+        let came: Vec<u64> = parts.iter().map(|part| part.of_work(3, 1)).collect();
+        assert_eq!(came, [0, 0, 0, 3]);
+        // Where rows stay whole, all that happened is where they end.
+        let parts = Series::new(edges(0, 40, 10), 0).whole(0, 35, 35, 28);
+        let came: Vec<u64> = parts.iter().map(|part| part.of_work(12, 1)).collect();
+        assert_eq!(came, [0, 0, 0, 12]);
+        assert!(parts[3].is_most(&parts));
+        // Only what lies in the steps; a row without a length is none.
+        let mut series = Series::new(edges(20, 40, 10), 0);
+        let within: Vec<u64> =
+            series.spread((0, 100), (50, 0), i64::MAX).iter().map(|part| part.of(100, 1)).collect();
+        assert_eq!((within, series.covered_us(0), series.covered_us(1)), (vec![10, 10], 5, 5));
+        assert_eq!(series.spread((30, 30), (0, 0), i64::MAX), []);
+        // The end of the window may lie in the last step.
+        let mut series = Series::new(edges(0, 40, 40), 0);
+        let within = series.spread((20, 40), (20, 0), 25);
+        assert_eq!((within[0].of(100, 1), series.covered_us(0)), (25, 5));
+        assert_eq!(series.spread((30, 40), (10, 0), 25), []);
     }
 
     #[test]

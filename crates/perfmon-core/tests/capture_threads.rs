@@ -6,7 +6,7 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use perfmon_core::capture::cache::Cache;
-use perfmon_core::capture::reading;
+use perfmon_core::capture::reading::{self, Reading};
 use perfmon_core::capture::statement::{TOPLEVEL, Times};
 use perfmon_core::capture::table::{Entry, Header, Key, Shape, Table};
 use perfmon_core::capture::tend::Tender;
@@ -51,7 +51,7 @@ fn backend(memory: &Memory, number: u64, statements: u64) {
 }
 
 fn sum(memory: &Memory) -> u64 {
-    let all = reading::difference(&[], &reading::read(&memory.table(), None));
+    let all = reading::difference(&Reading::default(), &reading::read(&memory.table(), None));
     all.values().map(|l| l.cached.executions() + l.read.executions()).sum()
 }
 
@@ -70,12 +70,12 @@ fn many_claim_the_same_keys() {
         assert_eq!((state.refused, state.folded), (0, 0), "{state:?}");
         // Two who claim at the same time may both succeed; that must stay rare.
         assert!((401..=420).contains(&state.used), "{state:?}");
-        for entry in reading::read(&memory.table(), Some(5)) {
-            let latency = entry.latency();
+        let read = reading::read(&memory.table(), Some(5));
+        for entry in read.entries() {
             let ns = entry.key.what * 10_000;
-            let bucket = perfmon_core::histogram::bucket(ns) as u8;
-            let counted = latency.cached.pairs().iter().chain(latency.read.pairs());
-            assert!(entry.key.what == 0 || counted.clone().all(|pair| pair.0 == bucket));
+            let own = perfmon_core::histogram::bucket(ns) as u8;
+            let mut counted = read.cached(entry).buckets.iter().chain(read.read(entry).buckets);
+            assert!(entry.key.what == 0 || counted.all(|bucket| *bucket == own));
         }
     }
 }
@@ -115,7 +115,7 @@ fn entries_are_folded_under_load() {
             }
         });
         let reader = scope.spawn(move || {
-            let (mut before, mut found) = (Vec::new(), 0);
+            let (mut before, mut found) = (Reading::default(), 0);
             loop {
                 let last = done.load(Ordering::Relaxed);
                 let now = {

@@ -55,6 +55,7 @@ mod tests {
     #[pg_test]
     fn patterns_and_containment() {
         shop();
+        run("CREATE TABLE public.numbers (id int, n int[])");
         all_say(&[
             ("SELECT * FROM customers WHERE email LIKE $1", "customers(email like)"),
             ("SELECT * FROM customers WHERE name ILIKE $1", "customers(name like)"),
@@ -77,6 +78,11 @@ mod tests {
             ("SELECT * FROM orders WHERE tags && $1", "orders(tags contains)"),
             ("SELECT * FROM orders WHERE tags @> ARRAY[$1, $2]", "orders(tags contains)"),
             ("SELECT * FROM orders WHERE tags = $1", "orders(tags =)"),
+            ("SELECT * FROM numbers WHERE n @> ARRAY[$1, $2]", "numbers(n contains)"),
+            ("SELECT * FROM numbers WHERE ARRAY[$1] && n", "numbers(n contains)"),
+            ("SELECT * FROM numbers WHERE n = ARRAY[$1] AND id = $2", "numbers(n =, id =)"),
+            ("SELECT * FROM numbers WHERE id = ANY (ARRAY[$1, $2])", "numbers(id in)"),
+            ("SELECT * FROM numbers WHERE n @> ARRAY[$1::text]", "nothing"),
             ("SELECT * FROM orders WHERE words @@ to_tsquery($1)", "orders(words contains)"),
             ("SELECT * FROM orders WHERE words @@ $1", "orders(words contains)"),
             ("SELECT * FROM orders WHERE during && tsrange($1, $2)", "orders(during overlaps)"),

@@ -102,22 +102,34 @@ mod tests {
             let query = format!("SELECT * FROM things WHERE {condition}");
             let shape = shape(&query).expect(&query);
             let all = shape.tables[0].given.iter();
-            all.map(|g| format!("{} {} {} ${}", g.attnum, g.of_type, g.sign, g.parameter))
+            all.map(|g| format!("{} {} {} {:?}", g.attnum, g.of_type, g.sign, g.values))
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        assert_eq!(given("id = $1"), "1 integer = $1");
+        assert_eq!(given("id = $1"), "1 integer = One(1)");
         assert_eq!(
             given("$2 > n AND id BETWEEN $3 AND $1"),
-            "2 bigint < $2, 1 integer >= $3, 1 integer <= $1"
+            "2 bigint < One(2), 1 integer >= One(3), 1 integer <= One(1)"
         );
-        assert_eq!(given("v = $1 OR t = $2"), "4 character varying = $1, 3 text = $2");
+        assert_eq!(given("v = $1 OR t = $2"), "4 character varying = One(1), 3 text = One(2)");
+        assert_eq!(given("id = ANY ($1)"), "1 integer = Array(1)");
+        assert_eq!(given("id IN ($1, $2)"), "1 integer = List([1, 2])");
+        assert_eq!(given("id IN ($1)"), "1 integer = One(1)");
+        let many: Vec<String> = (1..=40).map(|n| format!("${n}")).collect();
+        assert_eq!(given(&format!("id IN ({})", many.join(", "))), "1 integer = List([])");
         for none in
             ["id + 1 = $1", "id = n", "id = 5", "id::numeric = $1", "id = $1 + 1", "t LIKE $1"]
         {
             assert_eq!(given(none), "", "{none}");
         }
         // What the text converts, the text tells.
-        assert_eq!(given("id = $1::numeric"), "");
+        for told in ["id = $1::numeric", "id = ANY ($1::numeric[])", "id IN ($1, $2::numeric)"] {
+            assert_eq!(given(told), "", "{told}");
+        }
+        for none in ["id <> ALL ($1)", "id IN ($1, 5)", "id IN ($1, n)", "id = ANY (ARRAY[$1, 5])"]
+        {
+            assert!(!given(none).contains("List"), "{none}");
+            assert!(!given(none).contains("Array"), "{none}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use perfmon_core::facts::{Form, FormKind};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{CoercionForm, Node, NodeTag, Oid};
 
+use super::typed::{is_bare, spelled, typed};
 use super::{Finder, Mask, Named, mask};
 use crate::advise::scope::{Entry, What, plain};
 use crate::pg::{describe, list, tree};
@@ -32,11 +33,17 @@ struct Subject {
     inside: bool,
     /// What an index would be on, if one can be.
     indexable: Option<String>,
+    /// No index can be on it, whatever its values are.
+    unstable: bool,
 }
 
 /// What an expression over columns is compared with.
 struct Compared<'a> {
     sign: usize,
+    /// With any element of it, which is an array.
+    any: bool,
+    /// The types of all values are those that they have when it is run.
+    certain: bool,
     /// As text; `None` where it looks at columns of other tables.
     value: Option<&'a str>,
     cast_to: Option<Oid>,
@@ -48,6 +55,10 @@ pub(super) struct Sides {
     pub(super) column: String,
     pub(super) sign: usize,
     pub(super) value: String,
+    /// It is compared with any element of it, which is an array.
+    pub(super) any: bool,
+    /// The types of all values are those that they have when it is run.
+    pub(super) certain: bool,
     /// The value's type, and that to which its text casts a parameter.
     pub(super) of_type: Oid,
     pub(super) cast_to: Option<Oid>,
@@ -82,12 +93,12 @@ impl Finder<'_> {
         }
     }
 
-    /// A side of a comparison by a btree's operator.
+    /// A side of a comparison by a btree's operator, with any element of an array if it says so.
     pub(super) unsafe fn compared(
         &mut self,
         scope: usize,
         side: *mut Node,
-        operator: Oid,
+        (operator, any): (Oid, bool),
         other: *mut Node,
     ) {
         // SAFETY: nodes of that query.
@@ -97,7 +108,8 @@ impl Finder<'_> {
                 return;
             }
             let of_type = pg_sys::exprType(side);
-            let Some(sign) = self.families.strategy(operator, of_type) else { return };
+            let sign = self.families.strategy(operator, of_type);
+            let Some(sign) = sign.filter(|sign| !any || *sign == EQUAL) else { return };
             let mut mask = self.mask();
             let Some(subject) = self.subject(scope, side, &mut mask) else { return };
             if is_column(subject.node) {
@@ -106,7 +118,7 @@ impl Finder<'_> {
             let joined = self.has_columns(scope, other);
             let single = tree::nodes(other, &NOT_OF_A_ROW).is_empty();
             let converted = self.converted(&subject, joined);
-            if !single || (joined && converted.is_none()) {
+            if !single || (joined && (any || converted.is_none())) {
                 return;
             }
             let value = (!joined).then(|| mask.copy(plain(other)));
@@ -115,24 +127,34 @@ impl Finder<'_> {
             let Some(text) = self.deparsed(subject.node, Some(&subject.named), false) else {
                 return;
             };
-            let compared = Compared { sign, value: value.as_deref(), cast_to, other };
+            // A unit of time is a text, whatever it comes from; and a day becomes the beginning of one in this time zone
+            // whether it is compared with a day or with a time.
+            let of_unit = is_truncated(subject.node);
+            let of_day = of_unit
+                && subject.column_type == pg_sys::DATEOID
+                && of_type == pg_sys::TIMESTAMPTZOID;
+            let certain =
+                (of_unit || mask::is_certain(subject.node)) && (of_day || mask::is_certain(other));
+            let compared = Compared { sign, any, certain, value: value.as_deref(), cast_to, other };
             let Some((kind, better)) = self.rewritten(&subject, converted, &compared) else {
                 return;
             };
-            // A unit of time is a text, whatever it comes from.
-            let of_unit = matches!(kind, FormKind::Truncated { .. });
-            let certain = (of_unit || mask::is_certain(subject.node)) && mask::is_certain(other);
             let shown = value.unwrap_or_else(|| "a column of another table".to_owned());
             let indexable =
                 subject.indexable.clone().filter(|_| !matches!(kind, FormKind::Converted { .. }));
-            if better.is_none() && indexable.is_none() && kind == FormKind::Computed {
-                return;
-            }
+            let kind = match kind {
+                FormKind::Computed if subject.unstable => FormKind::Unstable,
+                FormKind::Computed if indexable.is_none() => FormKind::Templated,
+                kind => kind,
+            };
             self.keep(Form {
                 kind,
                 tables: vec![subject.table.to_u32()],
                 attnum: subject.attnum,
-                expression: format!("{text} {} {shown}", SIGNS[sign]),
+                expression: match any {
+                    true => format!("{text} = ANY ({shown})"),
+                    false => format!("{text} {} {shown}", SIGNS[sign]),
+                },
                 better,
                 indexable,
                 inside: subject.inside,
@@ -148,7 +170,7 @@ impl Finder<'_> {
         converted: Option<FormKind>,
         compared: &Compared<'_>,
     ) -> Option<(FormKind, Option<String>)> {
-        let Compared { sign, cast_to, other, .. } = *compared;
+        let Compared { sign, any, certain, cast_to, other, .. } = *compared;
         // SAFETY: copies of nodes of a live query.
         unsafe {
             match (converted, compared.value) {
@@ -156,13 +178,24 @@ impl Finder<'_> {
                 (Some(kind), Some(value)) => {
                     let to = describe::type_name(subject.column_type, -1);
                     let column = self.column_text(subject);
-                    Some((kind, column.map(|c| format!("{c} {} ({value})::{to}", SIGNS[sign]))))
+                    let better = column.map(|c| match any {
+                        true => format!("{c} = ANY (({value})::{to}[])"),
+                        false => format!("{c} {} ({value})::{to}", SIGNS[sign]),
+                    });
+                    Some((kind, better))
                 }
                 (None, Some(value)) => {
                     let column = self.column_text(subject);
                     let (value, of_type) = (value.to_owned(), pg_sys::exprType(other));
-                    let sides =
-                        column.map(|column| Sides { column, sign, value, of_type, cast_to });
+                    let sides = column.map(|column| Sides {
+                        column,
+                        sign,
+                        value,
+                        any,
+                        certain,
+                        of_type,
+                        cast_to,
+                    });
                     match sides.and_then(|sides| self.form(subject, &sides)) {
                         Some((kind, better)) => Some((kind, Some(better))),
                         None => Some((FormKind::Computed, None)),
@@ -203,13 +236,20 @@ impl Finder<'_> {
             let Some(value) = self.deparsed(mask.copy(plain(pattern)), None, false) else { return };
             let sign = if matches!(operator.to_u32(), 1627 | 1629) { "ILIKE" } else { "LIKE" };
             let attnum = if (*subject.node).type_ == NodeTag::T_Var { subject.attnum } else { 0 };
+            // Trigrams are of text: of char(n) a cast makes it, which the statement then must have too.
+            let padded = pg_sys::exprType(subject.node) == pg_sys::BPCHAROID;
+            let better = padded.then(|| format!("({text})::text {sign} {value}"));
+            let indexable = match padded {
+                true => subject.indexable.map(|column| format!("({column})::text")),
+                false => subject.indexable,
+            };
             self.keep(Form {
                 kind: FormKind::Wildcard { known },
                 tables: vec![subject.table.to_u32()],
                 attnum,
                 expression: format!("{text} {sign} {value}"),
-                better: None,
-                indexable: subject.indexable,
+                better,
+                indexable,
                 inside: subject.inside,
                 guessed: false,
             });
@@ -271,7 +311,8 @@ impl Finder<'_> {
             rename(&bare_vars, &base, false);
             let inside = at != scope || own.is_none();
             let indexable = self.indexable(bare, table);
-            Some(Subject { node, named, table, attnum, column_type, inside, indexable })
+            let unstable = pg_sys::contain_mutable_functions(bare);
+            Some(Subject { node, named, table, attnum, column_type, inside, indexable, unstable })
         }
     }
 
@@ -349,6 +390,8 @@ impl Finder<'_> {
         unsafe {
             let node = subject.node;
             match (*node).type_ {
+                NodeTag::T_CoerceViaIO => spelled(node.cast(), subject.column_type, sides),
+                _ if sides.any => None,
                 NodeTag::T_FuncExpr => self.called(node.cast(), sides),
                 NodeTag::T_OpExpr => self.shifted(node.cast(), sides),
                 NodeTag::T_CoalesceExpr => {
@@ -362,33 +405,33 @@ impl Finder<'_> {
                     {
                         return None;
                     }
-                    let default = self.deparsed(default, None, false)?;
+                    let text = self.deparsed(default, None, false)?;
                     let Sides { column, sign, value, .. } = sides;
+                    // Two parameters that nothing else stands beside have no type.
+                    let default = match is_bare(value) {
+                        true => typed(&text, pg_sys::exprType(default)),
+                        false => text,
+                    };
                     let sign = SIGNS[*sign];
                     let better = format!(
                         "({column} {sign} {value} OR ({column} IS NULL AND {default} {sign} {value}))"
                     );
                     Some((FormKind::Defaulted, better))
                 }
-                NodeTag::T_CoerceViaIO => {
-                    let cast = node.cast::<pg_sys::CoerceViaIO>();
-                    let exact =
-                        [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::UUIDOID];
-                    let as_text = [pg_sys::TEXTOID, pg_sys::VARCHAROID];
-                    if !is_column((*cast).arg.cast())
-                        || !exact.contains(&subject.column_type)
-                        || !as_text.contains(&(*cast).resulttype)
-                        || sides.sign != EQUAL
-                        || !as_text.contains(&sides.of_type)
-                    {
-                        return None;
-                    }
-                    let to = describe::type_name(subject.column_type, -1);
-                    Some((FormKind::Spelled, format!("{} = ({})::{to}", sides.column, sides.value)))
-                }
                 _ => None,
             }
         }
+    }
+}
+
+/// Whether an expression is a call of date_trunc.
+unsafe fn is_truncated(node: *mut Node) -> bool {
+    const TRUNCATE: [u32; 2] =
+        [pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMP, pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMPTZ];
+    // SAFETY: a copy, cast by its own tag.
+    unsafe {
+        (*node).type_ == NodeTag::T_FuncExpr
+            && TRUNCATE.contains(&(*node.cast::<pg_sys::FuncExpr>()).funcid.to_u32())
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use perfmon_core::facts::FormKind;
 use pgrx::pg_sys;
-use pgrx::pg_sys::{NodeTag, Oid};
+use pgrx::pg_sys::{Node, NodeTag, Oid};
 
 use super::Finder;
 use super::column::{Sides, is_column};
@@ -34,7 +34,12 @@ const UNITS: [(&[&str], &str); 13] = [
 struct Unit {
     name: String,
     width: String,
+    /// The same of a day, of which hours and less are nothing.
+    days: String,
 }
+
+/// How many of the units are shorter than a day.
+const SHORT: usize = 5;
 
 /// Whether values of a type hang on the time zone where they are compared with times of days.
 fn is_zoned(of_type: Oid) -> bool {
@@ -63,7 +68,7 @@ impl Finder<'_> {
                         _ => {
                             let own = function == pg_sys::F_DATE_TIMESTAMPTZ;
                             let (name, width) = ("'day'".to_owned(), "interval '1 day'".to_owned());
-                            of_units(sides, &Unit { name, width }, own)
+                            of_units(sides, &Unit { name, days: width.clone(), width }, own)
                         }
                     };
                     Some((FormKind::Dated { zoned }, better))
@@ -76,13 +81,23 @@ impl Finder<'_> {
                     let better = of_units(sides, &self.unit(unit)?, own);
                     Some((FormKind::Truncated { zoned: own || is_zoned(sides.of_type) }, better))
                 }
+                (
+                    pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMP | pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMPTZ,
+                    &[unit, day],
+                ) if is_day(day) => {
+                    let own = function == pg_sys::F_DATE_TRUNC_TEXT_TIMESTAMPTZ;
+                    // Times without time zone become others where they are compared with such.
+                    let alike = own || !is_zoned(sides.of_type);
+                    let better = of_dates(sides, &self.unit(unit).filter(|_| alike)?, own);
+                    Some((FormKind::TruncatedDay, better))
+                }
                 _ => None,
             }
         }
     }
 
     /// A unit of time. Of one that is a parameter, how long it is follows from its name.
-    unsafe fn unit(&self, node: *mut pg_sys::Node) -> Option<Unit> {
+    unsafe fn unit(&self, node: *mut Node) -> Option<Unit> {
         // SAFETY: cast by the node's own tag; a constant of type text that is not null is one.
         unsafe {
             match (*plain(node)).type_ {
@@ -93,11 +108,12 @@ impl Finder<'_> {
                     }
                     let text = pg_sys::text_to_cstring((*constant).constvalue.cast_mut_ptr());
                     let text = fmgr::utf8(CStr::from_ptr(text).to_bytes()).to_ascii_lowercase();
-                    let (names, width) =
-                        UNITS.iter().find(|(names, _)| names.contains(&text.as_str()))?;
+                    let at = UNITS.iter().position(|(names, _)| names.contains(&text.as_str()))?;
+                    let (names, width) = UNITS[at];
                     Some(Unit {
                         name: format!("'{}'", names[0]),
                         width: format!("interval '{width}'"),
+                        days: format!("interval '{}'", if at < SHORT { "1 day" } else { width }),
                     })
                 }
                 NodeTag::T_Param => {
@@ -106,7 +122,8 @@ impl Finder<'_> {
                     let width = format!(
                         "CASE WHEN {name} ~* '^q' THEN interval '3 months' ELSE ('1 ' || {name})::interval END"
                     );
-                    Some(Unit { name, width })
+                    let days = format!("greatest({width}, interval '1 day')");
+                    Some(Unit { name, width, days })
                 }
                 _ => None,
             }
@@ -128,7 +145,7 @@ fn of_days(sides: &Sides) -> String {
 }
 
 /// The units in which the times of a column lie, compared with a time.
-fn of_units(sides: &Sides, Unit { name, width }: &Unit, zoned: bool) -> String {
+fn of_units(sides: &Sides, Unit { name, width, .. }: &Unit, zoned: bool) -> String {
     let c = &sides.column;
     let x = match zoned {
         true => sides.value_as(pg_sys::TIMESTAMPTZOID, "timestamp with time zone"),
@@ -143,5 +160,51 @@ fn of_units(sides: &Sides, Unit { name, width }: &Unit, zoned: bool) -> String {
         2 => format!("{c} >= {x} AND {c} < {x} + {width} AND {x} = date_trunc({name}, {x})"),
         3 => format!("{c} >= {begin}"),
         _ => format!("{c} >= {end}"),
+    }
+}
+
+/// Whether an expression is a column of dates made times, of their midnights.
+unsafe fn is_day(node: *mut Node) -> bool {
+    const MIDNIGHTS: [u32; 2] = [pg_sys::F_TIMESTAMP_DATE, pg_sys::F_TIMESTAMPTZ_DATE];
+    // SAFETY: a copy, cast by its own tag.
+    unsafe {
+        if (*node).type_ != NodeTag::T_FuncExpr {
+            return false;
+        }
+        let cast = node.cast::<pg_sys::FuncExpr>();
+        let of_date = MIDNIGHTS.contains(&(*cast).funcid.to_u32());
+        of_date && matches!(list::nodes((*cast).args)[..], [column] if is_column(column))
+    }
+}
+
+/// The units in which the dates of a column lie, compared with a time: the column itself with the date on which a unit
+/// begins, so that it does not matter what the clocks of the time zone do at midnight.
+fn of_dates(sides: &Sides, Unit { name, days, .. }: &Unit, zoned: bool) -> String {
+    let c = &sides.column;
+    let (x, day) = match zoned {
+        true => {
+            let x = sides.value_as(pg_sys::TIMESTAMPTZOID, "timestamp with time zone");
+            let day = format!("({x})::date");
+            (x, day)
+        }
+        false => {
+            let x = sides.value_as(pg_sys::TIMESTAMPOID, "timestamp");
+            let day = format!("({x})::date::timestamp");
+            (x, day)
+        }
+    };
+    // The beginning of the unit in which the day of x lies.
+    let begin = format!("date_trunc({name}, {day})");
+    // The first day of a unit that begins at x or later, or later alone. One day less than infinity is infinity, so that the
+    // last day before tells of infinite dates what the first day after does not.
+    let first = |sign: &str| {
+        format!("(CASE WHEN {x} {sign} {begin} THEN {begin} ELSE {begin} + {days} END)::date")
+    };
+    match sides.sign {
+        0 => format!("{c} < {}", first("<=")),
+        1 => format!("{c} <= {} - 1", first("<")),
+        2 => format!("{c} >= ({x})::date AND {c} <= ({x} + {days})::date - 1 AND {x} = {begin}"),
+        3 => format!("{c} >= {}", first("<=")),
+        _ => format!("{c} > {} - 1", first("<")),
     }
 }

@@ -8,6 +8,7 @@ use pgrx::pg_sys::Oid;
 
 use super::Finder;
 use super::column::{EQUAL, SIGNS, Sides, is_column};
+use super::typed::{is_bare, typed};
 use crate::pg::list;
 
 const WHOLE: [Oid; 3] = [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID];
@@ -54,6 +55,23 @@ impl Types {
     }
 }
 
+impl Types {
+    /// The value and what is done with the column, with the types that they need to be run: nothing tells the type of
+    /// two parameters beside each other, nor that of one from which a span of time is taken. `None` where the analyser
+    /// could only guess at types: what is taken off a date are days, or another date.
+    fn with(self, sides: &Sides, amount: &str) -> Option<(String, String)> {
+        let (value, both) = (&sides.value, is_bare(&sides.value) && is_bare(amount));
+        if self.all(is_number) {
+            let amount = if both { typed(amount, self.amount) } else { amount.to_owned() };
+            return Some((value.clone(), amount));
+        }
+        let moments = [pg_sys::TIMESTAMPOID, pg_sys::TIMESTAMPTZOID];
+        let added = self.amount == pg_sys::INTERVALOID && moments.contains(&self.column);
+        let known = !both || sides.certain || (added && moments.contains(&self.value));
+        known.then(|| (typed(value, sides.of_type), typed(amount, self.amount)))
+    }
+}
+
 impl Finder<'_> {
     /// `column + value`, `column - value`, `value - column` and `column * value`.
     pub(super) unsafe fn shifted(
@@ -87,7 +105,8 @@ impl Finder<'_> {
                 return None;
             }
             let amount = self.deparsed(amount, None, false)?;
-            let Sides { column, sign, value, .. } = sides;
+            let (value, amount) = types.with(sides, &amount)?;
+            let (Sides { column, sign, .. }, value) = (sides, &value);
             let (moved, better) = match (CStr::from_ptr(name).to_bytes(), is_first) {
                 (b"+", _) => {
                     (types.moved()?, format!("{column} {} {value} - {amount}", SIGNS[*sign]))
@@ -101,7 +120,7 @@ impl Finder<'_> {
                     (types.moved()?, format!("{column} {turned} {amount} - {value}"))
                 }
                 (b"*", _) if types.all(is_number) => {
-                    (Moved::Divided, divided(types, sides, &amount))
+                    (Moved::Divided, divided(types, sides, value, &amount))
                 }
                 _ => return None,
             };
@@ -112,8 +131,8 @@ impl Finder<'_> {
 
 /// The quotient that stands for a product with a factor above zero. A column of whole numbers is compared with the
 /// whole number beside it, since a quotient of whole numbers is cut, and one with decimals is none of the column's type.
-fn divided(types: Types, sides: &Sides, factor: &str) -> String {
-    let Sides { column, sign, value, .. } = sides;
+fn divided(types: Types, sides: &Sides, value: &str, factor: &str) -> String {
+    let Sides { column, sign, .. } = sides;
     if !is_whole(types.column) {
         return format!("{column} {} {value} / {factor}", SIGNS[*sign]);
     }

@@ -4,7 +4,7 @@ use perfmon_core::facts::{Form, FormKind};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{BoolExprType, Node, NodeTag, Oid, Query, SubLink, SubLinkType};
 
-use super::count::exists;
+use super::count::sublink as subquery;
 use super::{Finder, Named};
 use crate::advise::scope::{What, is_plain, plain};
 use crate::pg::{list, tree};
@@ -106,7 +106,8 @@ impl Finder<'_> {
             (*query).targetList = std::ptr::null_mut();
             (*query).sortClause = std::ptr::null_mut();
             (*query).hasSubLinks |= true;
-            let node = pg_sys::make_notclause(exists(query).cast()).cast();
+            let exists = subquery(query, SubLinkType::EXISTS_SUBLINK);
+            let node = pg_sys::make_notclause(exists.cast()).cast();
             self.around(scope, node)
         }
     }

@@ -17,6 +17,9 @@ use crate::{settings, store};
 /// What is called when something is not known of sessions: one family stands for all three.
 const SUBJECT: &Family = &SESSION;
 
+/// Statements that get a name for what they wait for in one visit.
+const NEW_WAITS: usize = 16;
+
 /// What was read.
 pub(super) enum Activity {
     /// The launcher's sums.
@@ -99,16 +102,32 @@ impl Visit {
         else {
             return;
         };
-        let [doings, waitings, groups] = [(&SESSION, doings), (&WAIT, waitings), (&POOL, groups)]
-            .map(|(family, names)| {
-                store::dictionary::resolve(family, self.source, &names, self.until)
-            });
+        let waitings = self.ids_of_waits(moved, &waitings);
+        let [doings, groups] = [(&SESSION, doings), (&POOL, groups)]
+            .map(|(family, names)| self.ids_of(family, &names));
         let sampled = moved.sampled();
         let counts = moved.doings.iter().map(|(_, count)| *count);
         self.append_sampled(interval, rows::sums_frame(&SESSION, &doings, counts, sampled));
         let counts = moved.waitings.iter().map(|(_, count)| *count);
         self.append_sampled(interval, rows::sums_frame(&WAIT, &waitings, counts, sampled));
         self.append_sampled(interval, rows::pool_frame(&groups, moved));
+    }
+
+    /// Where thousands of statements run, samples catch others every time: those that are new and were caught least
+    /// often stay without a name, as those that find no place in the samples do.
+    fn ids_of_waits(&self, moved: &Moved, names: &[Names]) -> Vec<u32> {
+        let weights: Vec<u64> = moved.waitings.iter().map(|(_, count)| *count).collect();
+        let mut ids = self.ids_of_heaviest(&WAIT, (names, &weights), NEW_WAITS);
+        let unnamed: Vec<usize> = (0..ids.len()).filter(|at| ids[*at] == 0).collect();
+        let mut lookup = backends::Names::default();
+        let rest: Vec<Names> = unnamed
+            .iter()
+            .map(|at| rows::waiting_names(&moved.waitings[*at].0.unnamed(), &mut lookup))
+            .collect();
+        for (at, id) in unnamed.into_iter().zip(self.ids_of(&WAIT, &rest)) {
+            ids[at] = id;
+        }
+        ids
     }
 
     fn append_sampled(&mut self, (since, quality): (i64, Quality), mut frame: Frame) {

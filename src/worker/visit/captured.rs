@@ -15,6 +15,7 @@ use perfmon_core::frame::{Frame, Quality};
 use pgrx::pg_sys;
 
 use super::Visit;
+use super::scans;
 use crate::pg::{catalog, fmgr, session};
 use crate::store;
 use crate::store::period::Level;
@@ -27,20 +28,23 @@ pub(super) struct Captured {
     failures: Vec<failure::Counted>,
     routes: route::Reading,
     scans: scan::Reading,
+    /// What plans had done when they were read before.
+    scans_before: scans::Before,
     /// Of all databases, at home.
     pub(super) all: Option<WorkOfAll>,
 }
 
 impl Captured {
     /// Reads all, at home also the work of all databases; `None` without preloading.
-    pub(super) fn read(home: bool) -> Option<Self> {
+    pub(super) fn read(home: bool, scans_before: scans::Before) -> Option<Self> {
         let own = session::database().to_u32();
         let mut failures = live::failures(None)?;
         // What belongs to no database is kept whoever is at home, in case that changes.
         failures.retain(|counted| [own, 0].contains(&counted.key.database()));
         let (routes, all) = live::routes(own, home)?;
-        let scans = live::scans(own)?;
-        Some(Self { began: live::began()?, failures, routes, scans, all })
+        let began = live::began()?;
+        let scans = live::scans(own, earlier(&scans_before.prior, began))?;
+        Some(Self { began, failures, routes, scans, scans_before, all })
     }
 }
 
@@ -60,7 +64,7 @@ impl Visit {
     /// Subtracts and writes all.
     pub(super) fn store_captured(&mut self) {
         let Some(now) = self.captured.take() else { return };
-        self.store_scans(now.began, &now.scans);
+        self.store_scans(now.began, &now.scans, now.scans_before);
         let stamp = Stamp { began: now.began, at: self.until };
         let routes = self.before(&ROUTE, route::from_columns);
         let failures = self.before(&FAILURE, failure::from_columns);
@@ -162,7 +166,7 @@ impl Visit {
                 ]
             })
             .collect();
-        let ids = store::dictionary::resolve(&ROUTE, self.source, &called, self.until);
+        let ids = self.ids_of(&ROUTE, &called);
         let id_of: HashMap<&Key, u32> = keys.into_iter().zip(ids).collect();
         let mut rows: BTreeMap<u32, [u64; 4]> = BTreeMap::new();
         for (key, sums) in moved {
@@ -247,7 +251,7 @@ impl Visit {
             .iter()
             .map(|key| [users.name(key.user()), (key.what as i64).to_string(), "t".to_owned()])
             .collect();
-        let ids = store::dictionary::resolve(&STATEMENT, self.source, &statements, self.until);
+        let ids = self.ids_of(&STATEMENT, &statements);
         let ids: HashMap<&Key, u32> = failed.into_iter().zip(ids).collect();
         let names: Vec<[String; 3]> = keys
             .iter()
@@ -264,7 +268,7 @@ impl Visit {
                 [users.name(key.user()), what, format!("{} {state}{why}", class.name())]
             })
             .collect();
-        store::dictionary::resolve(&FAILURE, self.source, &names, self.until)
+        self.ids_of(&FAILURE, &names)
     }
 }
 

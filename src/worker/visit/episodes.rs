@@ -1,5 +1,6 @@
-//! Waits for locks, deadlocks and idle times inside transactions since the last visit; the home database alone keeps
-//! them, with names instead of oids. Relations of other databases are left without a name.
+//! Waits for locks, deadlocks and idle times inside transactions since the last visit, with names instead of oids. The
+//! home database keeps all of them, with relations of other databases left without a name; each other database keeps the
+//! waits and deadlocks that concern it, as nobody else can name its relations.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,11 +8,13 @@ use perfmon_core::activity::State;
 use perfmon_core::activity::rows::Lookup;
 use perfmon_core::capture::kept::{self, Stamp};
 use perfmon_core::lock::deadlock::Deadlock;
-use perfmon_core::lock::ring::{Idle, Wait};
+use perfmon_core::lock::ring::{Idle, Wait, before_prepared};
 use perfmon_core::lock::{self, Party, Tag, UNKNOWN_KIND, idle};
 
 use super::Visit;
 use crate::pg::{backends, catalog, clock, session};
+use crate::probe::ProbeError;
+use crate::recall::live::{self as locks, Prepared};
 use crate::store::lock as table;
 use crate::watch::live;
 use crate::worker::episodes::{self, Changed};
@@ -25,9 +28,26 @@ const SUBJECT: &str = "episode";
 struct Names {
     names: backends::Names,
     relations: HashMap<u32, Option<String>>,
+    /// Prepared transactions by the process that waits for them.
+    prepared: HashMap<i32, Prepared>,
 }
 
 impl Names {
+    /// A prepared transaction for which a process waits, if that is known.
+    fn prepared(&self, waiter: Option<i32>, party: table::Party) -> table::Party {
+        match waiter.and_then(|pid| self.prepared.get(&pid)) {
+            Some(prepared) => table::Party {
+                database: prepared.database.clone(),
+                user: prepared.user.clone(),
+                state: "prepared",
+                transaction: Some(prepared.since),
+                gid: Some(prepared.gid.clone()),
+                ..party
+            },
+            None => party,
+        }
+    }
+
     fn party(&mut self, party: &Party) -> table::Party {
         table::Party {
             process_id: party.pid,
@@ -37,25 +57,32 @@ impl Names {
             state: State::of(party.state).name(),
             queryid: party.queryid,
             transaction: Some(party.transaction).filter(|at| *at > 0),
+            gid: None,
         }
     }
 
     fn relation(&mut self, tag: Tag) -> Option<String> {
-        if tag.relation == 0 || tag.database != session::database().to_u32() {
+        // Relations without a database are those that all share.
+        if tag.relation == 0 || ![0, session::database().to_u32()].contains(&tag.database) {
             return None;
         }
         let name = || catalog::relation_name(tag.relation.into());
         self.relations.entry(tag.relation).or_insert_with(name).clone()
     }
 
-    fn wait(&mut self, wait: &Wait) -> table::Wait {
+    fn wait(&mut self, wait: &Wait, all: &[Wait]) -> table::Wait {
+        let blocker = self.party(&wait.blocker);
+        let own = Some(wait.waiter.pid).filter(|_| wait.blocker.pid == 0);
+        let blocker = self.prepared(own, blocker);
+        let head = self.party(&wait.head);
+        let head = self.prepared(before_prepared(all, wait), head);
         table::Wait {
             began: wait.began,
             seen: wait.seen,
             ended: Some(wait.ended).filter(|at| *at > 0),
             waiter: self.party(&wait.waiter),
-            blocker: self.party(&wait.blocker),
-            head: self.party(&wait.head),
+            blocker,
+            head,
             lock_type: wait.tag.kind_name(),
             relation: self.relation(wait.tag),
             wanted: lock::mode_name(wait.wanted),
@@ -112,6 +139,8 @@ pub(super) struct Episodes {
     deadlocks: Vec<Deadlock>,
     /// Deadlocks since the server started.
     count: u64,
+    /// Prepared transactions by the process that waits for them.
+    prepared: HashMap<i32, Prepared>,
 }
 
 impl Visit {
@@ -124,37 +153,52 @@ impl Visit {
         Some((stamp, numbers.as_slice().try_into().ok()?))
     }
 
-    /// Reads, at home.
+    /// Reads: at home all of them.
     pub(super) fn read_episodes(&mut self, home: bool) {
-        if !home {
-            return;
-        }
         let known = self.known_episodes();
         let same = |began: i64| known.filter(|(stamp, _)| stamp.began == began);
         let changed = episodes::changed(|began| same(began).map_or(0, |(_, [tick, ..])| tick));
-        let Some(changed) = changed else { return };
+        let Some(mut changed) = changed else { return };
         // The hooks' memory lives as long as that of samples.
         let number = same(changed.began).map_or(0, |(_, [_, number, _])| number);
-        let Some((deadlocks, count)) = live::deadlocks(number) else { return };
-        self.episodes = Some(Episodes { changed, deadlocks, count });
+        let Some((mut deadlocks, count)) = live::deadlocks(number) else { return };
+        let for_prepared = changed.waits.iter().any(|wait| wait.blocker.pid == 0);
+        let prepared = if for_prepared {
+            let read =
+                || locks::prepared().map_err(|error| ProbeError::unexpected(error.to_string()));
+            self.attempt("prepared transactions", read).unwrap_or_default()
+        } else {
+            HashMap::new()
+        };
+        if !home {
+            let own = session::database().to_u32();
+            changed.waits.retain(|wait| wait.concerns(own));
+            changed.idles.clear();
+            deadlocks.retain(|deadlock| deadlock.concerns(own));
+        }
+        self.episodes = Some(Episodes { changed, deadlocks, count, prepared });
     }
 
     /// Writes what was read.
     pub(super) fn store_episodes(&mut self) {
         let known = self.known_episodes();
         self.priors.remove(SUBJECT);
-        let Some(Episodes { changed, deadlocks, count }) = self.episodes.take() else { return };
+        let Some(Episodes { changed, deadlocks, count, prepared }) = self.episodes.take() else {
+            return;
+        };
         let stamp = Stamp { began: changed.began, at: self.until };
         let numbers = vec![changed.tick, count, changed.at.unsigned_abs()];
         self.next_priors.push((SUBJECT, kept::to_bytes(stamp, &[numbers])));
-        let mut names = Names::default();
+        let mut names = Names { prepared, ..Names::default() };
         // One that lost its place and got another is there twice: the later tells more.
         let by_key: BTreeMap<(i64, i32, i32), &Wait> =
             changed.waits.iter().map(|w| ((w.began, w.waiter.pid, w.blocker.pid), w)).collect();
-        let waits: Vec<table::Wait> = by_key.into_values().map(|wait| names.wait(wait)).collect();
+        let waits: Vec<table::Wait> =
+            by_key.into_values().map(|wait| names.wait(wait, &changed.waits)).collect();
         if !waits.is_empty() {
             table::keep_waits(self.source, &waits);
         }
+        table::end_others(self.source, &waits);
         let members: Vec<table::Member> =
             deadlocks.iter().flat_map(|deadlock| names.members(deadlock)).collect();
         if !members.is_empty() {

@@ -48,7 +48,7 @@ impl Visit {
             return;
         }
         let names: Vec<[String; 3]> = moved.disks.iter().map(|disk| disk.names.clone()).collect();
-        let ids = store::dictionary::resolve(&DISK, self.source, &names, self.until);
+        let ids = self.ids_of(&DISK, &names);
         self.stored_bytes +=
             store::history::append(Level::Minute, self.source, &span, &moved.disk_frame(&ids));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use perfmon_core::capture::interval::{self, Kept};
-use perfmon_core::capture::reading::{Counted, Moved};
+use perfmon_core::capture::reading::{Moved, Reading};
 use perfmon_core::capture::statement::TOPLEVEL;
 use perfmon_core::capture::table::Key;
 use perfmon_core::capture::whole::TimesOfAll;
@@ -22,7 +22,7 @@ use crate::{probe, settings, store};
 /// What the hooks counted so far.
 pub(super) struct Read {
     began: i64,
-    entries: Vec<Counted>,
+    entries: Reading,
     /// Of all databases, at home.
     pub(super) all: Option<TimesOfAll>,
 }
@@ -38,10 +38,10 @@ pub(super) fn read(home: bool) -> Option<Read> {
 struct Users(BTreeMap<u32, (String, u64)>);
 
 impl Users {
-    fn of(entries: &[Counted]) -> Self {
+    fn of(entries: &Reading) -> Self {
         let mut users = BTreeMap::new();
         let mut last = None;
-        for user in entries.iter().map(|entry| entry.key.user()) {
+        for user in entries.entries().iter().map(|entry| entry.key.user()) {
             if last.replace(user) == Some(user) {
                 continue;
             }
@@ -88,7 +88,7 @@ impl Visit {
         if off {
             self.note_disabled(LATENCY.name, "pg_perfmon.capture is off");
         }
-        super::plans::want(&made.moved);
+        self.want_plans(&made.moved);
         let users = Users::of(&read.entries);
         let mut ids = match &kept {
             Some(kept) => kept.ids_of(&read.entries, |user| users.label(user)),

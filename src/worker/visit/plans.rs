@@ -1,9 +1,9 @@
 //! Plans that the hooks saw and printed since the last visit, and which statements they are to look at next.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use perfmon_core::capture::kept::{self, Stamp};
-use perfmon_core::capture::mailbox::Delivered;
+use perfmon_core::capture::mailbox::{Delivered, Waiting};
 use perfmon_core::capture::plan::{self, Counted};
 use perfmon_core::capture::reading::Moved;
 use perfmon_core::capture::statement::TOPLEVEL;
@@ -26,6 +26,18 @@ const SUBJECT: &str = "plan";
 /// order changes from minute to minute.
 const STATEMENTS: usize = 200;
 
+/// Those of them that are promised a plan within a quarter of an hour.
+const PROMISED: usize = 100;
+
+/// Printed plans that are stored for each minute since the last visit: they take more room in the log than anything
+/// else about a statement. In a quarter of an hour these are more than were promised, which come first.
+const LETTERS: usize = 8;
+
+/// Most minutes for which plans are stored at once.
+const MOST_MINUTES: i64 = 16;
+
+const MINUTE_US: i64 = 60_000_000;
+
 /// Executions of each that are looked at between two visits.
 const EXECUTIONS: u32 = 8;
 
@@ -38,34 +50,61 @@ const HOUR_US: i64 = 3_600_000_000;
 pub(super) struct Plans {
     began: i64,
     counted: Vec<Counted>,
-    letters: Vec<Delivered>,
+    /// Printed, and not stored yet.
+    waiting: Vec<Waiting>,
 }
 
 impl Plans {
     /// Reads them; `None` without preloading.
     pub(super) fn read() -> Option<Self> {
-        let (counted, letters) = live::plans(session::database().to_u32())?;
-        Some(Self { began: live::began()?, counted, letters })
+        let (counted, waiting) = live::plans(session::database().to_u32())?;
+        Some(Self { began: live::began()?, counted, waiting })
     }
 }
 
-/// Asks for the plans of the statements that took most time.
-pub(super) fn want(moved: &[Moved]) {
-    if settings::plans_are_off() {
-        return;
-    }
+/// The statements that took most time, at most so many, the longest first.
+fn longest(moved: &[Moved], most: usize) -> Vec<Key> {
     let named = moved.iter().filter(|moved| moved.key.what != 0);
     let mut by_time: Vec<(f64, Key)> =
         named.map(|moved| (moved.latency.total_ns(), moved.key)).collect();
-    if by_time.len() > STATEMENTS {
-        by_time.select_nth_unstable_by(STATEMENTS, |a, b| b.0.total_cmp(&a.0));
-        by_time.truncate(STATEMENTS);
+    if by_time.len() > most {
+        by_time.select_nth_unstable_by(most, |a, b| b.0.total_cmp(&a.0));
+        by_time.truncate(most);
     }
-    let keys: Vec<Key> = by_time.into_iter().map(|(_, key)| key).collect();
-    live::want_plans(&keys, EXECUTIONS);
+    by_time.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    by_time.into_iter().map(|(_, key)| key).collect()
 }
 
 impl Visit {
+    /// Asks for the plans of the statements that took most time; while many printed plans wait to be stored, for no
+    /// more than are promised.
+    pub(super) fn want_plans(&mut self, moved: &[Moved]) {
+        if settings::plans_are_off() {
+            return;
+        }
+        let waiting = self.plans.as_ref().map_or(0, |plans| plans.waiting.len());
+        let mut keys = longest(moved, STATEMENTS.saturating_sub(waiting).max(PROMISED));
+        live::want_plans(&keys, EXECUTIONS);
+        keys.truncate(PROMISED);
+        self.longest = keys.into_iter().collect();
+    }
+
+    /// The printed plans that are stored now, and those that wait for the next visit, as statement and plan.
+    fn choose(&self, mut waiting: Vec<Waiting>) -> (Vec<Delivered>, HashSet<(Key, i64)>) {
+        // Who asks wants to see what was just done.
+        if self.request.asked || !self.request.scheduled {
+            waiting.reverse();
+        }
+        waiting.sort_by_key(|one| !self.longest.contains(&one.statement));
+        let since = self.before.as_ref().map_or(self.until, |before| before.until);
+        let minutes = ((self.until - since) / MINUTE_US).clamp(1, MOST_MINUTES) as usize;
+        let later = waiting.split_off(waiting.len().min(LETTERS * minutes));
+        let places: Vec<(u32, u64)> = waiting.into_iter().map(|one| one.place).collect();
+        let mut letters = live::letters(&places);
+        letters.sort_unstable_by_key(|delivered| delivered.place.1);
+        (letters, later.into_iter().map(|one| (one.statement, one.plan)).collect())
+    }
+
     /// Writes what was seen and printed, and what took the place of what.
     pub(super) fn store_plans(&mut self) {
         let before = self.priors.remove(SUBJECT);
@@ -80,13 +119,14 @@ impl Visit {
         let patience = (PATIENCE_US, settings::plan_min_ns() / 1000);
         let (moved, stands) = plan::due(&before, &now.counted, self.until, patience);
         self.next_priors.push((SUBJECT, kept::to_bytes(stamp, &plan::to_columns(&stands))));
-        self.letters = now.letters.iter().map(|delivered| delivered.place).collect();
-        if moved.is_empty() && now.letters.is_empty() {
+        let (letters, later) = self.choose(now.waiting);
+        self.letters = letters.iter().map(|delivered| delivered.place).collect();
+        if moved.is_empty() && letters.is_empty() {
             return;
         }
-        let ids = self.plan_statements(&moved, &now.letters);
-        self.keep_printed(&now.letters, &ids);
-        let crowded = self.keep_seen(&moved, &ids);
+        let ids = self.plan_statements(&moved, &letters);
+        self.keep_printed(&letters, &ids);
+        let crowded = self.keep_seen(&moved, &ids, &later);
         let [retention, ..] = settings::retention_us();
         let before = retention.map(|us| self.until.saturating_sub(us));
         // Of all statements seldom: that looks at every plan there is.
@@ -133,8 +173,14 @@ impl Visit {
         store::plan::keep(self.source, &all.into_values().collect::<Vec<Printed>>());
     }
 
-    /// Adds what was seen, and says which statements may have more plans or flips now than are kept.
-    fn keep_seen(&self, moved: &[Counted], ids: &HashMap<Key, u32>) -> Vec<u32> {
+    /// Adds what was seen, and says which statements may have more plans or flips now than are kept. `later` are printed
+    /// and not stored yet.
+    fn keep_seen(
+        &self,
+        moved: &[Counted],
+        ids: &HashMap<Key, u32>,
+        later: &HashSet<(Key, i64)>,
+    ) -> Vec<u32> {
         let statements: Vec<u32> =
             moved.iter().filter_map(|c| ids.get(&c.statement).copied()).collect();
         let known = store::plan::known(self.source, &statements);
@@ -148,7 +194,8 @@ impl Visit {
             let Some(statement) = ids.get(&counted.statement).copied() else { continue };
             let before = of(statement, counted.plan);
             // Its printed form was lost, or went with old ones: it has to be printed again.
-            if before.is_none_or(|known| !known.printed) {
+            let waits = later.contains(&(counted.statement, counted.plan));
+            if !waits && before.is_none_or(|known| !known.is_printed()) {
                 unprinted.push(counted.born);
             }
             let fresh = Stretch {
@@ -175,7 +222,7 @@ impl Visit {
             one.sampled_us += counted.sampled_us;
         }
         let seen: Vec<Seen> = seen.into_values().collect();
-        store::plan::add(self.source, &seen);
+        store::plan::add(self.source, &seen, &known);
         live::print_again(&unprinted);
         let mut crowded = self.keep_flips(&seen, &known);
         let many = known.iter().filter(|(_, plans)| plans.len() >= store::plan::PLANS);

@@ -92,7 +92,7 @@ impl Visit {
                 .flat_map(|answer| rows(&answer.name, &answer.asked, known(&answer.name), length))
                 .collect();
             let names: Vec<[String; 3]> = found.iter().map(|row| row.names.clone()).collect();
-            let ids = store::dictionary::resolve(&POOLER, self.source, &names, self.until);
+            let ids = self.ids_of(&POOLER, &names);
             let row = frame(&found, &ids);
             self.stored_bytes += store::history::append(Level::Minute, self.source, &span, &row);
         }
@@ -111,7 +111,8 @@ impl Visit {
         let Answer { name, version, asked } = answer;
         match asked {
             Asked::Answered(reading) => {
-                (Known { stats: reading.stats, version, ..Known::default() }, None)
+                let aliases = reading.aliases();
+                (Known { stats: reading.stats, version, aliases, ..Known::default() }, None)
             }
             Asked::Failed(why) => {
                 let told = format!("PgBouncer {name}: {why}");

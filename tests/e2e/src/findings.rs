@@ -1,9 +1,9 @@
 //! Findings as the extension shows them, and the calls that make them. The only place that knows the columns of
 //! `perfmon.findings`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::{Db, WINDOW, wait_until};
+use crate::{Db, WINDOW};
 
 /// One row of `perfmon.findings` or of `finding_history`.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,9 +125,21 @@ impl Db {
     /// counters, and not with every snapshot.
     #[track_caller]
     pub fn snapshot_with_texts(&mut self, timeout: Duration) {
-        wait_until("the texts of statements are stored", timeout, || {
+        let start = Instant::now();
+        loop {
             self.snapshot();
-            self.val::<i64>("SELECT count(*) FROM perfmon.statement WHERE query IS NULL") == 0
-        });
+            // What is missing is told with what pg_stat_statements has of it.
+            let missing: Vec<String> = self.list(
+                "SELECT concat_ws(' ', s.statement_id, s.user_name, s.queryid, s.toplevel, s.command, (
+                     SELECT string_agg(concat_ws(' ', p.queryid, p.toplevel, left(p.query, 60)), '; ')
+                     FROM pg_stat_statements p WHERE p.queryid = s.queryid))
+                 FROM perfmon.statement s WHERE s.query IS NULL",
+            );
+            if missing.is_empty() {
+                return;
+            }
+            assert!(start.elapsed() < timeout, "texts are missing after {timeout:?}: {missing:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }

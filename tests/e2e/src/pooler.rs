@@ -85,7 +85,12 @@ impl PgBouncer {
 
     /// A client of it.
     pub fn client(&self, user: &str) -> Db {
-        self.try_connect(user, "app").unwrap()
+        self.client_of(user, "app")
+    }
+
+    /// A client of a database as it calls it.
+    pub fn client_of(&self, user: &str, database: &str) -> Db {
+        self.try_connect(user, database).unwrap()
     }
 
     /// What declares it in a database, with this password.

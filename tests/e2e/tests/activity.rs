@@ -7,6 +7,9 @@ use perfmon_e2e::{
     Builder, Db, Server, Stop, WINDOW, code_of, message_of, never, secs, wait_until,
 };
 
+#[path = "activity/steps.rs"]
+mod steps;
+
 /// Samples ten times a second; snapshots by call.
 fn sampled() -> Builder {
     Server::manual().conf("pg_perfmon.activity_interval = '100ms'")
@@ -415,4 +418,30 @@ fn names_of_any_bytes_do_no_harm() {
     let pools = "level = 'pool' AND database_name LIKE 'odd%' AND application LIKE 'm%ller'";
     assert_eq!(pool::<i64>(&mut db, "count(*)", pools), 1);
     assert_eq!(server.launcher(), launcher, "the launcher is the same process");
+}
+
+#[test]
+fn processes_of_other_kinds_stand_under_limits_of_their_own() {
+    let server = sampled().start();
+    let mut db = server.new_db("app");
+    db.snapshot();
+    db.sampled_intervals(1, 3);
+    let row = |kind: &str| {
+        format!(
+            "SELECT setting, processes_limit = current_setting(setting)::int, open_now,
+                 saturation_ratio = open_now::float8 / processes_limit
+             FROM perfmon.process_limits() WHERE kind = '{kind}'"
+        )
+    };
+    let told: Vec<Option<String>> = db.texts(&row("walsender")).remove(0);
+    let told: Vec<&str> = told.iter().map(|cell| cell.as_deref().unwrap_or("")).collect();
+    assert_eq!(told, ["max_wal_senders", "t", "0", "t"]);
+    // Whoever connects for replication is one.
+    let sender = "dbname=app replication=database";
+    let out = server.client("psql", &["-XAtc", &row("walsender"), sender]);
+    assert_eq!(out.stdout.trim(), "max_wal_senders|t|1|t", "{}", out.stderr);
+    let kinds: Vec<String> = db.list(
+        "SELECT kind FROM perfmon.process_limits() WHERE processes_limit > 0 AND open_avg >= 0",
+    );
+    assert_eq!(kinds, ["walsender", "background worker", "parallel worker", "autovacuum worker"]);
 }

@@ -5,6 +5,9 @@ use std::thread;
 
 use perfmon_e2e::{Builder, Db, Found, Server, Stop, WINDOW, code_of, secs, wait_until};
 
+#[path = "locks/told.rs"]
+mod told;
+
 /// Samples ten times a second; snapshots by call.
 fn sampled() -> Builder {
     Server::manual()

@@ -76,7 +76,7 @@ fn plans_print_as_explain_prints_them() {
         db.run(settings);
         for statement in STATEMENTS {
             // Costs move with the table's size; a plan that is known is not printed again.
-            watcher.run("DELETE FROM perfmon.plan");
+            watcher.run("DELETE FROM perfmon.plan; DELETE FROM perfmon.plan_form");
             let (explained, queryid) = run(&mut db, statement);
             run(&mut db, statement);
             let mut found = newest(&mut watcher, queryid);
@@ -122,14 +122,14 @@ fn no_constant_gets_into_a_table() {
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = 'perfmon' AND c.relkind IN ('r', 'p')",
     );
-    assert!(tables.iter().any(|table| table == "perfmon.plan"), "{tables:?}");
+    assert!(tables.iter().any(|table| table == "perfmon.plan_form"), "{tables:?}");
     for table in tables {
         let leaks: i64 =
             watcher.val(&format!("SELECT count(*) FROM {table} t WHERE t::text ~ 'secret'"));
         assert_eq!(leaks, 0, "{table}");
     }
     let leaks = watcher.list::<String>(
-        "SELECT plan_text FROM perfmon.plan
+        "SELECT plan_text FROM perfmon.plan_form
          WHERE plan_text || plan_json::text ~ '(= |< |> |- |\\+ |\\()''?(7077|7078|3939|333|344|2024)'",
     );
     assert!(leaks.is_empty(), "{leaks:#?}");

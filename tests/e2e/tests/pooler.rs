@@ -2,12 +2,14 @@
 //! not answer is told and never waited for, and nobody sees a password.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use perfmon_e2e::{
-    Db, Found, POOLER_PASSWORD, PgBouncer, Server, code_of, message_of, secs, wait_until,
+    Db, Found, POOLER_PASSWORD, PgBouncer, Server, WINDOW, code_of, message_of, secs, wait_until,
 };
 
 fn start(auth: &str) -> Option<(Server, PgBouncer, Db)> {
@@ -171,6 +173,36 @@ fn a_pool_of_the_pooler_that_is_too_small_is_told_as_such_and_clears() {
     assert_eq!(kinds(&db.evaluate()), Vec::<String>::new());
 }
 
+#[test]
+fn a_pool_whose_database_has_another_name_on_the_server_is_known() {
+    let server = Server::manual().conf("pg_perfmon.activity_interval = '100ms'").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE alice LOGIN");
+    db.run("CREATE DATABASE shop");
+    let front = format!(
+        "front_rw = host={} port=5432 dbname=shop user=alice pool_size=4",
+        server.dir().display()
+    );
+    let Some(pooler) = PgBouncer::sized(&server, 5, "md5", &["[databases]", &front]) else {
+        return;
+    };
+    pooler.declare(&mut db, pooler.dir().to_str().unwrap(), POOLER_PASSWORD);
+    db.snapshot();
+    let mut clients: Vec<Db> = (0..3).map(|_| pooler.client_of("postgres", "front_rw")).collect();
+    clients.iter_mut().for_each(|client| client.run("BEGIN"));
+    let since: String = db.val("SELECT clock_timestamp()::text");
+    db.sampled_intervals(2, 3);
+    let limit: Vec<Option<i32>> = db.list(&format!(
+        "SELECT DISTINCT pooler_limit FROM perfmon.pool_saturation('{since}', clock_timestamp())
+         WHERE level = 'pool' AND database_name = 'shop' AND user_name = 'alice'"
+    ));
+    assert_eq!(limit, [Some(4)]);
+    let named: Vec<String> = db.list(
+        "SELECT DISTINCT database_name FROM perfmon.pooler_pools() WHERE user_name IS NOT NULL",
+    );
+    assert_eq!(named, ["front_rw"], "as its clients call it");
+}
+
 fn timed(mut work: impl FnMut()) -> Duration {
     let began = Instant::now();
     work();
@@ -303,7 +335,17 @@ fn options_are_checked_and_the_wrapper_is_nobody_s() {
         assert_eq!(code_of(&error), "22023", "{options}");
         assert!(!message_of(&error).contains("canary"), "{}", message_of(&error));
     }
+    for options in ["", "OPTIONS (port '6432')"] {
+        let error = db.fails(&format!("{make} {options}"));
+        assert_eq!(code_of(&error), "22023", "{options}");
+        let hint = error.as_db_error().and_then(|error| error.hint()).unwrap_or_default();
+        assert!(
+            message_of(&error).contains("\"host\" is missing") && !hint.is_empty(),
+            "{error:?}"
+        );
+    }
     db.run(&format!("{make} OPTIONS (host '::1', port '6432', dbname 'console')"));
+    assert_eq!(code_of(&db.fails("ALTER SERVER front OPTIONS (DROP host)")), "22023");
     for options in ["host '127.0.0.1'", "user ''", "sslmode 'off'"] {
         let error =
             db.fails(&format!("CREATE USER MAPPING FOR PUBLIC SERVER front OPTIONS ({options})"));
@@ -326,4 +368,65 @@ fn options_are_checked_and_the_wrapper_is_nobody_s() {
          UNION ALL SELECT array_to_string(umoptions, ',') FROM pg_user_mappings",
     );
     assert!(seen.iter().flatten().all(|text| !text.contains("canary")), "{seen:?}");
+}
+
+/// A message of the protocol.
+fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend((body.len() as u32 + 4).to_be_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// Lets everybody in, and gives to each command the same answer, of one column and one row.
+fn answer(mut socket: TcpStream, column: &str) -> std::io::Result<()> {
+    let take = |socket: &mut TcpStream, kind: usize| -> std::io::Result<()> {
+        let mut head = vec![0; kind + 4];
+        socket.read_exact(&mut head)?;
+        let length = u32::from_be_bytes(head[kind..].try_into().unwrap());
+        socket.read_exact(&mut vec![0; length as usize - 4])
+    };
+    take(&mut socket, 0)?;
+    let ready = packet(b'Z', b"I");
+    socket.write_all(&[packet(b'R', &[0; 4]), ready.clone()].concat())?;
+    loop {
+        take(&mut socket, 1)?;
+        let mut described = vec![0, 1];
+        described.extend(column.as_bytes());
+        described.extend([0; 7]);
+        described.extend(25_u32.to_be_bytes());
+        described.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+        let row = packet(b'D', &[0, 1, 0, 0, 0, 1, b'1']);
+        let done = packet(b'C', b"SHOW\0");
+        socket.write_all(&[packet(b'T', &described), row, done, ready.clone()].concat())?;
+    }
+}
+
+#[test]
+fn an_answer_that_is_none_is_a_failure_with_its_reason() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            // Whoever asked hangs up in the end.
+            let _ = answer(socket, "whatever");
+        }
+    });
+    db.run(&format!(
+        "CREATE SERVER front FOREIGN DATA WRAPPER pg_perfmon_pgbouncer OPTIONS (host '127.0.0.1', port '{port}');
+         CREATE USER MAPPING FOR CURRENT_USER SERVER front OPTIONS (user 'stats')"
+    ));
+    db.snapshot();
+    db.snapshot();
+    let status: String = db.val("SELECT string_agg(s::text, ' ') FROM perfmon.status() s");
+    let why = "its answer to SHOW POOLS has no column database";
+    assert!(status.contains(why), "{status}");
+    let answered: i64 = db.val(&format!(
+        "SELECT coalesce(sum(answered), 0)::bigint FROM perfmon.pooler_history({WINDOW})"
+    ));
+    assert_eq!(answered, 0);
+    let told: Vec<String> = db.list("SELECT c::text FROM perfmon.pooler_clients() c");
+    assert!(told.len() == 1 && told[0].contains("SHOW CLIENTS has no column database"), "{told:?}");
 }

@@ -412,3 +412,63 @@ fn failed_logins_are_a_cause_of_their_own() {
     assert_eq!(saturation::<i64>(&mut db, "refused_authentication", server_row), 3);
     assert_eq!(saturation::<i64>(&mut db, "refused", server_row), 0);
 }
+
+#[test]
+fn what_sessions_do_not_tell_is_unknown() {
+    let server = sampled().start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE dark LOGIN; ALTER ROLE dark SET track_activities = off");
+    db.set_thresholds(&[("pool_size_samples", 3.0)]);
+    db.snapshot();
+    let held: Vec<Db> = (0..4).map(|_| server.connect("dark", "app")).collect();
+    let since = now(&mut db);
+    two_intervals(&mut db);
+    let dark = "level = 'user' AND user_name = 'dark'";
+    let row = db.texts(&format!(
+        "SELECT open_peak, busy_avg, busy_peak, active_avg, idle_p95, on_lock_avg, hidden_avg = open_avg
+         FROM perfmon.pool_activity('{since}', now(), '1 hour') WHERE {dark}"
+    ));
+    let told: Vec<Option<&str>> = row[0].iter().map(Option::as_deref).collect();
+    assert_eq!(told, [Some("4"), None, None, None, None, None, Some("t")]);
+    let row = db.texts(&format!(
+        "SELECT s.open_now, s.idle_now, s.active_peak, a.advised_size, a.quality
+         FROM perfmon.pool_saturation('{since}', now()) s
+         JOIN perfmon.pool_size_advice('{since}', now()) a USING (level, user_name)
+         WHERE level = 'user' AND user_name = 'dark'"
+    ));
+    let told: Vec<Option<&str>> = row[0].iter().map(Option::as_deref).collect();
+    assert_eq!(told, [Some("4"), None, None, None, Some("states are hidden")]);
+    drop(held);
+}
+
+#[test]
+fn a_declared_size_that_is_exceeded_is_told_and_a_former_grouping_is_left_out() {
+    let server = sampled().start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE web LOGIN; SELECT perfmon.declare_pool('web', 3, username => 'web')");
+    db.set_thresholds(&[("pool_size_samples", 3.0)]);
+    db.snapshot();
+    let held: Vec<Db> = (0..6).map(|_| named(&server, "web", "app", "shop")).collect();
+    let since = now(&mut db);
+    two_intervals(&mut db);
+    let row = db.texts(&format!(
+        "SELECT s.pool_limit, s.pool_limit_from, a.current_size, a.current_size_from, a.change LIKE '%3 is declared%'
+         FROM perfmon.pool_saturation('{since}', now()) s
+         JOIN perfmon.pool_size_advice('{since}', now()) a USING (level, user_name, application)
+         WHERE level = 'pool' AND user_name = 'web' AND application = 'shop'"
+    ));
+    let told: Vec<&str> = row[0].iter().map(|cell| cell.as_deref().unwrap_or("")).collect();
+    assert_eq!(told, ["3", "declared, exceeded", "6", "peak", "t"]);
+    db.run("ALTER SYSTEM SET pg_perfmon.pool_grouping = 'application'; ");
+    db.run("SELECT pg_reload_conf()");
+    let pools = format!(
+        "SELECT coalesce(client_address, 'none') FROM perfmon.pool_saturation('{since}', now())
+         WHERE level = 'pool' AND user_name = 'web' AND open_avg IS NOT NULL"
+    );
+    wait_until("pools of the new grouping", secs(30), || {
+        db.snapshot();
+        db.list::<String>(&pools).contains(&"none".to_owned())
+    });
+    assert_eq!(db.list::<String>(&pools), ["none"], "the former ones are left out");
+    drop(held);
+}

@@ -67,6 +67,22 @@ fn rare_and_frequent_statements_have_evidence_soon() {
 }
 
 #[test]
+fn a_renamed_table_goes_on_under_its_new_name() {
+    let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
+    let mut watcher = app(&server);
+    watcher.snapshot();
+    let mut db = server.db("app");
+    db.run("SELECT id FROM small WHERE owner = 1");
+    watcher.snapshot();
+    assert_eq!(evidence(&mut watcher, "small"), Some((1, 200, 1)));
+    db.run("ALTER TABLE small RENAME TO little");
+    db.run("SELECT id FROM little WHERE owner = 2");
+    watcher.snapshot();
+    assert_eq!(evidence(&mut watcher, "little"), Some((1, 200, 1)));
+    assert_eq!(evidence(&mut watcher, "small"), Some((1, 200, 1)));
+}
+
+#[test]
 fn findings_rest_on_evidence_and_twins_are_silent() {
     let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
     let mut watcher = app(&server);

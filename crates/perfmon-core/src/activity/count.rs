@@ -70,6 +70,11 @@ impl Waiting {
         }
     }
 
+    /// What it is where the statement finds no place.
+    pub fn unnamed(&self) -> Self {
+        Self { queryid: 0, database: 0, user: 0, ..*self }
+    }
+
     /// The statement found no place of its own.
     pub fn is_other(&self) -> bool {
         (self.database, self.user, self.queryid) == (0, 0, 0)
@@ -78,7 +83,7 @@ impl Waiting {
 
 impl Key for Waiting {
     fn instead(&self) -> [Self; 2] {
-        let event = Self { queryid: 0, database: 0, user: 0, ..*self };
+        let event = self.unnamed();
         [event, Self { wait: wait::OTHER, ..event }]
     }
 

@@ -187,12 +187,20 @@ pub const SUMS: [&str; 12] = [
 ];
 /// Of which the numbers are spread, in the order of the columns of `family::POOL`.
 pub const SPREADS: [&str; 5] = ["open", "busy", "active", "idle", "in_transaction"];
+/// Place of the load among the spreads of a reading, behind these: busy sessions that do not wait for locks, on average over
+/// [`BLOCK_US`].
+pub const LOAD: u8 = SPREADS.len() as u8;
+/// What is shorter makes clients wait a little, and is no load: microseconds over which it is averaged.
+pub const BLOCK_US: u64 = 10_000_000;
 /// Of which the peak is kept: the same, and those that wait for a lock.
 pub const PEAKS: usize = SPREADS.len() + 1;
 
 /// Sessions of a group in one sample, in the order of [`SUMS`].
 pub type Tally = [u32; SUMS.len()];
 
+/// Places: among [`SPREADS`], then among [`SUMS`].
+const BUSY: usize = 1;
+const DISABLED: usize = 5;
 const LOCK: usize = 8;
 const OPENED: usize = 11;
 
@@ -233,6 +241,14 @@ pub fn numbers(tally: &Tally) -> [u32; PEAKS] {
     [busy + idle + disabled + starting, busy, active, idle, in_transaction, tally[LOCK]]
 }
 
+/// The same, where they are known: of sessions most of which do not say what they do, only how many there are.
+pub fn told(tally: &Tally) -> [Option<u32>; PEAKS] {
+    let numbers = numbers(tally);
+    let hides = tally[DISABLED] * 2 > numbers[0];
+    let mut place = 0..;
+    numbers.map(|number| (place.next() == Some(0) || !hides).then_some(number))
+}
+
 /// One group in shared memory. Zeroes are valid, and stand for a place that is free.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -251,6 +267,11 @@ pub struct Group {
     pub peaks: [[u32; PEAKS]; 2],
     /// Samples by number; they wrap.
     pub spread: [[u32; PLACES]; SPREADS.len()],
+    /// The same by the number of sessions at work on average over the block of samples that each is of: busy, and not waiting
+    /// for a lock.
+    pub load: [u32; PLACES],
+    /// These sessions, summed over samples of the block that is not over.
+    pub block: u64,
 }
 
 impl Group {
@@ -263,6 +284,8 @@ impl Group {
         self.sums = [0; SUMS.len()];
         self.peaks = [[0; PEAKS]; 2];
         self.spread = [[0; PLACES]; SPREADS.len()];
+        self.load = [0; PLACES];
+        self.block = 0;
     }
 
     /// Adds one sample.
@@ -278,6 +301,18 @@ impl Group {
         for (spread, number) in self.spread.iter_mut().zip(numbers).filter(|(_, n)| *n > 0) {
             let place = &mut spread[super::spread::place(number)];
             *place = place.wrapping_add(1);
+        }
+        self.block += u64::from(numbers[BUSY].saturating_sub(tally[LOCK]));
+    }
+
+    /// Ends a block of so many samples.
+    pub fn end_block(&mut self, samples: u32) {
+        let sum = std::mem::take(&mut self.block);
+        let average = (sum + u64::from(samples) / 2).checked_div(u64::from(samples)).unwrap_or(0);
+        if average > 0 {
+            let number = u32::try_from(average).unwrap_or(u32::MAX);
+            let place = &mut self.load[super::spread::place(number)];
+            *place = place.wrapping_add(samples);
         }
     }
 }

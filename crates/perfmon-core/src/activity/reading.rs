@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::count::{self, Counts, Doing, Waiting};
-use super::group::{self, Grouping, Key, PEAKS, SPREADS, SUMS, Tally};
+use super::group::{self, Grouping, Key, LOAD, PEAKS, SPREADS, SUMS, Tally};
 use super::shared::Shared;
 use super::{Kind, Session};
 use crate::capture::kept::{self, Stamp};
 use crate::pack::Corrupt;
 
-/// Samples by which of [`SPREADS`] and by place.
+/// Samples by which of [`SPREADS`], or [`LOAD`], and by place.
 type Places = Vec<((u8, u8), u32)>;
 
 /// One group as it was.
@@ -57,7 +57,7 @@ impl Reading {
             born: group.born,
             sums: group.sums,
             peaks: group.peaks[1],
-            places: places(&group.spread),
+            places: places(&group.spread, 0).chain(places(&[group.load], LOAD)).collect(),
         });
         Self {
             began: shared.began,
@@ -70,11 +70,11 @@ impl Reading {
     }
 }
 
-fn places<const N: usize>(spread: &[[u32; N]]) -> Places {
-    let all = (0_u8..).zip(spread).flat_map(|(which, counts)| {
+fn places<const N: usize>(spread: &[[u32; N]], first: u8) -> impl Iterator<Item = ((u8, u8), u32)> {
+    let all = (first..).zip(spread).flat_map(|(which, counts)| {
         (0_u8..=u8::MAX).zip(counts).map(move |(place, count)| ((which, place), *count))
     });
-    all.filter(|(_, count)| *count != 0).collect()
+    all.filter(|(_, count)| *count != 0)
 }
 
 fn counts<K: count::Key, const N: usize>(table: &Counts<K, N>) -> Vec<Count<K>> {
@@ -204,7 +204,7 @@ pub struct MovedGroup {
     pub sums: [u64; SUMS.len()],
     /// The largest numbers, in the order of [`SPREADS`], then of those that wait for a lock.
     pub peaks: [u32; PEAKS],
-    /// Samples by which of [`SPREADS`] and by place.
+    /// Samples by which of [`SPREADS`], or [`LOAD`], and by place.
     pub places: Vec<((u8, u8), u64)>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::count::{Doing, Waiting};
-use super::group::{self, Key, Level};
+use super::group::{self, Key, LOAD, Level};
 use super::reading::Moved;
 use super::{Kind, State, wait};
 use crate::family::{Family, POOL, POOL_SUMS, SESSION, WAIT};
@@ -177,14 +177,15 @@ pub fn sums_frame(
 
 /// Groups by the ids of the objects; two of one name are one.
 pub fn pool_frame(ids: &[u32], moved: &Moved) -> Frame {
-    const WIDTH: usize = 23;
+    const WIDTH: usize = POOL.columns.len() - 1;
     let mut rows: BTreeMap<u32, [u64; WIDTH]> = BTreeMap::new();
     for (id, group) in ids.iter().zip(&moved.groups) {
         // There is room for sixteen million groups; further ones would go together.
         let object = if *id < 1 << 24 { *id << 8 } else { 0 };
         for ((which, place), samples) in &group.places {
             let row = rows.entry(object | u32::from(*place)).or_insert([0; WIDTH]);
-            let cell = &mut row[usize::from(*which)];
+            // The load came later: its column is behind the peaks.
+            let cell = &mut row[if *which == LOAD { WIDTH - 1 } else { usize::from(*which) }];
             *cell = cell.saturating_add(*samples);
         }
         let row = rows.entry(object | POOL_SUMS).or_insert([0; WIDTH]);

@@ -54,8 +54,12 @@ impl Sampler {
             let is_at_work = session.is_at_work();
             let mut pool = None;
             if session.kind == Kind::Client {
-                let opened = self.is_new(session);
-                seen.push((session.pid, session.started));
+                // From 18 on sessions can be seen before it is known whose they are: they come when it is.
+                let known = session.user != 0;
+                let opened = known && self.is_new(session);
+                if known {
+                    seen.push((session.pid, session.started));
+                }
                 moved |= opened || is_at_work;
                 pool = Some(self.tally(shared, session, sample.grouping, opened));
             }
@@ -70,6 +74,7 @@ impl Sampler {
             let tally = std::mem::take(&mut self.tallies[usize::from(place)]);
             shared.groups[usize::from(place)].add(&tally, number);
         }
+        shared.turn_block(sample.stands_for_us, self.known.is_none());
         seen.sort_unstable();
         moved |= self.known.as_ref().is_some_and(|known| known.len() != seen.len());
         self.known = Some(seen);

@@ -1,7 +1,7 @@
 //! All that lies in shared memory. One process writes sums into it; readers look at them under the same lock.
 
 use super::count::{Counts, Doing, Waiting};
-use super::group::{GROUPS, Group};
+use super::group::{BLOCK_US, GROUPS, Group};
 use super::ring::Ring;
 
 /// Kinds, states and waits of processes that are counted apart.
@@ -31,6 +31,10 @@ pub struct Shared {
     pub read: u64,
     /// Number of the last sample whose sums are stored.
     pub stored: u64,
+    /// Samples of the block that is not over, and the time for which they stand, microseconds.
+    pub block_samples: u32,
+    /// The time.
+    pub block_us: u64,
     /// Clients by whose they are.
     pub groups: [Group; GROUPS],
     /// Processes by what they do.
@@ -42,6 +46,26 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Ends a block of samples once it is long enough; `broken`: there is a hole in it, so that it tells nothing.
+    pub(super) fn turn_block(&mut self, stands_for_us: u64, broken: bool) {
+        if broken {
+            // The sample of now is behind the hole, and so is the block that begins with the next one.
+            (self.block_samples, self.block_us) = (0, 0);
+            self.groups.iter_mut().for_each(|group| group.block = 0);
+            return;
+        }
+        self.block_samples += 1;
+        self.block_us = self.block_us.saturating_add(stands_for_us);
+        if self.block_us >= BLOCK_US {
+            let samples = std::mem::take(&mut self.block_samples);
+            self.block_us = 0;
+            self.groups
+                .iter_mut()
+                .filter(|group| group.block > 0)
+                .for_each(|g| g.end_block(samples));
+        }
+    }
+
     /// Says that the reading which saw this sample is stored.
     pub fn note_stored(&mut self, sample: u64) {
         if sample != self.read || sample > self.samples {

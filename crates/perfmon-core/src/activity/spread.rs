@@ -89,6 +89,18 @@ impl Spread {
         self.pairs.last().map(|pair| middle(usize::from(pair.0)))
     }
 
+    /// Variance of the numbers over so many samples.
+    pub fn variance(&self, samples: u64) -> Option<f64> {
+        let samples = (samples > 0).then_some(samples as f64)?;
+        let moment = |power: i32| {
+            let of = |(place, count): &(u8, u64)| {
+                middle(usize::from(*place)).powi(power) * *count as f64 / samples
+            };
+            self.pairs.iter().map(of).sum::<f64>()
+        };
+        Some((moment(2) - moment(1).powi(2)).max(0.0))
+    }
+
     /// The least number that any sample found; above 127 the least of its place.
     pub fn min(&self, samples: u64) -> Option<u32> {
         if samples == 0 {

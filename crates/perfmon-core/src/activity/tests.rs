@@ -41,6 +41,8 @@ static EMPTY: [Shared; 1] = {
         sums: [0; group::SUMS.len()],
         peaks: [[0; group::PEAKS]; 2],
         spread: [[0; spread::PLACES]; group::SPREADS.len()],
+        load: [0; spread::PLACES],
+        block: 0,
     };
     [Shared {
         began: 1,
@@ -50,6 +52,8 @@ static EMPTY: [Shared; 1] = {
         cost_ns: 0,
         most_ns: 0,
         sessions: 0,
+        block_samples: 0,
+        block_us: 0,
         read: 0,
         stored: 0,
         groups: [group; GROUPS],
@@ -194,6 +198,48 @@ fn numbers_are_shown_as_they_are_or_three_percent_off() {
     assert_eq!(spread.quantile(0.95, 100), Some(0.0));
     assert_eq!(spread.quantile(0.995, 100), Some(3.0));
     assert_eq!((spread.min(100), spread.min(1), spread.min(0)), (Some(0), Some(3), None));
+}
+
+#[test]
+fn crowds_that_are_gone_at_once_are_averaged_into_a_load() {
+    let loads = |moved: &Moved| -> Vec<(u8, u64)> {
+        let server = of_level(moved, Level::Server)[0];
+        let of = server.places.iter().filter(|((which, _), _)| *which == group::LOAD);
+        of.map(|((_, place), samples)| (*place, *samples)).collect()
+    };
+    let mut taker = Taker::new();
+    let crowd: Vec<Session> = (1..=20).map(|pid| session(pid, State::Active)).collect();
+    let calm: Vec<Session> = (1..=20).map(|pid| session(pid, State::Idle)).collect();
+    // Before the first sample nobody looked.
+    taker.take(&crowd);
+    for i in 0..10 {
+        taker.take(if i % 2 == 0 { &crowd } else { &calm });
+    }
+    assert_eq!(loads(&Moved::between(None, &taker.read())), [(10, 10)], "20 for half of the time");
+    for _ in 0..10 {
+        taker.take(&crowd);
+    }
+    assert_eq!(loads(&Moved::between(None, &taker.read())), [(10, 10), (20, 10)]);
+    // Who waits for a lock is at no work, however many there are.
+    let behind = |pid: i32| {
+        let wait = if pid > 3 { (wait::Class::Lock as u32) << 24 } else { 0 };
+        Session { wait, ..session(pid, State::Active) }
+    };
+    let line: Vec<Session> = (1..=20).map(behind).collect();
+    for _ in 0..10 {
+        taker.take(&line);
+    }
+    let with_line = [(3, 10), (10, 10), (20, 10)];
+    assert_eq!(loads(&Moved::between(None, &taker.read())), with_line);
+    // A block with a hole in it tells nothing.
+    for _ in 0..5 {
+        taker.take(&crowd);
+    }
+    taker.sampler.pause();
+    for _ in 0..10 {
+        taker.take(&calm);
+    }
+    assert_eq!(loads(&Moved::between(None, &taker.read())), with_line);
 }
 
 #[test]

@@ -33,6 +33,24 @@ impl<P: Payload> Default for Cache<'_, P> {
     }
 }
 
+/// A key that is remembered, found for an execution that ended.
+#[derive(Debug)]
+pub struct Known<'c, 'a, P> {
+    /// Its entry.
+    pub entry: &'a Entry<P>,
+    /// Whose it is, as in [`Key`].
+    pub whose: u64,
+    turn: &'c mut Turn,
+}
+
+impl<P> Known<'_, '_, P> {
+    /// The execution is counted.
+    #[inline]
+    pub fn count(self) {
+        self.turn.passed();
+    }
+}
+
 /// The slot of a key.
 #[inline]
 fn slot(key: Key) -> usize {
@@ -68,6 +86,27 @@ impl<'a, P: Payload> Cache<'a, P> {
             return Some(entry);
         }
         self.find(table, key.what, key.whose, key.kind)
+    }
+
+    /// What [`Cache::entry`] gives for a statement of a user in the database of the last one's, if that takes no more than
+    /// to remember it, and the next execution is none to be looked into. Nothing is counted yet. Cannot panic.
+    #[inline]
+    pub fn known(&mut self, what: u64, user: u32, kind: u64) -> Option<Known<'_, 'a, P>> {
+        let whose = self.whose;
+        let key = Key { what, whose, kind };
+        let slot = &mut self.slots[slot(key)];
+        let entry = slot.entry?;
+        let known = key.user() == user
+            && slot.key == key
+            && entry.life() == slot.life
+            && !slot.turn.is_last();
+        known.then_some(Known { entry, whose, turn: &mut slot.turn })
+    }
+
+    /// Nothing is known from now on.
+    #[cold]
+    pub fn forget(&mut self) {
+        self.meet(0);
     }
 
     /// Whether the next execution of a key, given by its statement and its kind, can be passed over at once. `now` is
@@ -193,6 +232,40 @@ mod tests {
         assert_eq!(run(one), (false, false));
         assert_eq!(run(one), (false, false), "the first of a user's is counted too late to know");
         assert_eq!(run(one), (true, false));
+    }
+
+    #[test]
+    fn what_is_known_is_what_would_be_found() {
+        let memory = Memory::<Times>::new(1000);
+        let (table, mut cache, mut pace) = (memory.table(), Cache::new(), Pace::new());
+        pace.set(0.2, 3);
+        assert!(cache.known(7, 10, TOPLEVEL).is_none());
+        let (mut looked_into, mut closely) = (0, 0);
+        for _ in 0..20_000 {
+            let one = key(7, 10);
+            let passed = cache.passes(one.what, one.kind, NOW);
+            looked_into += u32::from(!passed && cache.is_due(&table, one, NOW, &mut pace));
+            match cache.known(7, 10, TOPLEVEL) {
+                Some(known) => {
+                    assert!(known.entry.is_of(one) && known.whose == one.whose);
+                    known.count();
+                }
+                None => {
+                    closely += 1;
+                    assert!(cache.entry(&table, one).is_some_and(|entry| entry.is_of(one)));
+                }
+            }
+        }
+        assert!((3600..4400).contains(&looked_into), "{looked_into}");
+        assert!(closely <= looked_into + 2, "{closely}: only where one is looked into next");
+        assert!(cache.known(7, 11, TOPLEVEL).is_none(), "another user");
+        assert!(cache.known(7 + 256, 10, TOPLEVEL).is_none(), "another statement");
+        assert!(cache.known(7, 10, NESTED).is_none(), "a nested one");
+        cache.entry(&table, key(7, 11));
+        assert!(cache.known(7, 10, TOPLEVEL).is_none(), "it was another user's turn");
+        assert!(cache.known(7, 11, TOPLEVEL).is_some());
+        cache.forget();
+        assert!(cache.known(7, 11, TOPLEVEL).is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::kept::Stamp;
-use super::reading::{self, Counted, Moved};
+use super::reading::{self, Moved, Reading};
 use crate::delta::{Gap, GapKind, checksum};
 use crate::frame::Quality;
 use crate::pack::{self, Corrupt};
@@ -20,8 +20,8 @@ pub struct Kept {
     pub at: i64,
     /// Capture was switched off then.
     pub off: bool,
-    /// In the order of births.
-    pub entries: Vec<Counted>,
+    /// What was read.
+    pub entries: Reading,
     /// Dictionary id of each entry; 0 = none.
     pub ids: Vec<u32>,
     /// By user, a hash of the name under which the ids were given.
@@ -86,11 +86,12 @@ pub fn between(
     last_until: Option<i64>,
     began: i64,
     at: i64,
-    now: &[Counted],
+    now: &Reading,
 ) -> Interval {
     let stamp = kept.map(|kept| (Stamp { began: kept.began, at: kept.at }, kept.off));
     let window = Window::of(stamp, last_until, began, at);
-    let before = kept.filter(|_| window.continues).map_or(&[][..], |kept| &kept.entries);
+    let none = Reading::default();
+    let before = kept.filter(|_| window.continues).map_or(&none, |kept| &kept.entries);
     let moved = match window.since {
         Some(_) => reading::moves(before, now),
         None => Vec::new(),
@@ -104,15 +105,16 @@ const VERSION: u8 = 1;
 impl Kept {
     /// Dictionary ids of the entries of a later reading, of those that were there before and whose users are still
     /// called as they were; 0 for the others. `label` gives the hash of a user's name.
-    pub fn ids_of(&self, now: &[Counted], label: impl Fn(u32) -> u64) -> Vec<u32> {
+    pub fn ids_of(&self, now: &Reading, label: impl Fn(u32) -> u64) -> Vec<u32> {
         let same: Vec<u32> = self
             .users
             .iter()
             .filter(|(user, name)| label(**user) == **name)
             .map(|(user, _)| *user)
             .collect();
-        let mut earlier = self.entries.iter().zip(&self.ids).peekable();
-        now.iter()
+        let mut earlier = self.entries.entries().iter().zip(&self.ids).peekable();
+        now.entries()
+            .iter()
             .map(|entry| {
                 while earlier.next_if(|(e, _)| e.born < entry.born).is_some() {}
                 let known = earlier.next_if(|(e, _)| e.born == entry.born && e.key == entry.key);
@@ -205,12 +207,15 @@ mod tests {
     use super::super::statement::TOPLEVEL;
     use super::super::table::Key;
     use super::*;
-    use crate::capture::reading::Counts;
 
-    fn entry(born: u32, what: u64, user: u32, count: u32) -> Counted {
-        let cached = Counts { pairs: vec![(40, count)], max_ns: 9 };
-        let key = Key::new(what, 5, user, TOPLEVEL);
-        Counted { born, key, cached, read: Counts::default() }
+    /// Entries of one bucket each: birth, statement, user and executions.
+    fn entries(of: &[(u32, u64, u32, u32)]) -> Reading {
+        let mut reading = Reading::default();
+        for &(born, what, user, count) in of {
+            let key = Key::new(what, 5, user, TOPLEVEL);
+            reading.push(born, key, [(&[(40, count)], 9), (&[], 0)]);
+        }
+        reading
     }
 
     fn kept() -> Kept {
@@ -218,7 +223,7 @@ mod tests {
             began: 100,
             at: 200,
             off: false,
-            entries: vec![entry(3, 7, 10, 4), entry(4, 8, 11, 6)],
+            entries: entries(&[(3, 7, 10, 4), (4, 8, 11, 6)]),
             ids: vec![21, 22],
             users: [(10, 1000), (11, 1001)].into(),
         }
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_same_life_goes_on() {
-        let now = [entry(3, 7, 10, 9), entry(4, 8, 11, 6)];
+        let now = entries(&[(3, 7, 10, 9), (4, 8, 11, 6)]);
         let made = between(Some(&kept()), None, 100, 300, &now);
         assert_eq!((made.since, made.quality, &made.gap), (Some(200), Quality::Exact, &None));
         assert_eq!(executions(&made), 5);
@@ -240,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_new_life_is_all_new_and_what_was_unread_is_a_gap() {
-        let now = [entry(3, 7, 10, 2)];
+        let now = entries(&[(3, 7, 10, 2)]);
         let made = between(Some(&kept()), None, 250, 300, &now);
         assert_eq!((made.since, executions(&made)), (Some(250), 2));
         let gap = made.gap.unwrap();
@@ -254,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_apart_is_not_counted() {
-        let now = [entry(3, 7, 10, 9)];
+        let now = entries(&[(3, 7, 10, 9)]);
         assert_eq!(between(None, None, 100, 300, &now), Interval::default());
         let made = between(None, Some(180), 100, 300, &now);
         assert_eq!((made.since, executions(&made)), (None, 0));
@@ -266,10 +271,10 @@ mod tests {
 
     #[test]
     fn ids_of_those_who_changed_their_name_are_forgotten() {
-        let now = [entry(2, 6, 10, 1), entry(3, 7, 10, 9), entry(4, 8, 11, 6), entry(5, 7, 10, 1)];
+        let now = entries(&[(2, 6, 10, 1), (3, 7, 10, 9), (4, 8, 11, 6), (5, 7, 10, 1)]);
         let ids = kept().ids_of(&now, |user| if user == 10 { 1000 } else { 77 });
         assert_eq!(ids, [0, 21, 0, 0]);
-        let other = [entry(3, 9, 10, 9), entry(4, 8, 11, 6)];
+        let other = entries(&[(3, 9, 10, 9), (4, 8, 11, 6)]);
         assert_eq!(kept().ids_of(&other, |user| u64::from(user) + 990), [0, 22]);
     }
 

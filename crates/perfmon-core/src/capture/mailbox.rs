@@ -144,6 +144,17 @@ pub struct Delivered {
     pub letter: Letter,
 }
 
+/// A letter that lies there: how to take it out, and what it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Where it lies, and its own number.
+    pub place: (u32, u64),
+    /// The statement.
+    pub statement: Key,
+    /// Identity of the plan.
+    pub plan: i64,
+}
+
 /// What became of the plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Post {
@@ -241,25 +252,42 @@ impl<'a> Mailbox<'a> {
         None
     }
 
+    /// What lies there for one database, or for all, oldest first. Nobody may take letters out meanwhile.
+    pub fn waiting(&self, database: Option<u32>) -> Vec<Waiting> {
+        let ours = |key: &Key| database.is_none_or(|database| key.database() == database);
+        let mut all: Vec<Waiting> = (0..CHUNKS as u32)
+            .filter_map(|at| {
+                let head = self.words_of(at)?.first_chunk::<HEAD>()?;
+                let [number, what, whose, kind, _, _, _, plan, ..] =
+                    head.each_ref().map(|word| word.load(Ordering::Relaxed));
+                let statement = Key { what, whose, kind };
+                Some(Waiting { place: (at, number), statement, plan: plan as i64 })
+            })
+            .filter(|waiting| ours(&waiting.statement))
+            .collect();
+        all.sort_unstable_by_key(|waiting| waiting.place.1);
+        all
+    }
+
+    /// A letter, if it is still there. Nobody may take letters out meanwhile.
+    pub fn letter(&self, (at, number): (u32, u64)) -> Option<Delivered> {
+        let words = self.words_of(at)?;
+        let words: Vec<u64> = words.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        let (own, letter) = Letter::of(&words)?;
+        (own == number).then_some(Delivered { place: (at, number), letter })
+    }
+
     /// The letters of one database, or of all, oldest first. Nobody may take letters out meanwhile.
     pub fn letters(&self, database: Option<u32>) -> Vec<Delivered> {
-        let mut all: Vec<Delivered> = (0u32..)
-            .zip(&self.header.lengths)
-            .filter_map(|(at, length)| {
-                let length = length.load(Ordering::Acquire) as usize;
-                let start = at as usize * CHUNK_WORDS;
-                let words = self.words.get(start..start + length).filter(|_| length >= HEAD)?;
-                let whose = words[2].load(Ordering::Relaxed);
-                if database.is_some_and(|database| whose >> 32 != u64::from(database)) {
-                    return None;
-                }
-                let words: Vec<u64> = words.iter().map(|w| w.load(Ordering::Relaxed)).collect();
-                let (number, letter) = Letter::of(&words)?;
-                Some(Delivered { place: (at, number), letter })
-            })
-            .collect();
-        all.sort_unstable_by_key(|delivered| delivered.place.1);
-        all
+        let all = self.waiting(database).into_iter();
+        all.filter_map(|waiting| self.letter(waiting.place)).collect()
+    }
+
+    /// The words of the letter that begins at a chunk.
+    fn words_of(&self, at: u32) -> Option<&[AtomicU64]> {
+        let length = self.header.lengths.get(at as usize)?.load(Ordering::Acquire) as usize;
+        let start = at as usize * CHUNK_WORDS;
+        self.words.get(start..start + length).filter(|words| words.len() >= HEAD)
     }
 
     /// Takes a letter out, if it is still there. Nobody else may take letters out at the same time.

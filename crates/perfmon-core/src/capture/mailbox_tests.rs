@@ -39,6 +39,12 @@ fn letters_arrive_as_they_were_sent() {
     assert!(sent.iter().all(|letter| mailbox.send(letter)));
     let got = mailbox.letters(None);
     assert!(got.iter().map(|d| &d.letter).eq(&sent));
+    let waiting = mailbox.waiting(Some(1));
+    assert_eq!(waiting.len(), 2);
+    assert!(waiting.iter().all(|w| (w.statement, w.plan) == (Key::new(7, 1, 10, 1), 99)));
+    let (at, number) = waiting[0].place;
+    assert_eq!(mailbox.letter((at, number)).unwrap().letter, sent[0]);
+    assert_eq!(mailbox.letter((at, number + 1)), None, "another one in its place");
     let ones = mailbox.letters(Some(1));
     assert_eq!(ones.len(), 2);
     assert!(ones.iter().all(|d| mailbox.remove(d.place)));

@@ -1,9 +1,9 @@
 //! What is counted of a statement's plan: executions that are known to have had it. Not every execution is looked
 //! at: those that took long are, and a few of each statement that the collector asks about.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
+use super::by_key::ByKey;
 use super::table::{Key, Payload, Table};
 use crate::plan::flip::APART_US;
 
@@ -186,7 +186,7 @@ pub fn due(
     at: i64,
     (patience_us, slow_us): (i64, u64),
 ) -> (Vec<Counted>, Vec<Written>) {
-    let mut plans: BTreeMap<Key, usize> = BTreeMap::new();
+    let mut plans: ByKey<usize> = ByKey::default();
     now.iter().for_each(|counted| *plans.entry(counted.statement).or_default() += 1);
     let may_wait = |moved: &Counted| {
         written(before, moved.born).is_some_and(|prior| {

@@ -5,6 +5,7 @@
 //! reading knew of it is taken off the rest again, so that sums are exact whatever the worker folded in between.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::statement::{Half, Times};
 use super::table::{Found, Key, Payload, Table};
@@ -12,80 +13,185 @@ use super::whole::TimesOfAll;
 use crate::histogram::{BUCKETS, Latency, Sparse, bucket, place};
 use crate::pack::{self, Corrupt};
 
-/// One histogram as it was read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Bucket and count, ascending; counts wrap.
-    pub pairs: Vec<(u8, u32)>,
-    /// Longest time so far, nanoseconds.
-    pub max_ns: u64,
+/// One half of an entry as it was read: where its histogram lies among those of all, and the longest time so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    at: u32,
+    n: u32,
+    max_ns: u64,
 }
 
-impl Counts {
-    fn of(half: &Half) -> Self {
-        Self { pairs: half.pairs(), max_ns: half.max_ns() }
-    }
-
-    fn sparse(&self) -> Sparse {
-        Sparse::new(self.pairs.iter().map(|(bucket, count)| (*bucket, u64::from(*count))))
+impl Part {
+    fn range(self) -> Range<usize> {
+        self.at as usize..(self.at + self.n) as usize
     }
 }
 
 /// One entry as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Counted {
     /// Tells one use of an entry from the next.
     pub born: u32,
     /// Whose counts these are.
     pub key: Key,
-    /// Executions that read no block.
-    pub cached: Counts,
-    /// Executions that did.
-    pub read: Counts,
+    cached: Part,
+    read: Part,
 }
 
-impl Counted {
-    /// All that was ever counted, as one interval.
-    pub fn latency(&self) -> Latency {
-        let (cached, read) = (self.cached.sparse(), self.read.sparse());
-        let longest = self.cached.max_ns.max(self.read.max_ns);
-        let top = cached.top().max(read.top());
-        let peak = top.filter(|top| *top == bucket(longest)).map(|top| place(top, longest));
-        Latency { cached, read, peak }
+/// One histogram: buckets, ascending, their counts, which wrap, and the longest time so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts<'a> {
+    /// Buckets that are not zero.
+    pub buckets: &'a [u8],
+    /// How often each was hit.
+    pub counts: &'a [u32],
+    /// Longest time, nanoseconds.
+    pub max_ns: u64,
+}
+
+impl<'a> Counts<'a> {
+    fn pairs(self) -> impl Iterator<Item = (u8, u32)> + use<'a> {
+        std::iter::zip(self.buckets, self.counts).map(|(bucket, count)| (*bucket, *count))
+    }
+
+    /// Adds all counts to sums, which wrap.
+    pub fn add_to(self, sums: &mut [u32; BUCKETS]) {
+        self.apply(sums, u32::wrapping_add);
+    }
+
+    fn apply(self, to: &mut [u32; BUCKETS], how: fn(u32, u32) -> u32) {
+        for (bucket, count) in self.pairs() {
+            let slot = &mut to[usize::from(bucket).min(BUCKETS - 1)];
+            *slot = how(*slot, count);
+        }
     }
 }
 
-/// Reads the entries of one database, or of all, in the order of their births. The roots, which belong to
-/// no database, are in the second only.
-pub fn read(table: &Table<'_, Times>, database: Option<u32>) -> Vec<Counted> {
-    of(table.all(), database)
+/// The entries of a database as they were read, in the order of their births. The histograms of all of them lie one
+/// behind the other: there are thousands, and most are short.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    entries: Vec<Counted>,
+    buckets: Vec<u8>,
+    counts: Vec<u32>,
+}
+
+/// Where the histograms lie does not count.
+impl PartialEq for Reading {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |reading: &Self| reading.entries.len();
+        let same = |(a, b): (&Counted, &Counted)| {
+            (a.born, a.key) == (b.born, b.key)
+                && self.cached(a) == other.cached(b)
+                && self.read(a) == other.read(b)
+        };
+        all(self) == all(other) && self.entries.iter().zip(&other.entries).all(same)
+    }
+}
+
+impl Eq for Reading {}
+
+impl Reading {
+    /// The entries.
+    pub fn entries(&self) -> &[Counted] {
+        &self.entries
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Executions of one of its entries that read no block.
+    pub fn cached(&self, entry: &Counted) -> Counts<'_> {
+        self.counts(entry.cached)
+    }
+
+    /// Executions that did.
+    pub fn read(&self, entry: &Counted) -> Counts<'_> {
+        self.counts(entry.read)
+    }
+
+    /// Adds an entry that was born after all others; of each half buckets and counts, ascending, and the longest time.
+    pub fn push(&mut self, born: u32, key: Key, halves: [(&[(u8, u32)], u64); 2]) {
+        let [cached, read] = halves.map(|(pairs, max_ns)| {
+            let at = self.buckets.len() as u32;
+            self.buckets.extend(pairs.iter().map(|pair| pair.0));
+            self.counts.extend(pairs.iter().map(|pair| pair.1));
+            Part { at, n: pairs.len() as u32, max_ns }
+        });
+        self.entries.push(Counted { born, key, cached, read });
+    }
+
+    fn counts(&self, part: Part) -> Counts<'_> {
+        let (buckets, counts) = (self.buckets.get(part.range()), self.counts.get(part.range()));
+        let (buckets, counts) = buckets.zip(counts).unwrap_or_default();
+        Counts { buckets, counts, max_ns: part.max_ns }
+    }
+
+    fn halves(&self, entry: &Counted) -> [Counts<'_>; 2] {
+        [self.cached(entry), self.read(entry)]
+    }
+
+    fn take(&mut self, half: &Half) -> Part {
+        let at = self.buckets.len();
+        half.each(|bucket, count| {
+            self.buckets.push(bucket);
+            self.counts.push(count);
+        });
+        let n = self.buckets.len() - at;
+        Part { at: at as u32, n: n as u32, max_ns: half.max_ns() }
+    }
+
+    fn add(&mut self, found: &Found<'_, Times>) {
+        // Of the roots only the kind is known.
+        let key = if found.born < Times::ROOTS {
+            Key { kind: u64::from(found.born), ..Key::default() }
+        } else {
+            found.key
+        };
+        let cached = self.take(&found.payload.cached);
+        let read = self.take(&found.payload.read);
+        self.entries.push(Counted { born: found.born, key, cached, read });
+    }
+
+    fn sort(&mut self) {
+        self.entries.sort_unstable_by_key(|entry| entry.born);
+    }
+}
+
+/// Reads the entries of one database, or of all. The roots, which belong to no database, are in the second only.
+pub fn read(table: &Table<'_, Times>, database: Option<u32>) -> Reading {
+    let mut reading = Reading::default();
+    for found in table.all() {
+        if database.is_none_or(|database| found.key.database() == database) {
+            reading.add(&found);
+        }
+    }
+    reading.sort();
+    reading
 }
 
 /// The same in one walk with the sum over what clients of all databases sent.
-pub fn read_with_all(table: &Table<'_, Times>, database: u32) -> (Vec<Counted>, TimesOfAll) {
-    let mut sum = TimesOfAll::default();
-    let all = table.all().inspect(|found| sum.add(found));
-    (of(all, Some(database)), sum)
-}
-
-fn of<'a>(all: impl Iterator<Item = Found<'a, Times>>, database: Option<u32>) -> Vec<Counted> {
-    let ours = |key: &Key| database.is_none_or(|database| key.database() == database);
-    let mut entries: Vec<Counted> = all
-        .filter(|found| ours(&found.key))
-        .map(|found| Counted {
-            born: found.born,
-            // Of the roots only the kind is known.
-            key: if found.born < Times::ROOTS {
-                Key { kind: u64::from(found.born), ..Key::default() }
-            } else {
-                found.key
-            },
-            cached: Counts::of(&found.payload.cached),
-            read: Counts::of(&found.payload.read),
-        })
-        .collect();
-    entries.sort_unstable_by_key(|entry| entry.born);
-    entries
+pub fn read_with_all(table: &Table<'_, Times>, database: u32) -> (Reading, TimesOfAll) {
+    let (mut reading, mut sum) = (Reading::default(), TimesOfAll::default());
+    for found in table.all() {
+        if found.key.database() == database {
+            reading.add(&found);
+            if let Some(entry) = reading.entries.last() {
+                sum.add_counted(entry.key.kind, reading.cached(entry), reading.read(entry));
+            }
+        } else {
+            sum.add(&found);
+        }
+    }
+    reading.sort();
+    (reading, sum)
 }
 
 /// What one entry, or the rest of a database, counted between two readings.
@@ -99,8 +205,8 @@ pub struct Moved {
     pub latency: Latency,
 }
 
-/// What happened between two readings of the same life of the server, by key. Both in the order of births.
-pub fn difference(before: &[Counted], now: &[Counted]) -> BTreeMap<Key, Latency> {
+/// What happened between two readings of the same life of the server, by key.
+pub fn difference(before: &Reading, now: &Reading) -> BTreeMap<Key, Latency> {
     let mut sums: BTreeMap<Key, Latency> = BTreeMap::new();
     for moved in moves(before, now) {
         sums.entry(moved.key).or_default().add(&moved.latency);
@@ -109,26 +215,28 @@ pub fn difference(before: &[Counted], now: &[Counted]) -> BTreeMap<Key, Latency>
 }
 
 /// The same, entry by entry.
-pub fn moves(before: &[Counted], now: &[Counted]) -> Vec<Moved> {
+pub fn moves(before: &Reading, now: &Reading) -> Vec<Moved> {
     let mut rest: BTreeMap<Key, Rest> = BTreeMap::new();
     let mut all = Vec::with_capacity(now.len());
-    let mut earlier = before.iter().peekable();
-    for (at, entry) in now.iter().enumerate() {
+    let mut room = Vec::with_capacity(BUCKETS);
+    let mut earlier = before.entries.iter().peekable();
+    for (at, entry) in now.entries.iter().enumerate() {
         while let Some(gone) = earlier.next_if(|e| e.born < entry.born) {
-            rest.entry(gone.key.coarse()).or_default().take_off(gone);
+            rest.entry(gone.key.coarse()).or_default().take_off(before.halves(gone));
         }
         let prior = earlier.next_if(|e| e.born == entry.born && e.key == entry.key);
+        let prior = prior.map(|prior| before.halves(prior));
         if entry.key.what == 0 {
-            rest.entry(entry.key).or_default().add(entry, prior);
+            rest.entry(entry.key).or_default().add(now.halves(entry), prior);
             continue;
         }
-        let latency = moved(prior, entry);
+        let latency = moved(prior.unwrap_or_default(), now.halves(entry), &mut room);
         if !latency.is_empty() {
             all.push(Moved { key: entry.key, at: Some(at), latency });
         }
     }
     for gone in earlier {
-        rest.entry(gone.key.coarse()).or_default().take_off(gone);
+        rest.entry(gone.key.coarse()).or_default().take_off(before.halves(gone));
     }
     for (key, rest) in rest {
         let latency = rest.latency();
@@ -142,35 +250,37 @@ pub fn moves(before: &[Counted], now: &[Counted]) -> Vec<Moved> {
 /// More than this is no movement but a mistake: counters that went back.
 const PLAUSIBLE: u32 = u32::MAX / 2;
 
-/// What one entry counted since it was read before.
-fn moved(before: Option<&Counted>, now: &Counted) -> Latency {
-    let none = Counts::default();
-    let (cached, read) = before.map_or((&none, &none), |b| (&b.cached, &b.read));
-    let latency = Latency {
-        cached: subtract(cached, &now.cached),
-        read: subtract(read, &now.read),
-        peak: None,
-    };
+/// What one entry counted since it was read before. `room` is there to be used again.
+fn moved(before: [Counts<'_>; 2], now: [Counts<'_>; 2], room: &mut Vec<(u8, u64)>) -> Latency {
+    let mut half = |i: usize| subtract(before[i], now[i], room);
+    let latency = Latency { cached: half(0), read: half(1), peak: None };
     // The longest time of the interval is known where it is the longest ever.
-    let risen = |before: &Counts, now: &Counts| (now.max_ns > before.max_ns).then_some(now.max_ns);
-    let longest = risen(cached, &now.cached).max(risen(read, &now.read));
+    let risen = |i: usize| (now[i].max_ns > before[i].max_ns).then_some(now[i].max_ns);
+    let longest = risen(0).max(risen(1));
     let top = latency.cached.top().max(latency.read.top());
     let peak = longest.filter(|ns| top == Some(bucket(*ns))).map(|ns| place(bucket(ns), ns));
     Latency { peak, ..latency }
 }
 
-fn subtract(before: &Counts, now: &Counts) -> Sparse {
+fn subtract(before: Counts<'_>, now: Counts<'_>, room: &mut Vec<(u8, u64)>) -> Sparse {
     // Most statements read no block in most intervals.
-    if before.pairs == now.pairs {
+    if before.counts == now.counts && before.buckets == now.buckets {
         return Sparse::default();
     }
-    let mut earlier = before.pairs.iter().peekable();
-    Sparse::new(now.pairs.iter().map(|(bucket, count)| {
-        while earlier.next_if(|e| e.0 < *bucket).is_some() {}
-        let prior = earlier.next_if(|e| e.0 == *bucket).map_or(0, |e| e.1);
+    room.clear();
+    let mut earlier = 0;
+    for (bucket, count) in now.pairs() {
+        while before.buckets.get(earlier).is_some_and(|b| *b < bucket) {
+            earlier += 1;
+        }
+        let known = before.buckets.get(earlier) == Some(&bucket);
+        let prior = if known { before.counts[earlier] } else { 0 };
         let moved = count.wrapping_sub(prior);
-        (*bucket, u64::from(if moved > PLAUSIBLE { 0 } else { moved }))
-    }))
+        if moved != 0 && moved <= PLAUSIBLE {
+            room.push((bucket, u64::from(moved)));
+        }
+    }
+    Sparse::new(room.iter().copied())
 }
 
 /// The rest of a database while the difference is made.
@@ -186,24 +296,17 @@ impl Default for Rest {
 }
 
 impl Rest {
-    fn add(&mut self, now: &Counted, before: Option<&Counted>) {
-        Self::apply(&mut self.cached, &now.cached, u32::wrapping_add);
-        Self::apply(&mut self.read, &now.read, u32::wrapping_add);
+    fn add(&mut self, [cached, read]: [Counts<'_>; 2], before: Option<[Counts<'_>; 2]>) {
+        cached.add_to(&mut self.cached);
+        read.add_to(&mut self.read);
         if let Some(before) = before {
             self.take_off(before);
         }
     }
 
-    fn take_off(&mut self, known: &Counted) {
-        Self::apply(&mut self.cached, &known.cached, u32::wrapping_sub);
-        Self::apply(&mut self.read, &known.read, u32::wrapping_sub);
-    }
-
-    fn apply(to: &mut [u32; BUCKETS], counts: &Counts, how: fn(u32, u32) -> u32) {
-        for (bucket, count) in &counts.pairs {
-            let slot = &mut to[usize::from(*bucket).min(BUCKETS - 1)];
-            *slot = how(*slot, *count);
-        }
+    fn take_off(&mut self, [cached, read]: [Counts<'_>; 2]) {
+        cached.apply(&mut self.cached, u32::wrapping_sub);
+        read.apply(&mut self.read, u32::wrapping_sub);
     }
 
     /// The longest time may be that of something folded, so it is known by its bucket only.
@@ -223,7 +326,8 @@ const COLUMNS: usize = 7;
 
 /// Packs a reading, to be kept until the next. It is read and written with each snapshot and never goes to the log of
 /// the server, so time counts more than room.
-pub fn to_bytes(entries: &[Counted]) -> Vec<u8> {
+pub fn to_bytes(reading: &Reading) -> Vec<u8> {
+    let entries = &reading.entries;
     let all =
         |of: &dyn Fn(&Counted) -> u64| pack::pack(&entries.iter().map(of).collect::<Vec<_>>());
     let mut whose = 0;
@@ -235,17 +339,23 @@ pub fn to_bytes(entries: &[Counted]) -> Vec<u8> {
         all(&|e| e.key.kind),
         all(&|e| e.cached.max_ns),
         all(&|e| e.read.max_ns),
-        all(&|e| e.cached.pairs.len() as u64),
-        all(&|e| e.read.pairs.len() as u64),
+        all(&|e| u64::from(e.cached.n)),
+        all(&|e| u64::from(e.read.n)),
     ];
-    let pairs = || entries.iter().flat_map(|e| e.cached.pairs.iter().chain(&e.read.pairs));
-    let buckets: Vec<u8> = pairs().map(|(bucket, _)| *bucket).collect();
-    let counts: Vec<u64> = pairs().map(|(_, count)| u64::from(*count)).collect();
+    let (mut buckets, mut counts) =
+        (Vec::with_capacity(reading.buckets.len()), Vec::with_capacity(reading.counts.len()));
+    for half in entries.iter().flat_map(|entry| reading.halves(entry)) {
+        buckets.extend_from_slice(half.buckets);
+        counts.extend(half.counts.iter().map(|count| u64::from(*count)));
+    }
     let births: Vec<u32> = entries.iter().map(|e| e.born).collect();
-    let mut out = vec![VERSION];
-    out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
     let histograms = [buckets, pack::pack(&counts)];
-    for part in [pack::pack_ids(&births)].iter().chain(&columns).chain(&histograms) {
+    let births = [pack::pack_ids(&births)];
+    let parts = || births.iter().chain(&columns).chain(&histograms);
+    let mut out = Vec::with_capacity(5 + parts().map(|part| part.len() + 4).sum::<usize>());
+    out.push(VERSION);
+    out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
+    for part in parts() {
         out.extend_from_slice(&(part.len() as u32).to_le_bytes());
         out.extend_from_slice(part);
     }
@@ -253,7 +363,7 @@ pub fn to_bytes(entries: &[Counted]) -> Vec<u8> {
 }
 
 /// Unpacks a kept reading.
-pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Counted>, Corrupt> {
+pub fn from_bytes(bytes: &[u8]) -> Result<Reading, Corrupt> {
     let short = || Corrupt::new("kept reading of latencies ends too early");
     let (&version, mut rest) = bytes.split_first().ok_or_else(short)?;
     if version != VERSION {
@@ -285,46 +395,41 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Counted>, Corrupt> {
     if !rest.is_empty() {
         return Err(Corrupt::new("kept reading of latencies is followed by something else"));
     }
-    let mut histograms = Histograms { buckets, counts: &counts };
+    let narrow = |count: &u64| u32::try_from(*count).ok().filter(|count| *count > 0);
+    let counts: Option<Vec<u32>> = counts.iter().map(narrow).collect();
+    let mut reading = Reading {
+        entries: Vec::with_capacity(n),
+        buckets: buckets.to_vec(),
+        counts: counts.ok_or_else(broken)?,
+    };
     let [what, changed, kind, cached_max, read_max, cached_n, read_n] = &columns;
-    let mut whose = 0;
-    let mut entries = Vec::with_capacity(n);
+    let (mut whose, mut at) = (0, 0);
     for (i, born) in births.into_iter().enumerate() {
         whose ^= changed[i];
-        entries.push(Counted {
-            born,
-            key: Key { what: what[i], whose, kind: kind[i] },
-            cached: histograms.next(cached_n[i], cached_max[i])?,
-            read: histograms.next(read_n[i], read_max[i])?,
-        });
+        let cached = next_part(buckets, &mut at, cached_n[i], cached_max[i])?;
+        let read = next_part(buckets, &mut at, read_n[i], read_max[i])?;
+        let key = Key { what: what[i], whose, kind: kind[i] };
+        reading.entries.push(Counted { born, key, cached, read });
     }
-    if !histograms.buckets.is_empty() {
+    if at != buckets.len() {
         return Err(Corrupt::new("kept reading of latencies has histograms of no entry"));
     }
-    Ok(entries)
+    Ok(reading)
 }
 
-/// Histograms one behind the other.
-struct Histograms<'a> {
-    buckets: &'a [u8],
-    counts: &'a [u64],
+fn broken() -> Corrupt {
+    Corrupt::new("kept reading of latencies has a broken histogram")
 }
 
-impl Histograms<'_> {
-    fn next(&mut self, n: u64, max_ns: u64) -> Result<Counts, Corrupt> {
-        let wrong = || Corrupt::new("kept reading of latencies has a broken histogram");
-        let n = usize::try_from(n).map_err(|_| wrong())?;
-        let (buckets, more_buckets) = self.buckets.split_at_checked(n).ok_or_else(wrong)?;
-        let (counts, more_counts) = self.counts.split_at_checked(n).ok_or_else(wrong)?;
-        (self.buckets, self.counts) = (more_buckets, more_counts);
-        let ascend = buckets.windows(2).all(|two| two[0] < two[1]);
-        if !ascend || buckets.last().is_some_and(|last| usize::from(*last) >= BUCKETS) {
-            return Err(wrong());
-        }
-        let narrow = |(bucket, count): (&u8, &u64)| {
-            Some((*bucket, u32::try_from(*count).ok().filter(|n| *n > 0)?))
-        };
-        let pairs: Option<Vec<(u8, u32)>> = buckets.iter().zip(counts).map(narrow).collect();
-        Ok(Counts { pairs: pairs.ok_or_else(wrong)?, max_ns })
+/// The next `n` of the histograms one behind the other.
+fn next_part(buckets: &[u8], at: &mut usize, n: u64, max_ns: u64) -> Result<Part, Corrupt> {
+    let end = usize::try_from(n).ok().and_then(|n| at.checked_add(n)).ok_or_else(broken)?;
+    let own = buckets.get(*at..end).ok_or_else(broken)?;
+    let ascend = own.windows(2).all(|two| two[0] < two[1]);
+    if !ascend || own.last().is_some_and(|last| usize::from(*last) >= BUCKETS) {
+        return Err(broken());
     }
+    let part = Part { at: *at as u32, n: own.len() as u32, max_ns };
+    *at = end;
+    Ok(part)
 }

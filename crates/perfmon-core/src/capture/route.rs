@@ -1,7 +1,8 @@
 //! What is counted by application and route: times of statements and of transactions, and errors.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::hint::cold_path;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::comment::{MAX_ROUTE, Route};
 use super::table::{Entry, Found, Key, Payload, Place, Table};
@@ -51,25 +52,81 @@ impl Label {
     }
 }
 
+/// What took the time of one bucket: statements in the lower half of the word, transactions in the upper. Most
+/// statements are a transaction of their own, of the same bucket, and are counted at once as both.
+#[derive(Debug, Default)]
+pub struct Took(AtomicU64);
+
+const TRANSACTION: u64 = 1 << 32;
+
+impl Took {
+    /// Counts a statement.
+    #[inline]
+    pub fn statement(&self) {
+        self.add(1);
+    }
+
+    /// Counts a statement that was a transaction of its own.
+    #[inline]
+    pub fn lone(&self) {
+        self.add(TRANSACTION | 1);
+    }
+
+    /// Adds one statement at most.
+    #[inline]
+    fn add(&self, more: u64) {
+        if self.0.fetch_add(more, Ordering::Relaxed) as u32 == u32::MAX {
+            cold_path();
+            self.carried();
+        }
+    }
+
+    fn transaction(&self) {
+        self.0.fetch_add(TRANSACTION, Ordering::Relaxed);
+    }
+
+    /// The lower half wrapped and ran over into the upper.
+    #[inline]
+    fn carried(&self) {
+        self.0.fetch_sub(TRANSACTION, Ordering::Relaxed);
+    }
+
+    fn statements(&self) -> u32 {
+        self.0.load(Ordering::Relaxed) as u32
+    }
+
+    fn transactions(&self) -> u32 {
+        (self.0.load(Ordering::Relaxed) >> 32) as u32
+    }
+
+    fn move_to(&self, other: &Self) {
+        if self.0.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mine = self.0.swap(0, Ordering::Relaxed);
+        let theirs = other.0.fetch_add(mine, Ordering::Relaxed);
+        if (theirs as u32).checked_add(mine as u32).is_none() {
+            other.carried();
+        }
+    }
+}
+
 /// The counters of one route. They wrap.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Work {
     label: Label,
-    statements: [AtomicU32; BUCKETS],
-    transactions: [AtomicU32; BUCKETS],
+    took: [Took; BUCKETS],
     errors: AtomicU32,
     cancelled: AtomicU32,
 }
 
 impl Default for Work {
     fn default() -> Self {
-        let none = || [const { AtomicU32::new(0) }; BUCKETS];
         let bytes = [const { AtomicU8::new(0) }; NAMES];
         Self {
             label: Label { lengths: AtomicU32::new(0), bytes },
-            statements: none(),
-            transactions: none(),
+            took: [const { Took(AtomicU64::new(0)) }; BUCKETS],
             errors: AtomicU32::new(0),
             cancelled: AtomicU32::new(0),
         }
@@ -77,22 +134,21 @@ impl Default for Work {
 }
 
 impl Work {
+    /// What took the time of a bucket.
+    #[inline]
+    pub fn took(&self, bucket: usize) -> &Took {
+        &self.took[bucket.min(BUCKETS - 1)]
+    }
+
     /// Counts a statement by the bucket of its time.
     #[inline]
     pub fn statement(&self, bucket: usize) {
-        self.statements[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+        self.took(bucket).statement();
     }
 
     /// Counts a transaction by the bucket of its time.
-    #[inline]
     pub fn transaction(&self, bucket: usize) {
-        self.transactions(bucket).fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Where transactions of a bucket are counted, for those who may yet do so.
-    #[inline]
-    pub fn transactions(&self, bucket: usize) -> &AtomicU32 {
-        &self.transactions[bucket.min(BUCKETS - 1)]
+        self.took(bucket).transaction();
     }
 
     /// Counts a statement that failed, or was cancelled.
@@ -103,15 +159,15 @@ impl Work {
 
     /// Hands over every counter.
     pub fn each(&self, mut each: impl FnMut(Slot, u32)) {
-        self.all().for_each(|(slot, count)| each(slot, count.load(Ordering::Relaxed)));
+        self.all().for_each(|(slot, count)| each(slot, count));
     }
 
-    fn all(&self) -> impl Iterator<Item = (Slot, &AtomicU32)> {
-        let of = |counts| (0u8..).zip(counts);
-        let statements = of(self.statements.iter()).map(|(b, count)| (Slot::Statements(b), count));
-        let transactions = of(self.transactions.iter());
-        let transactions = transactions.map(|(b, count)| (Slot::Transactions(b), count));
+    fn all(&self) -> impl Iterator<Item = (Slot, u32)> {
+        let took = || (0u8..).zip(&self.took);
+        let statements = took().map(|(b, took)| (Slot::Statements(b), took.statements()));
+        let transactions = took().map(|(b, took)| (Slot::Transactions(b), took.transactions()));
         let failures = [(Slot::Errors, &self.errors), (Slot::Cancelled, &self.cancelled)];
+        let failures = failures.map(|(slot, count)| (slot, count.load(Ordering::Relaxed)));
         statements.chain(transactions).chain(failures)
     }
 }
@@ -159,17 +215,13 @@ impl Payload for Work {
     }
 
     fn activity(&self) -> u32 {
-        let sum = |sum: u32, (_, count): (Slot, &AtomicU32)| {
-            sum.wrapping_add(count.load(Ordering::Relaxed))
-        };
-        self.all().fold(0, sum)
+        self.all().fold(0, |sum: u32, (_, count)| sum.wrapping_add(count))
     }
 
     fn move_to(&self, other: &Self) {
-        for ((_, mine), (_, theirs)) in self.all().zip(other.all()) {
-            if mine.load(Ordering::Relaxed) > 0 {
-                theirs.fetch_add(mine.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-            }
+        self.took.iter().zip(&other.took).for_each(|(mine, theirs)| mine.move_to(theirs));
+        for (mine, theirs) in [(&self.errors, &other.errors), (&self.cancelled, &other.cancelled)] {
+            theirs.fetch_add(mine.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }
         // Whoever has the entry next writes names of its own.
         self.label.lengths.store(0, Ordering::Release);
@@ -201,32 +253,41 @@ pub fn place(table: &Table<'_, Work>, key: Key, application: &[u8], route: &Rout
 
 /// Where one process counted last, so that the next statement of the same user, application and route finds it
 /// by a comparison.
-#[derive(Debug, Clone, Copy)]
-pub struct Last {
+#[derive(Debug)]
+pub struct Last<'a> {
     whose: u64,
-    place: Place,
+    entry: Option<&'a Entry<Work>>,
+    life: u32,
 }
 
-impl Last {
+impl Clone for Last<'_> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl Copy for Last<'_> {}
+
+impl<'a> Last<'a> {
     /// Nowhere yet.
-    pub const NONE: Self = Self { whose: u64::MAX, place: Place { entry: u32::MAX, life: 0 } };
+    pub const NONE: Self = Self { whose: u64::MAX, entry: None, life: 0 };
 
     /// The entry, if it still counts what it did, and for the same user.
     #[inline]
-    pub fn entry<'a>(&self, table: &Table<'a, Work>, whose: u64) -> Option<&'a Entry<Work>> {
-        let entry = table.entry(self.place.entry)?;
-        (self.whose == whose && entry.life() == self.place.life).then_some(entry)
+    pub fn entry(&self, whose: u64) -> Option<&'a Entry<Work>> {
+        if self.whose == whose { self.anywhere() } else { None }
     }
 
     /// The entry, if it still counts what it did.
     #[inline]
-    pub fn anywhere<'a>(&self, table: &Table<'a, Work>) -> Option<&'a Entry<Work>> {
-        self.entry(table, self.whose)
+    pub fn anywhere(&self) -> Option<&'a Entry<Work>> {
+        self.entry.filter(|entry| entry.life() == self.life)
     }
 
     /// Looks for the entry of a key.
-    pub fn find(table: &Table<'_, Work>, key: Key, application: &[u8], route: &Route) -> Self {
-        Self { whose: key.whose, place: place(table, key, application, route) }
+    pub fn find(table: &Table<'a, Work>, key: Key, application: &[u8], route: &Route) -> Self {
+        let place = place(table, key, application, route);
+        Self { whose: key.whose, entry: table.entry(place.entry), life: place.life }
     }
 }
 
@@ -279,8 +340,7 @@ fn of<'a>(all: impl Iterator<Item = Found<'a, Work>>, database: u32) -> Reading 
             let Some(names) = found.payload.label.read() else { continue };
             reading.names.insert(found.key, names);
         }
-        let counts = found.payload.all().map(|(slot, n)| (slot, n.load(Ordering::Relaxed)));
-        let counts = counts.filter(|(_, count)| *count != 0).collect();
+        let counts = found.payload.all().filter(|(_, count)| *count != 0).collect();
         reading.counted.push(Counted { born: found.born, key: found.key, counts });
     }
     reading.counted.sort_unstable_by_key(|counted| counted.born);

@@ -43,11 +43,10 @@ impl Pace {
         }
     }
 
-    /// Whether this is the share that was set.
+    /// Whether this is the share that was set, to the bit.
     #[inline]
-    #[allow(clippy::float_cmp)]
     pub fn is(&self, ratio: f64) -> bool {
-        self.ratio == ratio
+        self.ratio.to_bits() == ratio.to_bits()
     }
 
     #[cold]
@@ -117,8 +116,15 @@ impl Turn {
     /// An execution ended. Says whether it was the last before one that is looked into.
     #[inline]
     pub fn passed(&mut self) -> bool {
+        let last = self.is_last();
         self.skip = self.skip.wrapping_sub(1);
-        self.skip == DUE
+        last
+    }
+
+    /// Whether the next that ends is the last before one that is looked into.
+    #[inline]
+    pub(super) fn is_last(self) -> bool {
+        self.skip.wrapping_sub(1) == DUE
     }
 
     /// Whether to look into this execution, which begins and was not passed over at once.

@@ -1,10 +1,11 @@
 //! What executions that were looked into say of their plans: rows read and kept by each scan, filter and join, what
 //! spilled, and estimates that were off, by statement, table, kind of node and the conditions that it applied.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use super::table::{Entry, Key, Payload, Table};
+use super::by_key::ByKey;
+use super::table::{Entry, Found, Key, Payload, Table};
 
 pub mod code;
 mod described;
@@ -162,7 +163,11 @@ impl Label {
             return None;
         }
         let kind = self.kind.load(Ordering::Relaxed);
-        let bytes: [u8; LONGEST] = std::array::from_fn(|i| self.code[i].load(Ordering::Relaxed));
+        let mut bytes = [0; LONGEST];
+        let bytes = bytes.get_mut(..(state & !WRITTEN) as usize)?;
+        for (byte, slot) in bytes.iter_mut().zip(&self.code) {
+            *byte = slot.load(Ordering::Relaxed);
+        }
         Some(Subject {
             query_id: self.query_id.load(Ordering::Relaxed),
             toplevel: kind >> 8 & 1 != 0,
@@ -170,7 +175,7 @@ impl Label {
             relation: self.relation.load(Ordering::Relaxed),
             columns_of: self.columns_of.load(Ordering::Relaxed),
             index: self.index.load(Ordering::Relaxed),
-            code: Code::of(bytes.get(..(state & !WRITTEN) as usize)?),
+            code: Code::of(bytes),
         })
     }
 }
@@ -250,7 +255,7 @@ pub struct Counted {
     pub counts: Counts,
 }
 
-/// What was read: the entries in the order of their births, and what those are about that are apart.
+/// What was read: the entries in the order of their births, and what those are about that are apart and moved.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
     /// The entries.
@@ -259,19 +264,27 @@ pub struct Reading {
     pub subjects: BTreeMap<Key, Subject>,
 }
 
-/// Reads one database. An entry whose label is just being written is left for the next reading.
-pub fn read(table: &Table<'_, Evidence>, database: u32) -> Reading {
-    let mut reading = Reading::default();
+/// Reads one database. An entry whose label is just being written is left for the next reading. What an entry is about
+/// is not read where it stands as it did `before`, in a reading of the same life of the server: that is most of them,
+/// and most of what there is to read.
+pub fn read(table: &Table<'_, Evidence>, database: u32, before: &[Counted]) -> Reading {
     let ours = |key: &Key| key.database() == database;
-    for found in table.all().filter(|found| found.born >= Evidence::ROOTS && ours(&found.key)) {
-        if found.key.what != 0 {
-            let Some(subject) = found.payload.label.read() else { continue };
-            reading.subjects.insert(found.key, subject);
+    let all = table.all().filter(|found| found.born >= Evidence::ROOTS && ours(&found.key));
+    let mut all: Vec<Found<'_, Evidence>> = all.collect();
+    all.sort_unstable_by_key(|found| found.born);
+    let mut reading = Reading { counted: Vec::with_capacity(all.len()), ..Reading::default() };
+    let mut earlier = before.iter().peekable();
+    for found in all {
+        let Found { born, key, payload } = found;
+        let counted = Counted { born, key, counts: payload.read() };
+        while earlier.next_if(|prior| prior.born < born).is_some() {}
+        let stands = earlier.peek().is_some_and(|prior| **prior == counted);
+        if !stands && key.what != 0 {
+            let Some(subject) = payload.label.read() else { continue };
+            reading.subjects.insert(key, subject);
         }
-        let counts = found.payload.read();
-        reading.counted.push(Counted { born: found.born, key: found.key, counts });
+        reading.counted.push(counted);
     }
-    reading.counted.sort_unstable_by_key(|counted| counted.born);
     reading
 }
 
@@ -314,7 +327,7 @@ pub fn difference(before: &[Counted], now: &[Counted]) -> Moved {
 }
 
 /// Dictionary ids by key, each with the label of the names under which it was given.
-pub type Ids = HashMap<Key, (u64, u32)>;
+pub type Ids = ByKey<(u64, u32)>;
 
 /// A number that changes with any name by which a subject is described: those of its user, tables, index, columns,
 /// operators, functions and types.

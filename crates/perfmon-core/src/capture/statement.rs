@@ -1,6 +1,7 @@
 //! What is counted of a statement: a histogram of its execution times, those that found every block in the
 //! server's cache apart from those that had to read.
 
+use std::hint::cold_path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::sample::{Sampled, Shared};
@@ -48,16 +49,25 @@ impl Default for Half {
 impl Half {
     #[inline]
     fn record(&self, bucket: usize, ns: u64) {
-        if self.counts[bucket].fetch_add(1, Ordering::Relaxed) == 0 {
-            self.mark(bucket);
-        }
+        self.count(bucket);
         // Almost never written, so the line stays with all who read it.
         if ns > self.max_ns.load(Ordering::Relaxed) {
             self.max_ns.fetch_max(ns, Ordering::Relaxed);
         }
     }
 
-    #[cold]
+    /// Counts an execution that is not the longest.
+    #[inline]
+    pub fn count(&self, bucket: usize) {
+        let bucket = bucket.min(BUCKETS - 1);
+        if self.counts[bucket].fetch_add(1, Ordering::Relaxed) == 0 {
+            cold_path();
+            self.mark(bucket);
+        }
+    }
+
+    // Written where it is needed: a call there would make all that counts keep what it would lose by it.
+    #[inline(always)]
     fn mark(&self, bucket: usize) {
         self.marks[bucket / 64].fetch_or(1 << (bucket % 64), Ordering::Release);
     }
@@ -109,16 +119,20 @@ impl Half {
         }
     }
 
-    /// The buckets that are not zero, ascending.
-    pub fn pairs(&self) -> Vec<(u8, u32)> {
-        let mut pairs = Vec::new();
-        for (bucket, count) in self.counted() {
-            let count = count.load(Ordering::Relaxed);
-            if count > 0 {
-                pairs.push((bucket as u8, count));
+    /// Hands over the buckets that are not zero, ascending, and their counts.
+    #[inline]
+    pub fn each(&self, mut each: impl FnMut(u8, u32)) {
+        for (word, mark) in (0_usize..).zip(&self.marks) {
+            let mut left = mark.load(Ordering::Acquire);
+            while left != 0 {
+                let bucket = word * 64 + left.trailing_zeros() as usize;
+                left &= left - 1;
+                let count = self.counts.get(bucket).map_or(0, |n| n.load(Ordering::Relaxed));
+                if count > 0 {
+                    each(bucket as u8, count);
+                }
             }
         }
-        pairs
     }
 
     /// The longest time, nanoseconds.
@@ -149,6 +163,16 @@ impl Times {
     pub fn record_in(&self, bucket: usize, ns: u64, read: bool) {
         let half = if read { &self.read } else { &self.cached };
         half.record(bucket.min(BUCKETS - 1), ns);
+    }
+
+    /// Where an execution is counted that took so long, if that is not the longest and its plan is not wanted: nothing
+    /// but one count changes then. Cannot panic.
+    #[inline]
+    pub fn usual(&self, ns: u64, read: bool) -> Option<&Half> {
+        let half = if read { &self.read } else { &self.cached };
+        let usual =
+            ns <= half.max_ns.load(Ordering::Relaxed) && half.wanted.load(Ordering::Relaxed) == 0;
+        usual.then_some(half)
     }
 
     /// Whether the plan of an execution that read blocks, or did not, is wanted.

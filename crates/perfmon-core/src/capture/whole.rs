@@ -5,6 +5,7 @@
 //! the server can be subtracted whatever came and went in between. The sums wrap as their parts do.
 
 use super::kept::{self, Stamp};
+use super::reading::Counts;
 use super::route::{Slot, Work};
 use super::statement::{TOPLEVEL, Times};
 use super::table::{Found, Payload};
@@ -34,6 +35,14 @@ impl TimesOfAll {
         if kind == TOPLEVEL {
             found.payload.cached.add_to(&mut self.cached);
             found.payload.read.add_to(&mut self.read);
+        }
+    }
+
+    /// Adds an entry of this kind that was read already.
+    pub fn add_counted(&mut self, kind: u64, cached: Counts<'_>, read: Counts<'_>) {
+        if kind == TOPLEVEL {
+            cached.add_to(&mut self.cached);
+            read.add_to(&mut self.read);
         }
     }
 }

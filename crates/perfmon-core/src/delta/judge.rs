@@ -255,6 +255,7 @@ impl<'a> Judge<'a> {
             unnamed: Vec::new(),
             columns: columns.collect(),
             known,
+            order: None,
         }
     }
 }

@@ -303,11 +303,15 @@ fn oversized(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
     for pool in pools {
         let Some(advice) = look.advice(pool, thresholds) else { continue };
         let frees = f64::from(advice.frees);
+        // One that nobody sees at work may be at work.
+        if advice.hidden > 0.0 {
+            continue;
+        }
         if advice.factor < thresholds.of(&OVERSIZED_RATIO) || frees < thresholds.of(&OVERSIZED_MIN)
         {
             continue;
         }
-        let open = pool.open.p95.unwrap_or(0.0);
+        let open = pool.open_there().unwrap_or(0.0);
         let title = format!(
             "Pool {}: {} open, {}",
             pool.whose.program(),
@@ -336,7 +340,11 @@ fn oversized(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
             Evidence::new("connections_freed", i64::from(advice.frees), "")
                 .over(thresholds.of(&OVERSIZED_MIN)),
         );
-        finding.evidence.push(Evidence::new("busy_p99", pool.busy.p99.unwrap_or(0.0), "sessions"));
+        finding.evidence.push(Evidence::new(
+            "busy_p99",
+            pool.busy_there_p99().unwrap_or(0.0),
+            "sessions",
+        ));
         finding.evidence.push(Evidence::new("advised_size", i64::from(advice.size), "sessions"));
         finding.gain = Some(format!("{} free for others.", capital(&counted(frees, "connection"))));
         finding.effort = Effort::Medium;

@@ -103,7 +103,7 @@ pub struct Hint<'a> {
     pub table: Option<&'a Table>,
     /// What of the statement, in names of the catalog alone: `public.orders.created_at`.
     pub subject: String,
-    /// What is written, deparsed; `None` where it is about the whole statement.
+    /// What is written, deparsed; `None` where it is about the whole statement, or cannot be deparsed.
     pub expression: Option<String>,
     /// What to write instead, where that could be composed.
     pub better: Option<String>,
@@ -177,7 +177,7 @@ fn of_form<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Option<Hint
         FormKind::NotIn { inner_nullable, outer_nullable } => {
             subquery::not_in(look, s, form, *inner_nullable, *outer_nullable)
         }
-        FormKind::Counted { known } => subquery::counted(look, s, form, *known),
+        FormKind::Counted { known, given } => subquery::counted(look, s, form, *known, *given),
         _ => column::hint(look, s, form),
     }
 }
@@ -282,9 +282,32 @@ impl<'a> Look<'a> {
             nulls_first: false,
         };
         let key = vec![part];
-        let idea =
+        let mut idea =
             IndexIdea { table: table.oid, method, key, rows_ratio: None, ordered: false, needs };
-        idea.statement(table)
+        let mut all = Vec::new();
+        for oid in self.members(table.oid) {
+            all.push(idea.statement(self.tables.get(&oid)?)?);
+            // The first has made it.
+            if let Some(need) = &mut idea.needs {
+                need.installed = true;
+            }
+        }
+        Some(all.join("\n"))
+    }
+
+    /// The table and those that inherit from it: an index on it is none on them, unless they are its partitions.
+    fn members(&self, oid: u32) -> Vec<u32> {
+        let mut found = vec![oid];
+        let mut at = 0;
+        while let Some(&one) = found.get(at) {
+            let below = self.children.get(&one).into_iter().flatten();
+            let partitioned = self.tables.get(&one).is_none_or(|table| table.partitioned);
+            let new: Vec<u32> =
+                below.filter(|oid| !partitioned && !found.contains(oid)).copied().collect();
+            found.extend(new);
+            at += 1;
+        }
+        found
     }
 
     /// Whether an index that queries may use has this column, or expression, at its beginning.

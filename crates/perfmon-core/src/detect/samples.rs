@@ -27,6 +27,7 @@ pub(crate) fn healthy() -> Facts {
     };
     Facts {
         now_us: now,
+        judged_us: None,
         window: hour,
         history: week,
         database: Database {

@@ -5,20 +5,23 @@
 use std::collections::HashMap;
 
 use super::statements::LOSS;
-use super::{Detector, Judgement, per_hour, words};
-use crate::detect::idea::IndexIdea;
+use super::{Detector, Judgement, per_hour};
+use crate::detect::idea::{IndexIdea, may_be};
 use crate::facts::relation::Activity;
 use crate::facts::{Facts, Index, Statement, Table, TableUse, Test};
-use crate::finding::{Effort, Evidence, Finding, Helped, Severity};
+use crate::finding::Severity;
 use crate::threshold::{Threshold, Thresholds};
 
+mod members;
 mod remedy;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use remedy::{remedy, remedy_of};
-pub use seen::{Seen, filters};
+pub(in crate::detect) use seen::seen;
+pub use seen::{Computed, Seen, filters};
 
 /// Kind of these findings.
 pub const SCAN: &str = "seq_scan";
@@ -88,9 +91,9 @@ pub struct Reader<'a> {
     pub wasted_ms: f64,
     /// What its executions showed; `None` where too few were looked into, and all is a guess.
     pub seen: Option<Seen>,
-    /// The index that it lacks.
-    pub idea: IndexIdea,
-    /// The index that is proposed for the table serves it.
+    /// The index that it lacks; `None` where its executions prove the waste, and none can be composed.
+    pub idea: Option<IndexIdea>,
+    /// What is proposed for the table serves it.
     pub served: bool,
 }
 
@@ -99,21 +102,23 @@ pub struct Reader<'a> {
 pub struct Scan<'a> {
     /// Which; one that has partitions or children stands for them all.
     pub table: Table,
+    /// Itself and the children that inherit from it, where it has such: an index on it is none on them.
+    pub members: Vec<&'a Table>,
     /// What happened to it.
     pub activity: Activity,
     /// How bad.
     pub severity: Severity,
     /// Statements that most likely do it: those that the proposed index serves first, worst first.
     pub readers: Vec<Reader<'a>>,
-    /// The index that serves most of the time wasted.
-    pub idea: IndexIdea,
+    /// The index that serves most of the time wasted; `None` where none can be composed for any of it.
+    pub idea: Option<IndexIdea>,
     /// Rows read in the second half of the window over those of the first.
     pub trend_ratio: Option<f64>,
     /// Time wasted, ms over the window.
     pub wasted_ms: f64,
     /// The same as a share of all execution time.
     pub share_ratio: Option<f64>,
-    /// Time that the proposed index would save at most, ms over the window: what the statements that it
+    /// Time that what is proposed would save at most, ms over the window: what the statements that it
     /// serves waste.
     pub saved_ms: f64,
 }
@@ -143,7 +148,8 @@ pub fn scans<'a>(facts: &'a Facts, t: &Thresholds) -> Vec<Scan<'a>> {
         .filter(|table| !table.internal)
         .filter_map(|table| {
             let users = users.get(&table.oid)?;
-            scan(with_children(table, &children), users, facts, t)
+            let members = members::members(table, &children);
+            scan(with_children(table, &children), members, users, facts, t)
         })
         .collect();
     found.sort_by(|a, b| b.severity.cmp(&a.severity).then(b.wasted_ms.total_cmp(&a.wasted_ms)));
@@ -202,6 +208,7 @@ fn rows_of(table: &Table) -> Option<f64> {
 #[allow(clippy::cast_precision_loss)]
 fn scan<'a>(
     table: Table,
+    members: Vec<&'a Table>,
     users: &[&'a Statement],
     facts: &'a Facts,
     t: &Thresholds,
@@ -218,8 +225,12 @@ fn scan<'a>(
     if per_scan < t.of(&ROWS).min(rows * 0.2) {
         return None;
     }
-    let mut readers = readers(&table, rows, users, facts, t);
-    let idea = propose(&mut readers, &table, rows, facts, t)?;
+    let own = members::indexes(&table, &members, facts);
+    let mut readers = readers(&table, rows, &own, users, facts, t);
+    if readers.is_empty() {
+        return None;
+    }
+    let idea = propose(&mut readers, &table, rows, &own, facts, t);
     let wasted_ms: f64 = readers.iter().map(|r| r.wasted_ms).sum();
     let share_ratio =
         facts.database.exec_ms.filter(|ms| *ms > 0.0).map(|all| (wasted_ms / all).min(1.0));
@@ -239,6 +250,7 @@ fn scan<'a>(
     let saved_ms = readers.iter().filter(|r| r.served).map(|r| r.wasted_ms).sum();
     Some(Scan {
         table,
+        members,
         activity,
         severity,
         readers,
@@ -251,23 +263,23 @@ fn scan<'a>(
 }
 
 /// The index that serves most of the time that the readers waste; marks those that it serves, and puts
-/// them first. `None` without readers.
+/// them first. `None` where none lacks an index that can be composed: words then serve all of them.
 #[allow(clippy::cast_precision_loss)]
 fn propose(
     readers: &mut [Reader<'_>],
     table: &Table,
     rows: f64,
+    own: &[Index],
     facts: &Facts,
     t: &Thresholds,
 ) -> Option<IndexIdea> {
-    let own = indexes_of(table, facts);
     let serves = |idea: &IndexIdea, reader: &Reader<'_>| {
         let guess = reader.statement.rows as f64 / reader.statement.calls.max(1) as f64 / rows;
         let seen =
             reader.seen.as_ref().map(|seen| seen.kept_per_call / seen.read_per_call.max(1.0));
         let seen = seen.unwrap_or(guess);
         let shape = reader.statement.shape.as_ref();
-        shape.is_some_and(|shape| idea.serves(shape, table, &own, &facts.server, t, seen))
+        shape.is_some_and(|shape| idea.serves(shape, table, own, &facts.server, t, seen))
     };
     let gain = |idea: &IndexIdea| -> f64 {
         readers.iter().filter(|r| serves(idea, r)).map(|r| r.wasted_ms).sum()
@@ -277,24 +289,23 @@ fn propose(
         if readers[..place].iter().any(|before| before.idea == reader.idea) {
             continue;
         }
-        let gain = gain(&reader.idea);
+        let Some(own) = &reader.idea else { continue };
+        let gain = gain(own);
         // The worst reader's, unless another one is worth more.
         if best.as_ref().is_none_or(|(most, _)| gain > *most) {
-            best = Some((gain, reader.idea.clone()));
+            best = Some((gain, own.clone()));
         }
     }
-    let (_, idea) = best?;
+    let Some((_, idea)) = best else {
+        readers.iter_mut().for_each(|reader| reader.served = true);
+        return None;
+    };
     let served: Vec<bool> = readers.iter().map(|r| serves(&idea, r)).collect();
     for (reader, served) in readers.iter_mut().zip(served) {
         reader.served = served;
     }
     readers.sort_by_key(|r| !r.served);
     Some(idea)
-}
-
-/// Indexes of a table that are there.
-fn indexes_of(table: &Table, facts: &Facts) -> Vec<Index> {
-    facts.indexes.iter().flatten().filter(|i| i.table == table.oid).cloned().collect()
 }
 
 /// How the rows read in the second half of the window compare with those in the first.
@@ -309,12 +320,13 @@ fn trend(table: &Table) -> Option<f64> {
 fn readers<'a>(
     table: &Table,
     rows: f64,
+    own: &[Index],
     users: &[&'a Statement],
     facts: &'a Facts,
     t: &Thresholds,
 ) -> Vec<Reader<'a>> {
     let mut found: Vec<Reader<'a>> =
-        users.iter().copied().filter_map(|s| reader(s, table, rows, facts, t)).collect();
+        users.iter().copied().filter_map(|s| reader(s, table, (rows, own), facts, t)).collect();
     found.sort_by(|a, b| b.wasted_ms.total_cmp(&a.wasted_ms));
     found
 }
@@ -323,17 +335,19 @@ fn readers<'a>(
 fn reader<'a>(
     s: &'a Statement,
     table: &Table,
-    rows: f64,
+    (rows, own): (f64, &[Index]),
     facts: &'a Facts,
     t: &Thresholds,
 ) -> Option<Reader<'a>> {
     let shape = s.shape.as_ref()?;
-    let searched = |u: &&TableUse| u.predicates.iter().any(|p| p.test != Test::Other);
-    let of_table = shape.tables.iter().find(|u| u.oid == table.oid && u.read && searched(u))?;
     if s.calls == 0 {
         return None;
     }
-    let seen = seen::seen(facts, s.statement_id, &table.name)?;
+    let seen = seen(facts, s.statement_id, table)?;
+    let unserved = seen.as_ref().is_some_and(|seen| is_unserved(seen, own, t));
+    let searched = |u: &&TableUse| u.predicates.iter().any(|p| p.test != Test::Other);
+    let mut uses = shape.tables.iter().filter(|u| u.oid == table.oid && u.read);
+    let of_table = uses.clone().find(searched).or_else(|| uses.next().filter(|_| unserved))?;
     let calls = s.calls as f64;
     let block = facts.server.block_bytes.max(1) as f64;
     let pages = (table.table_bytes.unwrap_or(0) as f64 / block).max(1.0);
@@ -347,16 +361,19 @@ fn reader<'a>(
     if early {
         return None;
     }
-    let own = indexes_of(table, facts);
     // Of all that an execution read; without evidence, of the table, which it is thought to have read once.
     let read = seen.as_ref().map_or(rows, |seen| seen.read_per_call.max(1.0));
     let kept = seen.as_ref().map_or(s.rows as f64 / calls, |seen| seen.kept_per_call);
     let idea = shape
-        .candidate_index(table, &own, &facts.server, t)
-        .or_else(|| shape.index_for_few(table, &own, &facts.server, t, kept / read))?;
+        .candidate_index(table, own, &facts.server, t)
+        .or_else(|| shape.index_for_few(table, own, &facts.server, t, kept / read));
+    if idea.is_none() && !unserved {
+        return None;
+    }
     // An aggregate hides how many rows it went through: only statistics say that they are few.
     let few = if seen.is_none() && shape.aggregates {
-        idea.rows_ratio.is_some_and(|ratio| ratio <= t.of(&RETURNED))
+        let ratio = idea.as_ref().and_then(|idea| idea.rows_ratio);
+        ratio.is_some_and(|ratio| ratio <= t.of(&RETURNED))
     } else {
         kept <= read * t.of(&RETURNED)
     };
@@ -379,6 +396,16 @@ fn reader<'a>(
     })
 }
 
+/// Whether executions prove that a scan throws nearly all rows away by expressions that no index is on.
+fn is_unserved(seen: &Seen, own: &[Index], t: &Thresholds) -> bool {
+    let is_on = |index: &Index, expression: &str| {
+        let first = index.key.first().filter(|first| first.attnum == 0 && index.valid);
+        index.unread || first.is_some_and(|first| may_be(&first.expression, expression))
+    };
+    let lacks = |one: &Computed| !own.iter().any(|index| is_on(index, &one.expression));
+    seen.kept_few(t) && seen.computed.iter().any(lacks)
+}
+
 fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {
     let known = facts.tables.is_some() && facts.statements.is_some();
     let mut statements = facts.statements.iter().flatten().peekable();
@@ -389,102 +416,6 @@ fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {
         return;
     }
     for one in scans(facts, t) {
-        judgement.add(finding(&one, facts, t));
+        judgement.add(told::finding(&one, facts, t));
     }
-}
-
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)]
-fn finding(scan: &Scan<'_>, facts: &Facts, t: &Thresholds) -> Finding {
-    let table = &scan.table;
-    let rows_read = scan.activity.seq_tup_read;
-    let kept: u64 = scan.readers.iter().map(|r| r.rows_kept).sum();
-    let served = || scan.readers.iter().filter(|r| r.served);
-    let ids: Vec<String> = served().take(5).map(|r| r.statement.statement_id.to_string()).collect();
-    let by = filters(&scan.readers[0]).join(", ");
-    let title = format!(
-        "{} is read row by row: {} in {}, for {} kept",
-        table.name,
-        words::amount(rows_read as f64, "row"),
-        words::amount(scan.activity.seq_scan as f64, "scan"),
-        words::amount(kept as f64, "row")
-    );
-    let (statements, verb) =
-        if ids.len() == 1 { ("Statement", "looks") } else { ("Statements", "look") };
-    let (remedy, ddl) = remedy(scan);
-    let mut finding = Finding::new(
-        SCAN,
-        scan.severity,
-        table.name.clone(),
-        title,
-        remedy,
-        "PostgreSQL manual, 11.1 and 14.1",
-    );
-    finding.cause = Some(format!(
-        "{statements} {} {verb} rows up by {by}, for which no index serves.",
-        ids.join(", ")
-    ));
-    finding.statement = ddl;
-    finding.effort = Effort::Low;
-    finding.risk = "Each index makes inserts and updates of its columns slower and takes space; building it reads the table once.".to_owned();
-    finding.share_ratio = scan.share_ratio;
-    let hourly = |ms: f64| per_hour(facts, ms);
-    finding.impact.saved_ms_per_hour = hourly(scan.saved_ms);
-    let saved_share = scan.share_ratio.map(|share| share * scan.saved_ms / scan.wasted_ms);
-    finding.gain =
-        saved_share.map(|share| format!("up to {} of all execution time", words::percent(share)));
-    finding.helped = served()
-        .filter_map(|r| {
-            Some(Helped {
-                statement_id: r.statement.statement_id,
-                saved_ms_per_hour: hourly(r.wasted_ms)?,
-            })
-        })
-        .collect();
-    finding.evidence = evidence(scan, &by, &ids, saved_share, t);
-    finding
-}
-
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)]
-fn evidence(
-    scan: &Scan<'_>,
-    by: &str,
-    ids: &[String],
-    saved_share: Option<f64>,
-    t: &Thresholds,
-) -> Vec<Evidence> {
-    let table = &scan.table;
-    let kept: u64 = scan.readers.iter().map(|r| r.rows_kept).sum();
-    let crossed = match scan.severity {
-        Severity::Critical => t.of(&CRITICAL_SHARE),
-        Severity::Warning => t.of(&WARNING_SHARE),
-        Severity::Info => t.of(&SHARE),
-    };
-    let scans = scan.activity.seq_scan as i64;
-    let mut evidence = vec![
-        Evidence::new("wasted_share_ratio", scan.share_ratio.unwrap_or(0.0), "ratio")
-            .over(crossed)
-            .out_of(scans),
-        Evidence::new("seq_tup_read", scan.activity.seq_tup_read, "rows").out_of(scans),
-        Evidence::new("rows_kept", kept, "rows"),
-        Evidence::new("table_rows", rows_of(table).unwrap_or(0.0).round(), "rows")
-            .over(t.of(&ROWS)),
-        Evidence::new("filter_columns", by, ""),
-        Evidence::new("statement_ids", ids.join(", "), ""),
-    ];
-    if let Some(seen) = scan.readers[0].seen.as_ref() {
-        evidence.push(Evidence::new("samples", seen.samples, "executions"));
-        let per_row = seen.read_per_call / seen.kept_per_call.max(1.0 / seen.samples as f64);
-        let per_row = Evidence::new("rows_read_per_row_kept", per_row, "rows");
-        evidence.push(per_row.out_of(i64::try_from(seen.samples).unwrap_or(i64::MAX)));
-    }
-    if let Some(share) = saved_share.filter(|_| scan.saved_ms < scan.wasted_ms) {
-        evidence.push(Evidence::new("served_share_ratio", share, "ratio"));
-    }
-    if let Some(bytes) = table.table_bytes {
-        evidence.push(Evidence::new("table_bytes", bytes, "bytes"));
-    }
-    if let Some(trend) = scan.trend_ratio {
-        evidence.push(Evidence::new("second_half_over_first_ratio", trend, "ratio"));
-    }
-    evidence
 }

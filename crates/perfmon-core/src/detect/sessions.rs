@@ -9,7 +9,7 @@ use crate::activity::State;
 use crate::facts::session::{IdleTimes, LockWait, Sessions, Who};
 use crate::facts::{Facts, Holder, HolderKind};
 use crate::finding::{Effort, Evidence, Finding, Severity};
-use crate::lock::idle::Meaning;
+use crate::lock::idle::{Meaning, Sum};
 use crate::threshold::{Threshold, Thresholds};
 
 /// Sessions wait for locks of one that does not let go.
@@ -119,18 +119,20 @@ fn seconds(from_us: i64, to_us: i64) -> f64 {
     to_us.saturating_sub(from_us).max(0) as f64 / 1e6
 }
 
-/// All that stand behind one head, of now or a moment ago.
+/// All that stand behind one head, of now, of a moment ago, or of the time since findings were judged last.
 fn chains(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Finding> {
     let recent = thresholds.of(&RECENT_SECONDS);
     let mut by_head: BTreeMap<(i64, &Who), Vec<&LockWait>> = BTreeMap::new();
     for wait in &sessions.waits {
-        if seconds(wait.seen_us, facts.now_us) <= recent {
+        let unjudged = facts.judged_us.is_some_and(|judged| wait.seen_us >= judged);
+        if unjudged || seconds(wait.seen_us, facts.now_us) <= recent {
             by_head.entry((wait.head_process_id, &wait.head)).or_default().push(wait);
         }
     }
     let mut found: BTreeMap<(String, String), (f64, Finding)> = BTreeMap::new();
     for ((process, who), waits) in by_head {
-        if let Some((longest, finding)) = chain(process, who, &waits, thresholds) {
+        if let Some((longest, mut finding)) = chain(process, who, &waits, thresholds) {
+            look_there(facts, &who.database, BLOCKING, &mut finding);
             // One program that does it again and again is one finding, of its worst time.
             let key = (finding.object.clone(), finding.subject.clone());
             match found.get(&key) {
@@ -140,6 +142,15 @@ fn chains(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Fi
         }
     }
     found.into_values().map(|(_, finding)| finding).collect()
+}
+
+/// Where more is to be seen: the home database knows neither relations nor texts of statements of the others.
+pub(super) fn look_there(facts: &Facts, database: &str, what: &str, finding: &mut Finding) {
+    if !database.is_empty() && database != facts.database.name {
+        finding.remedy.push_str(&format!(
+            " In database {database}, if pg_perfmon is installed there, {what}."
+        ));
+    }
 }
 
 fn chain(
@@ -159,7 +170,7 @@ fn chain(
         && blocked as f64 >= thresholds.of(&CRITICAL_SESSIONS);
     let goes_on = waits.iter().any(|w| !w.ended);
     let head = match process {
-        0 => "a prepared transaction".to_owned(),
+        0 => prepared(who, last),
         _ if goes_on => format!("process {process} of {}", describe(who)),
         _ => describe(who),
     };
@@ -197,6 +208,14 @@ fn chain(
     Some((longest, finding))
 }
 
+/// A prepared transaction, as far as it is known.
+fn prepared(who: &Who, last: &LockWait) -> String {
+    match &last.head_gid {
+        None => "a prepared transaction".to_owned(),
+        Some(gid) => format!("the prepared transaction {} of {}", name(gid), describe(who)),
+    }
+}
+
 /// What shows it.
 fn show_chain(
     finding: &mut Finding,
@@ -231,7 +250,13 @@ fn why(process: i64, who: &Who, last: &LockWait, goes_on: bool) -> (String, Stri
     if process == 0 {
         return (
             "A transaction was prepared and has not been ended; it keeps its locks.".to_owned(),
-            "Commit it or roll it back; pg_prepared_xacts lists it.".to_owned(),
+            format!(
+                "Commit it or roll it back{} (COMMIT PREPARED, ROLLBACK PREPARED); pg_prepared_xacts lists it.",
+                match who.database.as_str() {
+                    "" => String::new(),
+                    database => format!(" in database {database}"),
+                }
+            ),
         );
     }
     if State::parse(&last.head_state).is_some_and(State::is_in_transaction) {
@@ -253,6 +278,7 @@ fn why(process: i64, who: &Who, last: &LockWait, goes_on: bool) -> (String, Stri
     )
 }
 
+const BLOCKING: &str = "blocking() names relations and statements";
 const SHORTER: &str = "Make the statement faster or its transaction shorter; take locks late, and do changes of tables \
                        under lock_timeout.";
 
@@ -290,25 +316,41 @@ pub(super) fn speaks_of_leaks(facts: &Facts, thresholds: &Thresholds) -> bool {
     idles.into_iter().any(|idle| is_leak(idle, thresholds))
 }
 
-/// Idle times that are a leak that goes on.
+/// Idle times that are a leak.
+fn leaks_so(sum: &Sum, thresholds: &Thresholds) -> bool {
+    sum.meaning(long_idle_us(thresholds)) == Meaning::Leak
+        && sum.sessions.len() as f64 >= thresholds.of(&LEAK_SESSIONS)
+}
+
+/// One that goes on.
 fn is_leak(idle: &IdleTimes, thresholds: &Thresholds) -> bool {
-    idle.sum.meaning(long_idle_us(thresholds)) == Meaning::Leak
-        && idle.sum.open > 0
-        && idle.sum.sessions.len() as f64 >= thresholds.of(&LEAK_SESSIONS)
+    idle.sum.open > 0 && leaks_so(&idle.sum, thresholds)
+}
+
+/// One that ended with its sessions since findings were judged last.
+fn was_leak(idle: &IdleTimes, thresholds: &Thresholds) -> bool {
+    let ended = |sum: &Sum| sum.gone > 0 && leaks_so(sum, thresholds);
+    idle.since_judged.as_ref().is_some_and(ended)
 }
 
 fn leaks(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Finding> {
-    let leaks = sessions.idles.iter().filter(|idle| is_leak(idle, thresholds));
+    let told = |idle: &&IdleTimes| is_leak(idle, thresholds) || was_leak(idle, thresholds);
+    let leaks = sessions.idles.iter().filter(told);
     leaks.map(|idle| leak(facts, idle, thresholds)).collect()
 }
 
 fn leak(facts: &Facts, idle: &IdleTimes, thresholds: &Thresholds) -> Finding {
     let (who, sum) = (&idle.who, &idle.sum);
+    let number = if sum.open > 0 { sum.open } else { sum.sessions.len() as i64 };
     let title = format!(
         "{} of {} {} inside a transaction{}, for up to {}",
-        counted(sum.open as f64, "session"),
+        counted(number as f64, "session"),
         describe(who),
-        if sum.open == 1 { "idles" } else { "idle" },
+        match (sum.open, number) {
+            (0, _) => "idled",
+            (_, 1) => "idles",
+            _ => "idle",
+        },
         after(who),
         span(sum.longest_us as f64 / 1e6),
     );
@@ -343,6 +385,7 @@ fn leak(facts: &Facts, idle: &IdleTimes, thresholds: &Thresholds) -> Finding {
     finding.evidence.push(Evidence::new("open", sum.open, ""));
     finding.evidence.push(Evidence::new("times", sum.times(), ""));
     finding.evidence.push(Evidence::new("resumed_or_finished", sum.resumed + sum.finished, ""));
+    look_there(facts, &who.database, "perfmon.statement has the statement's text", &mut finding);
     transactions::limit(facts, &mut finding);
     finding
 }

@@ -34,6 +34,8 @@ pub enum FormKind {
         /// The column, or what it is compared with, is a `timestamptz`.
         zoned: bool,
     },
+    /// `date_trunc(unit, column)` of a `date` is compared.
+    TruncatedDay,
     /// `column::date` is compared.
     Dated {
         /// The column, or what it is compared with, is a `timestamptz`.
@@ -50,6 +52,10 @@ pub enum FormKind {
     Spelled,
     /// Any other function, operator or cast is applied to columns of one table.
     Computed,
+    /// The same with values in it that the text does not keep: an index could be on it, yet nobody knows with which.
+    Templated,
+    /// The same of what changes with settings or with time: no index can be on it.
+    Unstable,
     /// The server converts the column silently, because it is compared with another type.
     Converted {
         /// The column's type.
@@ -84,10 +90,12 @@ pub enum FormKind {
         /// What is sought may be NULL.
         outer_nullable: bool,
     },
-    /// `count(*)` is compared with a number so small that one row would tell.
+    /// A number of rows is compared with one so small that one row would tell.
     Counted {
         /// The number is in the text; else executions have to tell what it is.
         known: bool,
+        /// It is a parameter that is counted, `count($1)`, of which the text does not tell whether it is NULL.
+        given: bool,
     },
 }
 

@@ -3,6 +3,7 @@
 use super::{Evidence, Facts, Test};
 use crate::capture::scan::{Condition, Pattern, Slot, Use};
 use crate::facts::evidence::ENOUGH;
+use crate::facts::expression::uncast;
 
 /// The operator of LIKE. A btree finds no beginning in any case, which is what ILIKE asks for.
 const LIKE: &str = "~~";
@@ -37,9 +38,11 @@ pub fn heed(facts: &mut Facts) {
 }
 
 fn is_anchored(seen: &[&Evidence], expression: &str) -> bool {
+    // Plans do not show the silent casts of a column.
+    let expression = uncast(expression);
     let of_it = |condition: &&Condition| {
         condition.usage == Use::Pattern.name()
-            && condition.expression.as_deref() == Some(expression)
+            && condition.expression.as_deref().map(uncast).as_ref() == Some(&expression)
     };
     let mut executions = 0;
     for e in seen {
@@ -108,5 +111,19 @@ mod tests {
         assert_eq!(sought("~~", &[fixed, None]), Test::Pattern, "of one it is not known");
         assert_eq!(sought("~~*", &[fixed]), Test::Pattern, "in any case of letters");
         assert_eq!(sought("~~", &[]), Test::Pattern, "nobody looked");
+    }
+
+    #[test]
+    fn a_silent_cast_within_an_expression_is_looked_through() {
+        assert!(is_anchored(&[&of("lower(vc)")], "lower((vc)::text)"));
+        assert!(!is_anchored(&[&of("upper(vc)")], "lower((vc)::text)"));
+    }
+
+    fn of(expression: &str) -> Evidence {
+        let mut e = evidence(5, Kind::SeqScan, "public.t", expression, 4);
+        e.node.conditions[0].usage = Use::Pattern.name().to_owned();
+        e.node.conditions[0].operator = Some("~~".to_owned());
+        e.node.conditions[0].pattern = Some(Pattern::Anchored.name().to_owned());
+        e
     }
 }

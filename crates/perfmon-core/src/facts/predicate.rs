@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Evidence, Facts, FormKind, Statement, Table, TableUse, Test};
 use crate::capture::scan::{Condition, Pattern, Slot, Use};
+use crate::facts::expression::uncast;
 
 /// One column or expression of a table, as one statement uses it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +67,7 @@ pub fn usages(facts: &Facts) -> Vec<(Usage, Option<Seen>)> {
             let same = |known: &Usage| {
                 known.statement_id == usage.statement_id
                     && known.table == usage.table
-                    && known.expression == usage.expression
+                    && uncast(&known.expression) == uncast(&usage.expression)
                     && known.usage == usage.usage
             };
             if !all.keys().any(same) {

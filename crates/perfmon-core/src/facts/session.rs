@@ -38,6 +38,8 @@ pub struct LockWait {
     pub ended: bool,
     /// The process at the head of the chain; 0 is a prepared transaction.
     pub head_process_id: i64,
+    /// What the prepared transaction is called, where it is known.
+    pub head_gid: Option<String>,
     /// Whose it is, and its last statement.
     pub head: Who,
     /// What it did, as pg_stat_activity calls it.
@@ -68,6 +70,8 @@ pub struct IdleTimes {
     pub who: Who,
     /// What they come to.
     pub sum: Sum,
+    /// The same of the time since findings were judged last; `None` where that is not asked for.
+    pub since_judged: Option<Sum>,
 }
 
 /// All of it over the window.

@@ -100,6 +100,9 @@ pub struct Shape {
     pub parameters: u32,
     /// Forms that have a better one.
     pub forms: Vec<Form>,
+    /// What the result is made of, deparsed, from FROM on where that is all; `None` where it is limited, gathered or
+    /// not of tables, and where the server's deparser could not write it.
+    pub result: Option<String>,
 }
 
 /// One table in a statement.
@@ -144,8 +147,8 @@ pub struct Predicate {
     pub other: u32,
 }
 
-/// A column compared with a parameter, nothing around either as far as the text tells. What type the parameter had,
-/// and what was converted for it, only executions tell.
+/// A column compared with parameters, nothing around any of them as far as the text tells. What type they had, and what
+/// was converted for them, only executions tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     /// Attribute number.
@@ -154,8 +157,19 @@ pub struct Given {
     pub of_type: String,
     /// How it is compared, the column first: `<`, `<=`, `=`, `>=`, `>`.
     pub sign: &'static str,
-    /// The parameter's number.
-    pub parameter: u32,
+    /// The parameters.
+    pub values: Values,
+}
+
+/// Parameters that a column is compared with, by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Values {
+    /// This one.
+    One(u32),
+    /// Any element of this array.
+    Array(u32),
+    /// Any of these; none where they are too many to be written out.
+    List(Vec<u32>),
 }
 
 /// How a column is compared. What an index can do is said of one with the default operator class of

@@ -276,6 +276,16 @@ proptest! {
     }
 
     #[test]
+    fn a_total_is_the_same_as_adding_one_to_the_other(all in prop::collection::vec(latency(), 0..20)) {
+        let (mut total, mut added) = (Total::default(), Latency::default());
+        for latency in &all {
+            total.add(latency);
+            added.add(latency);
+        }
+        prop_assert_eq!(total.latency(), added);
+    }
+
+    #[test]
     fn sums_are_exact_however_intervals_are_cut(
         times in prop::collection::vec((0u64..4_000_000_000_000, any::<bool>()), 1..200),
         cuts in prop::collection::vec(0usize..200, 0..5)

@@ -131,6 +131,14 @@ pub struct Deadlock {
     pub members: Vec<Member>,
 }
 
+impl Deadlock {
+    /// Whether a session or an object of a database takes part.
+    pub fn concerns(&self, database: u32) -> bool {
+        let of = |member: &Member| [member.party.database, member.tag.database];
+        self.members.iter().any(|member| of(member).contains(&database))
+    }
+}
+
 fn pair(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }

@@ -1,8 +1,15 @@
 //! Who stands in whose way: as pg_blocking_pids() tells it, with what is waited for; and the head of each chain.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Tag;
+
+/// Processes at which one look is: those that wait, and those in front of them.
+pub const MOST_PROCESSES: usize = 128;
+/// Processes that are told to be in the way of one: of more that hold the lock, these stand for all.
+pub const MOST_BLOCKERS: usize = 4;
+/// Pairs of both that one look comes to.
+pub const MOST_WAITS: usize = MOST_PROCESSES * MOST_BLOCKERS;
 
 /// What one process has to do with a lock that somebody waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +40,7 @@ pub struct Blocked {
 }
 
 /// One process in the way of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Edge {
     /// Who waits, and since when.
     pub waiter: i32,
@@ -63,22 +70,20 @@ const CONFLICTS: [u32; 9] = [
 ];
 
 impl Blocked {
-    /// Who is in its way, those that hold the lock first.
+    /// Who is in its way: those that hold the lock, some of them where they are many; where nobody holds it, the first
+    /// in front of it. Each who waits in a line is in the way of all behind it, which would be as many pairs as the
+    /// square of the line's length, and tell no more.
     pub fn edges(&self) -> Vec<Edge> {
         let Some(own) = self.instances.iter().find(|i| i.pid == self.pid && i.wanted != 0) else {
             return Vec::new();
         };
         let conflicts = CONFLICTS.get(usize::from(own.wanted)).copied().unwrap_or(0);
-        let mut found: BTreeMap<(bool, i32), Edge> = BTreeMap::new();
+        let mut holders: BTreeMap<i32, Edge> = BTreeMap::new();
+        // By their places in the line.
+        let mut in_front: BTreeMap<usize, Edge> = BTreeMap::new();
         let others = self.instances.iter().filter(|i| i.leader != own.leader || i.leader == 0);
         for other in others.filter(|i| i.pid != own.pid) {
             let held = conflicts & other.held;
-            let waits = other.wanted != 0
-                && conflicts >> other.wanted & 1 == 1
-                && self.ahead.contains(&other.pid);
-            if held == 0 && !waits {
-                continue;
-            }
             let edge = Edge {
                 waiter: own.leader,
                 since: own.since,
@@ -87,14 +92,18 @@ impl Blocked {
                 wanted: own.wanted,
                 held: u8::try_from(held.checked_ilog2().unwrap_or(0)).unwrap_or(0),
             };
-            found.entry((held == 0, other.leader)).or_insert(edge);
+            let in_the_way = other.wanted != 0 && conflicts >> other.wanted & 1 == 1;
+            let place = self.ahead.iter().position(|pid| *pid == other.pid && in_the_way);
+            if held != 0 {
+                holders.entry(other.leader).or_insert(edge);
+            } else if let Some(place) = place {
+                in_front.insert(place, edge);
+            }
         }
-        let holders: BTreeSet<i32> = found.keys().filter(|key| !key.0).map(|key| key.1).collect();
-        let edges = found.into_iter();
-        edges
-            .filter(|((soft, pid), _)| !soft || !holders.contains(pid))
-            .map(|(_, edge)| edge)
-            .collect()
+        if holders.is_empty() {
+            return in_front.into_values().take(1).collect();
+        }
+        holders.into_values().take(MOST_BLOCKERS).collect()
     }
 }
 
@@ -107,14 +116,21 @@ pub struct Head {
     pub depth: u16,
 }
 
-/// The head of the chain in which an edge stands. Where somebody has several in his way, the first is followed; where
-/// all wait for each other, until a deadlock is found, the head is whoever closes the circle.
-pub fn head(edges: &[Edge], edge: &Edge) -> Head {
-    let mut seen = BTreeSet::from([edge.waiter]);
-    let mut head = Head { pid: edge.blocker, depth: 1 };
-    while seen.insert(head.pid) {
-        let Some(next) = edges.iter().find(|other| other.waiter == head.pid) else { break };
-        head = Head { pid: next.blocker, depth: head.depth.saturating_add(1) };
+/// The heads of the chains in which edges stand, in their order. Where somebody has several in his way, the first is
+/// followed; where all wait for each other, until a deadlock is found, the head is whoever closes the circle.
+pub fn heads(edges: &[Edge]) -> Vec<Head> {
+    let mut first: HashMap<i32, i32> = HashMap::new();
+    for edge in edges {
+        first.entry(edge.waiter).or_insert(edge.blocker);
     }
-    head
+    let head = |edge: &Edge| {
+        let mut seen = BTreeSet::from([edge.waiter]);
+        let mut head = Head { pid: edge.blocker, depth: 1 };
+        while seen.insert(head.pid) {
+            let Some(next) = first.get(&head.pid) else { break };
+            head = Head { pid: *next, depth: head.depth.saturating_add(1) };
+        }
+        head
+    };
+    edges.iter().map(head).collect()
 }

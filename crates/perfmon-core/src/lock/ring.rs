@@ -1,9 +1,12 @@
-//! What lies in shared memory: episodes that go on are written to in place, the oldest are overwritten.
+//! What lies in shared memory: episodes that go on are written to in place, the oldest that are over are overwritten.
 
+use std::collections::BTreeSet;
+
+use super::graph::MOST_WAITS;
 use super::{Party, Tag};
 
-/// Waits that are kept: a hundred sessions that wait for ten others each minute.
-pub const WAITS: usize = 1024;
+/// Waits that are kept: twice as many as can go on at once, for those that ended since they were stored.
+pub const WAITS: usize = 2 * MOST_WAITS;
 /// Idle times inside transactions that are kept.
 pub const IDLES: usize = 2048;
 
@@ -42,6 +45,28 @@ pub struct Wait {
     pub wanted: u8,
     /// The blocker's; 0 where it only waits in front.
     pub held: u8,
+}
+
+impl Wait {
+    /// Whether a session or an object of a database takes part.
+    pub fn concerns(&self, database: u32) -> bool {
+        let parties = [&self.waiter, &self.blocker, &self.head];
+        self.tag.database == database || parties.iter().any(|party| party.database == database)
+    }
+}
+
+/// Who waits, among these, for the prepared transaction at the head of a wait's chain; `None` where that is a process.
+pub fn before_prepared(waits: &[Wait], wait: &Wait) -> Option<i32> {
+    let mut seen = BTreeSet::new();
+    let mut step = wait;
+    while step.blocker.pid != 0 {
+        let next = |other: &&Wait| other.is_open() && other.waiter.pid == step.blocker.pid;
+        if wait.head.pid != 0 || !seen.insert(step.waiter.pid) {
+            return None;
+        }
+        step = waits.iter().find(next)?;
+    }
+    Some(step.waiter.pid)
 }
 
 impl Episode for Wait {
@@ -100,7 +125,10 @@ impl Episode for Idle {
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Ring<T, const N: usize> {
-    written: u64,
+    /// The number of the next one; those of places that were passed by are not given to any.
+    next: u64,
+    /// One more than the number of what is in each place; 0 is nothing.
+    numbers: [u64; N],
     items: [T; N],
 }
 
@@ -108,34 +136,47 @@ impl<T: Episode, const N: usize> Ring<T, N> {
     /// An empty one, for tests; the memory of a server begins as zeroes.
     #[cfg(test)]
     pub(super) const fn empty(item: T) -> Self {
-        Self { written: 0, items: [item; N] }
+        Self { next: 0, numbers: [0; N], items: [item; N] }
     }
 
-    fn kept(&self) -> std::ops::Range<u64> {
-        self.written.saturating_sub(N as u64)..self.written
+    fn place(number: u64) -> usize {
+        (number % N as u64) as usize
     }
 
-    /// Adds one; gives its number.
+    /// Adds one, in place of the oldest that is over; gives its number. Only where all go on, one of them is lost.
     pub(super) fn push(&mut self, item: T) -> u64 {
-        let number = self.written;
-        self.items[(number % N as u64) as usize] = item;
-        self.written += 1;
+        let goes_on = |place: usize| self.numbers[place] != 0 && self.items[place].is_open();
+        let free = (self.next..).take(N).find(|number| !goes_on(Self::place(*number)));
+        let number = free.unwrap_or(self.next);
+        let place = Self::place(number);
+        (self.numbers[place], self.items[place]) = (number + 1, item);
+        self.next = number + 1;
         number
     }
 
     /// One that is still there.
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
-        self.kept().contains(&number).then(|| &mut self.items[(number % N as u64) as usize])
+        let place = Self::place(number);
+        (self.numbers[place] == number + 1).then(|| &mut self.items[place])
     }
 
     /// Those that are there, oldest first, with their numbers.
     pub(super) fn all(&self) -> impl Iterator<Item = (u64, &T)> {
-        self.kept().map(|number| (number, &self.items[(number % N as u64) as usize]))
+        let mut kept: Vec<(u64, &T)> = self.numbers.iter().copied().zip(&self.items).collect();
+        kept.retain(|(number, _)| *number != 0);
+        kept.sort_unstable_by_key(|(number, _)| *number);
+        kept.into_iter().map(|(number, item)| (number - 1, item))
     }
 
     /// Those that were written to after a tick.
     pub fn since(&self, tick: u64) -> Vec<T> {
         self.all().map(|(_, item)| *item).filter(|item| item.tick() > tick).collect()
+    }
+
+    /// The same with those that go on, whenever they were written to.
+    pub fn open_or_since(&self, tick: u64) -> Vec<T> {
+        let told = |item: &T| item.is_open() || item.tick() > tick;
+        self.all().map(|(_, item)| *item).filter(told).collect()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::AtomicU64;
 
-use super::deadlock::{self, Board, Member, PARTIES, PLACES, WORDS};
-use super::graph::{Blocked, Edge, Instance, head};
-use super::ring::{Ending, Idle, Ring, Shared, WAITS, Wait};
+use super::deadlock::{self, Board, Deadlock, Member, PARTIES, PLACES, WORDS};
+use super::graph::{Blocked, Edge, Instance, MOST_PROCESSES, heads};
+use super::ring::{self, Ending, Idle, Ring, Shared, WAITS, Wait};
 use super::tracker::Tracker;
 use super::{Party, TRANSACTION_KIND, TUPLE_KIND, Tag};
 use crate::activity::{Kind, Session, State, group};
@@ -77,13 +77,68 @@ fn those_block_whose_modes_conflict_and_those_who_wait_in_front() {
     let of = |pid: i32, ahead: Vec<i32>| Blocked { pid, tag, instances: all.clone(), ahead };
     // Who wants it alone waits for all who hold it, not for itself.
     assert_eq!(blockers(&of(3, vec![])), [(1, 1), (2, 3), (4, 1)]);
-    // Who waits in front is in the way if the modes conflict; who holds a mode is not told twice.
-    assert_eq!(blockers(&of(4, vec![3])), [(1, 1), (2, 3), (3, 0)]);
-    assert_eq!(blockers(&of(5, vec![3, 4])), [(3, 0), (4, 0)]);
+    // Who waits in front is in the way if the modes conflict, and is told of where nobody holds it: the first in line.
+    assert_eq!(blockers(&of(4, vec![3])), [(1, 1), (2, 3)]);
+    assert_eq!(blockers(&of(5, vec![4, 3])), [(4, 0)]);
+    assert_eq!(blockers(&of(5, vec![1, 3, 4])), [(3, 0)]);
     assert_eq!(blockers(&of(5, vec![])), []);
     // A process that does not wait any more.
     assert_eq!(blockers(&of(1, vec![])), []);
     assert_eq!(blockers(&of(9, vec![])), []);
+}
+
+/// A process holds a lock alone, and these want the same, in this order.
+fn line(pids: std::ops::Range<i32>) -> Vec<Edge> {
+    let mut all = vec![instance(1, &[8], 0)];
+    all.extend(pids.clone().map(|pid| instance(pid, &[], 8)));
+    let of = |pid: i32| {
+        let (tag, ahead) = (Tag::of(0, [5, 16_384]), (pids.start..pid).collect());
+        Blocked { pid, tag, instances: all.clone(), ahead }
+    };
+    pids.clone().flat_map(|pid| of(pid).edges()).collect()
+}
+
+#[test]
+fn a_long_line_is_one_pair_for_each_in_it() {
+    let edges = line(2..MOST_PROCESSES as i32);
+    let pairs: Vec<(i32, i32)> = edges.iter().map(|edge| (edge.waiter, edge.blocker)).collect();
+    assert_eq!(pairs, (2..MOST_PROCESSES as i32).map(|pid| (pid, 1)).collect::<Vec<_>>());
+    // Where as many hold a lock as want it alone, some of the holders stand for all.
+    let mut all: Vec<Instance> = (1..=60).map(|pid| instance(pid, &[1], 0)).collect();
+    all.extend((61..=120).map(|pid| instance(pid, &[], 8)));
+    let last =
+        Blocked { pid: 120, tag: Tag::default(), instances: all, ahead: (61..120).collect() };
+    assert_eq!(blockers(&last), [(1, 1), (2, 1), (3, 1), (4, 1)]);
+}
+
+#[test]
+fn what_goes_on_keeps_its_place_while_others_come_and_go() {
+    let (mut shared, mut tracker) = (shared(), Tracker::default());
+    let line = line(2..62);
+    let mut at = 1_000_000;
+    // Others wait a moment each, many times more than there are places.
+    for other in 0..200 {
+        at += 100_000;
+        let mut edges = line.clone();
+        edges.extend((0..20).map(|n| Edge { since: at, ..edge(1_000 + other * 20 + n, 900) }));
+        tracker.begin(&mut shared, at);
+        tracker.waits(&mut shared, &edges, &[], at);
+    }
+    let open = |shared: &Shared| {
+        let told = shared.waits.open_or_since(shared.tick);
+        told.into_iter().filter(|wait| wait.waiter.pid < 900).collect::<Vec<Wait>>()
+    };
+    let waits = open(&shared);
+    let began: Vec<(i32, i64, i64)> =
+        waits.iter().map(|wait| (wait.waiter.pid, wait.began, wait.seen)).collect();
+    assert_eq!(began, (2..62).map(|pid| (pid, 8, at)).collect::<Vec<_>>());
+    assert_eq!(shared.waits.since(0).len(), WAITS);
+    at += 100_000;
+    tracker.begin(&mut shared, at);
+    tracker.waits(&mut shared, &[], &[], at);
+    assert!(shared.waits.since(0).iter().all(|wait| wait.ended != 0));
+    assert_eq!(shared.waits.since(shared.tick - 1).len(), 80);
+    assert_eq!(shared.waits.open_or_since(shared.tick), []);
 }
 
 #[test]
@@ -114,13 +169,10 @@ fn edge(waiter: i32, blocker: i32) -> Edge {
 #[test]
 fn the_head_of_a_chain_waits_for_nobody() {
     let edges = [edge(2, 1), edge(3, 2), edge(4, 3), edge(6, 5)];
-    let heads: Vec<(i32, u16)> =
-        edges.iter().map(|edge| head(&edges, edge)).map(|head| (head.pid, head.depth)).collect();
-    assert_eq!(heads, [(1, 1), (1, 2), (1, 3), (5, 1)]);
+    let told: Vec<(i32, u16)> = heads(&edges).iter().map(|head| (head.pid, head.depth)).collect();
+    assert_eq!(told, [(1, 1), (1, 2), (1, 3), (5, 1)]);
     let circle = [edge(1, 2), edge(2, 3), edge(3, 1)];
-    for edge in &circle {
-        assert!(head(&circle, edge).depth <= 3);
-    }
+    assert!(heads(&circle).iter().all(|head| head.depth <= 3));
 }
 
 #[test]
@@ -161,6 +213,26 @@ fn the_head_is_that_of_the_longest_chain() {
     let waits = shared.waits.since(0);
     let of = |wait: &Wait| (wait.waiter.pid, wait.head.pid, wait.depth, wait.seen, wait.ended);
     assert_eq!(waits.iter().map(of).collect::<Vec<_>>(), [(3, 1, 2, 300, 0), (2, 1, 1, 200, 300)]);
+}
+
+#[test]
+fn a_prepared_head_is_known_by_who_waits_for_it() {
+    let (mut shared, mut tracker) = (shared(), Tracker::default());
+    tracker.begin(&mut shared, 100);
+    let edges = [edge(4, 3), edge(3, 2), edge(2, 0), edge(6, 5)];
+    tracker.waits(&mut shared, &edges, &[session(2, State::Active, 1, 1)], 100);
+    let waits = shared.waits.since(0);
+    let before: Vec<Option<i32>> =
+        waits.iter().map(|wait| ring::before_prepared(&waits, wait)).collect();
+    assert_eq!(before, [Some(2), Some(2), Some(2), None]);
+    // What of the chain is not there any more is not guessed.
+    assert_eq!(ring::before_prepared(&waits[..1], &waits[0]), None);
+    let concerned: Vec<bool> = waits.iter().map(|wait| wait.concerns(5)).collect();
+    assert_eq!(concerned, [false, true, true, false]);
+    let in_object = Wait { tag: Tag { database: 9, ..waits[0].tag }, ..waits[0] };
+    assert!(in_object.concerns(9) && !in_object.concerns(5));
+    let deadlock = Deadlock { number: 0, at: 1, members: vec![member(30), member(31)] };
+    assert!(deadlock.concerns(5) && !deadlock.concerns(6));
 }
 
 #[test]
@@ -248,11 +320,44 @@ fn idle_times_end_in_one_of_three_ways() {
     assert!(moved);
     let ends: Vec<(i32, u8, i64)> =
         found.iter().map(|idle| (idle.who.pid, idle.ending, idle.ended)).collect();
-    let of = |pid: i32, ending: Ending| (pid, ending as u8, 3 * second);
-    assert!(ends.contains(&of(1, Ending::Resumed)), "{ends:?}");
-    assert!(ends.contains(&of(2, Ending::Finished)), "{ends:?}");
-    assert!(ends.contains(&of(3, Ending::Gone)), "{ends:?}");
-    assert!(ends.contains(&of(4, Ending::Gone)), "{ends:?}");
+    let of = |pid: i32, ending: Ending, at: i64| (pid, ending as u8, at);
+    assert!(ends.contains(&of(1, Ending::Resumed, 3 * second)), "{ends:?}");
+    assert!(ends.contains(&of(2, Ending::Finished, 3 * second)), "{ends:?}");
+    // Of what ended between two samples unseen, half of the time is expected.
+    assert!(ends.contains(&of(3, Ending::Gone, 2 * second + second / 2)), "{ends:?}");
+    assert!(ends.contains(&of(4, Ending::Gone, 2 * second + second / 2)), "{ends:?}");
+}
+
+#[test]
+fn a_pause_ends_when_the_session_says_not_when_it_is_looked_at() {
+    let (mut shared, mut tracker) = (shared(), Tracker::default());
+    let ms = 1_000;
+    // Looked at once a second; the last is a round trip.
+    let all = [1_500 * ms, 2_100 * ms, 2_900 * ms, 950 * ms];
+    let lengths = &all[..3];
+    for at in (1..=5).map(|second| second * 1_000 * ms) {
+        let sessions: Vec<Session> = (1..)
+            .zip(all)
+            .map(|(pid, length)| {
+                let over = 100 * ms + length;
+                let state = if at < over { State::InTransaction } else { State::Active };
+                session(pid, state, if at < over { 100 * ms } else { over }, 5)
+            })
+            .collect();
+        tracker.begin(&mut shared, at);
+        tracker.idles(&mut shared, &sessions, at);
+    }
+    let mut found: Vec<i64> =
+        shared.idles.since(0).iter().map(|idle| idle.ended - idle.began).collect();
+    found.sort_unstable();
+    assert_eq!(found, lengths, "also of one that was shorter than a second when it was seen");
+    // A clock that was set back makes no pause that ends before it was seen.
+    let (mut shared, mut tracker) = (self::shared(), Tracker::default());
+    tracker.begin(&mut shared, 2_000 * ms);
+    tracker.idles(&mut shared, &[session(1, State::InTransaction, 500 * ms, 5)], 2_000 * ms);
+    tracker.begin(&mut shared, 3_000 * ms);
+    tracker.idles(&mut shared, &[session(1, State::Active, 400 * ms, 5)], 3_000 * ms);
+    assert_eq!(shared.idles.since(0)[0].ended, 2_000 * ms);
 }
 
 const TWO: &str = "Process 30 waits for ShareLock on transaction 744; blocked by process 31.\n\

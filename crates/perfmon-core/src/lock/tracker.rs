@@ -22,6 +22,8 @@ pub struct Tracker {
     began: Option<i64>,
     waits: HashMap<WaitKey, u64>,
     idles: HashMap<IdleKey, u64>,
+    /// Idle times that are too short to be kept, so far.
+    short: HashMap<IdleKey, Idle>,
 }
 
 fn wait_key(wait: &Wait) -> WaitKey {
@@ -40,6 +42,17 @@ fn open<T: Episode, K: std::hash::Hash + Eq, const N: usize>(
     open.map(|(number, item)| (key(item), number)).collect()
 }
 
+/// When idle time ended that was seen last at `seen` and is over at `at`: a session that is still there tells since when
+/// it is in its present state, by which the time was over; of one that is gone, half way between the samples is expected.
+fn end(seen: i64, changed: Option<i64>, at: i64) -> i64 {
+    let latest = at.max(seen);
+    match changed {
+        Some(changed) if changed > 0 => changed.clamp(seen, latest),
+        Some(_) => latest,
+        None => seen + (latest - seen) / 2,
+    }
+}
+
 impl Tracker {
     /// A sample begins.
     pub fn begin(&mut self, shared: &mut Shared, at: i64) {
@@ -49,6 +62,7 @@ impl Tracker {
             self.began = Some(shared.began);
             self.waits = open(&shared.waits, wait_key);
             self.idles = open(&shared.idles, idle_key);
+            self.short.clear();
         }
     }
 
@@ -70,8 +84,8 @@ impl Tracker {
             |pid: i32| by_pid.get(&pid).map_or_else(|| Party::nobody(pid), |s| Party::of(s));
         let mut before = std::mem::take(&mut self.waits);
         let mut moved = false;
-        for edge in edges.iter().filter(|edge| edge.since > 0) {
-            let head = graph::head(edges, edge);
+        let heads = graph::heads(edges);
+        for (edge, head) in edges.iter().zip(heads).filter(|(edge, _)| edge.since > 0) {
             let fresh = Wait {
                 tick: shared.tick,
                 began: edge.since,
@@ -116,13 +130,10 @@ impl Tracker {
     /// Takes who idles inside a transaction now; says whether any idle time began to count or ended.
     pub fn idles(&mut self, shared: &mut Shared, sessions: &[Session], at: i64) -> bool {
         let mut before = std::mem::take(&mut self.idles);
+        let mut short = std::mem::take(&mut self.short);
         let mut moved = false;
-        let idle = |s: &&Session| {
-            s.kind == Kind::Client
-                && s.state.is_in_transaction()
-                && s.since > 0
-                && at - s.since >= SHORTEST_IDLE_US
-        };
+        let idle =
+            |s: &&Session| s.kind == Kind::Client && s.state.is_in_transaction() && s.since > 0;
         for session in sessions.iter().filter(idle) {
             let fresh = Idle {
                 tick: shared.tick,
@@ -132,7 +143,13 @@ impl Tracker {
                 who: Party::of(session),
                 ending: Ending::Open as u8,
             };
-            let known = before.remove(&idle_key(&fresh));
+            let key = idle_key(&fresh);
+            short.remove(&key);
+            if at - session.since < SHORTEST_IDLE_US {
+                self.short.insert(key, fresh);
+                continue;
+            }
+            let known = before.remove(&key);
             moved |= known.is_none();
             let number = match known.and_then(|n| Some((n, shared.idles.get_mut(n)?))) {
                 Some((number, place)) => {
@@ -141,21 +158,33 @@ impl Tracker {
                 }
                 None => shared.idles.push(fresh),
             };
-            self.idles.insert(idle_key(&fresh), number);
+            self.idles.insert(key, number);
         }
         for number in before.into_values() {
             moved = true;
+            let tick = shared.tick;
             let Some(idle) = shared.idles.get_mut(number) else { continue };
-            let now = sessions.iter().find(|s| s.pid == idle.who.pid);
-            let ending = match now.filter(|s| s.started == idle.who.started) {
-                None => Ending::Gone,
-                Some(now) if now.transaction == idle.who.transaction => Ending::Resumed,
-                Some(_) => Ending::Finished,
-            };
-            idle.ended = at.max(idle.seen);
-            idle.ending = ending as u8;
-            idle.tick = shared.tick;
+            *idle = Idle { tick, ..over(idle, sessions, at) };
+        }
+        // What was short when it was seen last may have become long enough since.
+        let ended = short.into_values().map(|idle| over(&idle, sessions, at));
+        for idle in ended.filter(|idle| idle.ended - idle.began >= SHORTEST_IDLE_US) {
+            moved = true;
+            shared.idles.push(Idle { tick: shared.tick, ..idle });
         }
         moved
     }
+}
+
+/// Idle time that is over, by what its session does now.
+fn over(idle: &Idle, sessions: &[Session], at: i64) -> Idle {
+    let now = sessions.iter().find(|s| s.pid == idle.who.pid);
+    let now = now.filter(|s| s.started == idle.who.started);
+    let ending = match now {
+        None => Ending::Gone,
+        Some(now) if now.transaction == idle.who.transaction => Ending::Resumed,
+        Some(_) => Ending::Finished,
+    };
+    let ended = end(idle.seen, now.map(|now| now.since), at);
+    Idle { ended, ending: ending as u8, ..*idle }
 }

@@ -154,7 +154,7 @@ pub fn exhaustion(
     let rise = trend.per_hour * hours;
     let grows = trend.tau >= thresholds.of(&MIN_TAU)
         && rise >= (thresholds.of(&MIN_RISE) * limit).max(1.0)
-        && still_grows(&rest);
+        && still_grows(&rest, trend.per_hour);
     let per_hour = if grows { trend.per_hour } else { 0.0 };
     if !grows && !seasonal {
         return None;
@@ -171,8 +171,10 @@ pub fn exhaustion(
     Some(Exhaustion { hours: (at - last.0) as f64 / HOUR_US as f64, at, per_hour, seasonal })
 }
 
-/// Whether growth has not ended: the last third rises too.
-fn still_grows(points: &[Point]) -> bool {
+/// Whether growth has not ended: the last third rises too, and not by much less than the whole.
+fn still_grows(points: &[Point], per_hour: f64) -> bool {
+    /// One session more after the end of a ramp is a slope as well.
+    const STILL: f64 = 0.25;
     let tail = &points[points.len() - points.len() / 3..];
-    trend(tail).is_none_or(|trend| trend.per_hour > 0.0)
+    trend(tail).is_none_or(|trend| trend.per_hour > STILL * per_hour)
 }

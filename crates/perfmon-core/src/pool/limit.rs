@@ -20,6 +20,8 @@ pub enum Kind {
     Pooler,
     /// The size that somebody declared.
     Declared,
+    /// The same, where more sessions are open than that: it is not the size of this pool.
+    Exceeded,
     /// The number at which the pool stood still.
     Inferred,
 }
@@ -33,13 +35,19 @@ impl Kind {
             Self::Role => "role",
             Self::Pooler => "pooler",
             Self::Declared => "declared",
+            Self::Exceeded => "declared, exceeded",
             Self::Inferred => "inferred",
         }
     }
 
+    /// Whether nobody is kept out by it, as far as is known.
+    fn is_doubtful(self) -> bool {
+        matches!(self, Self::Exceeded | Self::Inferred)
+    }
+
     /// Whether only busy sessions count.
     pub fn is_of_pool(self) -> bool {
-        matches!(self, Self::Pooler | Self::Declared | Self::Inferred)
+        matches!(self, Self::Pooler | Self::Declared | Self::Exceeded | Self::Inferred)
     }
 }
 
@@ -91,10 +99,11 @@ impl Nearness {
         }
     }
 
-    /// Of a limit. A size that was only inferred proves nothing: a pool that works with all it has may be made so.
+    /// Of a limit. A size that was only inferred proves nothing: a pool that works with all it has may be made so. Nor does
+    /// one that is exceeded.
     pub fn of(limit: &Limit, thresholds: &Thresholds) -> Self {
         match limit.ratio() {
-            _ if limit.kind == Kind::Inferred => Self::Ok,
+            _ if limit.kind.is_doubtful() => Self::Ok,
             ratio if ratio > thresholds.of(&CRITICAL_RATIO) => Self::Critical,
             ratio if ratio > thresholds.of(&WARNING_RATIO) => Self::Warning,
             _ => Self::Ok,
@@ -229,14 +238,15 @@ impl Pooled {
 
     fn limit(&self, from: &Option<String>, groups: &[(Whose, Option<f64>)]) -> Limit {
         let own = groups.iter().filter(|(whose, _)| self.could_be(whose) && whose.address == *from);
-        let busy = own.filter_map(|(_, busy)| *busy).fold(0.0, |sum, busy| sum + busy);
-        let idle = (self.given - busy).max(0.0);
+        // Unknown where one of them does not say what it does.
+        let busy: Option<f64> = own.map(|(_, busy)| *busy).sum();
+        let idle = busy.map(|busy| (self.given - busy).max(0.0));
         Limit {
             kind: Kind::Pooler,
             most: self.size,
             used: self.given_p95,
             peak: Some(self.given_peak),
-            idle: (self.given > 0.0).then(|| idle / self.given),
+            idle: idle.filter(|_| self.given > 0.0).map(|idle| idle / self.given),
         }
     }
 }
@@ -291,8 +301,9 @@ impl Limits {
             .iter()
             .filter_map(|pool| Some((pool, pool.comes_from(groups)?.clone())))
             .collect();
+        let sampled = groups.iter().filter(|group| group.open.average.is_some());
         let busy: Vec<(Whose, Option<f64>)> =
-            groups.iter().map(|group| (group.whose.clone(), group.busy.average)).collect();
+            sampled.map(|group| (group.whose.clone(), group.busy.average)).collect();
         for group in groups.iter_mut() {
             let whose = &group.whose;
             let role = whose.user.as_deref().and_then(|user| self.role(user));
@@ -320,7 +331,11 @@ impl Limits {
                 add(Kind::Role, role.and_then(|role| role.limit), figure);
             }
             let declared = Self::size(&self.declared, whose);
-            add(Kind::Declared, declared, Some(&group.busy));
+            let open = group.open_there().or(group.open.now.map(f64::from));
+            let exceeds = |size: u32| open.is_some_and(|open| open > f64::from(size));
+            let is_exceeded = declared.is_some_and(exceeds);
+            let kind = if is_exceeded { Kind::Exceeded } else { Kind::Declared };
+            add(kind, declared, Some(&group.busy));
             if declared.is_none() {
                 add(Kind::Inferred, group.inferred, Some(&group.busy));
             }
@@ -334,12 +349,13 @@ impl Limits {
     }
 }
 
-/// The one that binds first: what was only inferred binds nobody before what is known to.
+/// The one that binds first: what was only inferred binds nobody before what is known to. Of two that leave as much, the
+/// narrower one is met by those whose it is, and by nobody else.
 fn sort(limits: &mut [Limit]) {
-    let order = |limit: &Limit| limit.kind == Kind::Inferred;
     limits.sort_by(|a, b| {
         let nearer = a.headroom().total_cmp(&b.headroom());
-        order(a).cmp(&order(b)).then(nearer).then(a.kind.cmp(&b.kind))
+        let doubtful = a.kind.is_doubtful().cmp(&b.kind.is_doubtful());
+        doubtful.then(nearer).then(b.kind.cmp(&a.kind))
     });
 }
 

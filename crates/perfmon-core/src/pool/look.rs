@@ -1,10 +1,12 @@
 //! What is known of all pools over a stretch of time, and what follows of it for one of them.
 
+use std::cmp::Reverse;
+
 use super::advice::{self, Advice, Counted};
 use super::forecast::{self, Exhaustion, Point, Season};
 use super::head::{Blocked, Head};
 use super::limit::{Kind, Limit};
-use super::queue::{self, Load, Verdict};
+use super::queue::{self, Cause, Load, Verdict};
 use super::{CRITICAL_RATIO, Figure, Group, Whose};
 use crate::activity::group::Level;
 use crate::capture::failure::Refusal;
@@ -96,6 +98,24 @@ pub struct Look {
     pub moments: Vec<Look>,
 }
 
+/// A part of the window in which a group was short of connections.
+#[derive(Clone, Copy)]
+struct Moment<'a> {
+    look: &'a Look,
+    group: &'a Group,
+    /// A limit of it was full.
+    is_full: bool,
+    /// Clients that waited for its connections.
+    waiting: Option<f64>,
+}
+
+/// All such moments of one kind.
+struct Pressed {
+    is_full: bool,
+    samples: u64,
+    load: Load,
+}
+
 /// A mean over parts with so many samples.
 fn weighted(parts: impl Iterator<Item = (u64, f64)>) -> Option<f64> {
     let sum = parts.fold((0.0, 0.0), |(all, sum), (samples, value)| {
@@ -133,6 +153,19 @@ impl Look {
         self.groups.iter().find(|group| group.whose.level == Level::Server)
     }
 
+    /// By what its pools are told apart beside database and user: application and address; `None` where none or several.
+    pub fn grouping(&self) -> Option<(bool, bool)> {
+        let mut found = self.groups.iter().filter_map(|group| group.whose.grouping());
+        let first = found.next()?;
+        found.all(|other| other == first).then_some(first)
+    }
+
+    /// Leaves out pools that are told apart in another way: before `pg_perfmon.pool_grouping` was changed, the same sessions
+    /// were counted in them.
+    pub fn keep_grouping(&mut self, grouping: (bool, bool)) {
+        self.groups.retain(|group| group.whose.grouping().is_none_or(|found| found == grouping));
+    }
+
     /// What the server counted of a database, or of all.
     pub fn sessions_of(&self, database: Option<&str>) -> Option<&Sessions> {
         self.sessions.iter().find(|found| found.database.as_deref() == database)
@@ -165,8 +198,14 @@ impl Look {
             .then(|| all.iter().filter(counts).map(|refused| refused.count).sum())
     }
 
-    /// Clients that wait for a connection of a group; `None` where no pooler tells.
-    fn waiting(&self, whose: &Whose) -> Option<f64> {
+    /// Clients that wait for a connection of a group; `None` where no pooler tells. Of the same database and user there may
+    /// be pools that never came by way of the pooler: a pool's own are those whose sessions are known to be the pooler's.
+    fn waiting(&self, group: &Group, is_pooled: bool) -> Option<f64> {
+        let whose = &group.whose;
+        let of_pooler = || group.limits.iter().any(|limit| limit.kind == Kind::Pooler);
+        if whose.level == Level::Pool && !is_pooled && !of_pooler() {
+            return None;
+        }
         let within = |wanted: &Option<String>, name: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == name)
         };
@@ -178,72 +217,105 @@ impl Look {
 
     /// Why sessions of a group queue.
     pub fn verdict(&self, group: &Group, thresholds: &Thresholds) -> Option<Verdict> {
-        let pressed = self.pressed(&group.whose, thresholds);
-        let mut load = match &pressed {
-            Some([own, all]) => Load::of(own, all, self.cpus)?,
-            None => Load::of(group, self.server()?, self.cpus)?,
+        let kinds = self.pressed(group, thresholds);
+        let Some((main, others)) = kinds.split_first() else {
+            // At no moment: what is known of all of the window is all there is.
+            let mut load = Load::of(group, self.server()?, self.cpus)?;
+            let was_there = group.whose.level != Level::Pool || self.moments.is_empty();
+            load.waiting = was_there.then(|| self.waiting(group, false)).flatten();
+            load.refused = self.refused_by_own_limit(&group.whose);
+            load.head = self.head_of(&group.whose);
+            return Some(queue::verdict(&load, thresholds));
         };
-        // What a pooler gave is known of moments only: they tell how much of it idles all together, and not each.
-        let whole = group.limits.iter().find(|limit| limit.kind == Kind::Pooler);
-        if let (Some(Limit { kind: Kind::Pooler, idle, .. }), Some(whole)) =
-            (&mut load.limit, whole)
-        {
-            *idle = whole.idle;
+        let mut verdict = queue::verdict(&main.load, thresholds);
+        let others = others.iter().map(|other| queue::verdict(&other.load, thresholds).detail);
+        let refused = self.refused_by_own_limit(&group.whose).filter(|refused| *refused > 0);
+        let untold = refused.filter(|_| !kinds.iter().any(|kind| kind.is_full));
+        let untold = untold.map(|n| format!("connections were refused ({n})"));
+        for other in others.chain(untold) {
+            verdict.detail.push_str(&format!("; at other moments: {other}"));
         }
-        // Each for the limit that is its own; to a pool was refused what was refused to its user.
-        let user = Whose { level: Level::User, ..group.whose.clone() };
-        let of = |whose: &Whose, why: Refusal| self.refused(whose, Some(why));
-        load.refused = match group.whose.level {
-            Level::Pool | Level::User => of(&user, Refusal::RoleLimit),
-            Level::Database => of(&group.whose, Refusal::DatabaseLimit),
-            Level::Server => of(&group.whose, Refusal::TooManyClients)
-                .zip(of(&group.whose, Refusal::Reserved))
-                .map(|(none, reserved)| none.saturating_add(reserved)),
-        };
-        let head = Head::of(&self.blocked, &group.whose, self.span_us);
-        load.head = head.or_else(|| self.head.clone());
-        load.waiting = match &pressed {
-            Some(_) => self.waiting_when_pressed(&group.whose, thresholds),
-            None => self.waiting(&group.whose),
-        };
-        Some(queue::verdict(&load, thresholds))
+        Some(verdict)
     }
 
-    /// Moments at which a limit of a group was full or somebody waited for its connections: only these say why.
+    /// What was refused to a group by the limit that is its own; to a pool, what was refused to its user.
+    fn refused_by_own_limit(&self, whose: &Whose) -> Option<u64> {
+        let user = Whose { level: Level::User, ..whose.clone() };
+        let of = |whose: &Whose, why: Refusal| self.refused(whose, Some(why));
+        match whose.level {
+            Level::Pool | Level::User => of(&user, Refusal::RoleLimit),
+            Level::Database => of(whose, Refusal::DatabaseLimit),
+            Level::Server => of(whose, Refusal::TooManyClients)
+                .zip(of(whose, Refusal::Reserved))
+                .map(|(none, reserved)| none.saturating_add(reserved)),
+        }
+    }
+
+    fn head_of(&self, whose: &Whose) -> Option<Head> {
+        Head::of(&self.blocked, whose, self.span_us).or_else(|| self.head.clone())
+    }
+
+    /// Moments at which a limit of a group was full or somebody waited for its connections: only these say why. Those at which
+    /// clients wait although no limit is full are another trouble than the others: an average of both would be of neither.
+    /// What lasted longer comes first; of what nothing is to be said is left out.
+    fn pressed(&self, group: &Group, thresholds: &Thresholds) -> Vec<Pressed> {
+        let (full, waits): (Vec<Moment<'_>>, Vec<Moment<'_>>) =
+            self.presses(group, thresholds).partition(|moment| moment.is_full);
+        let of = |(is_full, moments): (bool, Vec<Moment<'_>>)| {
+            let samples = moments.iter().map(|moment| moment.look.samples).sum();
+            let load = self.load_of(group, &moments)?;
+            Some(Pressed { is_full, samples, load })
+        };
+        let mut all: Vec<Pressed> =
+            [(true, full), (false, waits)].into_iter().filter_map(of).collect();
+        all.retain(|kind| queue::verdict(&kind.load, thresholds).cause != Cause::Nothing);
+        all.sort_by_key(|kind| Reverse((kind.samples, kind.is_full)));
+        all
+    }
+
     fn presses<'a>(
         &'a self,
-        whose: &'a Whose,
+        whole: &'a Group,
         thresholds: &'a Thresholds,
-    ) -> impl Iterator<Item = (&'a Self, &'a Group)> {
-        self.moments.iter().filter_map(move |moment| {
-            let group = moment.groups.iter().find(|group| group.whose == *whose)?;
+    ) -> impl Iterator<Item = Moment<'a>> {
+        let is_pooled = whole.limits.iter().any(|limit| limit.kind == Kind::Pooler);
+        self.moments.iter().filter_map(move |look| {
+            let group = look.groups.iter().find(|group| group.whose == whole.whose)?;
             let full = |limit: &Limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO);
-            let waits = moment.waiting(whose).is_some_and(|waiting| waiting > 0.0);
-            (waits || group.binding().is_some_and(full)).then_some((moment, group))
+            let is_full = group.binding().is_some_and(full);
+            let waiting = look.waiting(group, is_pooled);
+            let presses = is_full || waiting.is_some_and(|waiting| waiting > 0.0);
+            presses.then_some(Moment { look, group, is_full, waiting })
         })
     }
 
-    /// A group and all of the server as they were on average at such moments, under the limit that was fullest.
-    fn pressed(&self, whose: &Whose, thresholds: &Thresholds) -> Option<[Group; 2]> {
-        let moments: Vec<(&Self, &Group)> = self.presses(whose, thresholds).collect();
+    /// A group and all of the server as they were on average at some moments, under the limit that was fullest.
+    fn load_of(&self, whole: &Group, moments: &[Moment<'_>]) -> Option<Load> {
         let ratio = |group: &Group| group.binding().map_or(0.0, Limit::ratio);
-        let fullest = moments.iter().max_by(|a, b| ratio(a.1).total_cmp(&ratio(b.1)))?;
-        let own: Vec<(u64, &Group)> =
-            moments.iter().map(|(m, group)| (m.samples, *group)).collect();
-        let all = moments.iter().filter_map(|(m, _)| Some((m.samples, m.server()?)));
+        let fullest = moments.iter().max_by(|a, b| ratio(a.group).total_cmp(&ratio(b.group)))?;
+        let own: Vec<(u64, &Group)> = moments.iter().map(|m| (m.look.samples, m.group)).collect();
+        let all = moments.iter().filter_map(|m| Some((m.look.samples, m.look.server()?)));
         let all: Vec<(u64, &Group)> = all.collect();
         if all.is_empty() {
             return None;
         }
-        let own = Group { limits: fullest.1.limits.clone(), ..mean(whose.clone(), &own) };
-        Some([own, mean(Whose::server(), &all)])
-    }
-
-    /// Clients that waited on average at such moments.
-    fn waiting_when_pressed(&self, whose: &Whose, thresholds: &Thresholds) -> Option<f64> {
-        let moments = self.presses(whose, thresholds);
-        let parts = moments.filter_map(|(m, _)| Some((m.samples, m.waiting(whose)?)));
-        weighted(parts)
+        let own = mean(whole.whose.clone(), &own);
+        let own = Group { limits: fullest.group.limits.clone(), ..own };
+        let mut load = Load::of(&own, &mean(Whose::server(), &all), self.cpus)?;
+        // What a pooler gave is known of moments only: they tell how much of it idles all together, and not each.
+        let pooler = whole.limits.iter().find(|limit| limit.kind == Kind::Pooler);
+        if let (Some(Limit { kind: Kind::Pooler, idle, .. }), Some(pooler)) =
+            (&mut load.limit, pooler)
+        {
+            *idle = pooler.idle;
+        }
+        let waiting = moments.iter().filter_map(|m| Some((m.look.samples, m.waiting?)));
+        load.waiting = weighted(waiting);
+        // When it was that connections were refused is not known, but that the limit must have been full.
+        let full = fullest.is_full.then(|| self.refused_by_own_limit(&whole.whose));
+        load.refused = full.flatten();
+        load.head = self.head_of(&whole.whose);
+        Some(load)
     }
 
     /// How large a group's pool need be.

@@ -30,7 +30,7 @@ pub const IDLE_RATIO: Threshold = Threshold::ratio(
 );
 
 /// Why sessions queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// They do not.
     Nothing,
@@ -130,7 +130,11 @@ pub struct Verdict {
 /// Says why sessions queue.
 pub fn verdict(load: &Load, thresholds: &Thresholds) -> Verdict {
     let (cause, detail) = decide(load, thresholds);
-    Verdict { cause, detail, evidence: evidence(load, thresholds) }
+    let mut evidence = evidence(load, thresholds);
+    // Of another cause it shows nothing.
+    let head = load.head.iter().filter(|_| cause == Cause::Lock);
+    evidence.extend(head.flat_map(evidence_of_head));
+    Verdict { cause, detail, evidence }
 }
 
 fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
@@ -224,7 +228,6 @@ fn evidence(load: &Load, thresholds: &Thresholds) -> Vec<Evidence> {
             .over(thresholds.of(&CRITICAL_RATIO))
     });
     all.extend([cpus, waiting, refused, limit].into_iter().flatten());
-    all.extend(load.head.iter().flat_map(evidence_of_head));
     all
 }
 

@@ -1,6 +1,6 @@
 //! Limits, forecasts, verdicts and sizes, each with a twin in which nothing is wrong.
 
-use super::advice::{self, Counted};
+use super::advice;
 use super::forecast::{Point, Season, exhaustion, trend};
 use super::head::{Blocked, Head};
 use super::limit::{Declared, Kind, Limit, Limits, Nearness, Role, Server, plateau};
@@ -9,6 +9,7 @@ use super::*;
 use crate::threshold::Thresholds;
 use proptest::prelude::*;
 
+mod advised;
 mod moments;
 
 const MINUTE_US: i64 = 60_000_000;
@@ -42,7 +43,7 @@ fn pool(user: &str, application: &str) -> Whose {
 /// A group of so many sessions, of which some are active.
 fn group(whose: Whose, open: u32, active: u32) -> Group {
     let mut group = Group::of(whose);
-    group.samples = 3_600;
+    (group.samples, group.there) = (3_600, 3_600);
     group.open = steady(open);
     group.busy = steady(active);
     group.busy_percentiles = [Some(f64::from(active)); 5];
@@ -107,6 +108,20 @@ fn the_limit_with_least_room_binds() {
     let mut groups = all("app", 19, 2);
     limits().judge(&mut groups);
     assert_eq!(Nearness::of(groups[3].binding().unwrap(), &thresholds()), Nearness::Critical);
+}
+
+#[test]
+fn of_limits_that_leave_as_much_the_narrowest_binds() {
+    let mut groups = all("app", 92, 2);
+    let tight = Limits {
+        databases: vec![("shop".to_owned(), 92)],
+        roles: vec![role("app", Some(92))],
+        ..limits()
+    };
+    tight.judge(&mut groups);
+    let binding = groups.iter().map(|group| group.binding().unwrap().kind);
+    let binding: Vec<Kind> = binding.collect();
+    assert_eq!(binding, [Kind::Server, Kind::Database, Kind::Role, Kind::Role]);
 }
 
 #[test]
@@ -192,6 +207,8 @@ fn what_does_not_grow_has_none() {
     none(&minutes(10, |i| 20.0 + i as f64));
     // It grew, and then stood still.
     none(&minutes(60, |i| 20.0 + i.min(30) as f64));
+    // The same, and one came after it.
+    none(&minutes(60, |i| 20.0 + i.min(36) as f64 + f64::from(u8::from(i > 51))));
     // Too slow to be followed so far: two hours of one hour's growth.
     none(&minutes(60, |i| 20.0 + i as f64 / 10.0));
     none(&[]);
@@ -346,49 +363,6 @@ fn a_full_pool_is_too_small_or_too_large_by_what_it_does() {
     // A larger pool would wait for the same processors.
     let starved = Load { cpu: 10.0, cpu_of_all: 10.0, active: 4.0, ..working };
     assert_eq!(cause(&starved), Cause::Cpu);
-}
-
-#[test]
-fn a_pool_need_be_as_large_as_it_is_busy() {
-    let mut web = group(pool("app", "web"), 120, 9);
-    let counted = Counted { transactions_per_s: 900.0, transaction_ms: 10.0 };
-    let advise = |group: &Group, counted: Option<&Counted>| {
-        advice::advise(group, counted, Some(9.0), Some(16.0), &thresholds())
-    };
-    let found = advise(&web, Some(&counted)).unwrap();
-    assert_eq!((found.size, found.current, found.current_from), (12, 120, "peak"));
-    assert_eq!((found.load, found.margin), (9.0, 2.25));
-    assert_eq!((found.frees, found.by_cpus, found.doubtful), (108, false, false));
-    assert!((found.factor - 120.0 / 9.0).abs() < 1e-9);
-    assert_eq!(
-        found.change(&web),
-        "Set the pool to 12: 120 open at most, a load of 9.0 sessions at its height (9 busy in 99 % of samples, never \
-         seen more than 9), and 2.2 for chance."
-    );
-    assert!(found.terms().contains("pool_size=10, max_overflow=2"), "{}", found.terms());
-    // What Little's law contradicts is doubtful, and so is what nothing checks.
-    let other = Counted { transaction_ms: 30.0, ..counted };
-    assert!(advise(&web, Some(&other)).unwrap().doubtful);
-    assert!(advise(&web, None).unwrap().doubtful);
-    web.samples = 10;
-    assert_eq!(advise(&web, Some(&counted)), None);
-}
-
-#[test]
-fn sessions_that_wait_for_processors_do_not_count() {
-    let mut web = group(pool("app", "web"), 100, 100);
-    web.on_cpu = Some(98.0);
-    web.limits =
-        vec![Limit { kind: Kind::Declared, most: 100, used: 100.0, peak: None, idle: None }];
-    let found = advice::advise(&web, None, None, Some(2.0), &thresholds()).unwrap();
-    // Four, and half of the margin: what waits for a connection would wait for a processor.
-    assert_eq!((found.size, found.by_cpus, found.current_from), (5, true, "declared"));
-    let found = advice::advise(&web, None, None, None, &thresholds()).unwrap();
-    assert_eq!(
-        (found.size, found.by_cpus),
-        (108, false),
-        "without processors known, none is counted out"
-    );
 }
 
 #[test]

@@ -19,6 +19,15 @@ pub struct Table {
 }
 
 impl Table {
+    /// Whether it can be the answer to a command: it has these columns.
+    fn answers(&self, command: &str, wanted: &[&str]) -> Result<(), String> {
+        let missing = wanted.iter().find(|name| !self.columns.iter().any(|column| column == *name));
+        if let Some(name) = missing {
+            return Err(format!("its answer to {command} has no column {name}"));
+        }
+        Ok(())
+    }
+
     fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         self.rows.iter().map(|row| Line { columns: &self.columns, row })
     }
@@ -105,6 +114,29 @@ pub struct Database {
     pub pool_size: Option<u64>,
     /// Most server connections of the database; 0: no limit.
     pub max_connections: Option<u64>,
+    /// As the server calls it.
+    pub database: Option<String>,
+    /// The user as whom all clients get there, if it is one.
+    pub force_user: Option<String>,
+}
+
+/// What the server calls a database and a user that clients call otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The database.
+    pub database: String,
+    /// The user; `None` is each client's own.
+    pub user: Option<String>,
+}
+
+impl Alias {
+    /// Database and user on the server, of what clients call `database` and `user`.
+    pub fn resolve(alias: Option<&Self>, database: &str, user: &str) -> (String, String) {
+        let own = || (database.to_owned(), user.to_owned());
+        alias.map_or_else(own, |alias| {
+            (alias.database.clone(), alias.user.clone().unwrap_or_else(|| user.to_owned()))
+        })
+    }
 }
 
 /// What one look at the console gave.
@@ -119,8 +151,14 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// From the answers to SHOW POOLS, SHOW STATS and SHOW DATABASES.
-    pub fn of(pools: &Table, stats: &Table, databases: &Table) -> Self {
+    /// From the answers to SHOW POOLS, SHOW STATS and SHOW DATABASES; or why they are none.
+    pub fn of(pools: &Table, stats: &Table, databases: &Table) -> Result<Self, String> {
+        pools.answers("SHOW POOLS", &["database", "user", "cl_waiting"])?;
+        stats.answers("SHOW STATS", &["database"])?;
+        databases.answers("SHOW DATABASES", &["name"])?;
+        if pools.lines().any(|line| line.number("cl_waiting").is_none()) {
+            return Err("its answer to SHOW POOLS has no number of clients that wait".to_owned());
+        }
         let pools =
             pools.lines().filter_map(pool).filter(|pool| pool.database != CONSOLE).take(MOST);
         let named = |line: &Line<'_>, name: &str| line.full(name).filter(|name| name != CONSOLE);
@@ -128,15 +166,29 @@ impl Reading {
             stats.lines().filter_map(|line| Some((named(&line, "database")?, stats_of(line))));
         let database = |line: Line<'_>| {
             let of = |name| line.number(name);
-            let found =
-                Database { pool_size: of("pool_size"), max_connections: of("max_connections") };
+            let found = Database {
+                pool_size: of("pool_size"),
+                max_connections: of("max_connections"),
+                database: line.full("database"),
+                force_user: line.full("force_user"),
+            };
             Some((named(&line, "name")?, found))
         };
-        Self {
+        Ok(Self {
             pools: pools.collect(),
             stats: stats.take(MOST).collect(),
             databases: databases.lines().filter_map(database).take(MOST).collect(),
-        }
+        })
+    }
+
+    /// Databases that the server knows by another name or for another user.
+    pub fn aliases(&self) -> BTreeMap<String, Alias> {
+        let alias = |(name, found): (&String, &Database)| {
+            let database = found.database.clone().unwrap_or_else(|| name.clone());
+            let user = found.force_user.clone();
+            (database != *name || user.is_some()).then(|| (name.clone(), Alias { database, user }))
+        };
+        self.databases.iter().filter_map(alias).collect()
     }
 
     /// Most server connections that a pool of a database may have.
@@ -208,8 +260,9 @@ pub struct Client {
     pub link: Option<String>,
 }
 
-/// Clients, without those of the console.
-pub fn clients(table: &Table) -> Vec<Client> {
+/// Clients, without those of the console; or why there are none.
+pub fn clients(table: &Table) -> Result<Vec<Client>, String> {
+    table.answers("SHOW CLIENTS", &["database", "user", "state"])?;
     let client = |line: Line<'_>| Client {
         database: line.full("database"),
         user: line.full("user"),
@@ -221,7 +274,8 @@ pub fn clients(table: &Table) -> Vec<Client> {
         pointer: line.full("ptr"),
         link: line.full("link"),
     };
-    table.lines().map(client).filter(|client| client.database.as_deref() != Some(CONSOLE)).collect()
+    let all = table.lines().map(client);
+    Ok(all.filter(|client| client.database.as_deref() != Some(CONSOLE)).collect())
 }
 
 /// A line of SHOW SERVERS.
@@ -241,8 +295,9 @@ pub struct ServerLink {
     pub pid: Option<u64>,
 }
 
-/// Server connections.
-pub fn servers(table: &Table) -> Vec<ServerLink> {
+/// Server connections; or why there are none.
+pub fn servers(table: &Table) -> Result<Vec<ServerLink>, String> {
+    table.answers("SHOW SERVERS", &["ptr", "link"])?;
     let server = |line: Line<'_>| ServerLink {
         pointer: line.full("ptr"),
         link: line.full("link"),
@@ -251,5 +306,5 @@ pub fn servers(table: &Table) -> Vec<ServerLink> {
         local_port: line.number("local_port"),
         pid: line.number("remote_pid").filter(|pid| *pid > 0),
     };
-    table.lines().map(server).collect()
+    Ok(table.lines().map(server).collect())
 }

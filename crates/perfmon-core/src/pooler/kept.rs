@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Stats;
+use super::{Alias, Stats};
 use crate::pack::Corrupt;
 
 /// Transactions that wrote the options of a foreign server and of its user mapping: whoever changes them, changes these.
@@ -34,6 +34,9 @@ pub struct Known {
     pub version: Version,
     /// Its counters at that time; empty when it was not asked or did not answer.
     pub stats: BTreeMap<String, Stats>,
+    /// Its databases that the server knows by another name, by the name that clients use; as it said when it last answered.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, Alias>,
 }
 
 impl Kept {
@@ -64,7 +67,8 @@ impl Known {
         let same = before.filter(|known| known.version == version);
         let failures = same.map_or(0, |known| known.failures).saturating_add(1);
         let retry_at = now.saturating_add(pause_us(failures));
-        Self { failures, retry_at, why: Some(why), version, stats: BTreeMap::new() }
+        let aliases = same.map_or_else(BTreeMap::new, |known| known.aliases.clone());
+        Self { failures, retry_at, why: Some(why), version, stats: BTreeMap::new(), aliases }
     }
 
     /// What to tell of one that is left alone.

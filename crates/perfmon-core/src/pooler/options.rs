@@ -71,8 +71,16 @@ fn check_length((name, value): &Option_) -> Result<(), Refused> {
     if fits { Ok(()) } else { Err(bad(name, SHORT)) }
 }
 
-/// Checks the options of a server.
+/// Checks the options of a server that is made or changed: it must say where the console is.
 pub fn check_server(options: &[Option_]) -> Result<(), Refused> {
+    check_each(options)?;
+    if options.iter().any(|option| option.0 == "host") {
+        return Ok(());
+    }
+    Err(Refused { problem: "the option \"host\" is missing".to_owned(), hint: HOST })
+}
+
+fn check_each(options: &[Option_]) -> Result<(), Refused> {
     for option in options {
         check_length(option)?;
         match option.0.as_str() {
@@ -116,9 +124,9 @@ fn port(text: &str) -> Result<u16, Refused> {
 }
 
 impl Target {
-    /// From the options of a server and of the user mapping.
+    /// From the options of a server and of the user mapping. A server of before 0.4.0 may have no host.
     pub fn of(name: &str, server: &[Option_], mapping: &[Option_]) -> Result<Self, Refused> {
-        check_server(server)?;
+        check_each(server)?;
         check_mapping(mapping)?;
         let of = |options: &[Option_], name: &str| {
             options.iter().find(|option| option.0 == name).map(|option| option.1.clone())

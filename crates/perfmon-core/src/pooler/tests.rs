@@ -74,8 +74,7 @@ pgbouncer | ~ | 6432 | pgbouncer | pgbouncer | 2 | 0 | 0 | statement | 0 | 0";
 
 #[test]
 fn columns_are_found_by_name_in_every_version() {
-    let of =
-        |pools: &str, stats: &str| Reading::of(&table(pools), &table(stats), &table(DATABASES));
+    let of = |pools: &str, stats: &str| reading(&table(pools), &table(stats), &table(DATABASES));
     let newer = of(POOLS_1_18, STATS_1_18);
     assert_eq!(newer.pools.len(), 1, "the console's own pool waits for nothing");
     let pool = &newer.pools[0];
@@ -102,9 +101,35 @@ fn columns_are_found_by_name_in_every_version() {
 #[test]
 fn an_answer_of_something_else_says_nothing() {
     let strange = Table { columns: vec!["x".into()], rows: vec![vec![Some("1".into())], vec![]] };
-    assert_eq!(Reading::of(&strange, &strange, &strange), Reading::default());
-    let lines = clients(&strange);
-    assert_eq!(lines, vec![Client::default(); 2]);
+    let [pools, stats, databases] = [POOLS_1_18, STATS_1_18, DATABASES].map(table);
+    for (answers, told) in [
+        ([&strange, &stats, &databases], "SHOW POOLS has no column database"),
+        ([&pools, &strange, &databases], "SHOW STATS has no column database"),
+        ([&pools, &stats, &strange], "SHOW DATABASES has no column name"),
+        ([&Table::default(), &stats, &databases], "SHOW POOLS has no column database"),
+    ] {
+        let why = Reading::of(answers[0], answers[1], answers[2]).unwrap_err();
+        assert!(why.ends_with(told), "{why}");
+    }
+    let words = table("database | user | cl_waiting\n app | alice | many");
+    assert!(Reading::of(&words, &stats, &databases).is_err());
+    // A pooler without clients is none that fails.
+    let none = Table { rows: Vec::new(), ..pools };
+    assert_eq!(Reading::of(&none, &stats, &databases).unwrap().pools, vec![]);
+    assert!(clients(&strange).is_err() && servers(&strange).is_err());
+}
+
+/// Of answers that are some.
+fn reading(pools: &Table, stats: &Table, databases: &Table) -> Reading {
+    Reading::of(pools, stats, databases).unwrap()
+}
+
+#[test]
+fn a_server_says_where_the_console_is() {
+    let refused = check_server(&options(&[("port", "6432")])).unwrap_err();
+    assert_eq!(refused.problem, "the option \"host\" is missing");
+    assert!(refused.hint.contains("localhost"), "{}", refused.hint);
+    assert!(check_server(&options(&[("host", "localhost")])).is_ok());
 }
 
 #[test]
@@ -113,7 +138,8 @@ fn clients_and_their_servers_are_linked() {
         "type | user | database | state | addr | port | local_addr | local_port | connect_time | request_time | wait | wait_us | close_needed | ptr | link | remote_pid | tls | application_name
          C | alice | app | active | 10.0.0.7 | 40123 | 10.0.0.1 | 6432 | t | t | 1 | 250000 | 0 | 0x1 | 0x9 | 0 |  | web
          C | stats | pgbouncer | active | unix | 1 | unix | 6432 | t | t | 0 | 0 | 0 | 0x2 |  | 0 |  | pg_perfmon",
-    ));
+    ))
+    .unwrap();
     assert_eq!(clients.len(), 1);
     assert_eq!((clients[0].link.as_deref(), clients[0].wait_us), (Some("0x9"), Some(1_250_000)));
     assert_eq!((clients[0].address.as_deref(), clients[0].port), (Some("10.0.0.7"), Some(40_123)));
@@ -121,7 +147,8 @@ fn clients_and_their_servers_are_linked() {
     let servers = servers(&table(
         "type | user | database | state | addr | port | local_addr | local_port | ptr | link | remote_pid | tls
          S | alice | app | active | 127.0.0.1 | 5432 | 127.0.0.1 | 50001 | 0x9 | 0x1 | 4242 | ",
-    ));
+    ))
+    .unwrap();
     assert_eq!((servers[0].pid, servers[0].local_port), (Some(4242), Some(50_001)));
 }
 
@@ -138,7 +165,7 @@ fn seen(rows: &[Row], wanted: [&str; 3]) -> Option<Seen> {
 
 #[test]
 fn what_happened_is_the_difference() {
-    let before = Reading::of(&table(POOLS_1_18), &table(STATS_1_18), &table(DATABASES));
+    let before = reading(&table(POOLS_1_18), &table(STATS_1_18), &table(DATABASES));
     let mut now = before.clone();
     let stats = now.stats.get_mut("app").unwrap();
     stats.transactions = Some(1600);
@@ -168,8 +195,32 @@ fn what_happened_is_the_difference() {
 }
 
 #[test]
+fn a_database_that_the_server_calls_otherwise_is_known_by_both_names() {
+    const NAMED: &str = "
+name | host | port | database | force_user | pool_size | max_connections
+front_rw | /tmp | 5432 | shop | cart | 4 | 0
+front_ro | /tmp | 5432 | shop | ~ | 4 | 0
+app | /tmp | 5432 | app | ~ | 20 | 11";
+    let reading = Reading::of(&table(POOLS_1_18), &table(STATS_1_7), &table(NAMED));
+    let aliases = reading.unwrap().aliases();
+    assert_eq!(aliases.keys().collect::<Vec<_>>(), ["front_ro", "front_rw"]);
+    let of = |name: &str| Alias::resolve(aliases.get(name), name, "alice");
+    let pair = |database: &str, user: &str| (database.to_owned(), user.to_owned());
+    assert_eq!(of("front_rw"), pair("shop", "cart"));
+    assert_eq!(of("front_ro"), pair("shop", "alice"));
+    assert_eq!(of("app"), pair("app", "alice"));
+    assert_eq!(of("gone"), pair("gone", "alice"));
+    // A pooler that fails for a while has the same ones.
+    let known = Known { aliases, ..Known::default() };
+    let failed = Known::failed(Some(&known), [0, 0], "no".to_owned(), 5);
+    assert_eq!(failed.aliases, known.aliases);
+    let kept = Kept { at: 1, poolers: [("one".to_owned(), failed)].into() };
+    assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
+}
+
+#[test]
 fn an_older_version_does_not_know_the_wait() {
-    let before = Reading::of(&table(POOLS_1_7), &table(STATS_1_7), &table(DATABASES));
+    let before = reading(&table(POOLS_1_7), &table(STATS_1_7), &table(DATABASES));
     let known = Known { stats: before.stats.clone(), ..Known::default() };
     let made = rows("one", &Asked::Answered(before), Some(&known), 60_000_000);
     let database = seen(&made, ["one", "app", ""]).unwrap();

@@ -118,7 +118,7 @@ fn out(pools: &Pools, look: &Look, group: &Group, thresholds: &Thresholds) -> Gr
         monitoring: group.whose.monitoring,
         open_avg: group.open.average,
         open_peak: group.open.peak,
-        busy_p99: group.busy.p99,
+        busy_p99: group.busy_there_p99().or(group.busy.p99),
         idle_ratio: group.share(&group.idle),
         in_transaction_ratio: group.share(&group.in_transaction),
         limited_by: binding.map(|limit| limit.kind.word()),

@@ -199,6 +199,7 @@ mod tests {
             seen_us: seen_s * 1_000_000,
             ended: true,
             head_process_id: head,
+            head_gid: None,
             head: who("importer"),
             head_state: format!("state {seen_s}"),
             head_transaction_s: None,
@@ -230,7 +231,7 @@ mod tests {
         let sum = Sum { open: 1, open_us: 600_000_000, longest_us: 600_000_000, ..Sum::default() };
         let sessions = Sessions {
             deadlocks: vec![one("c"), one("b"), one("b")],
-            idles: vec![IdleTimes { who: who("a"), sum }],
+            idles: vec![IdleTimes { who: who("a"), sum, since_judged: None }],
             ..Sessions::default()
         };
         let locks = Locks::of(&sessions, &Thresholds::default());

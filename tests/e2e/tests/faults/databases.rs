@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use perfmon_e2e::{Db, Server, never, secs, wait_until};
 
-use crate::{caught_collector, goes_on, healthy, patient, watched};
+use crate::{caught_collector, goes_on, healthy, locking, patient, watched};
 
 /// Makes a database that is being visited all the time, then lets `act` do its work right when a collector runs.
 fn beside_a_collector(server: &Server, name: &str, act: impl Fn(&mut Db)) {
@@ -46,7 +46,7 @@ fn drop_database_force_ends_a_stuck_collector() {
     let (mut db, _) = watched(&server, "victim");
     // Held by a session here: a prepared transaction would itself forbid the drop.
     let mut holder = server.db("victim");
-    holder.run("BEGIN; LOCK TABLE ONLY perfmon.statement_minute IN ACCESS EXCLUSIVE MODE");
+    holder.run(&locking(&mut db, "perfmon.statement_minute"));
     caught_collector(&server, &mut db);
     let begin = Instant::now();
     server.db("postgres").run("DROP DATABASE victim WITH (FORCE)");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use perfmon_e2e::{Server, Stop, code_of, message_of, never, secs, wait_for, wait_until};
 
-use crate::{goes_on, watched};
+use crate::{goes_on, locking, watched};
 
 #[test]
 fn a_missing_synchronous_standby_stops_nobody() {
@@ -146,7 +146,7 @@ fn a_locked_table_of_ours_delays_only_us() {
     let server = Server::builder().start();
     let (mut db, id) = watched(&server, "app");
     let mut holder = server.db("app");
-    holder.run("BEGIN; LOCK TABLE ONLY perfmon.statement_minute IN ACCESS EXCLUSIVE MODE");
+    holder.run(&locking(&mut db, "perfmon.statement_minute"));
     let mark = server.log_mark();
     let mut calls = 0;
     let start = Instant::now();

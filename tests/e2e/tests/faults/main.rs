@@ -18,11 +18,19 @@ fn patient() -> perfmon_e2e::Builder {
         .conf("max_prepared_transactions = 4")
 }
 
+/// Statements that lock all partitions of a table: to these a snapshot adds its rows. Not the table itself, of which
+/// whoever holds a partition looks up the bounds.
+fn locking(db: &mut Db, table: &str) -> String {
+    let leaves: String = db.val(&format!(
+        "SELECT string_agg(relid::regclass::text, ', ') FROM pg_partition_tree('{table}') WHERE isleaf"
+    ));
+    format!("BEGIN; LOCK TABLE {leaves} IN ACCESS EXCLUSIVE MODE")
+}
+
 /// A lock that no session holds: it survives the end of all of them, even a crash.
 fn lock_for_good(db: &mut Db, table: &str) {
-    db.run(&format!(
-        "BEGIN; LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'blocker'"
-    ));
+    let locking = locking(db, table);
+    db.run(&format!("{locking}; PREPARE TRANSACTION 'blocker'"));
 }
 
 fn unlock(db: &mut Db) {

@@ -8,7 +8,7 @@ use perfmon_e2e::{Db, Server, secs};
 use super::{Hint, hints, mark_of};
 
 /// A server that looks into every execution, with what is there before anything is watched.
-fn watched(setup: &str) -> (Server, Db) {
+pub(super) fn watched(setup: &str) -> (Server, Db) {
     let server = Server::manual().conf("jit = off").conf("pg_perfmon.scan_sample_rate = 1").start();
     let mut db = server.new_db("app");
     db.run(setup);
@@ -26,7 +26,7 @@ fn watched(setup: &str) -> (Server, Db) {
 }
 
 /// Hints by the mark of their statement.
-fn by_mark(db: &mut Db) -> HashMap<String, Vec<Hint>> {
+pub(super) fn by_mark(db: &mut Db) -> HashMap<String, Vec<Hint>> {
     let mut all: HashMap<String, Vec<Hint>> = HashMap::new();
     for hint in hints(db) {
         println!("{hint:?}");
@@ -88,8 +88,18 @@ fn a_column_that_a_value_converts_is_told() {
     let (_server, mut db) = watched(
         "CREATE TABLE items (id int PRIMARY KEY, qty bigint, price numeric, note text);
          INSERT INTO items SELECT i, i % 5000, i / 10.0, repeat('x', 80) FROM generate_series(1, 30000) i;
-         CREATE INDEX ON items (qty); CREATE INDEX ON items (price);",
+         ALTER TABLE items ADD code char(8), ADD word varchar(9);
+         UPDATE items SET code = 'c' || id, word = 'w' || id;
+         CREATE INDEX ON items (qty); CREATE INDEX ON items (price); CREATE INDEX ON items (code); CREATE INDEX ON items (word);",
     );
+    for (name, types, condition) in [
+        ("array", "numeric[]", "/* array */ id = ANY ($1)"),
+        ("chars", "text[]", "/* chars */ code = ANY ($1)"),
+        ("wide", "bigint[]", "/* twin */ id = ANY ($1)"),
+        ("words", "text[]", "/* twin */ word = ANY ($1)"),
+    ] {
+        db.run(&format!("PREPARE of_{name}({types}) AS SELECT note FROM items WHERE {condition}"));
+    }
     let signs = [("<", "ceil"), ("<=", "floor"), (">=", "ceil"), (">", "floor")];
     for _ in 0..3 {
         db.run("SELECT /* equal */ note FROM items WHERE id = 17.5");
@@ -99,6 +109,13 @@ fn a_column_that_a_value_converts_is_told() {
                 "SELECT /* range{n} */ max(note) || {n} FROM items WHERE qty {sign} {value}"
             ));
         }
+        db.run("SELECT /* list */ note FROM items WHERE id IN (17.5, 18, 19.25)");
+        db.run("EXECUTE of_array('{17.5,18}')");
+        db.run("EXECUTE of_chars('{c17,c18}')");
+        db.run("EXECUTE of_wide('{17,18}')");
+        db.run("EXECUTE of_words('{w17,w18}')");
+        db.run("SELECT /* twin */ note, qty FROM items WHERE id IN (17, 18, 19)");
+        db.run("SELECT /* twin */ note, code FROM items WHERE code IN ('c17', 'c18')");
         db.run("SELECT /* twin */ note FROM items WHERE id = 17");
         db.run("SELECT /* twin */ count(*) FROM items WHERE price < 17");
         db.run("SELECT /* twin */ max(qty) FROM items WHERE price > 17.5");
@@ -112,6 +129,35 @@ fn a_column_that_a_value_converts_is_told() {
     assert_eq!(equal.expression.as_deref(), Some("(id)::numeric = $1"));
     assert_eq!(equal.better.as_deref(), Some("id = ($1)::integer"));
     assert_eq!(equal.statement, None, "the index is there");
+    for (mark, written, better) in [
+        ("array", "(id)::numeric = ANY ($1)", "id = ANY (($1)::integer[])"),
+        ("chars", "(code)::text = ANY ($1)", "code = ANY (($1)::bpchar[])"),
+        (
+            "list",
+            "(id)::numeric IN ($1, $2, $3)",
+            "id IN (($1)::integer, ($2)::integer, ($3)::integer)",
+        ),
+    ] {
+        let [one] = &told[mark][..] else { panic!("{mark}: {told:?}") };
+        assert_eq!((one.kind.as_str(), one.same), ("rewrite_cast_on_column", false));
+        assert_eq!(one.statement, None, "the index is there");
+        // Since 18, a list is told by its first value alone.
+        if mark == "list" && one.better.is_none() {
+            assert!(db.val::<i32>("SELECT current_setting('server_version_num')::int") >= 180_000);
+            assert_eq!(one.expression.as_deref(), Some("((id)::numeric = ANY (?))"));
+            continue;
+        }
+        assert_eq!(
+            (one.expression.as_deref(), one.better.as_deref()),
+            (Some(written), Some(better))
+        );
+        let array = mark != "list";
+        let bare = better.replace("$1", if array { "'{17,18}'" } else { "17" });
+        let bare = bare.replace("$2", "18").replace("$3", "19");
+        let plan =
+            db.list::<String>(&format!("EXPLAIN SELECT * FROM items WHERE {bare}")).join("\n");
+        assert!(plan.contains("Index"), "{plan}");
+    }
     // What is put behind max(note) is a parameter, too.
     for (n, (sign, round)) in signs.iter().enumerate() {
         let [range] = &told[&format!("range{n}")][..] else { panic!("{told:?}") };

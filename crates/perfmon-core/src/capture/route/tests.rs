@@ -20,7 +20,7 @@ fn count(table: &Table<'_, Work>, user: u32, application: &str, route: &str) {
     let route = of(route);
     let key = key(whose(user), application.as_bytes(), &route);
     let last = Last::find(table, key, application.as_bytes(), &route);
-    last.entry(table, key.whose).unwrap().payload.statement(30);
+    last.entry(key.whose).unwrap().payload.statement(30);
 }
 
 fn names(application: &str, route: &str) -> Names {
@@ -68,9 +68,58 @@ fn another_user_is_not_the_last_one() {
     let table = memory.table();
     let key = key(whose(1), b"shop", &Route::NONE);
     let last = Last::find(&table, key, b"shop", &Route::NONE);
-    assert!(last.entry(&table, key.whose).is_some());
-    assert!(last.entry(&table, key.whose + 1).is_none());
-    assert!(Last::NONE.entry(&table, 0).is_none());
+    assert!(last.entry(key.whose).is_some());
+    assert!(last.entry(key.whose + 1).is_none());
+    assert!(Last::NONE.entry(0).is_none());
+}
+
+#[test]
+fn a_statement_that_is_a_transaction_is_counted_as_both() {
+    let memory = Memory::<Work>::new(100);
+    let table = memory.table();
+    let key = key(whose(1), b"shop", &Route::NONE);
+    let last = Last::find(&table, key, b"shop", &Route::NONE);
+    let work = &last.entry(key.whose).unwrap().payload;
+    let count = || work.all().filter(|(_, count)| *count > 0).collect::<Vec<_>>();
+    work.took(3).lone();
+    work.took(3).statement();
+    work.transaction(3);
+    work.transaction(3);
+    work.took(4).lone();
+    work.statement(5);
+    let (statements, transactions) = (Slot::Statements, Slot::Transactions);
+    let told = [
+        (statements(3), 2),
+        (statements(4), 1),
+        (statements(5), 1),
+        (transactions(3), 3),
+        (transactions(4), 1),
+    ];
+    assert_eq!(count(), told);
+    assert_eq!(last.anywhere().map(|entry| std::ptr::eq(&entry.payload, work)), Some(true));
+}
+
+/// The halves of a word wrap each for itself.
+#[test]
+fn a_half_that_wraps_leaves_the_other_alone() {
+    let of = |statements: u32, transactions: u32| {
+        Took(AtomicU64::new(u64::from(transactions) << 32 | u64::from(statements)))
+    };
+    let is = |took: &Took| (took.statements(), took.transactions());
+    let took = of(u32::MAX, 7);
+    took.statement();
+    assert_eq!(is(&took), (0, 7));
+    took.statement();
+    assert_eq!(is(&took), (1, 7));
+    let took = of(u32::MAX, u32::MAX);
+    took.lone();
+    assert_eq!(is(&took), (0, 0));
+    let took = of(5, u32::MAX);
+    took.transaction();
+    assert_eq!(is(&took), (5, 0));
+    let (mine, theirs) = (of(10, 2), of(u32::MAX - 3, u32::MAX));
+    mine.move_to(&theirs);
+    assert_eq!((is(&mine), is(&theirs)), ((0, 0), (6, 1)));
 }
 
 #[test]
@@ -87,7 +136,17 @@ fn a_flood_is_counted_with_the_rest() {
 
 #[derive(Debug, Clone)]
 enum Op {
-    Count { user: u32, route: u8, slot: Slot },
+    Count {
+        user: u32,
+        route: u8,
+        slot: Slot,
+    },
+    /// A statement that is a transaction of its own.
+    Lone {
+        user: u32,
+        route: u8,
+        bucket: u8,
+    },
     Tend,
     Read,
 }
@@ -101,9 +160,17 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     prop_oneof![
         20 => (0u32..3, any::<u8>(), slot).prop_map(|(user, route, slot)| Op::Count { user, route, slot }),
+        10 => (0u32..3, any::<u8>(), 0u8..225).prop_map(|(user, route, bucket)| Op::Lone { user, route, bucket }),
         3 => Just(Op::Tend),
         2 => Just(Op::Read),
     ]
+}
+
+/// Has something counted under a route.
+fn work_of(table: &Table<'_, Work>, user: u32, route: u8, count: impl FnOnce(&Work)) {
+    let route = of(&format!("/{route}"));
+    let key = key(whose(user), b"shop", &route);
+    count(&Last::find(table, key, b"shop", &route).entry(key.whose).unwrap().payload);
 }
 
 proptest! {
@@ -120,19 +187,20 @@ proptest! {
         for op in ops.iter().chain([&Op::Read]) {
             match *op {
                 Op::Count { user, route, slot } => {
-                    let name = format!("/{route}");
-                    let parsed = of(&name);
-                    let key = key(whose(user), b"shop", &parsed);
-                    let work = &Last::find(&table, key, b"shop", &parsed);
-                    let work = &work.entry(&table, key.whose).unwrap().payload;
-                    match slot {
+                    work_of(&table, user, route, |work| match slot {
                         Slot::Statements(b) => work.statement(b.into()),
                         Slot::Transactions(b) => work.transaction(b.into()),
                         Slot::Errors => work.failure(false),
                         Slot::Cancelled => work.failure(true),
-                    }
+                    });
                     *truth.entry(slot).or_default() += 1;
-                    *by_name.entry((user, names("shop", &name))).or_default() += 1;
+                    *by_name.entry((user, names("shop", &format!("/{route}")))).or_default() += 1;
+                }
+                Op::Lone { user, route, bucket } => {
+                    work_of(&table, user, route, |work| work.took(bucket.into()).lone());
+                    *truth.entry(Slot::Statements(bucket)).or_default() += 1;
+                    *truth.entry(Slot::Transactions(bucket)).or_default() += 1;
+                    *by_name.entry((user, names("shop", &format!("/{route}")))).or_default() += 2;
                 }
                 Op::Tend => _ = tender.pass(&table),
                 Op::Read => {

@@ -61,18 +61,22 @@ fn what_is_recorded_is_read() {
     let other = subject(7, code(&[Token::IsNull, Token::Column(3)]));
     assert_ne!(one.key(WHOSE), other.key(WHOSE));
     record(&table, one.key(WHOSE), &one, &counts(1, 100, 3));
-    let before = read(&table, 5);
+    let before = read(&table, 5, &[]);
     record(&table, one.key(WHOSE), &one, &counts(2, 200, 4));
     record(&table, other.key(WHOSE), &other, &counts(1, 5, 5));
     record_known(&table, Key::new(77, 5, 10, 0), &counts(1, 1, 1));
-    let now = read(&table, 5);
+    let now = read(&table, 5, &before.counted);
     assert_eq!(now.subjects[&one.key(WHOSE)], one);
     assert_eq!(now.subjects.len(), 2, "what is not known is not begun");
     let moved = difference(&before.counted, &now.counted);
     assert_eq!(moved[&one.key(WHOSE)], counts(2, 200, 4));
     assert_eq!(moved[&other.key(WHOSE)], counts(1, 5, 5));
-    assert!(read(&table, 6).counted.is_empty());
-    let named = Ids::from([(now.counted[0].key, (7, 9))]);
+    assert!(read(&table, 6, &[]).counted.is_empty());
+    record(&table, other.key(WHOSE), &other, &counts(1, 5, 5));
+    let last = read(&table, 5, &now.counted);
+    assert_eq!(last.subjects.keys().collect::<Vec<_>>(), [&other.key(WHOSE)], "one stands");
+    assert_eq!(last.counted.len(), now.counted.len());
+    let named = Ids::from_iter([(now.counted[0].key, (7, 9))]);
     let kept = from_columns(&to_columns(&now.counted, &named));
     assert_eq!(kept, Some((now.counted, named)));
     assert_eq!(from_columns(&[vec![1], vec![2]]), None);
@@ -88,7 +92,7 @@ fn what_finds_no_room_is_counted_with_the_rest() {
     for subject in &subjects {
         record(&table, subject.key(WHOSE), subject, &counts(1, 10, 1));
         tender.pass(&table);
-        let now = read(&table, 5).counted;
+        let now = read(&table, 5, &before).counted;
         for (key, moved) in difference(&before, &now) {
             all.entry(key).or_default().add(&moved);
         }

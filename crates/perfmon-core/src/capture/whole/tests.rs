@@ -58,7 +58,7 @@ fn count<'a>(
         let application = one.what.to_string();
         let key = route::key(key.whose, application.as_bytes(), &Route::NONE);
         let last = Last::find(work, key, application.as_bytes(), &Route::NONE);
-        let payload = &last.entry(work, key.whose).unwrap().payload;
+        let payload = &last.entry(key.whose).unwrap().payload;
         match one.ns % 7 {
             0 => payload.failure(one.read),
             _ => payload.statement(3),
@@ -68,7 +68,7 @@ fn count<'a>(
 
 fn whole(times: &Table<'_, Times>, work: &Table<'_, Work>) -> Whole {
     let (own, times) = reading::read_with_all(times, 2);
-    assert!(own.iter().all(|entry| entry.key.database() == 2));
+    assert!(own.entries().iter().all(|entry| entry.key.database() == 2));
     let (own, work) = route::read_with_all(work, 2);
     assert!(own.counted.iter().all(|entry| entry.key.database() == 2));
     Whole { times, work }

@@ -1,6 +1,7 @@
 //! What is proposed: an index, the parts of its key, and what it needs; as SQL and in words.
 
-use super::same::{bare, same};
+use super::same::same;
+use crate::facts::expression::bare;
 use crate::facts::{Predicate, Table};
 
 /// Kind of index.

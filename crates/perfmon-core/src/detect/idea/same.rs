@@ -1,5 +1,7 @@
 //! Whether two expressions are the same, however many parentheses the server puts around them.
 
+use crate::facts::expression::{bare, is_of_word};
+
 /// Whether two are the same column, or expressions that the server deparses alike.
 pub(in crate::detect) fn same(
     attnum: i16,
@@ -10,32 +12,87 @@ pub(in crate::detect) fn same(
     attnum == other && (attnum != 0 || bare(expression) == bare(other_expression))
 }
 
-/// An expression without the parentheses around it, which the server adds in some places.
-pub(super) fn bare(expression: &str) -> &str {
-    let mut text = expression.trim();
-    while let Some(inner) = text.strip_prefix('(').and_then(|t| t.strip_suffix(')'))
-        && is_balanced(inner)
-    {
-        text = inner.trim();
-    }
-    text
+/// Whether the expression of an index may be one in which `?` or `$1` stands for each value: all words and operators
+/// of that one are in it.
+pub(in crate::detect) fn may_be(index: &str, masked: &str) -> bool {
+    let (has, wants) = (parts(index), parts(masked));
+    !wants.is_empty() && wants.iter().all(|part| has.contains(part))
 }
 
-/// Whether each parenthesis outside of quotes closes one that was opened before.
-fn is_balanced(text: &str) -> bool {
-    let (mut depth, mut quote) = (0_u32, None);
-    for c in text.chars() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(c),
-            (None, '(') => depth += 1,
-            (None, ')') => match depth.checked_sub(1) {
-                Some(less) => depth = less,
-                None => return false,
-            },
-            _ => {}
+/// Names and operators of an expression: neither values nor the names of types.
+fn parts(expression: &str) -> Vec<String> {
+    const SIGNS: &str = "+-*/<>=~!@#%^&|";
+    let mut found = Vec::new();
+    let mut rest = expression;
+    let mut of_type = false;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '\'' | '"' => quoted(rest),
+            '$' => 1 + run(&rest[1..], |c| c.is_ascii_digit()),
+            _ if is_of_word(first) => run(rest, is_of_word),
+            _ if SIGNS.contains(first) => run(rest, |c| SIGNS.contains(c)),
+            ':' => run(rest, |c| c == ':'),
+            _ => first.len_utf8(),
+        };
+        let (part, behind) = rest.split_at(length);
+        let is_type = of_type && (is_of_word(first) || first == '"');
+        // The names of some types are several words.
+        let goes_on = ["with", "without", "time"].contains(&part)
+            || [" with", " varying", " precision"].iter().any(|next| behind.starts_with(next));
+        of_type = first == ':' || (is_type && goes_on) || (of_type && first == ' ');
+        let names = is_of_word(first) && !first.is_ascii_digit() || first == '"';
+        if (names && !is_type) || SIGNS.contains(first) {
+            // One function has three names.
+            let part = part.to_lowercase();
+            found.push(match part.as_str() {
+                "date_part" => "extract".to_owned(),
+                "timezone" => "zone".to_owned(),
+                _ => part,
+            });
+        }
+        rest = behind;
+    }
+    found
+}
+
+fn run(text: &str, belongs: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !belongs(c)).unwrap_or(text.len())
+}
+
+/// Length of what stands in quotes at the beginning; doubled quotes make two of it, which does no harm.
+fn quoted(text: &str) -> usize {
+    let quote = &text[..1];
+    text[1..].find(quote).map_or(text.len(), |at| at + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_may_be_on_what_values_are_missing_in() {
+        let yes = [
+            ("EXTRACT(year FROM at)", "extract(?, at)"),
+            ("EXTRACT(year FROM at)", "date_part($1, t.at)"),
+            ("((j ->> 'a'::text))", "(j ->> ?)"),
+            ("(id % 10)", "(id % ?)"),
+            ("((c AT TIME ZONE 'UTC'::text))::date", "(timezone(?, c))::date"),
+            ("substr(body, 1, 8)", "substr(body, ?, ?)"),
+            ("date_trunc('day'::text, (at)::timestamp without time zone)", "date_trunc(?, at)"),
+        ];
+        for (index, masked) in yes {
+            let masked = masked.replace("t.", "");
+            assert!(may_be(index, &masked), "{index} {masked}");
+        }
+        let no = [
+            ("EXTRACT(year FROM other)", "extract(?, at)"),
+            ("lower(body)", "substr(body, ?, ?)"),
+            ("(j -> 'a'::text)", "(j ->> ?)"),
+            ("lower('at'::text)", "lower(at)"),
+            ("lower(body)", "?"),
+        ];
+        for (index, masked) in no {
+            assert!(!may_be(index, masked), "{index} {masked}");
         }
     }
-    depth == 0
 }

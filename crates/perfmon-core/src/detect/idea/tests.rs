@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::same::bare;
 use super::*;
+use crate::facts::expression::bare;
 use crate::facts::{Column, KeyPart, Order};
 
 const NAMES: [&str; 6] =

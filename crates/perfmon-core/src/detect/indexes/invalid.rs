@@ -115,7 +115,13 @@ fn mend(
     }
     let how = if index.exclusion { "" } else { "CONCURRENTLY " };
     let first = if index.unique { "Remove the rows with equal keys, then build" } else { "Build" };
-    let remedy = format!("{first} {name} again, or drop it if nobody waits for it.");
+    let too_large = match index.method.as_str() {
+        "btree" => {
+            " Where that fails because a value is too large for a B-tree, there is no way but to drop it."
+        }
+        _ => "",
+    };
+    let remedy = format!("{first} {name} again, or drop it if nobody waits for it.{too_large}");
     let statement = runnable(format!("REINDEX INDEX {how}{};", index.name));
     (title, cause.to_owned(), remedy, statement)
 }

@@ -29,7 +29,7 @@ fn look(pools: &[(&str, &str, u32, u32, u32)], limits: &Limits) -> Look {
         let sum = |of: fn(&(&str, &str, u32, u32, u32)) -> u32| members.iter().map(|m| of(m)).sum();
         let (open, active, inside): (u32, u32, u32) = (sum(|m| m.2), sum(|m| m.3), sum(|m| m.4));
         let mut group = Group::of(whose);
-        group.samples = 3_600;
+        (group.samples, group.there) = (3_600, 3_600);
         group.open = steady(open);
         group.busy = steady(active + inside);
         group.busy_percentiles = [Some(f64::from(active + inside)); 5];
@@ -118,6 +118,9 @@ fn a_calm_server_of_idle_pools_has_no_warning() {
     assert!(finding.title.ends_with("none seen busy in any sample"), "{}", finding.title);
     let few = facts(look(&[("shop", "web", 15, 1, 0)], &limits()));
     silent(&DETECTOR, &few, OVERSIZED);
+    let mut dark = look(&[("shop", "web", 100, 1, 0)], &limits());
+    dark.groups.iter_mut().for_each(|group| group.hidden = Some(10.0));
+    silent(&DETECTOR, &facts(dark), OVERSIZED);
     let used = facts(look(&[("shop", "web", 100, 60, 0)], &limits()));
     silent(&DETECTOR, &used, OVERSIZED);
 }
@@ -148,12 +151,12 @@ fn each_level_has_its_own_finding() {
     limits.databases = vec![("shop".to_owned(), 46)];
     let size = Declared {
         name: "web".to_owned(),
-        size: 30,
+        size: 46,
         user: Some("shop".to_owned()),
         ..Declared::default()
     };
     limits.declared = vec![size];
-    let full = facts(look(&[("shop", "web", 46, 29, 0)], &limits));
+    let full = facts(look(&[("shop", "web", 46, 45, 0)], &limits));
     let mut objects: Vec<String> = found(&DETECTOR, &full)
         .into_iter()
         .filter(|f| f.kind == SATURATION)

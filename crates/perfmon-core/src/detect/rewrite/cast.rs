@@ -6,7 +6,9 @@ use crate::capture::scan::code::Stage;
 use crate::capture::scan::{Condition, Slot};
 use crate::detect::words;
 use crate::facts::evidence::ENOUGH;
-use crate::facts::{Column, Evidence as Seen, Form, FormKind, Given, Statement, Table, TableUse};
+use crate::facts::{
+    Column, Evidence as Seen, Form, FormKind, Given, Statement, Table, TableUse, Values,
+};
 use crate::finding::Evidence;
 
 /// Types of whole numbers, as the server writes them.
@@ -35,6 +37,8 @@ struct Compared<'a> {
     /// What stands there, and how it is compared, the column first.
     expression: &'a str,
     sign: &'static str,
+    /// With any of several values.
+    any: bool,
     executions: u64,
     samples: u64,
 }
@@ -59,9 +63,12 @@ fn hint<'a>(
     if compared.executions < ENOUGH {
         return None;
     }
-    // Which of several parameters it is, nobody knows.
-    let parameter = Some(first.parameter).filter(|_| given.len() == 1);
-    let form = form(one.oid, column, &compared, &first.of_type, parameter);
+    // Which of several it is, nobody knows. Of a list that was cut down to its first value, the text tells no other.
+    let values = match &given[..] {
+        [one] if compared.any != matches!(one.values, Values::One(_)) => Some(&one.values),
+        _ => None,
+    };
+    let form = form(one.oid, column, &compared, &first.of_type, values);
     let mut hint = column::hint(look, s, &form)?;
     // The others find what they seek by the index.
     let samples = compared.samples.max(compared.executions);
@@ -85,12 +92,15 @@ fn compared<'a>(e: &'a Seen, column: &Column) -> Option<Compared<'a>> {
         let expression = condition.expression.as_deref()?;
         let to = expression.strip_prefix(&cast)?;
         let written = condition.operator.as_deref()?;
+        // Any of several values is told from one by the word behind the sign.
+        let (written, any) = written.strip_suffix(" ANY").map_or((written, false), |w| (w, true));
         let first = condition.text.starts_with(&format!("({expression} "));
         Some(Compared {
             to,
             text: &condition.text,
             expression,
-            sign: sign(written, first)?,
+            sign: sign(written, first).filter(|sign| !any || *sign == "=")?,
+            any,
             executions: e.counts.get(Slot::Executions),
             samples: e.statement_samples,
         })
@@ -110,7 +120,7 @@ fn form(
     column: &Column,
     compared: &Compared<'_>,
     of_type: &str,
-    parameter: Option<u32>,
+    values: Option<&Values>,
 ) -> Form {
     let Compared { to, sign, .. } = *compared;
     let bound = is_exact(of_type, to).then_some(sign).and_then(bound);
@@ -119,17 +129,27 @@ fn form(
         Some(_) => FormKind::Rounded { column: own, to: to.clone() },
         None => FormKind::Converted { column: own, to: to.clone(), joined: false },
     };
-    let name = &column.name;
-    let (expression, better) = match parameter {
-        Some(n) => {
+    let (name, written) = (&column.name, compared.expression);
+    let (expression, better) = match values {
+        Some(Values::One(n)) => {
             let value = match bound {
                 Some(round) => format!("{round}((${n})::{to})::{of_type}"),
                 None => format!("(${n})::{of_type}"),
             };
-            let expression = format!("{} {sign} ${n}", compared.expression);
-            (expression, Some(format!("{name} {sign} {value}")))
+            (format!("{written} {sign} ${n}"), Some(format!("{name} {sign} {value}")))
         }
-        None => (compared.text.to_owned(), None),
+        Some(Values::Array(n)) => {
+            (format!("{written} = ANY (${n})"), Some(format!("{name} = ANY ((${n})::{of_type}[])")))
+        }
+        Some(Values::List(all)) if !all.is_empty() => {
+            let bare: Vec<String> = all.iter().map(|n| format!("${n}")).collect();
+            let cast: Vec<String> = all.iter().map(|n| format!("(${n})::{of_type}")).collect();
+            (
+                format!("{written} IN ({})", bare.join(", ")),
+                Some(format!("{name} IN ({})", cast.join(", "))),
+            )
+        }
+        _ => (compared.text.to_owned(), None),
     };
     Form {
         kind,

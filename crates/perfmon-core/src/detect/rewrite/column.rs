@@ -2,9 +2,10 @@
 //! an index on the column cannot be searched.
 
 use super::{CAST, FUNCTION, Hint, Look, cast, column_of};
-use crate::detect::idea::Method;
+use crate::detect::idea::{Method, may_be};
+use crate::detect::scans::seen;
 use crate::detect::words;
-use crate::facts::{Form, FormKind, Moved, Statement};
+use crate::facts::{Form, FormKind, Moved, Statement, Table};
 use crate::finding::Effort;
 
 const HIDDEN: &str = "An index on a column is ordered by the column's values, not by what a function makes of them; \
@@ -20,8 +21,12 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &Form) -> Option
     {
         return None;
     }
+    let in_words = matches!(form.kind, FormKind::Templated | FormKind::Unstable);
+    if in_words && !is_proven(look, s, table, form) {
+        return None;
+    }
     let subject = column_of(table, form.attnum);
-    let indexed = is_indexed(look, table.oid, form.attnum);
+    let indexed = is_indexed(look, table, form.attnum);
     let (kind, cause) = if converts(&form.kind) { (CAST, CONVERTED) } else { (FUNCTION, HIDDEN) };
     let own_index = form
         .indexable
@@ -29,7 +34,7 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &Form) -> Option
         .and_then(|indexable| look.index(table, indexable, 0, Method::Btree, None, None));
     // With a form that leaves the column alone, it is an index on the column that is wanted.
     let better = form.better.clone();
-    if better.is_none() && own_index.is_none() && kind == FUNCTION {
+    if better.is_none() && own_index.is_none() && kind == FUNCTION && !in_words {
         return None;
     }
     let sql = match better.is_some() || kind == CAST {
@@ -65,11 +70,36 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &Form) -> Option
     })
 }
 
-/// Whether an index that queries may use begins with a column.
-fn is_indexed(look: &Look<'_>, table: u32, attnum: i16) -> bool {
-    let first = |index: &crate::facts::Index| index.key.first().is_some_and(|k| k.attnum == attnum);
-    let mut indexes = look.facts.indexes.iter().flatten();
-    attnum > 0 && indexes.any(|index| index.table == table && index.valid && first(index))
+/// Whether executions read the whole table for a few rows, which they found by an expression on this column that no index
+/// is on. Where nobody knows what an index would have to be on, the text alone does not tell that there is none.
+fn is_proven(look: &Look<'_>, s: &Statement, table: &Table, form: &Form) -> bool {
+    let Some(Some(seen)) = seen(look.facts, s.statement_id, table) else { return false };
+    let column = table.columns.iter().find(|c| c.attnum == form.attnum && form.attnum > 0);
+    let on_it = |expression: &str| column.is_none_or(|c| may_be(expression, &c.name));
+    let indexes = || look.facts.indexes.iter().flatten().filter(|index| index.table == table.oid);
+    let has_index = |expression: &str| {
+        indexes().any(|index| {
+            let first = index.key.first().filter(|key| key.attnum == 0 && index.valid);
+            index.unread || first.is_some_and(|key| may_be(&key.expression, expression))
+        })
+    };
+    let mut computed = seen.computed.iter().map(|one| one.expression.as_str());
+    seen.kept_few(&look.t) && computed.any(|one| on_it(one) && !has_index(one))
+}
+
+/// Whether an index that queries may use begins with a column, of the table and of all that inherit from it.
+fn is_indexed(look: &Look<'_>, table: &Table, attnum: i16) -> bool {
+    let Some(column) = table.columns.iter().find(|c| c.attnum == attnum && attnum > 0) else {
+        return false;
+    };
+    // Their columns have the same names, and other numbers.
+    let first = |index: &crate::facts::Index| {
+        index.key.first().is_some_and(|k| k.attnum > 0 && k.expression == column.name)
+    };
+    look.members(table.oid).into_iter().all(|oid| {
+        let mut indexes = look.facts.indexes.iter().flatten();
+        indexes.any(|index| index.table == oid && index.valid && first(index))
+    })
 }
 
 /// Whether it is the server that converts the column, silently.
@@ -79,14 +109,17 @@ fn converts(kind: &FormKind) -> bool {
 
 /// Whether the form means the same, and why, or what to look at.
 fn meaning(form: &Form) -> (bool, String) {
-    const GUESSED: &str = "The text does not tell the types of its parameters: the same unless one is a number in floating point, \
-                           or has a time of the day where a day is compared.";
+    const GUESSED: &str = "The text does not tell the types of its parameters: the same unless one is a number in floating point, or \
+                           has a fraction where whole numbers are, or a time of the day where a day is.";
     let has_form = form.better.is_some();
     let (same, reason) = match &form.kind {
         _ if !has_form && converts(&form.kind) => (
             false,
             "The type of a column, or of a value, changes: compare the values that both types can hold.",
         ),
+        FormKind::Unstable => {
+            (false, "Another comparison is to be written: compare what both find.")
+        }
         _ if !has_form => (true, "An index changes no result."),
         FormKind::Truncated { zoned: true } | FormKind::Dated { zoned: true } => (
             false,
@@ -95,6 +128,9 @@ fn meaning(form: &Form) -> (bool, String) {
         ),
         FormKind::Truncated { .. } | FormKind::Dated { .. } => {
             (true, "The same rows, unless the value that is compared with is itself infinite.")
+        }
+        FormKind::TruncatedDay => {
+            (true, "The same rows, in every time zone that never left out a whole day.")
         }
         FormKind::Shifted { moved } => shifted(*moved),
         FormKind::Defaulted => (true, "The same rows: what is NULL is compared with the default."),
@@ -124,6 +160,7 @@ fn meaning(form: &Form) -> (bool, String) {
         && matches!(
             form.kind,
             FormKind::Truncated { .. }
+                | FormKind::TruncatedDay
                 | FormKind::Dated { .. }
                 | FormKind::Shifted { .. }
                 | FormKind::Defaulted
@@ -168,7 +205,7 @@ fn said(
     indexed: bool,
 ) -> (String, String) {
     let what = match &form.kind {
-        FormKind::Truncated { .. } => "date_trunc of",
+        FormKind::Truncated { .. } | FormKind::TruncatedDay => "date_trunc of",
         FormKind::Dated { .. } => "the day of",
         FormKind::Shifted { .. } => "arithmetic on",
         FormKind::Defaulted => "COALESCE of",
@@ -200,8 +237,18 @@ fn said(
     let title = format!("Statement {} compares {what} {}", s.statement_id, words::name(subject));
     let place = if form.inside { " in the view or subquery that computes it" } else { "" };
     let remedy = match &form.kind {
+        FormKind::Templated if !has_form => {
+            let remedy = "Make an index on the expression, with the statement's own constant in place of each parameter: \
+                          constants are not kept, so that the command cannot be given here.";
+            return (title, remedy.to_owned());
+        }
+        FormKind::Unstable if !has_form => {
+            let remedy = "No index can be on the expression, which changes with settings or with time: compare the column \
+                          itself with a range of values, or keep what is computed in a column of its own that has an index.";
+            return (title, remedy.to_owned());
+        }
         _ if !has_form => return (title, "Make an index on the expression.".to_owned()),
-        FormKind::Truncated { .. } | FormKind::Dated { .. } => {
+        FormKind::Truncated { .. } | FormKind::TruncatedDay | FormKind::Dated { .. } => {
             format!("Compare the column itself with the beginning and the end of the range{place}.")
         }
         FormKind::Shifted { .. } => format!("Move the arithmetic to the other side{place}."),

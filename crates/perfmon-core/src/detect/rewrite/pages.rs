@@ -94,7 +94,7 @@ fn unlimited<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<
         severity: look.severity(s),
         table: Some(table),
         subject: String::new(),
-        expression: None,
+        expression: shape.result.clone(),
         better: keyset,
         same_meaning: false,
         reason: "The rows come in pages; whoever needs all of them reads all pages.".to_owned(),
@@ -143,7 +143,12 @@ fn offset<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<Hin
     let oids: Vec<u32> = shape.tables.iter().map(|one| one.oid).collect();
     let (table, table_rows) = look.large(&oids)?;
     let page = keyset(look, shape);
-    let (saved, effect) = less_skipped(look, s, rows, blocks);
+    // Where the order is not that of one table, all rows may be needed before the first is known, whatever a page skips.
+    let sorted = shape.tables.iter().any(|one| !one.order_by.is_empty());
+    let (saved, effect) = match sorted {
+        true => less_skipped(look, s, rows, blocks),
+        false => (None, format!("An execution touches {} now.", words::amount(blocks, "block"))),
+    };
     let remedy = match &page {
         Some(_) => {
             "Begin each page behind the last row of the one before, by one more condition in place of OFFSET."
@@ -158,6 +163,11 @@ fn offset<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<Hin
     evidence.extend(look.evidence(s, Some((table, table_rows))));
     let nullable = page.as_ref().is_some_and(|page| page.nullable);
     let reason = match nullable {
+        _ if !sorted => {
+            "Pages follow the last row seen, so that new rows do not shift them, and none can be jumped to. What is computed \
+             over all rows before a page is cut, by a window function or a UNION, is computed over fewer then: it must be \
+             told apart, or comes from elsewhere."
+        }
         true => {
             "Pages follow the last row seen, so that new rows do not shift them, and none can be jumped to; rows whose sort \
                  column is NULL are on no page."

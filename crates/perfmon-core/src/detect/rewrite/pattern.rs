@@ -17,9 +17,11 @@ pub(super) fn hint<'a>(
     let (table, rows) = look.large(&form.tables)?;
     let blocks = look.blocks(s)?;
     let column = form.indexable.as_deref()?;
+    // With another form it is that which the index is on, an expression.
+    let attnum = if form.better.is_some() { 0 } else { form.attnum };
     let by_trigrams = |index: &crate::facts::Index| {
         let of_column = |key: &crate::facts::KeyPart| {
-            crate::detect::idea::same(key.attnum, &key.expression, form.attnum, column)
+            crate::detect::idea::same(key.attnum, &key.expression, attnum, column)
         };
         index.table == table.oid
             && index.valid
@@ -35,7 +37,7 @@ pub(super) fn hint<'a>(
     let available = installed || server.available_extensions.iter().any(|name| name == "pg_trgm");
     let opclass = server.trigram_opclass.clone().unwrap_or_else(|| "gin_trgm_ops".to_owned());
     let needs = Some(Need { extension: "pg_trgm", installed, available });
-    let sql = look.index(table, column, form.attnum, Method::Gin, needs, Some(opclass));
+    let sql = look.index(table, column, attnum, Method::Gin, needs, Some(opclass));
     let subject = column_of(table, form.attnum);
     let (saved, mut effect) = look.fewer_blocks(s, blocks);
     let mut evidence = look.evidence(s, Some((table, rows)));
@@ -46,6 +48,10 @@ pub(super) fn hint<'a>(
         effect.push_str(&seen.words());
     }
     let remedy = match sql.is_some() {
+        true if form.better.is_some() => {
+            "Compare the column as text, and make an index of trigrams on that, which finds a pattern wherever it stands: \
+             there is none for char(n)."
+        }
         true => {
             "Make an index of trigrams, which finds a pattern wherever it stands; patterns of fewer than three characters \
                  still read all."
@@ -68,9 +74,16 @@ pub(super) fn hint<'a>(
         ),
         subject,
         expression: Some(form.expression.clone()),
-        better: None,
-        same_meaning: true,
-        reason: "An index changes no result.".to_owned(),
+        better: form.better.clone(),
+        same_meaning: form.better.is_none(),
+        reason: match form.better.is_some() {
+            true => {
+                "The blanks at the end of char(n) are no part of the text: a pattern that ends with them, or with a place for \
+                 each character, finds others."
+            }
+            false => "An index changes no result.",
+        }
+        .to_owned(),
         cause: "A btree is searched from the beginning of its values, which the pattern leaves open: every row is compared with \
                 it.",
         remedy: remedy.to_owned(),
@@ -109,7 +122,8 @@ fn seen(look: &Look<'_>, s: &Statement, table: &Table, form: &Form) -> Option<Se
         let expression = condition.expression.as_deref().unwrap_or_default();
         let plain = table.columns.iter().any(|column| column.name == expression);
         // An expression is not deparsed as the hook writes it.
-        let same = expression == column || (form.attnum == 0 && !plain);
+        let own = table.columns.iter().any(|c| c.attnum == form.attnum && c.name == expression);
+        let same = expression == column || own || (form.attnum == 0 && !plain);
         same && condition.pattern.as_deref() == Some(Pattern::Wildcard.name())
     };
     let own = look.facts.evidence.iter().flatten().filter(|e| {

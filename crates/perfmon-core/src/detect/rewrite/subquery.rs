@@ -64,18 +64,28 @@ pub(super) fn counted<'a>(
     s: &'a Statement,
     form: &'a Form,
     known: bool,
+    given: bool,
 ) -> Option<Hint<'a>> {
     let (table, rows) = look.large(&form.tables)?;
     let blocks = look.blocks(s)?;
     // Most numbers of rows say more than whether there are any; of one that is a parameter, executions know.
     let samples = if known { None } else { Some(asked_for_any(look, s)?) };
-    let reason = match samples {
-        None => "There is a row if and only if their number is not zero.",
+    let mut reason = match samples {
+        None if given => String::new(),
+        None => "There is a row if and only if their number is not zero.".to_owned(),
         Some(_) => {
             "The same for the numbers that the executions that were looked into compared with, which tell only none from some; the \
              text does not tell the number. For another one, count no more rows than are needed, by a LIMIT in a subquery."
+                .to_owned()
         }
     };
+    if given {
+        let space = if reason.is_empty() { "" } else { " " };
+        reason.push_str(space);
+        reason.push_str(
+            "The same unless what is counted is NULL, which count() leaves out: it is a parameter in the text, as any constant is.",
+        );
+    }
     let mut effect = format!(
         "Where there is a row, the search for it instead of {} per execution.",
         words::amount(blocks, "block")
@@ -100,8 +110,8 @@ pub(super) fn counted<'a>(
         subject: table.name.clone(),
         expression: Some(form.expression.clone()),
         better: form.better.clone(),
-        same_meaning: known,
-        reason: reason.to_owned(),
+        same_meaning: known && !given,
+        reason,
         cause: "All rows are counted, and their number compared with one that is reached at once.",
         remedy: "Write EXISTS, which ends with the first row.".to_owned(),
         sql: None,

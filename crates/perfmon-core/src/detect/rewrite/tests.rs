@@ -8,6 +8,7 @@ use crate::facts::{
 use crate::finding::Value;
 
 mod seen;
+mod unkept;
 mod values;
 
 fn column(attnum: i16, name: &str, not_null: bool) -> Column {
@@ -417,6 +418,10 @@ fn a_result_without_limit_that_grows() {
     let finding = the(&DETECTOR, &facts, UNLIMITED);
     assert!(finding.title.contains("grew from 1,000 to 4,000 rows"), "{}", finding.title);
     assert_eq!(keyset_of(&facts).as_deref(), Some("id > $1 ORDER BY id LIMIT $2"));
+    let mut written = facts.clone();
+    let result = Some("FROM public.orders ORDER BY id".to_owned());
+    third(&mut written).shape.as_mut().expect("shape").result.clone_from(&result);
+    assert_eq!(hints(&written, &Thresholds::default()).remove(0).expression, result);
     silent(&DETECTOR, &growing([4_000, 4_000, 4_000, 4_000]), UNLIMITED);
     silent(&DETECTOR, &growing([1_000, 5_000, 2_000, 4_000]), UNLIMITED);
     let mut bounded = facts.clone();

@@ -1,16 +1,23 @@
 //! What to do about a scan, in words and as a statement.
 
-use super::{Reader, Scan};
-use crate::detect::idea::IndexIdea;
-use crate::facts::Table;
+use super::{Reader, Scan, members};
+use crate::capture::scan::Use;
+use crate::detect::idea::{IndexIdea, Method, Part};
+use crate::facts::{FormKind, Table};
+
+/// Bytes on the average from which values of a column may be too long for an index: none is a whole line of text.
+const LONG: i32 = 100;
+/// For more tables no statements are written out.
+const MOST_MEMBERS: usize = 50;
 
 /// What to do about it, in words and as a statement: the index that serves most of the time wasted.
 pub fn remedy(scan: &Scan<'_>) -> (String, Option<String>) {
-    let (mut words, statement) = advice(&scan.idea, &scan.table);
+    let Some(idea) = &scan.idea else { return (without_index(scan), None) };
+    let (mut words, statement) = advice(idea, scan);
     let rest: Vec<_> = scan.readers.iter().filter(|r| !r.served).collect();
     if !rest.is_empty() {
         let known = |r: &Reader<'_>| {
-            let by = |p: &crate::facts::Predicate| scan.idea.has(p.attnum, &p.expression);
+            let by = |p: &crate::facts::Predicate| idea.has(p.attnum, &p.expression);
             r.table.predicates.iter().any(by)
         };
         let how = match (rest.iter().any(|r| known(r)), rest.iter().all(|r| known(r))) {
@@ -27,10 +34,74 @@ pub fn remedy(scan: &Scan<'_>) -> (String, Option<String>) {
 
 /// The same for one statement: the index that is proposed, if it serves it, or else the one that it lacks.
 pub fn remedy_of(scan: &Scan<'_>, reader: &Reader<'_>) -> (String, Option<String>) {
-    if reader.served { remedy(scan) } else { advice(&reader.idea, &scan.table) }
+    match (&scan.idea, &reader.idea) {
+        (Some(_), _) if reader.served => remedy(scan),
+        (_, Some(idea)) => advice(idea, scan),
+        (_, None) => (in_words(reader), None),
+    }
 }
 
-fn advice(idea: &IndexIdea, table: &Table) -> (String, Option<String>) {
+/// What is to be done for the worst statement, and that there are others of which that need not be true.
+fn without_index(scan: &Scan<'_>) -> String {
+    let Some((first, rest)) = scan.readers.split_first() else { return String::new() };
+    let mut words = in_words(first);
+    if rest.iter().any(|other| in_words(other) != words) {
+        words.push_str(" Other statements look rows up in another way: see perfmon.seq_scans().");
+    }
+    words
+}
+
+/// What to do where no index can be composed, since the constants of a statement are not kept, or where none can be.
+fn in_words(reader: &Reader<'_>) -> String {
+    let computed = reader.seen.iter().flat_map(|seen| &seen.computed);
+    let (texts, uses): (Vec<&str>, Vec<Use>) =
+        computed.map(|one| (one.expression.as_str(), one.usage)).unzip();
+    let compared = texts.join(", ");
+    let forms = reader.statement.shape.iter().flat_map(|shape| &shape.forms);
+    let of_table: Vec<_> = forms.filter(|form| form.tables.contains(&reader.table.oid)).collect();
+    let leaves_it_alone = |kind: &FormKind| {
+        use FormKind::{Converted, Dated, Defaulted, Rounded, Shifted, Spelled, Truncated};
+        matches!(
+            kind,
+            Converted { .. }
+                | Dated { .. }
+                | Defaulted
+                | Rounded { .. }
+                | Shifted { .. }
+                | Spelled
+                | Truncated { .. }
+        )
+    };
+    if of_table.iter().any(|form| form.better.is_some() && leaves_it_alone(&form.kind)) {
+        return format!(
+            "No index on a column serves {compared}: perfmon.rewrite_hints() has a form that compares the column itself."
+        );
+    }
+    if of_table.iter().any(|form| form.kind == FormKind::Unstable) {
+        return format!(
+            "No index can be on {compared}, which changes with settings or with time: compare the column itself with a range of \
+             values, or keep what is computed in a column of its own that has an index."
+        );
+    }
+    let kind = match (uses.contains(&Use::Containment), uses.contains(&Use::Pattern)) {
+        (true, _) => "a GIN index",
+        (_, true) => "an index for patterns, of trigrams (pg_trgm) or with text_pattern_ops,",
+        _ => "an index",
+    };
+    let constants = match compared.contains('?') {
+        true => {
+            " with the statement's own constant in place of each question mark; constants are not kept, so that the command \
+             cannot be given here"
+        }
+        false => "",
+    };
+    format!(
+        "Create {kind} on the expression {compared}{constants}; or compare the column as it is, if that can be written."
+    )
+}
+
+fn advice(idea: &IndexIdea, scan: &Scan<'_>) -> (String, Option<String>) {
+    let table = &scan.table;
     let mut words = format!("Create an index on {}.", idea.columns());
     if let Some(need) = idea.needs.as_ref().filter(|need| !need.installed) {
         let how = if need.available {
@@ -48,5 +119,27 @@ fn advice(idea: &IndexIdea, table: &Table) -> (String, Option<String>) {
     if idea.locks_writers(table) {
         words.push_str(" On a partitioned table it keeps writers waiting while it is built: with much data, create it CONCURRENTLY on each partition first, then ON ONLY the parent, and attach.");
     }
-    (words, idea.statement(table))
+    if idea.method == Method::Btree && idea.key.iter().any(|part| may_be_long(part, table)) {
+        words.push_str(
+            " A value of more than 2,700 bytes after compression has no place in a B-tree: where the column may hold such, the \
+             command fails, and leaves an invalid index to be dropped. For equality, a hash index (USING hash) takes any length.",
+        );
+    }
+    if scan.members.is_empty() {
+        return (words, idea.statement(table));
+    }
+    words.push_str(
+        " An index on a table is none on those that inherit from it: each needs its own.",
+    );
+    if scan.members.len() > MOST_MEMBERS {
+        return (words, None);
+    }
+    (words, members::statements(idea, &scan.members))
+}
+
+/// Whether a column may hold values that a B-tree does not take: those of a width that is not fixed are wide on the
+/// average already.
+fn may_be_long(part: &Part, table: &Table) -> bool {
+    let column = table.columns.iter().find(|column| column.attnum == part.attnum);
+    column.and_then(|column| column.width).is_some_and(|width| width >= LONG)
 }

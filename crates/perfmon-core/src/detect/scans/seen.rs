@@ -1,9 +1,10 @@
 //! What executions of a statement showed of its sequential scans of a table, which is better than any guess.
 
-use super::Reader;
-use crate::capture::scan::{Kind, Slot};
+use super::{RETURNED, Reader};
+use crate::capture::scan::{Kind, Slot, Use};
 use crate::facts::evidence::ENOUGH;
-use crate::facts::{Evidence, Facts, Test};
+use crate::facts::{Evidence, Facts, Table, Test};
+use crate::threshold::Thresholds;
 
 /// Sequential scans of one table in the executions of one statement that were looked into.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,19 +19,36 @@ pub struct Seen {
     pub read_per_scan: f64,
     /// Columns and expressions by which the others were thrown away, as SQL writes them.
     pub filters: Vec<String>,
+    /// Those of them that are no columns as they are, in one sort of comparison that an index could serve.
+    pub computed: Vec<Computed>,
+}
+
+/// An expression that is compared, in whose place no column is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Computed {
+    /// With `?` for each value.
+    pub expression: String,
+    /// How it is compared.
+    pub usage: Use,
 }
 
 /// Asks the executions: `None` if they did not scan the table, nothing if too few were looked into.
 #[allow(clippy::cast_precision_loss)]
-pub(super) fn seen(facts: &Facts, statement_id: i64, table: &str) -> Option<Option<Seen>> {
+pub(in crate::detect) fn seen(
+    facts: &Facts,
+    statement_id: i64,
+    table: &Table,
+) -> Option<Option<Seen>> {
     let own = |e: &&Evidence| e.statement_id == statement_id;
     let all: Vec<&Evidence> = facts.evidence.iter().flatten().filter(own).collect();
     let samples = all.iter().map(|e| e.statement_samples).max().unwrap_or(0);
     if samples < ENOUGH {
         return Some(None);
     }
-    let scans: Vec<&Evidence> =
-        all.into_iter().filter(|e| e.kind() == Some(Kind::SeqScan) && e.table == table).collect();
+    let scans: Vec<&Evidence> = all
+        .into_iter()
+        .filter(|e| e.kind() == Some(Kind::SeqScan) && e.table == table.name)
+        .collect();
     if scans.is_empty() {
         return None;
     }
@@ -50,7 +68,31 @@ pub(super) fn seen(facts: &Facts, statement_id: i64, table: &str) -> Option<Opti
         kept_per_call: sum(Slot::Kept),
         read_per_scan: scans.iter().map(per_scan).fold(0.0, f64::max),
         filters,
+        computed: computed(&scans, table),
     }))
+}
+
+fn computed(scans: &[&Evidence], table: &Table) -> Vec<Computed> {
+    const SERVED: [Use; 4] = [Use::Equality, Use::Range, Use::Pattern, Use::Containment];
+    let mut found: Vec<Computed> = Vec::new();
+    for condition in scans.iter().flat_map(|e| &e.node.conditions) {
+        let Some(expression) = condition.expression.as_deref() else { continue };
+        let usage = SERVED.into_iter().find(|usage| usage.name() == condition.usage);
+        let column = table.columns.iter().any(|column| column.name == expression);
+        let Some(usage) = usage.filter(|_| !column) else { continue };
+        let one = Computed { expression: expression.to_owned(), usage };
+        if !found.contains(&one) {
+            found.push(one);
+        }
+    }
+    found
+}
+
+impl Seen {
+    /// Few of the rows that were read were kept.
+    pub(in crate::detect) fn kept_few(&self, t: &Thresholds) -> bool {
+        self.kept_per_call <= self.read_per_call.max(1.0) * t.of(&RETURNED)
+    }
 }
 
 impl Reader<'_> {

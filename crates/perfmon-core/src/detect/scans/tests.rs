@@ -2,6 +2,9 @@ use super::*;
 use crate::capture::scan::{Kind, Slot};
 use crate::facts::Evidence as Shown;
 use crate::facts::{Database, Predicate, Server, Shape, Window};
+use crate::finding::Finding;
+
+mod unproposed;
 
 fn table() -> Table {
     Table {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::horizon::long_idle;
 use crate::capture::failure::Class;
 use crate::detect::Judgement;
-use crate::detect::sessions::{RECENT_SECONDS, speaks_of_leaks};
+use crate::detect::sessions::{RECENT_SECONDS, look_there, speaks_of_leaks};
 use crate::detect::words::{count, counted, list, percent, set, span, times};
 use crate::facts::failure::Failure;
 use crate::facts::session::{Deadlock, Who};
@@ -203,7 +203,8 @@ fn recent(facts: &Facts, database: &str, thresholds: &Thresholds) -> Option<Find
     let recent_us = (thresholds.of(&RECENT_SECONDS) * 1e6) as i64;
     let own = deadlocks_of(facts, database);
     let last = own.iter().map(|deadlock| deadlock.at_us).max()?;
-    if facts.now_us.saturating_sub(last) > recent_us {
+    let unjudged = facts.judged_us.is_some_and(|judged| last >= judged);
+    if !unjudged && facts.now_us.saturating_sub(last) > recent_us {
         return None;
     }
     let mut finding = Finding::new(
@@ -217,6 +218,7 @@ fn recent(facts: &Facts, database: &str, thresholds: &Thresholds) -> Option<Find
     finding.cause = Some("Transactions take the same locks in different order.".to_owned());
     finding.evidence.push(Evidence::new("deadlocks", own.len() as i64, ""));
     name_members(&own, &mut finding);
+    look_there(facts, database, "deadlocks() names relations and statements", &mut finding);
     Some(finding)
 }
 

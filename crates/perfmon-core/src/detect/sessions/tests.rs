@@ -30,12 +30,17 @@ fn elsewhere(queryid: i64) -> Who {
 
 #[test]
 fn statements_of_other_databases_are_told_by_their_number() {
+    let wait_here = || wait(8, 30, 1);
     let wait = LockWait { head: elsewhere(77), ..wait(8, 30, 1) };
     let finding = the(&DETECTOR, &chain(vec![wait]), CHAIN);
     assert_eq!(finding.object, "database billing");
     let cause = finding.cause.as_deref().unwrap_or_default();
     assert!(cause.contains("after the statement of queryid 77"), "{cause}");
     assert!(finding.evidence.iter().any(|one| one.metric == "head_queryid"));
+    let there = "In database billing, if pg_perfmon is installed there, blocking() names relations";
+    assert!(finding.remedy.contains(there), "{}", finding.remedy);
+    let here = the(&DETECTOR, &chain(vec![wait_here()]), CHAIN);
+    assert!(!here.remedy.contains("In database"), "{}", here.remedy);
     let mut left = idles(left(3, 120));
     left.sessions.as_mut().unwrap().idles[0].who = elsewhere(77);
     let finding = the(&DETECTOR, &left, LEAK);
@@ -62,6 +67,7 @@ fn wait(process_id: i64, seconds: i64, depth: i64) -> LockWait {
         seen_us: now,
         ended: false,
         head_process_id: 7,
+        head_gid: None,
         head: who(4),
         head_state: "idle in transaction".to_owned(),
         head_transaction_s: Some(90.0),
@@ -120,10 +126,59 @@ fn the_head_at_work_and_the_prepared_one_have_other_remedies() {
     let finding = the(&DETECTOR, &chain(vec![prepared]), CHAIN);
     assert!(finding.remedy.contains("pg_prepared_xacts"), "{}", finding.remedy);
     assert_eq!(finding.object, "server");
+    // One that is known is named.
+    let mut named = wait(8, 30, 1);
+    (named.head_process_id, named.head_gid) = (0, Some("order-17".to_owned()));
+    named.head = Who { application: String::new(), statement_id: None, queryid: None, ..who(4) };
+    let database = named.head.database.clone();
+    let finding = the(&DETECTOR, &chain(vec![named]), CHAIN);
+    let title =
+        format!("the prepared transaction order-17 of user shop in database {database} holds");
+    assert!(finding.title.ends_with(&title), "{}", finding.title);
+    assert!(finding.remedy.contains(&format!("in database {database} (COMMIT PREPARED")));
+}
+
+#[test]
+fn what_began_and_ended_since_the_last_judgement_is_told_once() {
+    let over = |ago: i64, judged: i64| {
+        let mut wait = wait(8, 30, 1);
+        (wait.ended, wait.seen_us, wait.began_us) =
+            (true, wait.seen_us - ago * SECOND, wait.began_us - ago * SECOND);
+        let mut facts = chain(vec![wait]);
+        facts.judged_us = Some(facts.now_us - judged * SECOND);
+        facts
+    };
+    let finding = the(&DETECTOR, &over(1_700, 1_800), CHAIN);
+    assert!(finding.title.contains("waited"), "{}", finding.title);
+    silent(&DETECTOR, &over(1_700, 1_600), CHAIN);
+    let gone = |seconds: i64| Sum {
+        open: 0,
+        open_us: 0,
+        gone: 3,
+        gone_us: 3 * seconds * SECOND,
+        ..left(3, seconds)
+    };
+    let leak = |since_judged: Option<Sum>| {
+        let mut facts = idles(gone(120));
+        facts.sessions.as_mut().unwrap().idles[0].since_judged = since_judged;
+        facts
+    };
+    let finding = the(&DETECTOR, &leak(Some(gone(120))), LEAK);
+    assert!(finding.title.contains("3 sessions of checkout (user shop)"), "{}", finding.title);
+    assert!(finding.title.contains(" idled inside a transaction"), "{}", finding.title);
+    silent(&DETECTOR, &leak(None), LEAK);
+    silent(&DETECTOR, &leak(Some(gone(10))), LEAK);
+    let mut dead = samples::healthy();
+    let at_us = dead.now_us - 1_700 * SECOND;
+    let deadlock = Deadlock { at_us, members: vec![(who(4), None), (who(9), None)] };
+    dead.sessions = Some(Sessions { deadlocks: vec![deadlock], ..Sessions::default() });
+    silent(&server::DETECTOR, &dead, "deadlocks");
+    dead.judged_us = Some(at_us - SECOND);
+    the(&server::DETECTOR, &dead, "deadlocks");
 }
 
 fn idles(sum: Sum) -> Facts {
-    let idle = IdleTimes { who: who(4), sum };
+    let idle = IdleTimes { who: who(4), sum, since_judged: None };
     with(Sessions { idles: vec![idle], ..Sessions::default() })
 }
 

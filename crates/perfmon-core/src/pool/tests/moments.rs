@@ -42,6 +42,14 @@ fn a_poolers_limit_is_of_its_own_connections_alone() {
     // From the same place, and not to be told apart.
     let mut mixed = [from("web", "", 4, 2), from("batch", "", 3, 3)];
     assert_eq!(pooler_limits(&mut mixed, pooled(4, 2.0, 4)), [None, None]);
+    // Whose sessions do not say what they do may idle or not.
+    let idle = |group: Group| {
+        let mut groups = [group];
+        Limits { pooler: vec![pooled(4, 4.0, 4)], ..Limits::default() }.judge(&mut groups);
+        groups[0].limits[0].idle
+    };
+    assert_eq!(idle(from("web", "", 4, 1)), Some(0.75));
+    assert_eq!(idle(Group { busy: Figure::default(), ..from("web", "", 4, 1) }), None);
     let mut other = [group(pool("somebody", "web"), 2, 2)];
     assert_eq!(pooler_limits(&mut other, pooled(4, 2.0, 2)), [None]);
 }
@@ -66,7 +74,8 @@ fn moment(open: u32, active: u32, samples: u64, waiting: f64) -> Look {
         vec![group(Whose::server(), open, active), group(pool("app", "web"), open, active)];
     let roles = vec![role("app", Some(20))];
     groups.push(group(whose(Level::User, "", "app"), open, active));
-    Limits { roles, ..Limits::default() }.judge(&mut groups);
+    let pooler = vec![pooled(20, f64::from(active), open)];
+    Limits { roles, pooler, ..Limits::default() }.judge(&mut groups);
     let waiting = vec![("shop".to_owned(), "app".to_owned(), waiting)];
     Look { samples, groups, waiting, ..Look::default() }
 }
@@ -100,4 +109,92 @@ fn only_moments_at_which_somebody_waited_are_judged() {
     let mut never = moment(12, 3, 3_600, 0.0);
     never.moments = vec![calm];
     assert_eq!(never.verdict(&never.groups[1], &thresholds()).unwrap().cause, Cause::Nothing);
+}
+
+#[test]
+fn who_does_not_come_by_way_of_the_pooler_does_not_wait_there() {
+    let from = |application: &str, address: &str, open: u32, active: u32| {
+        let whose = Whose { address: Some(address.to_owned()), ..pool("app", application) };
+        group(whose, open, active)
+    };
+    let look = |mut groups: Vec<Group>, samples: u64, waiting: f64| {
+        groups.push(group(Whose::server(), 6, 5));
+        groups.push(group(whose(Level::User, "", "app"), 6, 5));
+        Limits { pooler: vec![pooled(4, 4.0, 4)], ..Limits::default() }.judge(&mut groups);
+        let waiting = vec![("shop".to_owned(), "app".to_owned(), waiting)];
+        Look { samples, groups, waiting, ..Look::default() }
+    };
+    let (web, direct) = (from("web", "10.0.0.7", 4, 4), from("batch", "10.0.0.9", 2, 0));
+    let late = from("late", "10.0.0.8", 1, 0);
+    let mut window = look(vec![web.clone(), direct.clone(), late.clone()], 120, 3.0);
+    window.moments = vec![look(vec![web.clone(), direct], 60, 6.0), look(vec![web, late], 60, 0.0)];
+    let cause =
+        |window: &Look, at: usize| window.verdict(&window.groups[at], &thresholds()).unwrap().cause;
+    let causes: Vec<Cause> = (0..5).map(|at| cause(&window, at)).collect();
+    let (small, nothing) = (Cause::PoolTooSmall, Cause::Nothing);
+    assert_eq!(causes, [small, nothing, nothing, small, small]);
+    // The same where nothing is known of single moments.
+    window.moments.clear();
+    let causes: Vec<Cause> = (0..5).map(|at| cause(&window, at)).collect();
+    assert_eq!(causes, [small, nothing, nothing, small, small]);
+}
+
+#[test]
+fn pools_of_a_grouping_before_are_left_out() {
+    let coarse = Whose { application: None, address: None, ..pool("app", "web") };
+    let others = Whose { other: true, application: None, address: None, ..pool("app", "web") };
+    let groups: Vec<Group> = [Whose::server(), pool("app", "web"), coarse.clone(), others]
+        .into_iter()
+        .map(|whose| group(whose, 3, 1))
+        .collect();
+    let mut window = Look { groups: groups.clone(), ..Look::default() };
+    assert_eq!(window.grouping(), None, "both");
+    let mut last = Look { groups, ..Look::default() };
+    last.groups.remove(1);
+    assert_eq!(last.grouping(), Some((false, false)));
+    window.keep_grouping((false, false));
+    assert_eq!(window.groups, last.groups);
+    assert_eq!(Look::default().grouping(), None);
+}
+
+#[test]
+fn moments_of_different_trouble_are_not_averaged() {
+    let server = |open: u32, active: u32, samples: u64, waiting: f64| {
+        let mut groups = vec![group(Whose::server(), open, active)];
+        let server = Some(Server { most: 100, superusers: 3, reserved: 0 });
+        Limits { server, ..Limits::default() }.judge(&mut groups);
+        let waiting = vec![("shop".to_owned(), "app".to_owned(), waiting)];
+        Look { samples, groups, waiting, ..Look::default() }
+    };
+    // All connections are held idle for a minute; later clients wait at a pooler for two, while the server is nearly empty.
+    let flood = server(97, 1, 60, 0.0);
+    let short = server(6, 4, 120, 6.0);
+    let mut window = server(30, 2, 600, 1.2);
+    window.head = Some(head(77, 3));
+    window.refused = Some(vec![Refused {
+        why: Some(crate::capture::failure::Refusal::TooManyClients),
+        user: None,
+        database: None,
+        count: 37,
+    }]);
+    window.moments = vec![flood, short.clone(), server(5, 0, 420, 0.0)];
+    let said = window.verdict(&window.groups[0], &thresholds()).unwrap();
+    assert_eq!(said.cause, Cause::PoolTooSmall);
+    assert_eq!(
+        said.detail,
+        "6.0 clients wait for a connection, while the server has room: 4.0 sessions execute; at other moments: 37 \
+         connections were refused: 96.0 of 97.0 open sessions idle outside of a transaction and keep others out"
+    );
+    let told = |metric: &str| said.evidence.iter().any(|e| e.metric == metric);
+    assert!(told("clients_waiting") && !told("refused"));
+    assert!(!told("lock_head_pid"), "a head of waits for locks shows nothing of this");
+    // Where the flood was too short to fill a moment, what was refused is told all the same.
+    window.moments = vec![short];
+    let said = window.verdict(&window.groups[0], &thresholds()).unwrap();
+    assert_eq!(said.cause, Cause::PoolTooSmall);
+    assert!(
+        said.detail.ends_with("; at other moments: connections were refused (37)"),
+        "{}",
+        said.detail
+    );
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::capture::scan::Slot;
-use crate::facts::{Evidence as Seen, Given};
+use crate::facts::{Evidence as Seen, Given, Values};
 
 fn equal(attnum: i16, expression: &str) -> Predicate {
     let expression = expression.to_owned();
@@ -103,7 +103,7 @@ fn executions_say_how_many_rows_a_product_is_made_of() {
 
 /// A statement whose text compares a whole number as it is, and whose executions converted it.
 fn converted(sign: &'static str, to: &str, of_type: &str) -> Facts {
-    let given = Given { attnum: 2, of_type: of_type.to_owned(), sign, parameter: 4 };
+    let given = Given { attnum: 2, of_type: of_type.to_owned(), sign, values: Values::One(4) };
     let one =
         TableUse { given: vec![given], predicates: vec![equal(2, "created_at")], ..reading(1) };
     let mut facts = shop(Shape { tables: vec![one], ..Shape::default() });
@@ -153,8 +153,65 @@ fn executions_tell_a_conversion_that_the_text_does_not() {
     // Two parameters: which one it was, nobody knows.
     let mut two = converted("=", "numeric", "integer");
     let given = &mut third(&mut two).shape.as_mut().expect("shape").tables[0].given;
-    given.push(Given { parameter: 5, ..given[0].clone() });
+    given.push(Given { values: Values::One(5), ..given[0].clone() });
     assert_eq!(own(&two), (text("((created_at)::numeric = ?)"), None, false));
+}
+
+/// A statement that compares a whole number with several values, and whose executions converted it for these.
+fn converted_for_any(values: Values, to: &str, of_type: &str) -> Facts {
+    let mut facts = converted("=", to, of_type);
+    shape(&mut facts).tables[0].given[0].values = values;
+    let condition = &mut seen(&mut facts).node.conditions[0];
+    condition.operator = Some("= ANY".to_owned());
+    condition.text = format!("((created_at)::{to} = ANY (?))");
+    facts
+}
+
+#[test]
+fn lists_and_arrays_are_told_as_single_values_are() {
+    let text = |text: &str| Some(text.to_owned());
+    let array = converted_for_any(Values::Array(4), "numeric", "integer");
+    assert_eq!(
+        own(&array),
+        (
+            text("(created_at)::numeric = ANY ($4)"),
+            text("created_at = ANY (($4)::integer[])"),
+            false
+        )
+    );
+    assert!(the(&DETECTOR, &array, CAST).risk.contains("fraction"));
+    let list = converted_for_any(Values::List(vec![2, 3]), "text", "bpchar");
+    assert_eq!(
+        own(&list),
+        (
+            text("(created_at)::text IN ($2, $3)"),
+            text("created_at IN (($2)::bpchar, ($3)::bpchar)"),
+            false
+        )
+    );
+    assert!(the(&DETECTOR, &list, CAST).risk.contains("is converted to the column's type"));
+    // Too many to be written, or a list of which the text kept the first value alone, or one of two conditions.
+    let mut two = converted_for_any(Values::Array(4), "numeric", "integer");
+    let given = &mut shape(&mut two).tables[0].given;
+    given.push(Given { values: Values::One(5), ..given[0].clone() });
+    for facts in [
+        converted_for_any(Values::List(Vec::new()), "numeric", "integer"),
+        converted_for_any(Values::One(4), "numeric", "integer"),
+        two,
+    ] {
+        assert_eq!(own(&facts), (text("((created_at)::numeric = ANY (?))"), None, false));
+    }
+    // No such list finds rows by an index of a range.
+    let mut above = converted_for_any(Values::Array(4), "numeric", "integer");
+    seen(&mut above).node.conditions[0].operator = Some("> ANY".to_owned());
+    shape(&mut above).tables[0].given[0].sign = ">";
+    silent(&DETECTOR, &above, CAST);
+    // What is compared as it is.
+    let mut plain = converted_for_any(Values::Array(4), "numeric", "integer");
+    let condition = &mut seen(&mut plain).node.conditions[0];
+    condition.expression = Some("created_at".to_owned());
+    condition.text = "(created_at = ANY (?))".to_owned();
+    silent(&DETECTOR, &plain, CAST);
 }
 
 #[test]

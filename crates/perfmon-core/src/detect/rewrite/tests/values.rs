@@ -5,7 +5,7 @@ use crate::facts::Moved;
 
 /// A number that is a parameter, in executions of which so many asked only whether there is any.
 fn counting(known: bool, samples: u64, asked: u64) -> Facts {
-    let mut facts = with(form(FormKind::Counted { known }));
+    let mut facts = with(form(FormKind::Counted { known, given: false }));
     let statement = third(&mut facts).statement_id;
     let mut seen = evidence(statement, Kind::Existence, "", "", asked);
     seen.statement_samples = samples;
@@ -16,15 +16,22 @@ fn counting(known: bool, samples: u64, asked: u64) -> Facts {
 
 #[test]
 fn counting_for_existence() {
-    assert_eq!(the(&DETECTOR, &with(form(FormKind::Counted { known: true })), COUNT).risk, "");
+    assert_eq!(
+        the(&DETECTOR, &with(form(FormKind::Counted { known: true, given: false })), COUNT).risk,
+        ""
+    );
     let told = the(&DETECTOR, &counting(false, 8, 8), COUNT);
     assert!(told.risk.contains("does not tell the number"), "{}", told.risk);
     let gain = told.gain.expect("an effect");
     assert!(
         gain.ends_with("All 8 executions that were looked into asked only whether there is any.")
     );
+    // A constant that is counted is a parameter in the text.
+    let constant =
+        the(&DETECTOR, &with(form(FormKind::Counted { known: true, given: true })), COUNT);
+    assert!(constant.risk.contains("is NULL"), "{}", constant.risk);
     // Without executions, or with some that compared with another number, nothing is known.
-    silent(&DETECTOR, &with(form(FormKind::Counted { known: false })), COUNT);
+    silent(&DETECTOR, &with(form(FormKind::Counted { known: false, given: false })), COUNT);
     silent(&DETECTOR, &counting(false, 8, 7), COUNT);
     silent(&DETECTOR, &counting(false, 1, 1), COUNT);
     let mut other = counting(false, 8, 8);
@@ -40,6 +47,7 @@ fn counting_for_existence() {
 fn forms_with_values_of_unknown_types_are_looked_at_first() {
     let kinds = [
         FormKind::Truncated { zoned: false },
+        FormKind::TruncatedDay,
         FormKind::Dated { zoned: false },
         FormKind::Shifted { moved: Moved::Exact },
         FormKind::Defaulted,
