@@ -96,13 +96,14 @@ capture_burst() {
     ${capture_core:+taskset -c "$capture_core"} "$bin/pgbench" -h "$sockets" -U postgres -n -M prepared "$@" postgres 2>/dev/null | sed -nE 's/^tps = ([0-9.]+).*/\1/p'
 }
 
-# Ratios of bursts with and without the extension: rounds, then pgbench's arguments. Bursts are short and alternate,
+# Ratios of bursts with and without the extension: rounds, bursts in each, then pgbench's arguments. Bursts are short and alternate,
 # so that what else runs on the machine falls on both; both servers are started anew for each round, as the place of
-# things in memory alone is worth some per cent.
+# things in memory alone is worth some per cent. Two bursts of a quarter of a second differ by six per cent or so with
+# nothing between them, so that many are needed.
 capture_pairs() {
-    local rounds=$1 round burst way ratio order_now
+    local rounds=$1 bursts=$2 round burst way ratio order_now
     local -A tps
-    shift
+    shift 2
     : >"$work/ratios"
     for ((round = 1; round <= rounds; round++)); do
         : >"$work/bursts"
@@ -114,7 +115,7 @@ capture_pairs() {
             [ -z "$capture_core" ] || taskset -p -c "$capture_core" "$(head -1 "$data/postmaster.pid")" >/dev/null
             capture_burst $way "$@" >/dev/null
         done
-        for ((burst = 0; burst < ${BENCH_BURSTS:-16}; burst++)); do
+        for ((burst = 0; burst < bursts; burst++)); do
             # A B B A: which of the two comes first alternates.
             if ((burst % 2)); then order_now=(with without); else order_now=(without with); fi
             for way in "${order_now[@]}"; do tps[$way]=$(capture_burst $way "$@"); done
@@ -150,7 +151,7 @@ capture_scripts() {
 }
 
 bench_capture() {
-    local rounds=${BENCH_ROUNDS:-20} order
+    local rounds=${BENCH_ROUNDS:-40} order
     local -a figures usual
     say "capture: instructions of the hooks in one prepared SELECT by primary key"
     install_release
@@ -211,14 +212,15 @@ capture_times() {
     # where the scheduler puts them nor how long it takes to wake another core.
     say "capture: pgbench -S, one client, $rounds rounds"
     if command -v taskset >/dev/null; then capture_core=$(($(nproc) - 1)); fi
-    capture_pairs "$rounds" -S -c 1 -t 8000
+    capture_pairs "$rounds" "${BENCH_BURSTS:-40}" -S -c 1 -t 8000
     capture_core=
     note "limit of the low end: $capture_ratio"
     awk -v low="$capture_low" -v limit=$capture_ratio 'BEGIN { exit low < limit }' || status=1
     say "capture: 64 clients, one statement"
-    capture_pairs $(((rounds + 3) / 4)) -S -c 64 -j 2 -t 300
+    capture_pairs $(((rounds + 7) / 8)) 16 -S -c 64 -j 2 -t 300
     say "capture: 64 clients, 5,000 statements"
     capture_scripts
-    # 19,200 executions in a burst, some four of each statement. Most of it is planning, by each client anew.
-    BENCH_BURSTS=4 capture_pairs $(((rounds + 3) / 4)) $(printf -- '-f %s ' "$work"/scripts/*.sql) -c 64 -j 2 -t 6
+    # 96,000 executions in a burst, twenty of each statement. Most of it is planning, by each client anew; a session that
+    # lasts for fewer is mostly one that meets memory for the first time.
+    capture_pairs $(((rounds + 7) / 8)) 2 $(printf -- '-f %s ' "$work"/scripts/*.sql) -c 64 -j 2 -t 30
 }
