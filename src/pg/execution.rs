@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 
 use super::explain::{self, Printed, Refusal};
 use super::planned::{self, Done};
-use super::{level, raw, shape};
+use super::{hot, level, raw, shape};
 
 /// Among the options of an execution's counters: that it is looked into. The server knows no such option, and the
 /// sum of all that it knows leaves it out.
@@ -314,8 +314,7 @@ impl Command {
 /// The user whose rights a statement has.
 #[inline]
 pub(crate) fn user() -> u32 {
-    // SAFETY: reads a variable.
-    unsafe { raw::GetUserId() }.to_u32()
+    hot::user().to_u32()
 }
 
 /// The database of this process; 0 before there is one.
@@ -328,8 +327,7 @@ pub(crate) fn database() -> u32 {
 /// The name of the application, as a place in memory that changes with it.
 #[inline]
 pub(crate) fn application() -> *const std::ffi::c_char {
-    // SAFETY: a variable of this process.
-    unsafe { pg_sys::application_name }
+    hot::application()
 }
 
 /// The name there, at most as long as the server allows.
@@ -368,13 +366,6 @@ pub(crate) fn is_outside_of_portals() -> bool {
     unsafe {
         pg_sys::ActivePortal.is_null() && pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND
     }
-}
-
-/// Whether a client's message is being executed in a portal.
-#[inline]
-pub(super) fn is_in_portal() -> bool {
-    // SAFETY: a variable of this process.
-    unsafe { !pg_sys::ActivePortal.is_null() }
 }
 
 /// Whether a block of several statements is open, which are one transaction.

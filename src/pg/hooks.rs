@@ -22,7 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_sys;
 
-use super::execution::{Command, Ended, Execution, Report, is_in_portal, is_outside_of_portals};
+use super::execution::{Command, Ended, Execution, Report, is_outside_of_portals};
+use super::hot::{self, Executor};
 use super::{level, raw, transaction};
 
 /// What is done on each occasion. Nothing here may call the server; a panic is caught and told to `panicked`.
@@ -55,34 +56,17 @@ pub(crate) trait Observer {
     fn panicked();
 }
 
-type Start = unsafe extern "C-unwind" fn(*mut pg_sys::QueryDesc, c_int);
-#[cfg(not(feature = "pg18"))]
-type Run =
-    unsafe extern "C-unwind" fn(*mut pg_sys::QueryDesc, pg_sys::ScanDirection::Type, u64, bool);
-#[cfg(feature = "pg18")]
-type Run = unsafe extern "C-unwind" fn(*mut pg_sys::QueryDesc, pg_sys::ScanDirection::Type, u64);
-type Finish = unsafe extern "C-unwind" fn(*mut pg_sys::QueryDesc);
-
-/// What follows in the chain: of the executor's hooks, which every statement goes through, the server's own
-/// functions if there is none.
+/// What follows in the chain of the hooks that not every statement goes through; the server's own functions if there
+/// is none.
 #[derive(Clone, Copy)]
 struct Previous {
-    start: Start,
-    run: Run,
-    finish: Finish,
-    end: Finish,
     utility: pg_sys::ProcessUtility_hook_type,
     log: pg_sys::emit_log_hook_type,
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
     planner: pg_sys::planner_hook_type,
 }
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.perfmon"))]
 static mut PREVIOUS: Previous = Previous {
-    start: raw::standard_ExecutorStart,
-    run: raw::standard_ExecutorRun,
-    finish: raw::standard_ExecutorFinish,
-    end: raw::standard_ExecutorEnd,
     utility: None,
     log: None,
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
@@ -99,15 +83,17 @@ pub(crate) fn install<W: Observer>() {
     // SAFETY: set at start-up by one thread; what was there before is called by ours.
     unsafe {
         PREVIOUS = Previous {
-            start: pg_sys::ExecutorStart_hook.unwrap_or(raw::standard_ExecutorStart),
-            run: pg_sys::ExecutorRun_hook.unwrap_or(raw::standard_ExecutorRun),
-            finish: pg_sys::ExecutorFinish_hook.unwrap_or(raw::standard_ExecutorFinish),
-            end: pg_sys::ExecutorEnd_hook.unwrap_or(raw::standard_ExecutorEnd),
             utility: pg_sys::ProcessUtility_hook,
             log: pg_sys::emit_log_hook,
             #[cfg(not(any(feature = "pg15", feature = "pg16")))]
             planner: pg_sys::planner_hook,
         };
+        hot::learn(Executor {
+            start: pg_sys::ExecutorStart_hook.unwrap_or(raw::standard_ExecutorStart),
+            run: pg_sys::ExecutorRun_hook.unwrap_or(raw::standard_ExecutorRun),
+            finish: pg_sys::ExecutorFinish_hook.unwrap_or(raw::standard_ExecutorFinish),
+            end: pg_sys::ExecutorEnd_hook.unwrap_or(raw::standard_ExecutorEnd),
+        });
         pg_sys::ExecutorStart_hook = Some(start::<W>);
         pg_sys::ExecutorRun_hook = Some(run);
         pg_sys::ExecutorFinish_hook = Some(finish);
@@ -152,8 +138,8 @@ unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, fl
         {
             look_closely::<W>(Execution::of(query));
         }
-        (previous().start)(query, flags);
-        if (*query).totaltime.is_null() || !is_in_portal() {
+        (hot::next().start)(query, flags);
+        if (*query).totaltime.is_null() || !hot::is_in_portal() {
             started::<W>(query);
         }
     }
@@ -225,7 +211,7 @@ unsafe extern "C-unwind" fn run(
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
     unsafe {
-        (previous().run)(query, direction, count, once);
+        (hot::next().run)(query, direction, count, once);
         if direction != pg_sys::ScanDirection::NoMovementScanDirection {
             Execution::of(query).ran(count);
         }
@@ -246,7 +232,7 @@ unsafe extern "C-unwind" fn run(
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
     unsafe {
-        (previous().run)(query, direction, count);
+        (hot::next().run)(query, direction, count);
         if direction != pg_sys::ScanDirection::NoMovementScanDirection {
             Execution::of(query).ran(count);
         }
@@ -263,7 +249,7 @@ unsafe extern "C-unwind" fn finish(query: *mut pg_sys::QueryDesc) {
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
     unsafe {
-        (previous().finish)(query);
+        (hot::next().finish)(query);
     }
     level::set(level);
 }
@@ -274,7 +260,7 @@ unsafe extern "C-unwind" fn end<W: Observer>(query: *mut pg_sys::QueryDesc) {
     // SAFETY: the query is the server's own; the chain is called with what we were called with.
     unsafe {
         if level::now() == 0 && W::counts(Execution::of(query)) {
-            (previous().end)(query);
+            (hot::next().end)(query);
         } else {
             end_closely::<W>(query);
         }
@@ -291,7 +277,7 @@ unsafe extern "C-unwind" fn end_closely<W: Observer>(query: *mut pg_sys::QueryDe
     // SAFETY: as above.
     unsafe {
         quiet::<W, ()>(|| W::executed(Execution::of(query), level::now() > 0));
-        (previous().end)(query);
+        (hot::next().end)(query);
     }
 }
 

@@ -9,22 +9,11 @@
 
 use pgrx::pg_sys;
 
-use super::raw;
+use super::{hot, raw};
 
 /// Runs of subtransactions that began at the same level. Levels rise with the depth of subtransactions, so that
 /// there are no more runs than levels; beyond this many only the lower ones are known, which is deep enough.
 const RUNS: usize = 64;
-
-/// What every execution looks at, apart from the rest.
-#[repr(C, align(16))]
-struct Now {
-    /// Start of the client's message, by which one is told from the next.
-    message: pg_sys::TimestampTz,
-    level: u32,
-}
-
-#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.perfmon"))]
-static mut NOW: Now = Now { message: 0, level: 0 };
 
 /// Levels at which subtransactions began.
 struct Begun {
@@ -35,29 +24,25 @@ struct Begun {
 
 static mut BEGUN: Begun = Begun { runs: [(0, 0); RUNS], used: 0 };
 
-fn state() -> *mut Now {
-    &raw mut NOW
-}
-
 /// The level now.
 #[inline]
 pub(super) fn now() -> u32 {
     // SAFETY: a variable of this process, which has one thread.
-    unsafe { (*state()).level }
+    unsafe { (*hot::level()).level }
 }
 
 /// Start of the client's message, as it was known when the level was last looked at.
 #[inline]
 pub(super) fn message_at() -> pg_sys::TimestampTz {
     // SAFETY: as above.
-    unsafe { (*state()).message }
+    unsafe { (*hot::level()).message }
 }
 
 /// Sets the level.
 #[inline]
 pub(super) fn set(level: u32) {
     // SAFETY: as above.
-    unsafe { (*state()).level = level }
+    unsafe { (*hot::level()).level = level }
 }
 
 /// Starts at 0 with each message of the client. Every frame that raises the level does this first: a portal may be
@@ -66,8 +51,8 @@ pub(super) fn set(level: u32) {
 pub(super) fn refresh() {
     // SAFETY: the server's function only reads a variable; the state is this process's.
     unsafe {
-        let message = raw::GetCurrentStatementStartTimestamp();
-        let state = state();
+        let message = hot::message_at();
+        let state = hot::level();
         if message != (*state).message {
             (*state).message = message;
             (*state).level = 0;
@@ -78,7 +63,7 @@ pub(super) fn refresh() {
 /// Whether something was executed for the last message of the client.
 pub(super) fn executed_in_message() -> bool {
     // SAFETY: as above.
-    unsafe { raw::GetCurrentStatementStartTimestamp() == (*state()).message }
+    unsafe { hot::message_at() == (*hot::level()).message }
 }
 
 /// Follows subtransactions; once in the postmaster's life, for all its children.

@@ -20,6 +20,7 @@ pub(crate) mod foreign;
 pub(crate) mod guess;
 pub(crate) mod heap;
 pub(crate) mod hooks;
+mod hot;
 mod level;
 pub(crate) mod list;
 pub(crate) mod locks;

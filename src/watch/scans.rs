@@ -1,7 +1,6 @@
 //! Executions that are looked into: which ones, and what their plans did.
 
 use perfmon_core::capture::cache::Cache;
-use perfmon_core::capture::sample::Pace;
 use perfmon_core::capture::scan::{self, Code, Counts, Evidence, Kind, Slot, Subject};
 use perfmon_core::capture::statement::Times;
 use perfmon_core::capture::table::{Key, Table};
@@ -12,32 +11,25 @@ use crate::settings;
 /// Nodes of one execution that are told apart; further ones count an execution each.
 const MOST: usize = 128;
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = ".data.perfmon"))]
-static mut PACE: Pace = Pace::new();
-
 /// What was seen of an execution that is looked into: too much to be cleared for each.
 static mut SEEN: [u64; MOST] = [0; MOST];
 
 /// Whether an execution that begins can be passed over at once. Cannot panic.
 #[inline]
 pub(super) fn passes(cache: &Cache<'_, Times>, query_id: u64, kind: u64) -> bool {
-    // SAFETY: as below.
-    let Some(pace) = (unsafe { (&raw const PACE).as_ref() }) else { return true };
     // A share that was changed holds from the next execution on.
-    pace.is(settings::scan_sample_ratio()) && cache.passes(query_id, kind, execution::message_at())
+    cache.has_share(settings::scan_sample_ratio())
+        && cache.passes(query_id, kind, execution::message_at())
 }
 
 /// Whether an execution that begins, and was not passed over, is to be looked into.
 pub(super) fn is_due<'a>(cache: &mut Cache<'a, Times>, table: &Table<'a, Times>, key: Key) -> bool {
     let ratio = settings::scan_sample_ratio();
-    // SAFETY: this process has one thread, and nothing in here comes back to this line.
-    let Some(pace) = (unsafe { (&raw mut PACE).as_mut() }) else { return false };
-    if !pace.is(ratio) {
-        pace.set(ratio, execution::process());
-        cache.look_again();
+    if !cache.has_share(ratio) {
+        cache.set_share(ratio, execution::process());
     }
     if ratio > 0.0 {
-        return cache.is_due(table, key, execution::message_at(), pace);
+        return cache.is_due(table, key, execution::message_at());
     }
     cache.pass(key, execution::message_at());
     false

@@ -18,14 +18,18 @@ struct Slot<'a, P> {
     turn: Turn,
 }
 
-/// The cache of one process.
+/// The cache of one process. What every execution looks at stands in front, in one line and a word.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Cache<'a, P> {
-    slots: [Slot<'a, P>; SLOTS],
-    passing: Passing,
     /// Of whom the keys were that were counted last.
     whose: u64,
+    pace: Pace,
+    passing: Passing,
+    slots: [Slot<'a, P>; SLOTS],
 }
+
+const _: () = assert!(std::mem::offset_of!(Cache<'_, ()>, passing) + size_of::<i64>() <= 64);
 
 impl<P: Payload> Default for Cache<'_, P> {
     fn default() -> Self {
@@ -66,7 +70,7 @@ impl<'a, P: Payload> Cache<'a, P> {
             let key = Key { what: 0, whose: 0, kind: 0 };
             Slot { key, entry: None, life: 0, turn: Turn::NONE }
         }; SLOTS];
-        Self { slots, passing: Passing::new(), whose: 0 }
+        Self { whose: 0, pace: Pace::new(), passing: Passing::new(), slots }
     }
 
     /// The entry in which an execution of a key is counted, which is one less until the next that is looked into.
@@ -117,21 +121,33 @@ impl<'a, P: Payload> Cache<'a, P> {
     }
 
     /// Whether the next execution of a key, which was not passed over, is to be looked into.
-    pub fn is_due(&mut self, table: &Table<'a, P>, key: Key, now: i64, pace: &mut Pace) -> bool
+    pub fn is_due(&mut self, table: &Table<'a, P>, key: Key, now: i64) -> bool
     where
         P: Sampled,
     {
         let slot = &mut self.slots[slot(key)];
         if slot.key != key {
             // Nothing is claimed for an execution that may fail; what is new to all is looked into now and then.
-            let Some(place) = table.find(key) else { return pace.takes_a_new_one() };
+            let Some(place) = table.find(key) else { return self.pace.takes_a_new_one() };
             let entry = table.entry(place.entry);
             *slot = Slot { key, entry, life: place.life, turn: Turn::NONE };
         }
         let Some(entry) = slot.entry else { return false };
-        let due = slot.turn.decide(now, entry.payload.turn(), pace);
+        let due = slot.turn.decide(now, entry.payload.turn(), &mut self.pace);
         self.passing.add(key.what, key.kind, now);
         due
+    }
+
+    /// Whether this is the share of executions that is looked into. Cannot panic.
+    #[inline]
+    pub fn has_share(&self, ratio: f64) -> bool {
+        self.pace.is(ratio)
+    }
+
+    /// Looks into another share of executions from the next one on; `seed` makes processes differ.
+    pub fn set_share(&mut self, ratio: f64, seed: u32) {
+        self.pace.set(ratio, seed);
+        self.look_again();
     }
 
     /// None of the executions of a key is to be looked into, for now.
@@ -201,11 +217,10 @@ mod tests {
     fn execute<'a>(
         cache: &mut Cache<'a, Times>,
         table: &Table<'a, Times>,
-        pace: &mut Pace,
         key: Key,
     ) -> (bool, bool) {
         let passed = cache.passes(key.what, key.kind, NOW);
-        let due = !passed && cache.is_due(table, key, NOW, pace);
+        let due = !passed && cache.is_due(table, key, NOW);
         assert!(cache.entry(table, key).is_some_and(|entry| entry.is_of(key)));
         (passed, due)
     }
@@ -213,11 +228,11 @@ mod tests {
     #[test]
     fn an_execution_is_passed_over_once_its_turn_is_known() {
         let memory = Memory::<Times>::new(1000);
-        let (table, mut cache, mut pace) = (memory.table(), Cache::new(), Pace::new());
-        pace.set(1e-9, 3);
+        let (table, mut cache) = (memory.table(), Cache::new());
+        cache.set_share(1e-9, 3);
         let (one, twin) = (key(7, 10), Key { kind: NESTED, ..key(8, 10) });
         assert_eq!(slot(one), slot(twin));
-        let mut run = |key| execute(&mut cache, &table, &mut pace, key);
+        let mut run = |key| execute(&mut cache, &table, key);
         assert_eq!(run(one), (false, false), "nothing is known of the first");
         assert_eq!(run(one), (false, true), "nobody looked yet");
         assert_eq!(run(one), (true, false));
@@ -237,14 +252,14 @@ mod tests {
     #[test]
     fn what_is_known_is_what_would_be_found() {
         let memory = Memory::<Times>::new(1000);
-        let (table, mut cache, mut pace) = (memory.table(), Cache::new(), Pace::new());
-        pace.set(0.2, 3);
+        let (table, mut cache) = (memory.table(), Cache::new());
+        cache.set_share(0.2, 3);
         assert!(cache.known(7, 10, TOPLEVEL).is_none());
         let (mut looked_into, mut closely) = (0, 0);
         for _ in 0..20_000 {
             let one = key(7, 10);
             let passed = cache.passes(one.what, one.kind, NOW);
-            looked_into += u32::from(!passed && cache.is_due(&table, one, NOW, &mut pace));
+            looked_into += u32::from(!passed && cache.is_due(&table, one, NOW));
             match cache.known(7, 10, TOPLEVEL) {
                 Some(known) => {
                     assert!(known.entry.is_of(one) && known.whose == one.whose);
@@ -271,14 +286,14 @@ mod tests {
     #[test]
     fn the_share_is_kept_when_others_come_between() {
         let memory = Memory::<Times>::new(1000);
-        let (table, mut cache, mut pace) = (memory.table(), Cache::new(), Pace::new());
-        pace.set(0.1, 3);
+        let (table, mut cache) = (memory.table(), Cache::new());
+        cache.set_share(0.1, 3);
         let mut seen = 0;
         for round in 0..20_000 {
-            seen += u32::from(execute(&mut cache, &table, &mut pace, key(7, 10)).1);
+            seen += u32::from(execute(&mut cache, &table, key(7, 10)).1);
             match round % 7 {
-                0 => drop(execute(&mut cache, &table, &mut pace, key(8, 10))),
-                1 => drop(execute(&mut cache, &table, &mut pace, key(9, 11))),
+                0 => drop(execute(&mut cache, &table, key(8, 10))),
+                1 => drop(execute(&mut cache, &table, key(9, 11))),
                 _ => {}
             }
         }

@@ -30,9 +30,9 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// None is looked into until a share is set.
+    /// To be given a share before it is asked. All bytes are zero.
     pub const fn new() -> Self {
-        Self { ratio: 0.0, most: u32::MAX, dice: 0, skip: 0 }
+        Self { ratio: 0.0, most: 0, dice: 0, skip: 0 }
     }
 
     /// Sets the share, above 0; `seed` makes processes differ.
@@ -158,6 +158,7 @@ const HOLDS_US: u64 = HOLDS_S as u64 * 1_000_000;
 /// What an execution that begins is compared with: statements of which no execution is looked into, until one of them
 /// has its turn or a second is over. One word and the time are all that most executions look at.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Passing {
     since: i64,
     known: [u64; PLACES],
