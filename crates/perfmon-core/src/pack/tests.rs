@@ -1,3 +1,4 @@
+use super::block::HOLES;
 use super::*;
 use proptest::prelude::*;
 
@@ -41,8 +42,14 @@ fn damage_is_told() {
     let mut out = Vec::new();
     let mut ids = Vec::new();
     assert!(unpack(&[], 0, &mut out).is_err());
-    let said = unpack(&[2, 0, 0], 1, &mut out).unwrap_err().to_string();
-    assert!(said.contains("codec 2"), "{said}");
+    let said = unpack(&[3, 0, 0], 1, &mut out).unwrap_err().to_string();
+    assert!(said.contains("codec 3"), "{said}");
+    assert!(unpack(&[CODEC, HOLES, 0, 1], 1, &mut out).is_err(), "the first codec has no holes");
+    assert_eq!((unpack(&[WITH_HOLES, HOLES, 0, 1], 1, &mut out), &out[..]), (Ok(()), &[1][..]));
+    assert!(unpack(&[WITH_HOLES, HOLES, 0, 3], 1, &mut out).is_err());
+    assert!(unpack(&[WITH_HOLES, HOLES | 57, 0, 1], 1, &mut out).is_err());
+    assert!(unpack(&[WITH_HOLES, HOLES, 2, 1, 0, 1, 0, 1], 1, &mut out).is_err());
+    assert!(unpack(&[WITH_HOLES, HOLES, 0], 1, &mut out).is_err());
     assert!(unpack(&[CODEC], usize::MAX, &mut out).is_err());
     assert!(unpack(&[CODEC, 57, 0], 1, &mut out).is_err());
     assert!(unpack(&[CODEC, 0, 2, 0, 1, 0, 1], 1, &mut out).is_err());
@@ -52,6 +59,34 @@ fn damage_is_told() {
     assert!(unpack_one(&pack(&[1]), 1, 1).is_err());
     assert!(unpack_ids(&pack(&[u64::from(u32::MAX), 0]), 2, &mut ids).is_err());
     assert!(ids.is_empty());
+}
+
+/// What was written before there were holes is read for ever.
+#[test]
+fn what_was_written_is_read() {
+    let mut out = Vec::new();
+    let first = [CODEC, 3, 1, 0b0000_1010, 0, 2, 1];
+    unpack(&first, 3, &mut out).unwrap();
+    assert_eq!(out, [2, 1, 8]);
+}
+
+#[test]
+fn zeros_between_are_left_out() {
+    let values: Vec<u64> = (0..5000).map(|i| if i % 5 < 3 { 0 } else { 900 + i % 100 }).collect();
+    let packed = pack(&values);
+    assert_eq!((packed[0], back(&values)), (WITH_HOLES, values.clone()));
+    // A bit for each, and ten for two of five.
+    assert!(packed.len() < 5000 / 8 + 2000 * 10 / 8 + 150, "{} bytes", packed.len());
+    let ones: Vec<u64> = (0..128).map(|i| i % 2).collect();
+    assert_eq!((pack(&ones).len(), back(&ones)), (1 + 2 + 16, ones));
+    for n in [1, 2, 7, 9, 127, 128, 129, 200] {
+        for bits in 1..=64u32 {
+            let top = u64::MAX >> (64 - bits);
+            let values: Vec<u64> =
+                (0..n).map(|i| if i % 3 == 0 { top - i % 2 } else { 0 }).collect();
+            assert_eq!(back(&values), values, "{n} values of {bits} bits");
+        }
+    }
 }
 
 fn value() -> impl Strategy<Value = u64> {
@@ -64,6 +99,11 @@ fn column() -> impl Strategy<Value = Vec<u64>> {
         (0..30u32, prop::collection::vec(value(), 0..400)).prop_map(|(keep, values)| {
             values.iter().map(|v| if v % 17 == 0 { *v } else { v & ((1 << keep) - 1) }).collect()
         }),
+        (1..5u64, 1..30u32, prop::collection::vec(value(), 0..400)).prop_map(
+            |(one_in, keep, values)| {
+                values.iter().map(|v| if v % one_in == 0 { v >> (64 - keep) } else { 0 }).collect()
+            }
+        ),
     ]
 }
 
@@ -118,7 +158,7 @@ proptest! {
     fn garbage_never_panics(
         mut bytes in prop::collection::vec(any::<u8>(), 0..300), n in 0usize..500, at in 0usize..600
     ) {
-        if let Some(first) = bytes.first_mut() { *first = CODEC; }
+        if let Some(first) = bytes.first_mut() { *first = CODEC + *first % 2; }
         let mut out = Vec::new();
         let mut ids = Vec::new();
         let _ = unpack(&bytes, n, &mut out);
