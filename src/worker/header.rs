@@ -20,6 +20,11 @@ const SIZES_SHARE: i64 = 1000;
 /// anyway.
 const SETTINGS_US: i64 = 900_000_000;
 
+/// New nodes of plans that are named in each minute, and at once after some time without any: a name takes more room in
+/// the server's log than all that is told of a node in an interval.
+const NAMES_A_MINUTE: i64 = 4;
+const NAMES_AT_ONCE: i64 = 256;
+
 /// The header of the prior counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -51,6 +56,8 @@ pub(super) struct Header {
     /// Where the catalog's counters stood when names in conditions were looked up, and how often they were.
     pub(super) names_counters: i64,
     pub(super) names_turn: u64,
+    /// Nodes of plans that were named lately.
+    pub(super) names_spent: i64,
 }
 
 impl Header {
@@ -106,6 +113,13 @@ impl Header {
     pub(super) fn sizes_due(&self, now: i64) -> bool {
         let pause = self.sizes_cost_us.saturating_mul(SIZES_SHARE).clamp(SIZES_US, SIZES_MOST_US);
         self.sizes_at == 0 || now - self.sizes_at >= pause || now < self.sizes_at
+    }
+
+    /// How many new nodes may be named now, so many minutes after the last visit.
+    pub(super) fn names_left(&mut self, minutes: usize) -> usize {
+        let regained = i64::try_from(minutes).unwrap_or(i64::MAX).saturating_mul(NAMES_A_MINUTE);
+        self.names_spent = self.names_spent.saturating_sub(regained).max(0);
+        usize::try_from(NAMES_AT_ONCE - self.names_spent).unwrap_or(0)
     }
 
     /// Settings are read after a reload or a restart, when those of the database were altered, and from time

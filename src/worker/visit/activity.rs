@@ -18,7 +18,7 @@ use crate::{settings, store};
 const SUBJECT: &Family = &SESSION;
 
 /// Statements that get a name for what they wait for in one visit.
-const NEW_WAITS: usize = 16;
+const NEW_WAITS: usize = 4;
 
 /// What was read.
 pub(super) enum Activity {

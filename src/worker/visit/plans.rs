@@ -31,12 +31,10 @@ const PROMISED: usize = 100;
 
 /// Printed plans that are stored for each minute since the last visit: they take more room in the log than anything
 /// else about a statement. In a quarter of an hour these are more than were promised, which come first.
-const LETTERS: usize = 8;
+const LETTERS: usize = 7;
 
-/// Most minutes for which plans are stored at once.
-const MOST_MINUTES: i64 = 16;
-
-const MINUTE_US: i64 = 60_000_000;
+/// How many of them may be of statements that are promised none.
+const OTHERS: usize = 2;
 
 /// Executions of each that are looked at between two visits.
 const EXECUTIONS: u32 = 8;
@@ -96,9 +94,12 @@ impl Visit {
             waiting.reverse();
         }
         waiting.sort_by_key(|one| !self.longest.contains(&one.statement));
-        let since = self.before.as_ref().map_or(self.until, |before| before.until);
-        let minutes = ((self.until - since) / MINUTE_US).clamp(1, MOST_MINUTES) as usize;
-        let later = waiting.split_off(waiting.len().min(LETTERS * minutes));
+        let promised = waiting.iter().filter(|one| self.longest.contains(&one.statement)).count();
+        // Where more statements run than are promised a plan, and not too many others wait for theirs.
+        let is_busy = self.longest.len() >= PROMISED && waiting.len() - promised <= PROMISED;
+        let others = if is_busy { OTHERS } else { LETTERS } * self.minutes();
+        let most = (LETTERS * self.minutes()).min(promised + others);
+        let later = waiting.split_off(waiting.len().min(most));
         let places: Vec<(u32, u64)> = waiting.into_iter().map(|one| one.place).collect();
         let mut letters = live::letters(&places);
         letters.sort_unstable_by_key(|delivered| delivered.place.1);

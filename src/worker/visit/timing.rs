@@ -14,6 +14,11 @@ const WALL_TIME: i16 = 1;
 const CLOCK_STEPPED: i16 = 2;
 const LATE: i16 = 4;
 
+const MINUTE_US: i64 = 60_000_000;
+
+/// Most minutes for which work is made up for at once.
+const MOST_MINUTES: i64 = 16;
+
 /// A visit may be this late without being called so.
 const SLACK_US: i64 = 2_000_000;
 
@@ -110,6 +115,12 @@ impl Visit {
 
     pub(super) fn is_late(&self, busy_us: i64) -> bool {
         self.request.scheduled && busy_us > 2 * settings::snapshot_interval_us() + SLACK_US
+    }
+
+    /// Minutes since the last visit, at least one: for what is done so many times a minute.
+    pub(super) fn minutes(&self) -> usize {
+        let since = self.before.as_ref().map_or(self.until, |before| before.until);
+        ((self.until - since) / MINUTE_US).clamp(1, MOST_MINUTES) as usize
     }
 
     /// Scheduled visits that did not take place: what happened meanwhile is counted in this interval,

@@ -1,7 +1,7 @@
 //! What executions that were looked into say of their plans: rows read and kept by each scan, filter and join, what
 //! spilled, and estimates that were off, by statement, table, kind of node and the conditions that it applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::by_key::ByKey;
@@ -326,6 +326,25 @@ pub fn difference(before: &[Counted], now: &[Counted]) -> Moved {
     moved
 }
 
+/// The reading to be kept where some keys wait for a name: their entries stand as they stood before, or not at all, so that
+/// what they counted since is in a later difference.
+pub fn without(before: &[Counted], now: &[Counted], waiting: &HashSet<Key>) -> Vec<Counted> {
+    if waiting.is_empty() {
+        return now.to_vec();
+    }
+    let prior = |counted: &Counted| {
+        let at = before.binary_search_by_key(&counted.born, |prior| prior.born).ok()?;
+        before.get(at).filter(|prior| prior.key == counted.key).copied()
+    };
+    now.iter()
+        .filter_map(
+            |counted| {
+                if waiting.contains(&counted.key) { prior(counted) } else { Some(*counted) }
+            },
+        )
+        .collect()
+}
+
 /// Dictionary ids by key, each with the label of the names under which it was given.
 pub type Ids = ByKey<(u64, u32)>;
 
@@ -377,18 +396,18 @@ pub fn from_columns(columns: &[Vec<u64>]) -> Option<(Vec<Counted>, Ids)> {
     if counts.len() != SLOTS || columns.iter().any(|column| column.len() != n) {
         return None;
     }
-    let one = |i: usize| {
-        Some(Counted {
-            born: u32::try_from(born[i]).ok()?,
-            key: Key { what: what[i], whose: whose[i], kind: 0 },
-            counts: Counts(std::array::from_fn(|slot| counts[slot][i])),
-        })
-    };
-    let counted: Vec<Counted> = (0..n).map(one).collect::<Option<_>>()?;
-    let named = counted.iter().zip(labels.iter().zip(ids)).filter(|(_, (_, id))| **id != 0);
-    let named = named.map(|(c, (label, id))| Some((c.key, (*label, u32::try_from(*id).ok()?))));
-    let ids = named.collect::<Option<_>>()?;
-    Some((counted, ids))
+    // Room for all at once: there are thousands, and growing step by step would move them as often.
+    let mut all = Vec::with_capacity(n);
+    let mut named = Ids::with_capacity_and_hasher(n, Default::default());
+    for i in 0..n {
+        let key = Key { what: what[i], whose: whose[i], kind: 0 };
+        let counts = Counts(std::array::from_fn(|slot| counts[slot][i]));
+        all.push(Counted { born: u32::try_from(born[i]).ok()?, key, counts });
+        if ids[i] != 0 {
+            named.insert(key, (labels[i], u32::try_from(ids[i]).ok()?));
+        }
+    }
+    Some((all, named))
 }
 
 #[cfg(test)]

@@ -107,6 +107,39 @@ fn what_finds_no_room_is_counted_with_the_rest() {
     assert!(all[&rest].get(Slot::Executions) > 0);
 }
 
+/// Keys that wait for a name, others every time, while entries are folded under them.
+#[test]
+fn what_waits_is_counted_later() {
+    let memory = Memory::of(40);
+    let (table, mut tender) = (memory.table(), Tender::default());
+    let subjects: Vec<Subject> = (1..=60).map(|id| subject(id, Code::EMPTY)).collect();
+    let mut before = Vec::new();
+    let mut all = Moved::new();
+    for round in 0..40_u64 {
+        for subject in subjects.iter().filter(|subject| (subject.query_id + round) % 7 < 2) {
+            record(&table, subject.key(WHOSE), subject, &counts(1, 10, 1));
+        }
+        tender.pass(&table);
+        let reading = read(&table, 5, &before);
+        let waits = |key: &Key| key.what != 0 && (key.what >> 9) % 3 == round % 3 && round < 39;
+        let moved = difference(&before, &reading.counted);
+        let waiting: HashSet<Key> = moved.keys().copied().filter(waits).collect();
+        assert!(moved.keys().all(|key| key.what == 0 || reading.subjects.contains_key(key)));
+        for (key, moved) in moved.iter().filter(|(key, _)| !waiting.contains(key)) {
+            all.entry(*key).or_default().add(moved);
+        }
+        before = without(&before, &reading.counted, &waiting);
+    }
+    let recorded = (0..40_u64)
+        .map(|round| (1..=60_u64).filter(|id| (id + round) % 7 < 2).count() as u64)
+        .sum::<u64>();
+    let sum = all.values().fold(Counts::default(), |mut sum, counts| {
+        sum.add(counts);
+        sum
+    });
+    assert_eq!(sum, counts(recorded, 10 * recorded, recorded));
+}
+
 struct Called;
 
 impl Names for Called {
