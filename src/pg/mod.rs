@@ -24,6 +24,7 @@ mod hot;
 mod level;
 pub(crate) mod list;
 pub(crate) mod locks;
+pub(crate) mod lookup;
 pub(crate) mod others;
 pub(crate) mod parse;
 mod pattern;

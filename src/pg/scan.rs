@@ -16,6 +16,12 @@ impl Moment {
     }
 }
 
+impl Moment {
+    pub(super) fn snapshot(&self) -> pg_sys::Snapshot {
+        self.0
+    }
+}
+
 impl Drop for Moment {
     fn drop(&mut self) {
         // While an error passes, the transaction's own clean-up gives it back.
@@ -42,6 +48,12 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
+    /// # Safety
+    /// A tuple of that description, both valid while the scan stands here.
+    pub(super) unsafe fn of(tuple: pg_sys::HeapTuple, description: pg_sys::TupleDesc) -> Self {
+        Self { tuple, description, scan: PhantomData }
+    }
+
     fn datum(&self, column: u32) -> Option<pg_sys::Datum> {
         let mut is_null = false;
         // SAFETY: a tuple of that description, both valid while the scan stands here.

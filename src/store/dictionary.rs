@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use perfmon_core::family::Family;
 use pgrx::prelude::*;
 
-use super::sql;
+use super::{history, sql};
+use crate::pg::heap;
+use crate::pg::lookup::Lookup;
 
 /// The names of one object: for a statement [user name, queryid, "t" or "f" for top level], else the
 /// three names of the table `perfmon.object`.
@@ -28,7 +30,9 @@ pub(crate) fn find(family: &Family, source: i64, names: &[Names]) -> Vec<u32> {
     if names.is_empty() {
         return ids;
     }
-    for (place, id) in kind(family).find(source, names) {
+    let kind = kind(family);
+    let few = if names.len() <= FEW { look_up(kind.as_ref(), source, names) } else { None };
+    for (place, id) in few.unwrap_or_else(|| kind.find(source, names)) {
         if let Some(slot) = usize::try_from(place - 1).ok().and_then(|i| ids.get_mut(i)) {
             *slot = id;
         }
@@ -53,7 +57,7 @@ pub(crate) fn enter(
     now: i64,
 ) -> Vec<u32> {
     let store = kind(family);
-    let mut next = store.highest(source).checked_add(1);
+    let mut next = highest(store.as_ref(), source).checked_add(1);
     let mut fresh: HashMap<&Names, u32> = HashMap::new();
     let (mut new_names, mut new_ids) = (Vec::new(), Vec::new());
     for (name, slot) in names.iter().zip(&mut ids).filter(|(_, slot)| **slot == 0) {
@@ -75,10 +79,64 @@ pub(crate) fn enter(
         new_names.push(name);
         new_ids.push(id as i32);
     }
+    if new_names.len() <= FEW {
+        let done = add(store.as_ref(), source, (&new_names, &new_ids), now);
+        new_names.drain(..done);
+        new_ids.drain(..done);
+    }
     if !new_names.is_empty() {
         store.enter(source, &new_names, new_ids, now);
     }
     ids
+}
+
+/// So many names are looked up and entered one by one: a statement that joins them costs more than these.
+const FEW: usize = 256;
+
+/// The same as [`Kind::find`], past the executor; `None` where only SQL can.
+fn look_up(kind: &dyn Kind, source: i64, names: &[Names]) -> Option<Vec<(i64, u32)>> {
+    let parts = kind.parts();
+    let lookup = Lookup::open(history::table_oid(parts.table)?, parts.by, &[parts.id])?;
+    let mut found = Vec::with_capacity(names.len());
+    for (place, name) in (1..).zip(names) {
+        let mut id = None;
+        if !lookup.each(&kind.key(source, name), |row| id = row.int4(0)) {
+            return None;
+        }
+        found.extend(id.and_then(|id| u32::try_from(id).ok()).map(|id| (place, id)));
+    }
+    Some(found)
+}
+
+/// The highest id handed out so far.
+fn highest(kind: &dyn Kind, source: i64) -> u32 {
+    let parts = kind.parts();
+    let key = kind.of_source(source);
+    let by = &parts.by[..key.len()];
+    let table = history::table_oid(parts.table);
+    // By the primary key, which ends with the id.
+    let by: Vec<&str> = by.iter().copied().chain([parts.id]).collect();
+    let lookup = table.and_then(|table| Lookup::open_ordered(table, &by, key.len(), &[parts.id]));
+    let mut id = None;
+    if lookup.is_some_and(|lookup| lookup.last(&key, |row| id = row.int4(0))) {
+        return id.and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
+    }
+    kind.highest(source)
+}
+
+/// Enters the first of these names past the executor, and says how many.
+fn add(kind: &dyn Kind, source: i64, (names, ids): (&[&Names], &[i32]), now: i64) -> usize {
+    let parts = kind.parts();
+    let Some(table) = history::table_oid(parts.table).filter(|_| !names.is_empty()) else {
+        return 0;
+    };
+    let columns: Vec<&str> = parts.by.iter().copied().chain([parts.id, "first_seen"]).collect();
+    let one = |(name, id): (&&Names, &i32)| {
+        let mut row = kind.key(source, name);
+        row.extend([(*id).into(), sql::time(now)]);
+        heap::insert(table, &columns, &row)
+    };
+    names.iter().zip(ids).map(one).take_while(|done| *done).count()
 }
 
 fn kind(family: &Family) -> Box<dyn Kind> {
@@ -130,8 +188,21 @@ pub(crate) fn enter_texts(source: i64, texts: &[Text], now: i64) {
     );
 }
 
+/// A dictionary table: its name, the columns by which names are unique, and that of the id.
+struct Parts {
+    table: &'static str,
+    by: &'static [&'static str],
+    id: &'static str,
+}
+
 /// A dictionary table.
 trait Kind {
+    /// What it is made of.
+    fn parts(&self) -> Parts;
+    /// The values by which a name is found, and those of its beginning that all names of a source share.
+    fn key(&self, source: i64, names: &Names) -> Vec<sql::Arg<'static>>;
+    /// See `key`.
+    fn of_source(&self, source: i64) -> Vec<sql::Arg<'static>>;
     /// Known ones of these names, as (place from 1, id).
     fn find(&self, source: i64, names: &[Names]) -> Vec<(i64, u32)>;
     /// The highest id handed out so far.
@@ -148,6 +219,19 @@ fn queryid(names: &Names) -> i64 {
 }
 
 impl Kind for Statements {
+    fn parts(&self) -> Parts {
+        let by = &["source", "queryid", "user_name", "toplevel"];
+        Parts { table: "statement_entry", by, id: "statement_id" }
+    }
+
+    fn key(&self, source: i64, names: &Names) -> Vec<sql::Arg<'static>> {
+        vec![source.into(), queryid(names).into(), sql::text(&names[0]), (names[2] == "t").into()]
+    }
+
+    fn of_source(&self, source: i64) -> Vec<sql::Arg<'static>> {
+        vec![source.into()]
+    }
+
     fn find(&self, source: i64, names: &[Names]) -> Vec<(i64, u32)> {
         found(
             "SELECT k.place, e.statement_id
@@ -168,7 +252,7 @@ impl Kind for Statements {
     }
 
     fn highest(&self, source: i64) -> u32 {
-        highest(
+        highest_of(
             "SELECT pg_catalog.max(e.statement_id) FROM perfmon.statement_entry e
              WHERE e.source OPERATOR(pg_catalog.=) $1",
             &[source.into()],
@@ -199,6 +283,21 @@ impl Kind for Statements {
 struct Objects(&'static str);
 
 impl Kind for Objects {
+    fn parts(&self) -> Parts {
+        let by = &["source", "family", "name1", "name2", "name3"];
+        Parts { table: "object", by, id: "object_id" }
+    }
+
+    fn key(&self, source: i64, names: &Names) -> Vec<sql::Arg<'static>> {
+        let mut key = self.of_source(source);
+        key.extend(names.iter().map(|name| sql::text(name)));
+        key
+    }
+
+    fn of_source(&self, source: i64) -> Vec<sql::Arg<'static>> {
+        vec![source.into(), sql::text(self.0)]
+    }
+
     fn find(&self, source: i64, names: &[Names]) -> Vec<(i64, u32)> {
         found(
             "SELECT k.place, o.object_id
@@ -221,7 +320,7 @@ impl Kind for Objects {
     }
 
     fn highest(&self, source: i64) -> u32 {
-        highest(
+        highest_of(
             "SELECT pg_catalog.max(o.object_id) FROM perfmon.object o
              WHERE o.source OPERATOR(pg_catalog.=) $1 AND o.family OPERATOR(pg_catalog.=) $2",
             &[source.into(), sql::text(self.0)],
@@ -255,7 +354,7 @@ fn found(query: &str, arguments: &[sql::Arg<'_>]) -> Vec<(i64, u32)> {
     sql::read(query, arguments, pair).into_iter().flatten().collect()
 }
 
-fn highest(query: &str, arguments: &[sql::Arg<'_>]) -> u32 {
+fn highest_of(query: &str, arguments: &[sql::Arg<'_>]) -> u32 {
     let id: Option<i32> = sql::first(query, arguments, |row| row.get(1));
     id.and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
 }

@@ -7,7 +7,8 @@ use perfmon_core::plan::flip::{Flip, Stretch};
 use pgrx::pg_sys;
 
 use super::{history, sql};
-use crate::pg::heap;
+use crate::pg::lookup::{Found, Lookup};
+use crate::pg::{clock, heap};
 
 /// Plans and flips kept of a statement, and plans of a source.
 pub(crate) const PLANS: usize = 10;
@@ -59,8 +60,57 @@ pub(crate) struct Printed {
     pub(crate) json: Option<String>,
 }
 
+/// So many statements are looked up one by one.
+const FEW: usize = 256;
+
 /// The plans of some statements. A read.
 pub(crate) fn known(source: i64, statements: &[u32]) -> HashMap<u32, Vec<Known>> {
+    look_up(source, statements).unwrap_or_else(|| known_by_query(source, statements))
+}
+
+/// Looks into a table by source and statement, each statement once; `None` where only SQL can.
+fn look_into(
+    table: &str,
+    (source, statements): (i64, &[u32]),
+    wanted: &[&str],
+    mut each: impl FnMut(u32, &Found<'_>),
+) -> Option<()> {
+    let mut statements: Vec<u32> = statements.to_vec();
+    statements.sort_unstable();
+    statements.dedup();
+    if statements.len() > FEW {
+        return None;
+    }
+    let lookup = Lookup::open(history::table_oid(table)?, &["source", "statement_id"], wanted)?;
+    for statement in statements {
+        let Ok(id) = i32::try_from(statement) else { continue };
+        if !lookup.each(&[source.into(), id.into()], |row| each(statement, row)) {
+            return None;
+        }
+    }
+    Some(())
+}
+
+fn look_up(source: i64, statements: &[u32]) -> Option<HashMap<u32, Vec<Known>>> {
+    let mut all: HashMap<u32, Vec<Known>> = HashMap::new();
+    let wanted = &COUNTED[2..];
+    look_into("plan", (source, statements), wanted, |statement, row| {
+        let time = |column: usize| row.int8(column).map(clock::unix_us);
+        let one = || {
+            let stretch = Stretch { plan: row.int8(0)?, since: time(2)?, until: time(3)? };
+            let mut counts = [0; 5];
+            for (count, column) in counts.iter_mut().zip(4..) {
+                *count = row.int8(column)?;
+            }
+            let (first_seen, printed_at) = (time(1)?, time(9));
+            Some(Known { first_seen, stretch, printed_at, counts, place: row.place() })
+        };
+        all.entry(statement).or_default().extend(one());
+    })?;
+    Some(all)
+}
+
+fn known_by_query(source: i64, statements: &[u32]) -> HashMap<u32, Vec<Known>> {
     let rows = sql::read(
         "SELECT p.statement_id, p.plan_id, p.first_seen, p.stretch_since, p.last_seen, p.printed_at,
              p.calls, p.total_us, p.max_us, p.sampled_calls, p.sampled_us, p.ctid
@@ -93,6 +143,13 @@ fn one(known: &HashMap<u32, Vec<Known>>, statement: u32, plan: i64) -> Option<&K
 
 /// Where the forms of some statements' plans lie.
 fn forms(source: i64, statements: &[u32]) -> HashMap<(u32, i64), pg_sys::ItemPointerData> {
+    let mut places = HashMap::new();
+    let looked = look_into("plan_form", (source, statements), &["plan_id"], |statement, row| {
+        places.extend(row.int8(0).map(|plan| ((statement, plan), row.place())));
+    });
+    if looked.is_some() {
+        return places;
+    }
     let rows = sql::read(
         "SELECT f.statement_id, f.plan_id, f.ctid FROM perfmon.plan_form f
          WHERE f.source OPERATOR(pg_catalog.=) $1

@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use super::{history, sql};
 use crate::pg::heap;
+use crate::pg::lookup::Lookup;
 
 /// Excludes other writers, and nobody who reads.
 const WRITERS_LOCK: i32 = pg_sys::ShareRowExclusiveLock as i32;
@@ -47,8 +48,14 @@ pub(crate) fn load() -> Vec<(String, Vec<u8>)> {
 #[derive(Default)]
 pub(crate) struct Places(HashMap<String, pg_sys::ItemPointerData>);
 
+/// What is kept, and where it lies.
+type Loaded = (Vec<(String, Vec<u8>)>, Places);
+
 /// The same, to be replaced later in this transaction by the holder of the lock.
-pub(crate) fn load_to_replace() -> (Vec<(String, Vec<u8>)>, Places) {
+pub(crate) fn load_to_replace() -> Loaded {
+    if let Some(found) = load_past_sql() {
+        return found;
+    }
     let mut places = Places::default();
     let rows = sql::read("SELECT p.subject, p.payload, p.ctid FROM perfmon.prior p", &[], |row| {
         let subject: String = row.get(1)?;
@@ -58,6 +65,22 @@ pub(crate) fn load_to_replace() -> (Vec<(String, Vec<u8>)>, Places) {
         Some((subject, row.get(2)?))
     });
     (rows.into_iter().flatten().collect(), places)
+}
+
+fn load_past_sql() -> Option<Loaded> {
+    let (mut all, mut places) = (Vec::new(), Places::default());
+    let lookup = Lookup::open(history::table_oid("prior")?, &[], &["subject", "payload"])?;
+    let looked = lookup.each(&[], |row| {
+        // SAFETY: a text and a bytea, as the table was made.
+        let (subject, payload) =
+            unsafe { (row.bytes(0, <[u8]>::to_vec), row.bytes(1, <[u8]>::to_vec)) };
+        let subject = subject.and_then(|subject| String::from_utf8(subject).ok());
+        if let (Some(subject), Some(payload)) = (subject, payload) {
+            places.0.insert(subject.clone(), row.place());
+            all.push((subject, payload));
+        }
+    });
+    looked.then_some((all, places))
 }
 
 /// What is kept of one subject.

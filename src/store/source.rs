@@ -1,7 +1,9 @@
 //! Who writes here: the own source, its predecessors, and how a copied or restored database comes by a
 //! new one. Must never reuse a source id for another database.
 
+use super::history;
 use super::sql::{self, optional_text};
+use crate::pg::lookup::Lookup;
 use pgrx::prelude::*;
 
 /// Ids stay below 2^53, so that JavaScript keeps them.
@@ -18,6 +20,26 @@ pub(crate) fn own() -> Option<i64> {
 
 /// The source of this database, and whether there is no other: one look, since every visit takes it.
 fn own_and_alone() -> Option<(i64, bool)> {
+    look_up().unwrap_or_else(own_and_alone_by_query)
+}
+
+/// The same past SQL; the outer `None` where only that can.
+fn look_up() -> Option<Option<(i64, bool)>> {
+    let database = database_oid().to_u32();
+    let wanted = ["database_oid", "source"];
+    let lookup = Lookup::open(history::table_oid("own_source")?, &[], &wanted)?;
+    let mut own = None;
+    let looked = lookup.each(&[], |row| {
+        own = own.or(row.int8(1).filter(|_| row.int4(0).map(|oid| oid as u32) == Some(database)));
+    });
+    let Some(own) = own.filter(|_| looked) else { return looked.then_some(None) };
+    let lookup = Lookup::open(history::table_oid("source_info")?, &[], &["source"])?;
+    let mut alone = true;
+    let looked = lookup.each(&[], |row| alone &= row.int8(0) == Some(own));
+    looked.then_some(Some((own, alone)))
+}
+
+fn own_and_alone_by_query() -> Option<(i64, bool)> {
     sql::first(
         "SELECT o.source, NOT EXISTS (
              SELECT 1 FROM perfmon.source_info s WHERE s.source OPERATOR(pg_catalog.<>) o.source)

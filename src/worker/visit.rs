@@ -248,6 +248,7 @@ struct Visit {
     /// The worst of all families': what the interval as a whole is worth.
     quality: Quality,
     stored_bytes: i64,
+    squeezed: Option<bool>,
     active_us: Option<i64>,
     covered_exec_us: Option<i64>,
 }
@@ -302,6 +303,7 @@ impl Visit {
             vanished: 0,
             quality: Quality::Exact,
             stored_bytes: 0,
+            squeezed: None,
             active_us: None,
             covered_exec_us: None,
         }
@@ -440,7 +442,7 @@ impl Visit {
                 "statement" => {
                     self.vanished = difference.vanished;
                     self.covered_exec_us = total(&frame, "total_exec_us");
-                    if frame.ids.len() > SQUEEZED_TO && store::retain::is_squeezed() {
+                    if frame.ids.len() > SQUEEZED_TO && self.is_squeezed() {
                         rollup::keep_largest(&mut frame, SQUEEZED_TO);
                     }
                 }
@@ -466,6 +468,11 @@ impl Visit {
             self.statement_ids = (next.keys, next.ids);
         }
         encoded
+    }
+
+    /// Whether the store is over its bound, so that rows must be kept small. Asked once.
+    fn is_squeezed(&mut self) -> bool {
+        *self.squeezed.get_or_insert_with(store::retain::must_be_small)
     }
 
     /// Leaves the counters for the next visit, and says what was missed.

@@ -104,6 +104,13 @@ impl Sparse {
         Self(pairs)
     }
 
+    /// The same of pairs none of which is empty.
+    pub fn of(pairs: &[(u8, u64)]) -> Self {
+        debug_assert!(pairs.windows(2).all(|w| w[0].0 < w[1].0), "buckets must ascend");
+        debug_assert!(pairs.iter().all(|pair| pair.1 > 0), "empty buckets are left out");
+        Self(pairs.to_vec())
+    }
+
     /// Bucket and count, ascending.
     pub fn pairs(&self) -> &[(u8, u64)] {
         &self.0

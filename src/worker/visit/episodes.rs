@@ -144,9 +144,9 @@ pub(super) struct Episodes {
 }
 
 impl Visit {
-    /// What is kept from the last visit: when it was, and numbers of the last sample and the next deadlock, and the
-    /// sample's time.
-    fn known_episodes(&self) -> Option<(Stamp, [u64; 3])> {
+    /// What is kept from the last visit: when it was, and numbers of the last sample and the next deadlock, the
+    /// sample's time, and how many waits went on.
+    fn known_episodes(&self) -> Option<(Stamp, [u64; 4])> {
         let bytes = self.priors.get(SUBJECT)?;
         let (stamp, columns) = kept::from_bytes(bytes).ok()?;
         let [numbers] = columns.as_slice() else { return None };
@@ -160,7 +160,7 @@ impl Visit {
         let changed = episodes::changed(|began| same(began).map_or(0, |(_, [tick, ..])| tick));
         let Some(mut changed) = changed else { return };
         // The hooks' memory lives as long as that of samples.
-        let number = same(changed.began).map_or(0, |(_, [_, number, _])| number);
+        let number = same(changed.began).map_or(0, |(_, [_, number, ..])| number);
         let Some((mut deadlocks, count)) = live::deadlocks(number) else { return };
         let for_prepared = changed.waits.iter().any(|wait| wait.blocker.pid == 0);
         let prepared = if for_prepared {
@@ -187,7 +187,8 @@ impl Visit {
             return;
         };
         let stamp = Stamp { began: changed.began, at: self.until };
-        let numbers = vec![changed.tick, count, changed.at.unsigned_abs()];
+        let open = changed.waits.iter().filter(|wait| wait.ended <= 0).count() as u64;
+        let numbers = vec![changed.tick, count, changed.at.unsigned_abs(), open];
         self.next_priors.push((SUBJECT, kept::to_bytes(stamp, &[numbers])));
         let mut names = Names { prepared, ..Names::default() };
         // One that lost its place and got another is there twice: the later tells more.
@@ -198,7 +199,10 @@ impl Visit {
         if !waits.is_empty() {
             table::keep_waits(self.source, &waits);
         }
-        table::end_others(self.source, &waits);
+        // Where none went on when the last visit ended, there is none to be ended.
+        if known.is_none_or(|(_, [.., open])| open > 0) {
+            table::end_others(self.source, &waits);
+        }
         let members: Vec<table::Member> =
             deadlocks.iter().flat_map(|deadlock| names.members(deadlock)).collect();
         if !members.is_empty() {
@@ -206,7 +210,7 @@ impl Visit {
         }
         // Without an interval before, what of them lies in this one is not known.
         let known = known.filter(|(stamp, _)| stamp.at < self.until && !changed.idles.is_empty());
-        if let Some((stamp, [.., sampled])) = known {
+        if let Some((stamp, [_, _, sampled, _])) = known {
             // What was seen up to the sample of then is stored.
             let idles = names.idles(&changed.idles, i64::try_from(sampled).unwrap_or(i64::MAX));
             table::add_idles(self.source, (stamp.at, self.until), &idles);

@@ -100,7 +100,7 @@ impl Visit {
             let quality = if off { made.quality.max(Quality::LowerBound) } else { made.quality };
             let continues = kept.as_ref().is_some_and(|kept| kept.at == since);
             let span = self.span(since, quality, continues);
-            let row = row(made.moved, &ids);
+            let row = self.latency_row(made.moved, &ids);
             self.stored_bytes += store::latency::append(Level::Minute, self.source, &span, &row);
         }
         let next = Kept {
@@ -143,16 +143,16 @@ impl Visit {
         }
         self.new_queryids = true;
     }
-}
 
-fn row(moved: Vec<Moved>, ids: &[u32]) -> Row {
-    let part = |moved: Moved| {
-        let id = moved.at.map_or(OTHER, |at| ids[at]);
-        (id, moved.key.kind == TOPLEVEL, moved.latency)
-    };
-    let mut row = Row::of(moved.into_iter().map(part).collect());
-    if row.statements.len() > SQUEEZED_TO && store::retain::is_squeezed() {
-        row.keep_largest(SQUEEZED_TO);
+    fn latency_row(&mut self, moved: Vec<Moved>, ids: &[u32]) -> Row {
+        let part = |moved: Moved| {
+            let id = moved.at.map_or(OTHER, |at| ids[at]);
+            (id, moved.key.kind == TOPLEVEL, moved.latency)
+        };
+        let mut row = Row::of(moved.into_iter().map(part).collect());
+        if row.statements.len() > SQUEEZED_TO && self.is_squeezed() {
+            row.keep_largest(SQUEEZED_TO);
+        }
+        row
     }
-    row
 }

@@ -128,6 +128,16 @@ impl Reading {
         self.entries.push(Counted { born, key, cached, read });
     }
 
+    /// Growing step by step would move thousands of entries as often.
+    fn with_room_for(table: &Table<'_, Times>) -> Self {
+        let entries = table.occupancy().used as usize + Times::ROOTS as usize;
+        Self {
+            entries: Vec::with_capacity(entries),
+            buckets: Vec::with_capacity(4 * entries),
+            counts: Vec::with_capacity(4 * entries),
+        }
+    }
+
     fn counts(&self, part: Part) -> Counts<'_> {
         let (buckets, counts) = (self.buckets.get(part.range()), self.counts.get(part.range()));
         let (buckets, counts) = buckets.zip(counts).unwrap_or_default();
@@ -167,7 +177,7 @@ impl Reading {
 
 /// Reads the entries of one database, or of all. The roots, which belong to no database, are in the second only.
 pub fn read(table: &Table<'_, Times>, database: Option<u32>) -> Reading {
-    let mut reading = Reading::default();
+    let mut reading = Reading::with_room_for(table);
     for found in table.all() {
         if database.is_none_or(|database| found.key.database() == database) {
             reading.add(&found);
@@ -179,7 +189,7 @@ pub fn read(table: &Table<'_, Times>, database: Option<u32>) -> Reading {
 
 /// The same in one walk with the sum over what clients of all databases sent.
 pub fn read_with_all(table: &Table<'_, Times>, database: u32) -> (Reading, TimesOfAll) {
-    let (mut reading, mut sum) = (Reading::default(), TimesOfAll::default());
+    let (mut reading, mut sum) = (Reading::with_room_for(table), TimesOfAll::default());
     for found in table.all() {
         if found.key.database() == database {
             reading.add(&found);
@@ -280,7 +290,7 @@ fn subtract(before: Counts<'_>, now: Counts<'_>, room: &mut Vec<(u8, u64)>) -> S
             room.push((bucket, u64::from(moved)));
         }
     }
-    Sparse::new(room.iter().copied())
+    Sparse::of(room)
 }
 
 /// The rest of a database while the difference is made.
