@@ -34,7 +34,7 @@ const PROMISED: usize = 100;
 const LETTERS: usize = 7;
 
 /// How many of them may be of statements that are promised none.
-const OTHERS: usize = 2;
+const OTHERS: usize = 1;
 
 /// Executions of each that are looked at between two visits.
 const EXECUTIONS: u32 = 8;
