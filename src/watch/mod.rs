@@ -4,6 +4,7 @@
 mod capture;
 mod checks;
 mod deadlocks;
+mod failed;
 pub(crate) mod live;
 mod memory;
 mod plans;

@@ -182,3 +182,37 @@ fn a_crowd_that_waits_is_told_in_part() {
     println!("{sessions} sessions, up to {rows} rows for one, chains of up to {depth}");
     assert!(rows <= 4, "{rows}");
 }
+
+#[test]
+fn what_never_ran_to_its_end_has_its_text_without_literals() {
+    let server = sampled().start();
+    let mut db = app(&server);
+    let mut holder = client(&server, "batch", "importer");
+    holder.run("BEGIN");
+    holder.run("UPDATE t SET v = 7 WHERE id = 1");
+    let mut waiter = client(&server, "web", "shop");
+    waiter.run("SET lock_timeout = '1500ms'");
+    let update = "UPDATE t SET v = 4711 WHERE id = 1 AND v::text <> 'secret'";
+    let masked = "UPDATE t SET v = $1 WHERE id = $2 AND v::text <> $3";
+    assert_eq!(code_of(&waiter.fails(update)), "55P03");
+    let of_waits = format!(
+        "SELECT DISTINCT query FROM perfmon.blocking({WINDOW}) WHERE application = 'shop' AND ended IS NOT NULL"
+    );
+    wait_until("the wait is stored", secs(30), || {
+        db.snapshot();
+        !db.texts(&of_waits).is_empty()
+    });
+    assert_eq!(db.texts(&of_waits), [texts(&[masked])]);
+    let of_errors = format!("SELECT query FROM perfmon.errors({WINDOW}) WHERE sqlstate = '55P03'");
+    assert_eq!(db.texts(&of_errors), [texts(&[masked])]);
+    let note = "SELECT DISTINCT note FROM perfmon.statement WHERE query LIKE 'UPDATE t SET v = $1 WHERE id = $2 AND v::%'";
+    assert_eq!(db.texts(note), [texts(&["from an error"])]);
+    // The server's own text takes its place, as soon as there is one.
+    holder.run("ROLLBACK");
+    waiter.run(update);
+    wait_until("the server knows it", secs(30), || {
+        db.snapshot();
+        db.texts(note) == [[None]]
+    });
+    assert_eq!(db.texts(&of_waits), [texts(&[masked])]);
+}
