@@ -162,6 +162,9 @@ impl Visit {
         // The hooks' memory lives as long as that of samples.
         let number = same(changed.began).map_or(0, |(_, [_, number, ..])| number);
         let Some((mut deadlocks, count)) = live::deadlocks(number) else { return };
+        for deadlock in &mut deadlocks {
+            deadlock.name_rows(clock::unix_us(deadlock.at), &changed.waits);
+        }
         let for_prepared = changed.waits.iter().any(|wait| wait.blocker.pid == 0);
         let prepared = if for_prepared {
             let read =

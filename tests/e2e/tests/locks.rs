@@ -191,7 +191,8 @@ fn live(db: &mut Db) -> i64 {
 
 #[test]
 fn a_deadlock_names_both_statements() {
-    let server = sampled().start();
+    // Long enough for samples to see the rows that are waited for.
+    let server = sampled().conf("deadlock_timeout = '4s'").start();
     let mut db = app(&server);
     let (one, two) =
         ("UPDATE t SET v = 1 WHERE id = 1", "UPDATE t SET v = 2 WHERE id = 2 AND v < 9");
@@ -216,7 +217,7 @@ fn a_deadlock_names_both_statements() {
     assert_eq!(finding.severity, "info", "{}", finding.title);
     let rows = db.texts(&format!(
         "SELECT process_id, is_victim, waits_for_process_id, database_name, user_name, application, queryid,
-             lock_type
+             lock_type, relation_name
          FROM perfmon.deadlocks({WINDOW}) ORDER BY user_name"
     ));
     let (a, b) = (left_pid.to_string(), right_pid.to_string());
@@ -232,9 +233,20 @@ fn a_deadlock_names_both_statements() {
                 "batch",
                 "importer",
                 &first,
-                "transactionid"
+                "transactionid",
+                "public.t"
             ]),
-            texts(&[&a, is_victim(left_pid), &b, "app", "web", "shop", &other, "transactionid"]),
+            texts(&[
+                &a,
+                is_victim(left_pid),
+                &b,
+                "app",
+                "web",
+                "shop",
+                &other,
+                "transactionid",
+                "public.t"
+            ]),
         ]
     );
     left.run("ROLLBACK");

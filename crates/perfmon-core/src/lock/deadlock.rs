@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::ring::Wait;
 use super::{ADVISORY_KIND, Party, TRANSACTION_KIND, TUPLE_KIND, Tag, UNKNOWN_KIND, VIRTUAL_KIND};
 
 /// Sessions of one deadlock that are kept, that which was ended included.
@@ -136,6 +137,25 @@ impl Deadlock {
     pub fn concerns(&self, database: u32) -> bool {
         let of = |member: &Member| [member.party.database, member.tag.database];
         self.members.iter().any(|member| of(member).contains(&database))
+    }
+
+    /// Says in which relation the rows are that were waited for: the error names the transaction that changed a row, but
+    /// samples may have seen the wait and know the row. `at` is when it was, by the clock of the waits.
+    pub fn name_rows(&mut self, at: i64, waits: &[Wait]) {
+        let unnamed = |tag: Tag| tag.kind == TRANSACTION_KIND && tag.relation == 0;
+        for member in self.members.iter_mut().filter(|member| unnamed(member.tag)) {
+            let is_it = |wait: &&Wait| {
+                let goes_on = wait.ended == 0 || wait.ended >= at;
+                let between = (wait.waiter.pid, wait.blocker.pid);
+                wait.tag.kind == TRANSACTION_KIND
+                    && wait.tag.relation != 0
+                    && between == (member.party.pid, member.blocker)
+                    && wait.began <= at
+                    && goes_on
+            };
+            let seen = waits.iter().filter(is_it).max_by_key(|wait| wait.began);
+            member.tag = seen.map_or(member.tag, |wait| wait.tag);
+        }
     }
 }
 

@@ -425,3 +425,41 @@ fn what_was_noted_is_read_once_and_the_oldest_are_lost() {
         Some((board.count() - 1, PARTIES))
     );
 }
+
+#[test]
+fn rows_of_a_deadlock_are_named_by_the_waits_that_were_seen() {
+    let (mut shared, mut tracker) = (shared(), Tracker::default());
+    let row = Tag { database: 5, relation: 16_390, kind: TRANSACTION_KIND };
+    let look = |shared: &mut Shared, tracker: &mut Tracker, edges: &[Edge], at: i64| {
+        tracker.begin(shared, at);
+        tracker.waits(shared, edges, &[], at);
+    };
+    // The same two waited for each other before, for a row of another table.
+    let before = Edge { since: 50, tag: Tag { relation: 9, ..row }, ..edge(30, 31) };
+    look(&mut shared, &mut tracker, &[before], 100);
+    look(&mut shared, &mut tracker, &[], 200);
+    let both = [
+        Edge { since: 300, tag: row, ..edge(30, 31) },
+        Edge { since: 350, tag: Tag { relation: 0, ..row }, ..edge(31, 30) },
+    ];
+    look(&mut shared, &mut tracker, &both, 400);
+    look(&mut shared, &mut tracker, &[], 600);
+    let told = |at: i64| {
+        let on = |pid: i32, blocker: i32| Member {
+            blocker,
+            tag: Tag { kind: TRANSACTION_KIND, ..Tag::default() },
+            ..member(pid)
+        };
+        let table = member(32);
+        let members = vec![on(30, 31), on(31, 30), on(30, 32), table];
+        let mut deadlock = Deadlock { number: 0, at: 1, members };
+        deadlock.name_rows(at, &shared.waits.since(0));
+        let relations: Vec<u32> = deadlock.members.iter().map(|m| m.tag.relation).collect();
+        (relations, deadlock.members[0].tag.database)
+    };
+    assert_eq!(told(500), (vec![16_390, 0, 0, 16_390], 5));
+    // Not by a wait that began later, or was over before.
+    assert_eq!(told(150), (vec![9, 0, 0, 16_390], 5));
+    assert_eq!(told(250), (vec![0, 0, 0, 16_390], 0));
+    assert_eq!(told(700), (vec![0, 0, 0, 16_390], 0));
+}
