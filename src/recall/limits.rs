@@ -1,12 +1,16 @@
 //! What limits connections: settings, databases, roles, and the sizes of pools that people declared. As it is now,
 //! whatever the window. It must never judge.
 
+use std::collections::BTreeMap;
+
 use perfmon_core::pool::head::Head;
 use perfmon_core::pool::limit::{Declared, Limits, Role, Server};
 
 use super::cell::Cell;
+use super::live::{self, Prepared};
 use super::query;
 use crate::error::Error;
+use crate::pg::clock;
 
 /// All of them.
 pub(crate) fn limits() -> Result<Limits, Error> {
@@ -132,9 +136,10 @@ pub(crate) fn lock_head() -> Result<Option<Head>, Error> {
          ORDER BY 6 DESC, 1 LIMIT 1",
         &[],
     )?;
-    Ok(row.and_then(|row| {
+    let head = row.and_then(|row| {
         Some(Head {
             pid: row.first()?.int()?,
+            gid: None,
             application: text(&row, 1),
             user: text(&row, 2),
             state: text(&row, 3).unwrap_or_else(|| "unknown".to_owned()),
@@ -144,5 +149,29 @@ pub(crate) fn lock_head() -> Result<Option<Head>, Error> {
             since_us: None,
             behind: row.get(5).and_then(Cell::int).unwrap_or(0),
         })
-    }))
+    });
+    match head {
+        Some(head) if head.pid == 0 => Ok(Some(named(head)?)),
+        head => Ok(head),
+    }
+}
+
+/// A prepared transaction, which has no process, by the one for which most wait.
+#[allow(clippy::cast_precision_loss)]
+fn named(head: Head) -> Result<Head, Error> {
+    let mut waited_for: BTreeMap<String, (usize, Prepared)> = BTreeMap::new();
+    for prepared in live::prepared()?.into_values() {
+        waited_for.entry(prepared.gid.clone()).or_insert((0, prepared)).0 += 1;
+    }
+    let most = waited_for.into_values().max_by_key(|(waiting, _)| *waiting);
+    Ok(match most {
+        Some((_, prepared)) => Head {
+            gid: Some(prepared.gid),
+            user: Some(prepared.user),
+            state: "prepared".to_owned(),
+            age_s: Some(clock::wall_us().saturating_sub(prepared.since).max(0) as f64 / 1e6),
+            ..head
+        },
+        None => head,
+    })
 }

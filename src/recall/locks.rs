@@ -141,6 +141,7 @@ pub(crate) fn blocked(scope: &Scope) -> Result<Vec<Blocked>, Error> {
             seen_us: wait.seen,
             head: Head {
                 pid: wait.head.process_id,
+                gid: wait.head_gid,
                 statement_id: statement(&statements, &wait.head.whose).0,
                 age_s: wait.head_transaction.map(age),
                 state: wait.head.state.unwrap_or_default(),

@@ -139,7 +139,7 @@ pub(super) fn list(items: &[String], most: usize) -> String {
 }
 
 /// A name within a sentence: on one line, whatever is in it.
-pub(super) fn name(quoted: &str) -> String {
+pub(crate) fn name(quoted: &str) -> String {
     quoted.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Whose;
 use crate::activity::State;
-use crate::detect::words::second;
+use crate::detect::words::{name, second};
 
 /// A session behind which others wait for locks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
     /// Its process; 0 is a prepared transaction.
     pub pid: i64,
+    /// What the prepared transaction is called, where it is known.
+    pub gid: Option<String>,
     /// What it calls itself.
     pub application: Option<String>,
     /// Its user.
@@ -68,9 +70,12 @@ impl Blocked {
 impl Head {
     /// The one for which sessions of a group waited most over a stretch of time.
     pub fn of(blocked: &[Blocked], whose: &Whose, span_us: (i64, i64)) -> Option<Self> {
-        let mut heads: BTreeMap<(i64, Option<&String>), Vec<&Blocked>> = BTreeMap::new();
+        type Key<'a> = (i64, Option<&'a String>, Option<&'a String>);
+        let mut heads: BTreeMap<Key<'_>, Vec<&Blocked>> = BTreeMap::new();
         for one in blocked.iter().filter(|one| one.is_of(whose)) {
-            heads.entry((one.head.pid, one.head.application.as_ref())).or_default().push(one);
+            let head = &one.head;
+            let key = (head.pid, head.gid.as_ref(), head.application.as_ref());
+            heads.entry(key).or_default().push(one);
         }
         let waited = |waits: &[&Blocked]| -> Option<i64> {
             // A wait has a row for each session in its way.
@@ -103,7 +108,10 @@ impl Head {
         let with = if idles { "after" } else { "with" };
         what.extend(self.statement_id.map(|id| format!("{with} statement {id}")));
         let who = match (self.pid, self.application.as_deref()) {
-            (0, _) => "a prepared transaction".to_owned(),
+            (0, _) => match &self.gid {
+                Some(gid) => format!("the prepared transaction {}", name(gid)),
+                None => "a prepared transaction".to_owned(),
+            },
             (pid, None | Some("")) => format!("process {pid}"),
             (pid, Some(application)) => format!("process {pid} of {application}"),
         };

@@ -239,6 +239,7 @@ fn evidence_of_head(head: &Head) -> Vec<Evidence> {
     let state = Some(&head.state).filter(|state| !state.is_empty());
     let all = [
         Some(Evidence::new("lock_head_pid", head.pid, "")),
+        head.gid.as_deref().map(|gid| text("lock_head_gid", gid)),
         application.map(|name| text("lock_head_application", &name)),
         user.map(|name| text("lock_head_user", &name)),
         state.map(|state| text("lock_head_state", state)),

@@ -294,6 +294,7 @@ fn each_cause_is_told_by_what_shows_it() {
 fn head(pid: i64, behind: i64) -> Head {
     Head {
         pid,
+        gid: None,
         application: Some("batch".to_owned()),
         user: Some("ops".to_owned()),
         state: "idle in transaction".to_owned(),
@@ -344,6 +345,16 @@ fn the_head_is_the_one_for_which_most_was_waited() {
     let prepared = Head { pid: 0, state: String::new(), age_s: None, ..head(0, 1) };
     let prepared = Head { statement_id: None, since_us: None, ..prepared };
     assert_eq!(prepared.words(), "a prepared transaction, 1 behind it");
+    let named = |gid: &str| Head { gid: Some(gid.to_owned()), ..prepared.clone() };
+    assert_eq!(named("order-17").words(), "the prepared transaction order-17, 1 behind it");
+    // Two of them are two heads.
+    let behind = |pid: i64, seconds: i64, gid: &str| Blocked {
+        head: named(gid),
+        ..blocked("web", pid, (0, seconds), 0)
+    };
+    let waits = [behind(1, 30, "a"), behind(2, 40, "b"), behind(3, 20, "a")];
+    let found = Head::of(&waits, &Whose::server(), span).unwrap();
+    assert_eq!((found.gid.as_deref(), found.behind), (Some("a"), 2));
 }
 
 #[test]

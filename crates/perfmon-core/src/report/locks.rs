@@ -36,6 +36,8 @@ pub struct WhoOut {
 pub struct HeadOut {
     /// Its process; `None`: a prepared transaction.
     pub process_id: Option<i64>,
+    /// What the prepared transaction is called, where it is known.
+    pub gid: Option<String>,
     /// Whose it is, and its last statement.
     pub who: WhoOut,
     /// What it did when it was seen last, as pg_stat_activity calls it.
@@ -117,12 +119,18 @@ fn ms(us: i64) -> f64 {
 }
 
 fn heads(waits: &[LockWait]) -> Vec<HeadOut> {
-    let mut by_head: BTreeMap<(i64, &Who), Vec<&LockWait>> = BTreeMap::new();
+    // Prepared transactions have no process, and are told apart by what they are called.
+    type Key<'a> = (i64, Option<&'a str>, &'a Who);
+    let mut by_head: BTreeMap<Key<'_>, Vec<&LockWait>> = BTreeMap::new();
     for wait in waits {
-        by_head.entry((wait.head_process_id, &wait.head)).or_default().push(wait);
+        let gid = wait.head_gid.as_deref().filter(|_| wait.head_process_id == 0);
+        by_head.entry((wait.head_process_id, gid, &wait.head)).or_default().push(wait);
     }
-    let mut found: Vec<HeadOut> =
-        by_head.into_iter().map(|((process, who), waits)| head(process, who, &waits)).collect();
+    let of = |((process, gid, who), waits): (Key<'_>, Vec<&LockWait>)| HeadOut {
+        gid: gid.map(str::to_owned),
+        ..head(process, who, &waits)
+    };
+    let mut found: Vec<HeadOut> = by_head.into_iter().map(of).collect();
     found.sort_by(|a, b| {
         b.waited_ms.total_cmp(&a.waited_ms).then_with(|| a.process_id.cmp(&b.process_id))
     });
@@ -142,6 +150,7 @@ fn head(process: i64, who: &Who, waits: &[&LockWait]) -> HeadOut {
     let last = waits.iter().max_by_key(|wait| wait.seen_us);
     HeadOut {
         process_id: Some(process).filter(|process| *process != 0),
+        gid: None,
         who: who_out(who),
         state: last.map(|wait| wait.head_state.clone()).unwrap_or_default(),
         sessions: sessions.len() as u64,
@@ -220,6 +229,17 @@ mod tests {
         assert_eq!((head.waited_ms, head.longest_ms), (6_000.0, 5_000.0));
         assert_eq!((head.state.as_str(), head.goes_on), ("state 15", false));
         assert_eq!(head.relations, ["t"]);
+    }
+
+    #[test]
+    fn prepared_transactions_are_told_apart_by_what_they_are_called() {
+        let prepared = |gid: &str| LockWait { head_gid: Some(gid.to_owned()), ..wait(1, 0, 9, 0) };
+        let process = LockWait { head_gid: Some("stale".to_owned()), ..wait(2, 0, 5, 7) };
+        let waits = vec![prepared("b"), prepared("a"), prepared("a"), process, wait(3, 0, 1, 0)];
+        let locks = Locks::of(&Sessions { waits, ..Sessions::default() }, &Thresholds::default());
+        let told: Vec<(Option<i64>, Option<&str>)> =
+            locks.heads.iter().map(|head| (head.process_id, head.gid.as_deref())).collect();
+        assert_eq!(told, [(None, Some("a")), (None, Some("b")), (Some(7), None), (None, None)]);
     }
 
     #[test]

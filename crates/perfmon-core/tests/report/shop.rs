@@ -449,6 +449,7 @@ fn locks() -> Locks {
     Locks {
         heads: vec![HeadOut {
             process_id: Some(4_711),
+            gid: None,
             who: who("batch", "importer", Some(12)),
             state: "idle in transaction".to_owned(),
             sessions: 7,

@@ -143,6 +143,8 @@ fn a_prepared_transaction_in_the_way_is_named() {
     let mut expected = texts(&["", "order-17", "batch", "prepared", "order-17", "batch"]);
     expected[0] = None;
     assert_eq!(kept, [expected]);
+    let report: String = db.val(&format!("SELECT perfmon.report({WINDOW})"));
+    assert!(report.contains("the prepared transaction order-17 of user batch"), "{report}");
     db.run("ROLLBACK PREPARED 'order-16'");
 }
 

@@ -37,13 +37,18 @@ pub(in crate::report) fn locks(out: &mut String, locks: Option<&Locks>) {
 }
 
 fn row(head: &HeadOut) -> [String; 5] {
-    let process = head.process_id.map(|process| format!("process {process} of {}", who(&head.who)));
+    let who = who(&head.who);
+    let head_is = match (head.process_id, &head.gid) {
+        (Some(process), _) => format!("process {process} of {who}"),
+        (None, Some(gid)) => format!("the prepared transaction {} of {who}", plain(gid)),
+        (None, None) => "a prepared transaction".to_owned(),
+    };
     [
         milliseconds(Some(head.waited_ms)),
         milliseconds(Some(head.longest_ms)),
         head.sessions.to_string(),
         whole(head.chain_depth),
-        process.unwrap_or_else(|| "a prepared transaction".to_owned()),
+        head_is,
     ]
 }
 
