@@ -28,7 +28,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 fn evaluate() -> Result<i64, ErrorReport> {
     worker::ask::must_be_writable("findings are", "an evaluation");
     worker::ask::must_match()?;
-    let evaluate = || worker::ask::shielded(|| judge::evaluate(judge::By::Request));
+    let evaluate = || worker::ask::shielded(|| judge::evaluate(judge::By::Request, |_| Vec::new()));
     let mut outcome = evaluate()?;
     // The collector evaluates now and then, for a moment.
     let wait = || session::with_settings(&[("lock_timeout", PATIENCE)], judge::wait_for_other);

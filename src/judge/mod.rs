@@ -4,6 +4,7 @@
 
 use perfmon_core::detect::{self, Judgement};
 use perfmon_core::evaluation::{self, Took};
+use perfmon_core::lock::lasting::Lasted;
 use perfmon_core::pool::Pools;
 use perfmon_core::threshold::Thresholds;
 use pgrx::pg_sys;
@@ -71,6 +72,7 @@ fn judge_standing(
     last: Option<i64>,
 ) -> Result<(perfmon_core::facts::Facts, Judgement), Error> {
     let mut facts = gather(scope)?;
+    lasted: impl FnOnce(i64) -> Vec<Lasted>,
     facts.pools = pools_since(scope, last)?.map(|pools| Pools { standing: true, ..pools });
     // Snapshots are read a moment before they are judged; what is older than the window is not looked at again.
     facts.judged_us = last.map(|last| last.saturating_sub(READ_BEFORE_US));
@@ -79,6 +81,9 @@ fn judge_standing(
     }
     Ok(judged(facts))
 }
+    if let Some(last) = last {
+        facts.lasted = sessions::lasted(scope, &lasted(last))?;
+    }
 
 fn judged(facts: perfmon_core::facts::Facts) -> (perfmon_core::facts::Facts, Judgement) {
     let judgement = detect::judge(&facts, &thresholds());
@@ -169,8 +174,12 @@ pub(crate) fn wait_for_other() -> bool {
     owner.is_some_and(|owner| session::as_user(owner, store::finding::wait_for_lock))
 }
 
-/// Judges the last hour and writes what changed. The caller's transaction must be one that may write.
-pub(crate) fn evaluate(by: By) -> Result<Evaluated, Error> {
+/// Judges the last hour and writes what changed. The caller's transaction must be one that may write, and the caller knows
+/// which transactions that lasted were over after a time.
+pub(crate) fn evaluate(
+    by: By,
+    lasted: impl FnOnce(i64) -> Vec<Lasted>,
+) -> Result<Evaluated, Error> {
     let Some(owner) = catalog::extension(EXTENSION).and_then(catalog::extension_owner) else {
         return Ok(Evaluated::NoHistory);
     };
@@ -187,7 +196,7 @@ pub(crate) fn evaluate(by: By) -> Result<Evaluated, Error> {
         if !scope.has_history()? {
             return Ok(None);
         }
-        judge_standing(&scope, by.last()).map(Some)
+        judge_standing(&scope, by.last(), lasted).map(Some)
     });
     let Some((facts, judgement)) = judged? else { return Ok(Evaluated::NoHistory) };
     session::as_user(owner, || {

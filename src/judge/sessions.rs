@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use perfmon_core::facts::session::{Deadlock, IdleTimes, LockWait, Sessions, Who};
+use perfmon_core::activity::State;
+use perfmon_core::activity::rows::Lookup;
+use perfmon_core::facts::session::{Deadlock, IdleTimes, Lasted, LockWait, Sessions, Who};
 use perfmon_core::family::SESSION;
 use perfmon_core::lock::idle::Sum;
+use perfmon_core::lock::lasting;
 
 use crate::error::Error;
+use crate::pg::backends::Names;
 use crate::pg::catalog;
 use crate::recall::activity::Statements;
 use crate::recall::locks::{self, Whose};
@@ -66,6 +70,30 @@ pub(super) fn since(scope: &Scope, judged: i64, sessions: &mut Sessions) -> Resu
         idle.since_judged = sums.remove(&idle.who);
     }
     Ok(())
+}
+
+/// Transactions that lasted and are over.
+pub(super) fn lasted(scope: &Scope, over: &[lasting::Lasted]) -> Result<Vec<Lasted>, Error> {
+    if over.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut names = Names::default();
+    let whose: Vec<Whose> = over
+        .iter()
+        .map(|one| Whose {
+            database: names.database(one.who.database),
+            user: names.user(one.who.user),
+            application: one.who.application_name(),
+            queryid: one.who.queryid,
+        })
+        .collect();
+    let statements = locks::texts(whose.iter(), scope)?;
+    let one = |(over, whose): (&lasting::Lasted, &Whose)| Lasted {
+        who: who(whose, &statements),
+        age_s: seconds(over.length_us()),
+        idled: State::of(over.who.state).is_in_transaction(),
+    };
+    Ok(over.iter().zip(&whose).map(one).collect())
 }
 
 #[allow(clippy::cast_precision_loss)]

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::visit::poolers::{self, Answers};
-use super::{board, sampling, visit};
+use super::{board, episodes, sampling, visit};
 use crate::pg::{backends, catalog, clock, dbstat, session, signal, txn};
 use crate::watch::live;
 use crate::{judge, settings};
@@ -81,7 +81,8 @@ fn evaluate(database: pg_sys::Oid) {
     }
     let meter = judge::Meter::start();
     let result = txn::transaction(settings::statement_timeout_ms(), || {
-        judge::evaluate(judge::By::Schedule(last.map(|(at, _)| at)))
+        let lasted = |since| episodes::lasted(database.to_u32(), since);
+        judge::evaluate(judge::By::Schedule(last.map(|(at, _)| at)), lasted)
             .unwrap_or_else(|error| error.raise())
     });
     let mut was_failing = false;

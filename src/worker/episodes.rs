@@ -3,6 +3,7 @@
 
 use perfmon_core::activity::{Session, wait};
 use perfmon_core::lock::graph::Edge;
+use perfmon_core::lock::lasting::Lasted;
 use perfmon_core::lock::ring::{Idle, Shared, Wait};
 use perfmon_core::lock::tracker::Tracker;
 
@@ -46,6 +47,7 @@ impl Episodes {
         let cost = clock::nanoseconds().saturating_sub(began);
         let Some(mut shared) = SHARED.lock() else { return false };
         self.tracker.begin(&mut shared, at);
+        self.tracker.transactions(&mut shared, sessions, at);
         let mut moved = self.tracker.idles(&mut shared, sessions, at);
         if let Some(edges) = found {
             moved |= self.tracker.waits(&mut shared, &edges, sessions, at);
@@ -96,6 +98,12 @@ pub(super) fn changed(since: impl FnOnce(i64) -> u64) -> Option<Changed> {
         waits: shared.waits.open_or_since(tick),
         idles: shared.idles.since(tick),
     })
+}
+
+/// Transactions of a database that lasted, and were over after a time; none without preloading.
+pub(super) fn lasted(database: u32, since: i64) -> Vec<Lasted> {
+    let all = SHARED.lock().map(|shared| shared.longest.since(since)).unwrap_or_default();
+    all.into_iter().filter(|one| one.who.database == database).collect()
 }
 
 /// Looks at locks since the server started, and the nanoseconds that they took; `None` without preloading.

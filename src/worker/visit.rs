@@ -169,7 +169,7 @@ pub(crate) fn evaluate_in_passing() {
     let meter = judge::Meter::start();
     let result = txn::with_latest_snapshot(|| {
         txn::part(|| {
-            judge::evaluate(judge::By::Schedule(last.map(|(at, _)| at)))
+            judge::evaluate(judge::By::Schedule(last.map(|(at, _)| at)), |_| Vec::new())
                 .unwrap_or_else(|error| error.raise())
         })
     });

@@ -39,6 +39,8 @@ pub struct Facts {
     /// When findings that are kept were judged last: what began and ended since was not looked at yet. `None` where that
     /// is not known, or does not matter.
     pub judged_us: Option<i64>,
+    /// Transactions of this database that lasted and were over since then.
+    pub lasted: Vec<session::Lasted>,
     /// What the window covers.
     pub window: Window,
     /// What history there is at all: detectors of what never happens look at it whole.

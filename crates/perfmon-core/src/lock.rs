@@ -4,6 +4,7 @@
 pub mod deadlock;
 pub mod graph;
 pub mod idle;
+pub mod lasting;
 pub mod ring;
 #[cfg(test)]
 mod tests;

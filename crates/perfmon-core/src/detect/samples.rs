@@ -28,6 +28,7 @@ pub(crate) fn healthy() -> Facts {
     Facts {
         now_us: now,
         judged_us: None,
+        lasted: Vec::new(),
         window: hour,
         history: week,
         database: Database {

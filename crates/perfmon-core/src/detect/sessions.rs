@@ -6,7 +6,7 @@ use super::server::{horizon, transactions};
 use super::words::{counted, list, name, span};
 use super::{Detector, Judgement};
 use crate::activity::State;
-use crate::facts::session::{IdleTimes, LockWait, Sessions, Who};
+use crate::facts::session::{IdleTimes, Lasted, LockWait, Sessions, Who};
 use crate::facts::{Facts, Holder, HolderKind};
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::lock::idle::{Meaning, Sum};
@@ -93,7 +93,10 @@ fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
     }
     match &facts.server.holders {
         None => judgement.unknown(LONG),
-        Some(holders) => judgement.findings.extend(long(facts, holders, thresholds)),
+        Some(holders) => {
+            let found = long(facts, holders, thresholds).or_else(|| lasted(facts, thresholds));
+            judgement.findings.extend(found);
+        }
     }
 }
 
@@ -427,6 +430,41 @@ fn long(facts: &Facts, holders: &[Holder], thresholds: &Thresholds) -> Option<Fi
     if let Some(held) = oldest.xid_age {
         finding.evidence.push(Evidence::new("transactions_held_back", held, "transactions"));
     }
+    finding.effort = Effort::Medium;
+    finding.gain = Some("Locks are let go of, and dead rows can be removed.".to_owned());
+    Some(finding)
+}
+
+/// The same that began and ended since findings were judged last, or ended since.
+fn lasted(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
+    let over = thresholds.of(&LONG_SECONDS);
+    let is_long = |one: &&Lasted| !one.idled && one.age_s >= over;
+    let long: Vec<&Lasted> = facts.lasted.iter().filter(is_long).collect();
+    let longest = long.iter().max_by(|a, b| a.age_s.total_cmp(&b.age_s))?;
+    let others = match long.len() {
+        1 => String::new(),
+        more => format!(", and {} more did", more - 1),
+    };
+    let with = longest.who.statement().map(|statement| format!(", at last with {statement}"));
+    let mut finding = Finding::new(
+        LONG,
+        Severity::Warning,
+        format!("database {}", facts.database.name),
+        format!(
+            "A transaction of {} was at work for {}{}{others}; it is over",
+            describe(&longest.who),
+            span(longest.age_s),
+            with.unwrap_or_default()
+        ),
+        "Split work that takes so long, or run it on a standby.",
+        "PostgreSQL manual, Routine Vacuuming",
+    );
+    finding.cause = Some(
+        "One statement ran for long, or many in one transaction; its locks and the rows that it might still see stayed."
+            .to_owned(),
+    );
+    finding.evidence.push(Evidence::new("transaction_age_s", longest.age_s, "s").over(over));
+    finding.evidence.push(Evidence::new("transactions", long.len() as i64, ""));
     finding.effort = Effort::Medium;
     finding.gain = Some("Locks are let go of, and dead rows can be removed.".to_owned());
     Some(finding)

@@ -74,6 +74,17 @@ pub struct IdleTimes {
     pub since_judged: Option<Sum>,
 }
 
+/// A transaction of this database that lasted, and is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lasted {
+    /// Whose, and with which statement it was seen last.
+    pub who: Who,
+    /// How long it lasted, as far as it was seen, seconds.
+    pub age_s: f64,
+    /// It idled when it was seen last.
+    pub idled: bool,
+}
+
 /// All of it over the window.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sessions {

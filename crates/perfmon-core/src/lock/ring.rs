@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::graph::MOST_WAITS;
+use super::lasting::Longest;
 use super::{Party, Tag};
 
 /// Waits that are kept: twice as many as can go on at once, for those that ended since they were stored.
@@ -198,4 +199,6 @@ pub struct Shared {
     pub waits: Ring<Wait, WAITS>,
     /// Idle times inside transactions.
     pub idles: Ring<Idle, IDLES>,
+    /// Transactions that lasted and are over.
+    pub longest: Longest,
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::deadlock::{self, Board, Deadlock, Member, PARTIES, PLACES, WORDS};
 use super::graph::{Blocked, Edge, Instance, MOST_PROCESSES, heads};
+use super::lasting::Longest;
 use super::ring::{self, Ending, Idle, Ring, Shared, WAITS, Wait};
 use super::tracker::Tracker;
 use super::{Party, TRANSACTION_KIND, TUPLE_KIND, Tag};
@@ -34,6 +35,7 @@ fn shared() -> Box<Shared> {
         look_ns: 0,
         waits: Ring::empty(WAIT),
         idles: Ring::empty(IDLE),
+        longest: Longest::EMPTY,
     };
     Box::new(EMPTY)
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Party;
 use super::graph::{self, Edge};
+use super::lasting::Follower;
 use super::ring::{Ending, Episode, Idle, Ring, Shared, Wait};
 use crate::activity::{Kind, Session};
 
@@ -24,6 +25,7 @@ pub struct Tracker {
     idles: HashMap<IdleKey, u64>,
     /// Idle times that are too short to be kept, so far.
     short: HashMap<IdleKey, Idle>,
+    lasting: Follower,
 }
 
 fn wait_key(wait: &Wait) -> WaitKey {
@@ -63,7 +65,13 @@ impl Tracker {
             self.waits = open(&shared.waits, wait_key);
             self.idles = open(&shared.idles, idle_key);
             self.short.clear();
+            self.lasting.forget();
         }
+    }
+
+    /// Takes which transactions go on.
+    pub fn transactions(&mut self, shared: &mut Shared, sessions: &[Session], at: i64) {
+        self.lasting.follow(&mut shared.longest, sessions, at);
     }
 
     /// Whether any wait goes on, as far as is known.

@@ -218,3 +218,19 @@ fn what_never_ran_to_its_end_has_its_text_without_literals() {
     });
     assert_eq!(db.texts(&of_waits), [texts(&[masked])]);
 }
+
+#[test]
+fn a_transaction_that_ended_between_two_evaluations_is_told_by_the_next() {
+    let server = sampled().conf("pg_perfmon.evaluation_interval = '1min'").start();
+    let mut db = app(&server);
+    db.evaluate();
+    let mut worker = client(&server, "batch", "importer");
+    worker.run("SELECT pg_sleep(6)");
+    let told = "SELECT count(*) = 1 FROM perfmon.findings
+         WHERE kind = 'long_transaction' AND title LIKE 'A transaction of importer (user batch) in database app was at work for %it is over'";
+    wait_until("an evaluation on schedule tells it", secs(200), || {
+        db.run("SELECT pg_sleep(1)");
+        db.snapshot();
+        db.val(told)
+    });
+}

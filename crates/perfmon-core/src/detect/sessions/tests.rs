@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{CHAIN, DETECTOR, LEAK, LONG};
 use crate::detect::samples::{self, silent, the};
 use crate::detect::{judge_with, server};
-use crate::facts::session::{Deadlock, IdleTimes, LockWait, Sessions, Who};
+use crate::facts::session::{Deadlock, IdleTimes, Lasted, LockWait, Sessions, Who};
 use crate::facts::{Facts, Holder, HolderKind};
 use crate::finding::Severity;
 use crate::lock::idle::Sum;
@@ -241,6 +241,34 @@ fn long_transactions() {
     silent(&DETECTOR, &with(vec![active(600.0)]), LONG);
     let idle = Holder { kind: HolderKind::Idle, ..active(9_000.0) };
     silent(&DETECTOR, &with(vec![idle]), LONG);
+}
+
+#[test]
+fn a_transaction_that_ended_since_the_last_judgement_is_told_once() {
+    let lasted = |age_s: f64| Lasted { who: who(4), age_s, idled: false };
+    let with = |lasted: Vec<Lasted>, holders: Vec<Holder>| {
+        let mut facts = Facts { lasted, ..samples::healthy() };
+        facts.server.holders = Some(holders);
+        facts
+    };
+    let finding = the(&DETECTOR, &with(vec![lasted(4_000.0), lasted(9_000.0)], vec![]), LONG);
+    let title = &finding.title;
+    assert!(title.starts_with("A transaction of checkout (user shop)"), "{title}");
+    assert!(title.contains("was at work for 2.5 h, at last with statement 4"), "{title}");
+    assert!(title.ends_with(", and 1 more did; it is over"), "{title}");
+    assert!(!finding.remedy.contains("end it"), "{}", finding.remedy);
+    silent(&DETECTOR, &with(vec![lasted(600.0)], vec![]), LONG);
+    // Who idles is told as a leak.
+    silent(&DETECTOR, &with(vec![Lasted { idled: true, ..lasted(9_000.0) }], vec![]), LONG);
+    // One that goes on is told first.
+    let active = Holder {
+        kind: HolderKind::Active,
+        name: "99".to_owned(),
+        age_s: Some(5_000.0),
+        xid_age: Some(10),
+    };
+    let finding = the(&DETECTOR, &with(vec![lasted(9_000.0)], vec![active]), LONG);
+    assert!(finding.title.starts_with("Process 99 is at work"), "{}", finding.title);
 }
 
 #[test]
