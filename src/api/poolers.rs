@@ -33,7 +33,13 @@ fn pgbouncer_validator(options: Vec<String>, catalog: pg_sys::Oid) -> Result<(),
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let checked = match catalog {
-        pg_sys::ForeignServerRelationId => check_server(&options),
+        pg_sys::ForeignServerRelationId => check_server(&options).map(|doubt| {
+            if let Some(doubt) = doubt {
+                ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, doubt.problem, "pg_perfmon")
+                    .set_hint(doubt.hint)
+                    .report(PgLogLevel::WARNING);
+            }
+        }),
         pg_sys::UserMappingRelationId => check_mapping(&options),
         _ => match options.first() {
             Some((name, _)) => {

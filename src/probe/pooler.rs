@@ -70,12 +70,15 @@ pub(crate) fn ask(target: &Target) -> Asked {
         let stats = console.ask("SHOW STATS")?;
         Reading::of(&pools, &stats, &console.ask("SHOW DATABASES")?)
     };
-    ask().map_or_else(Asked::Failed, Asked::Answered)
+    ask().map_or_else(|why| Asked::Failed(target.failure(why)), Asked::Answered)
 }
 
 /// Its clients, and its connections to servers.
 pub(crate) fn links(target: &Target) -> Result<(Vec<Client>, Vec<ServerLink>), String> {
-    let mut console = Console::open(target, Instant::now() + PATIENCE)?;
-    let clients = clients(&console.ask("SHOW CLIENTS")?)?;
-    Ok((clients, servers(&console.ask("SHOW SERVERS")?)?))
+    let ask = || -> Result<_, Failed> {
+        let mut console = Console::open(target, Instant::now() + PATIENCE)?;
+        let clients = clients(&console.ask("SHOW CLIENTS")?)?;
+        Ok((clients, servers(&console.ask("SHOW SERVERS")?)?))
+    };
+    ask().map_err(|why| target.failure(why))
 }

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -335,17 +336,7 @@ fn options_are_checked_and_the_wrapper_is_nobody_s() {
         assert_eq!(code_of(&error), "22023", "{options}");
         assert!(!message_of(&error).contains("canary"), "{}", message_of(&error));
     }
-    for options in ["", "OPTIONS (port '6432')"] {
-        let error = db.fails(&format!("{make} {options}"));
-        assert_eq!(code_of(&error), "22023", "{options}");
-        let hint = error.as_db_error().and_then(|error| error.hint()).unwrap_or_default();
-        assert!(
-            message_of(&error).contains("\"host\" is missing") && !hint.is_empty(),
-            "{error:?}"
-        );
-    }
     db.run(&format!("{make} OPTIONS (host '::1', port '6432', dbname 'console')"));
-    assert_eq!(code_of(&db.fails("ALTER SERVER front OPTIONS (DROP host)")), "22023");
     for options in ["host '127.0.0.1'", "user ''", "sslmode 'off'"] {
         let error =
             db.fails(&format!("CREATE USER MAPPING FOR PUBLIC SERVER front OPTIONS ({options})"));
@@ -368,6 +359,43 @@ fn options_are_checked_and_the_wrapper_is_nobody_s() {
          UNION ALL SELECT array_to_string(umoptions, ',') FROM pg_user_mappings",
     );
     assert!(seen.iter().flatten().all(|text| !text.contains("canary")), "{seen:?}");
+}
+
+/// As servers of before 0.4.0 may be, which a dump brings along: restored with a warning, and asked.
+#[test]
+fn a_server_without_a_host_is_warned_of_and_asked_at_localhost() {
+    let server = Server::manual().start();
+    server.new_db("app").snapshot();
+    let (mut db, said) = server.noticing("app");
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    db.run(&format!(
+        "CREATE SERVER front FOREIGN DATA WRAPPER pg_perfmon_pgbouncer OPTIONS (port '{nobody}')"
+    ));
+    let warned = |said: &Mutex<Vec<String>>| {
+        let said = std::mem::take(&mut *said.lock().unwrap()).join(" ");
+        let parts = ["WARNING", "is missing: localhost will be asked", "Give an IP address"];
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    };
+    warned(&said);
+    db.run("CREATE USER MAPPING FOR PUBLIC SERVER front OPTIONS (user 'stats')");
+    db.snapshot();
+    let status: String = db.val("SELECT string_agg(s::text, ' ') FROM perfmon.status() s");
+    let why = "is missing, so localhost was asked";
+    assert!(status.contains("PgBouncer front") && status.contains(why), "{status}");
+    let script = server.dir().join("dump.sql");
+    let script = script.to_str().unwrap();
+    server.client("pg_dump", &["-d", "app", "-f", script]).success();
+    server.db("postgres").run("CREATE DATABASE copy");
+    let out =
+        server.client("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "copy", "-f", script]);
+    assert!(out.ok && out.stderr.contains("is missing: localhost will be asked"), "{}", out.stderr);
+    let there: Vec<String> = server.db("copy").list("SELECT srvname::text FROM pg_foreign_server");
+    assert_eq!(there, ["front"]);
+    said.lock().unwrap().clear();
+    db.run("ALTER SERVER front OPTIONS (ADD host '::1')");
+    assert!(said.lock().unwrap().is_empty());
+    db.run("ALTER SERVER front OPTIONS (DROP host)");
+    warned(&said);
 }
 
 /// A message of the protocol.

@@ -29,6 +29,8 @@ pub struct Target {
     pub user: String,
     /// With which password.
     pub password: Option<String>,
+    /// Nobody said which machine it is on.
+    pub is_assumed: bool,
 }
 
 /// No password gets into a message by way of a debugging format.
@@ -71,13 +73,15 @@ fn check_length((name, value): &Option_) -> Result<(), Refused> {
     if fits { Ok(()) } else { Err(bad(name, SHORT)) }
 }
 
-/// Checks the options of a server that is made or changed: it must say where the console is.
-pub fn check_server(options: &[Option_]) -> Result<(), Refused> {
+/// Checks the options of a server that is made or changed; gives what is doubtful about them: it should say where the
+/// console is. A server of an older version need not, and a dump that holds one is to be restored.
+pub fn check_server(options: &[Option_]) -> Result<Option<Refused>, Refused> {
     check_each(options)?;
     if options.iter().any(|option| option.0 == "host") {
-        return Ok(());
+        return Ok(None);
     }
-    Err(Refused { problem: "the option \"host\" is missing".to_owned(), hint: HOST })
+    let problem = "the option \"host\" is missing: localhost will be asked".to_owned();
+    Ok(Some(Refused { problem, hint: HOST }))
 }
 
 fn check_each(options: &[Option_]) -> Result<(), Refused> {
@@ -124,6 +128,14 @@ fn port(text: &str) -> Result<u16, Refused> {
 }
 
 impl Target {
+    /// Why it did not answer, with what may be behind that.
+    pub fn failure(&self, why: String) -> String {
+        match self.is_assumed {
+            true => format!("{why} (the option \"host\" is missing, so localhost was asked)"),
+            false => why,
+        }
+    }
+
     /// From the options of a server and of the user mapping. A server of before 0.4.0 may have no host.
     pub fn of(name: &str, server: &[Option_], mapping: &[Option_]) -> Result<Self, Refused> {
         check_each(server)?;
@@ -141,6 +153,13 @@ impl Target {
             hint: "Name a user that PgBouncer lists in stats_users.",
         })?;
         let database = of(server, "dbname").unwrap_or_else(|| "pgbouncer".to_owned());
-        Ok(Self { name: name.to_owned(), place, database, user, password: of(mapping, "password") })
+        Ok(Self {
+            name: name.to_owned(),
+            place,
+            database,
+            user,
+            password: of(mapping, "password"),
+            is_assumed: of(server, "host").is_none(),
+        })
     }
 }

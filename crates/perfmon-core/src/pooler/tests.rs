@@ -126,10 +126,18 @@ fn reading(pools: &Table, stats: &Table, databases: &Table) -> Reading {
 
 #[test]
 fn a_server_says_where_the_console_is() {
-    let refused = check_server(&options(&[("port", "6432")])).unwrap_err();
-    assert_eq!(refused.problem, "the option \"host\" is missing");
-    assert!(refused.hint.contains("localhost"), "{}", refused.hint);
-    assert!(check_server(&options(&[("host", "localhost")])).is_ok());
+    let doubt = check_server(&options(&[("port", "6432")])).unwrap().unwrap();
+    assert_eq!(doubt.problem, "the option \"host\" is missing: localhost will be asked");
+    assert!(doubt.hint.contains("localhost"), "{}", doubt.hint);
+    assert_eq!(check_server(&options(&[("host", "localhost")])), Ok(None));
+    assert!(check_server(&options(&[("port", "0")])).is_err());
+    let target = |server: &[(&str, &str)]| {
+        Target::of("one", &options(server), &options(&[("user", "stats")])).unwrap()
+    };
+    let failure = |server: &[(&str, &str)]| target(server).failure("refused".to_owned());
+    assert_eq!(failure(&[("host", "localhost")]), "refused");
+    let assumed = "refused (the option \"host\" is missing, so localhost was asked)";
+    assert_eq!(failure(&[("port", "6432")]), assumed);
 }
 
 #[test]
