@@ -231,7 +231,9 @@ fn host_status(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
         let space =
             disk.space.map(|space| (space.used, space.used.saturating_add(space.available)));
         let on = disk.device.as_ref().map(|device| format!(" on {device}")).unwrap_or_default();
-        let detail = format!("{}; {}{on}", disk.uses.join(", "), disk.kind);
+        // The kernel does not tell it to a process whose root directory is no mount point.
+        let kind = Some(disk.kind.as_str()).filter(|kind| !kind.is_empty()).unwrap_or("unknown");
+        let detail = format!("{}; {kind}{on}", disk.uses.join(", "));
         sink.put(line("disk", &disk.mount, space, Some(detail)))?;
     }
     Ok(())

@@ -76,6 +76,19 @@ fn mount_of<'a>(mounts: &'a [Mount], path: &str) -> Option<&'a Mount> {
     mounts.iter().filter(holds).max_by_key(|mount| mount.point.len())
 }
 
+/// In a root directory of a process's own that is no mount point, the kernel tells nothing of the file system in which
+/// it lies: neither its type nor its device.
+fn unnamed_root() -> Mount {
+    Mount {
+        number: String::new(),
+        root: "/".to_owned(),
+        point: "/".to_owned(),
+        kind: String::new(),
+        source: String::new(),
+        options: String::new(),
+    }
+}
+
 /// Links followed until it must be a circle.
 const MOST_LINKS: usize = 40;
 
@@ -132,12 +145,16 @@ pub struct Place {
 
 /// The file systems of these directories, each once.
 pub fn disks(files: &dyn Files, places: &[Place]) -> Vec<Disk> {
-    let mounts = mounts(&files.text("/proc/self/mountinfo").unwrap_or_default());
+    let told = files.text("/proc/self/mountinfo");
+    let mut mounts = mounts(told.as_deref().unwrap_or_default());
+    if told.is_some() && mount_of(&mounts, "/").is_none() {
+        mounts.push(unnamed_root());
+    }
     let stats = files.text("/proc/diskstats").unwrap_or_default();
     let mut found: Vec<Disk> = Vec::new();
     for place in places {
         let Some((path, mount)) = resolve(files, &mounts, &place.path) else { continue };
-        let asks = place.is_in_use || !is_remote(&mount.kind);
+        let asks = place.is_in_use || !(is_remote(&mount.kind) || mount.kind.is_empty());
         let space = || if asks { files.space(&path) } else { None };
         if let Some(known) = found.iter_mut().find(|disk| disk.mount == mount.point) {
             known.uses.push(place.what.clone());

@@ -207,6 +207,35 @@ fn file_systems_are_those_that_links_lead_to() {
 }
 
 #[test]
+fn a_root_that_is_no_mount_point_has_room_of_its_own() {
+    let files = Recorded::of(
+        "== /proc/self/mountinfo\n\
+         25 1 0:22 / /proc rw shared:5 - proc proc rw\n\
+         26 1 8:1 / /mnt/near rw - ext4 /dev/sda1 rw\n\
+         %% /var/pg/data 1000 600 400\n\
+         %% /mnt/near/wal 500 100 400\n\
+         -> /var/pg/data/pg_wal /mnt/near/wal\n",
+    );
+    let data = Place { is_in_use: true, ..place("data directory", "/var/pg/data") };
+    let found = disks(
+        &files,
+        &[
+            data,
+            place("WAL", "/var/pg/data/pg_wal"),
+            place("tablespace near", "/var/pg/data/pg_tblspc/1"),
+        ],
+    );
+    let told: Vec<(&str, &str, u64)> =
+        found.iter().map(|d| (d.mount.as_str(), d.kind.as_str(), d.space.unwrap().size)).collect();
+    assert_eq!(told, [("/", "", 1000), ("/mnt/near", "ext4", 500)]);
+    assert_eq!(found[0].uses, ["data directory", "tablespace near"]);
+    assert_eq!((&found[0].device, found[0].io), (&None, None));
+    // Of what is not told it is not known whether another machine would have to answer.
+    let other = disks(&files, &[place("tablespace", "/srv/space")]);
+    assert_eq!(other[0].space, None);
+}
+
+#[test]
 fn another_machine_s_file_system_is_never_asked() {
     let files = old_container();
     let found = disks(
