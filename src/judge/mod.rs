@@ -60,9 +60,11 @@ fn pools_since(scope: &Scope, recent: Option<i64>) -> Result<Option<Pools>, Erro
 
 /// What is wrong in a window, as far as the current user may know. Writes nothing.
 pub(crate) fn judge(scope: &Scope) -> Result<(perfmon_core::facts::Facts, Judgement), Error> {
-    let mut facts = gather(scope)?;
-    facts.pools = pools(scope)?;
-    Ok(judged(facts))
+    store::extent::remembering(|| {
+        let mut facts = gather(scope)?;
+        facts.pools = pools(scope)?;
+        Ok(judged(facts))
+    })
 }
 
 /// The same for findings that are kept: of what comes and goes within moments only what stands at the end, and of what
@@ -70,20 +72,20 @@ pub(crate) fn judge(scope: &Scope) -> Result<(perfmon_core::facts::Facts, Judgem
 fn judge_standing(
     scope: &Scope,
     last: Option<i64>,
+    lasted: impl FnOnce(i64) -> Vec<Lasted>,
 ) -> Result<(perfmon_core::facts::Facts, Judgement), Error> {
     let mut facts = gather(scope)?;
-    lasted: impl FnOnce(i64) -> Vec<Lasted>,
     facts.pools = pools_since(scope, last)?.map(|pools| Pools { standing: true, ..pools });
     // Snapshots are read a moment before they are judged; what is older than the window is not looked at again.
     facts.judged_us = last.map(|last| last.saturating_sub(READ_BEFORE_US));
     if let (Some(last), Some(sessions)) = (last, &mut facts.sessions) {
         sessions::since(scope, last, sessions)?;
     }
-    Ok(judged(facts))
-}
     if let Some(last) = last {
         facts.lasted = sessions::lasted(scope, &lasted(last))?;
     }
+    Ok(judged(facts))
+}
 
 fn judged(facts: perfmon_core::facts::Facts) -> (perfmon_core::facts::Facts, Judgement) {
     let judgement = detect::judge(&facts, &thresholds());
@@ -196,7 +198,8 @@ pub(crate) fn evaluate(
         if !scope.has_history()? {
             return Ok(None);
         }
-        judge_standing(&scope, by.last(), lasted).map(Some)
+        let judge = || judge_standing(&scope, by.last(), lasted);
+        store::extent::remembering(judge).map(Some)
     });
     let Some((facts, judgement)) = judged? else { return Ok(Evaluated::NoHistory) };
     session::as_user(owner, || {

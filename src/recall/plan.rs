@@ -6,7 +6,8 @@ use perfmon_core::window::{self, Extent, Level};
 use pgrx::prelude::*;
 
 use super::scope::{Scope, now, show_time};
-use crate::store::read::{self, Segment};
+use crate::store::extent;
+use crate::store::read::Segment;
 
 /// What is kept of a family.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +16,7 @@ pub(crate) struct Kept([Extent; 3]);
 impl Kept {
     /// Asks the store.
     pub(crate) fn of(family: &Family, scope: &Scope) -> Self {
-        Self(read::extents(family, &scope.sources, now()))
+        Self(extent::extents(family, &scope.sources, now()))
     }
 
     /// When the oldest row that is kept begins.

@@ -20,7 +20,7 @@ mod tests {
     use super::made::{DAY, MINUTE_US, count, frame, names, own, span, stored};
     use crate::store::period::{DAY_US, HOUR_US, Level};
     use crate::store::prior::Places;
-    use crate::store::{change, dictionary, gap, history, prior, read, size, source, sql};
+    use crate::store::{change, dictionary, extent, gap, history, prior, read, size, source, sql};
 
     #[pg_test]
     fn tables_have_the_columns_of_the_families() {
@@ -266,21 +266,56 @@ mod tests {
         let source = own();
         let now = DAY + 10 * HOUR_US;
         assert_eq!(history::last_until(&STATEMENT, Level::Minute, source, now), None);
-        assert_eq!(read::extents(&STATEMENT, &[source], now), [read::Extent::default(); 3]);
+        assert_eq!(extent::extents(&STATEMENT, &[source], now), [extent::Extent::default(); 3]);
         history::prepare(&STATEMENT, Level::Minute, source, now, 7);
         for until in [DAY - 3 * DAY_US, DAY - DAY_US] {
             history::append(Level::Minute, source, &span(until), &frame(&STATEMENT, 2));
         }
         let last = DAY - DAY_US;
         assert_eq!(history::last_until(&STATEMENT, Level::Minute, source, now), Some(last));
-        let extent = read::extents(&STATEMENT, &[source], now)[0];
+        let extent = extent::extents(&STATEMENT, &[source], now)[0];
         assert_eq!(extent.oldest_since, Some(DAY - 3 * DAY_US - MINUTE_US));
         assert_eq!(extent.newest_until, Some(last));
         // After the clock stepped back, the last row lies in the future.
         let future = DAY + 2 * DAY_US;
         history::append(Level::Minute, source, &span(future), &frame(&STATEMENT, 2));
         assert_eq!(history::last_until(&STATEMENT, Level::Minute, source, now), Some(future));
-        assert_eq!(read::extents(&STATEMENT, &[source], now)[0].newest_until, Some(future));
+        assert_eq!(extent::extents(&STATEMENT, &[source], now)[0].newest_until, Some(future));
+    }
+
+    #[pg_test]
+    fn what_is_kept_is_looked_up_once_for_one_piece_of_work() {
+        let source = own();
+        let now = DAY + 10 * HOUR_US;
+        let newest = || extent::extents(&STATEMENT, &[source], now)[0].newest_until;
+        let row = |until: i64| {
+            history::append(Level::Minute, source, &span(until), &frame(&STATEMENT, 2));
+        };
+        row(DAY);
+        let remembered = extent::remembering(|| {
+            assert_eq!(newest(), Some(DAY));
+            row(DAY + DAY_US);
+            // Others are told from it, and so is what lies within.
+            assert_eq!(
+                extent::extents(&STATEMENT, &[source + 1], now),
+                [extent::Extent::default(); 3]
+            );
+            assert_eq!(extent::extents(&RELATION, &[source], now), [extent::Extent::default(); 3]);
+            (newest(), extent::remembering(newest), newest())
+        });
+        assert_eq!(remembered, (Some(DAY), Some(DAY), Some(DAY)));
+        assert_eq!(newest(), Some(DAY + DAY_US));
+        // Nothing is remembered of what failed.
+        PgTryBuilder::new(|| {
+            extent::remembering(|| {
+                newest();
+                error!("the work failed");
+            });
+        })
+        .catch_others(|_| ())
+        .execute();
+        row(DAY + 2 * DAY_US);
+        assert_eq!(newest(), Some(DAY + 2 * DAY_US));
     }
 
     #[pg_test]
@@ -404,7 +439,7 @@ mod tests {
     fn reading_takes_no_transaction_id() {
         let source = 77;
         read::frames(&[source], &STATEMENT, &[(Level::Minute, 0, DAY)], &[1], &mut |_| ());
-        read::extents(&STATEMENT, &[source], DAY);
+        extent::extents(&STATEMENT, &[source], DAY);
         source::lineage(None);
         prior::load();
         let none = "SELECT count(*) FROM (SELECT pg_current_xact_id_if_assigned()) x (id)

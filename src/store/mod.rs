@@ -8,6 +8,7 @@ mod checks;
 pub(crate) mod chore;
 mod clean;
 pub(crate) mod dictionary;
+pub(crate) mod extent;
 pub(crate) mod finding;
 pub(crate) mod gap;
 pub(crate) mod history;

@@ -5,12 +5,11 @@
 use perfmon_core::family::{Family, Merge};
 use perfmon_core::frame::{Frame, Quality, Span};
 use perfmon_core::pack::{self, Corrupt};
-pub(crate) use perfmon_core::window::Extent;
 use pgrx::prelude::*;
 
 use crate::pg::toast::{Pointer, Reader};
 
-use super::history::{column_name, parent_name, source_name, table_oid};
+use super::history::{column_name, parent_name};
 use super::period::{Level, Period};
 use super::sql::{self, Raw};
 
@@ -415,75 +414,4 @@ fn iso(us: i64) -> String {
     let (month, day) = rest.split_at(2);
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{year}-{month}-{day} {h:02}:{m:02}:{s:02}.{:06} UTC", us.rem_euclid(1_000_000))
-}
-
-/// Extents of minutes, hours and days over these sources.
-pub(crate) fn extents(family: &Family, sources: &[i64], now: i64) -> [Extent; 3] {
-    Level::ALL.map(|level| {
-        let mut extent = Extent::default();
-        for source in sources {
-            let Some((first, last)) = periods_kept(family, level, *source) else {
-                continue;
-            };
-            let oldest = edge(family, level, *source, first.start(), first.end(), "ASC")
-                .or_else(|| edge(family, level, *source, first.start(), last.end(), "ASC"));
-            let near = Period::of(level, now).start();
-            let newest = edge(family, level, *source, near, last.end(), "DESC")
-                .or_else(|| edge(family, level, *source, first.start(), near, "DESC"));
-            extent.oldest_since = min_some(extent.oldest_since, oldest.map(|(since, _)| since));
-            extent.newest_until = extent.newest_until.max(newest.map(|(_, until)| until));
-        }
-        extent
-    })
-}
-
-fn min_some(a: Option<i64>, b: Option<i64>) -> Option<i64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
-/// First and last period that a source has tables for. The catalog's index on names answers at once.
-fn periods_kept(family: &Family, level: Level, source: i64) -> Option<(Period, Period)> {
-    let stem = source_name(family, level, source);
-    table_oid(&stem)?;
-    let one = |order: &str| {
-        sql::first(
-            &format!(
-                "SELECT c.relname::pg_catalog.text FROM pg_catalog.pg_class c
-                 WHERE c.relname OPERATOR(pg_catalog.>=) '{stem}_00000000'::pg_catalog.name
-                     AND c.relname OPERATOR(pg_catalog.<=) '{stem}_99999999'::pg_catalog.name
-                     AND c.relkind OPERATOR(pg_catalog.=) 'r'
-                     AND c.relnamespace OPERATOR(pg_catalog.=) 'perfmon'::pg_catalog.regnamespace
-                 ORDER BY c.relname {order} LIMIT 1"
-            ),
-            &[],
-            |row| row.get::<String>(1),
-        )
-        .and_then(|name| Period::parse(level, name.get(stem.len() + 1..)?))
-    };
-    Some((one("ASC")?, one("DESC")?))
-}
-
-/// The first or last row with `until` in [from, to), as (since, until).
-fn edge(
-    family: &Family,
-    level: Level,
-    source: i64,
-    from: i64,
-    to: i64,
-    order: &str,
-) -> Option<(i64, i64)> {
-    sql::first(
-        &format!(
-            "SELECT r.since, r.until FROM perfmon.{} r
-             WHERE r.source OPERATOR(pg_catalog.=) $1
-                 AND r.until OPERATOR(pg_catalog.>=) $2 AND r.until OPERATOR(pg_catalog.<) $3
-             ORDER BY r.until {order} LIMIT 1",
-            parent_name(family, level)
-        ),
-        &[source.into(), sql::time(from), sql::time(to)],
-        |row| Some((row.time(1)?, row.time(2)?)),
-    )
 }
