@@ -41,20 +41,35 @@ fn write(
     unsafe {
         pg_sys::PreventCommandIfReadOnly(c"INSERT".as_ptr());
         let relation = pg_sys::table_open(table, LOCK);
-        let row = if is_plain(relation) { form(relation, columns, values) } else { None };
-        if let Some(row) = row {
-            match place {
-                Some(mut place) => pg_sys::CatalogTupleUpdate(relation, &mut place, row),
-                None => pg_sys::CatalogTupleInsert(relation, row),
+        let plain = is_plain(relation);
+        let Some(row) = (if plain { form(relation, columns, values) } else { None }) else {
+            if plain {
+                release(&list::oids(pg_sys::RelationGetIndexList(relation)));
             }
-            pg_sys::heap_freetuple(row);
+            pg_sys::table_close(relation, LOCK);
+            return false;
+        };
+        match place {
+            Some(mut place) => pg_sys::CatalogTupleUpdate(relation, &mut place, row),
+            None => pg_sys::CatalogTupleInsert(relation, row),
         }
+        pg_sys::heap_freetuple(row);
         pg_sys::table_close(relation, KEEP);
-        if row.is_some() {
-            pg_sys::CommandCounterIncrement();
-        }
-        row.is_some()
+        pg_sys::CommandCounterIncrement();
+        true
     }
+}
+
+/// Takes the lock that reading takes, waiting for it as long as the session's settings allow.
+pub(crate) fn lock_to_read(table: pg_sys::Oid) {
+    // SAFETY: waits for a heavyweight lock, interruptible; an error unwinds.
+    unsafe { pg_sys::LockRelationOid(table, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+}
+
+/// Lets go of indexes of a table that is written to otherwise: who then takes locks does so in its own order.
+fn release(indexes: &[pg_sys::Oid]) {
+    // SAFETY: locks that were taken a moment ago, once more than before.
+    indexes.iter().for_each(|index| unsafe { pg_sys::UnlockRelationOid(*index, LOCK) });
 }
 
 /// Whether a row of the right types is all that a table asks for.
@@ -82,8 +97,12 @@ unsafe fn has_plain_indexes(relation: pg_sys::Relation) -> bool {
     // SAFETY: the list is ours; each index is opened, looked at and closed, its lock kept as by an INSERT.
     unsafe {
         let indexes = pg_sys::RelationGetIndexList(relation);
-        let plain = list::oids(indexes).into_iter().all(|oid| {
-            let index = pg_sys::index_open(oid, LOCK);
+        let all = list::oids(indexes);
+        pg_sys::list_free(indexes);
+        let mut locked = 0;
+        let plain = all.iter().all(|oid| {
+            locked += 1;
+            let index = pg_sys::index_open(*oid, LOCK);
             let form = &*(*index).rd_index;
             let plain = form.indimmediate
                 && !form.indisexclusion
@@ -92,7 +111,9 @@ unsafe fn has_plain_indexes(relation: pg_sys::Relation) -> bool {
             pg_sys::index_close(index, KEEP);
             plain
         });
-        pg_sys::list_free(indexes);
+        if !plain {
+            release(&all[..locked]);
+        }
         plain
     }
 }

@@ -18,6 +18,7 @@ mod tests {
     use perfmon_core::frame::Frame;
 
     use super::made::{DAY, MINUTE_US, count, frame, names, own, span, stored};
+    use crate::pg::heap;
     use crate::store::period::{DAY_US, HOUR_US, Level};
     use crate::store::prior::Places;
     use crate::store::{change, dictionary, extent, gap, history, prior, read, size, source, sql};
@@ -136,6 +137,38 @@ mod tests {
         PgTryBuilder::new(|| row(3, 20))
             .catch_when(PgSqlErrorCode::ERRCODE_CHECK_VIOLATION, |_| error!("the row was refused"))
             .execute();
+    }
+
+    /// What SQL then writes takes its locks in the server's order, from the parents down.
+    #[pg_test]
+    fn a_row_that_is_refused_leaves_no_lock() {
+        let source = own();
+        history::append(Level::Minute, source, &span(DAY), &frame(&STATEMENT, 3));
+        Spi::run("CREATE TABLE odd (id int PRIMARY KEY, v int NOT NULL)").unwrap();
+        Spi::run("CREATE TABLE plain (id int PRIMARY KEY, v int NOT NULL)").unwrap();
+        Spi::run("CREATE INDEX ON odd ((v * 2))").unwrap();
+        let oid = |name: &str| {
+            Spi::get_one::<pg_sys::Oid>(&format!("SELECT '{name}'::regclass::oid"))
+                .unwrap()
+                .unwrap()
+        };
+        let locks = || {
+            count(
+                "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'RowExclusiveLock'
+                     AND relation::regclass::text ~ '^(odd|plain)'",
+            )
+        };
+        let row = |columns: &[&str], table: &str| {
+            let values: Vec<sql::Arg<'_>> = columns.iter().map(|_| 1_i32.into()).collect();
+            heap::insert(oid(table), columns, &values)
+        };
+        assert!(!row(&["id", "v"], "odd"));
+        assert_eq!(locks(), 0);
+        // A column that may not be NULL is missing.
+        assert!(!row(&["id"], "plain"));
+        assert_eq!(locks(), 0);
+        assert!(row(&["id", "v"], "plain"));
+        assert_eq!(locks(), 2, "the table and its index");
     }
 
     #[pg_test]

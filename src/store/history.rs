@@ -101,9 +101,19 @@ pub(super) fn append_raw(
     let columns = columns_of(family);
     let done = table_oid(&leaf).is_some_and(|table| heap::insert(table, &columns, &row));
     if !done {
+        lock_parents(family, level, source);
         sql::write(&insert_statement(&leaf, &columns), &row);
     }
     bytes
+}
+
+/// The bound of a partition is looked up through its parents: their locks are taken before its own, in the order of
+/// whoever changes them together.
+fn lock_parents(family: &Family, level: Level, source: i64) {
+    let names = [parent_name(family, level), source_name(family, level, source)];
+    for table in names.iter().filter_map(|name| table_oid(name)) {
+        heap::lock_to_read(table);
+    }
 }
 
 /// All columns of a row, in order.
