@@ -17,6 +17,7 @@ pub(crate) mod objective;
 pub(crate) mod objects;
 pub(crate) mod plan;
 pub(crate) mod plans;
+mod pool_checks;
 pub(crate) mod pooler;
 pub(crate) mod pools;
 pub(crate) mod query;
