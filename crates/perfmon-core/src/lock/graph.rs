@@ -117,7 +117,8 @@ pub struct Head {
 }
 
 /// The heads of the chains in which edges stand, in their order. Where somebody has several in his way, the first is
-/// followed; where all wait for each other, until a deadlock is found, the head is whoever closes the circle.
+/// followed; where all wait for each other, until a deadlock is found, the head is whoever closes the circle, and nobody is
+/// his own.
 pub fn heads(edges: &[Edge]) -> Vec<Head> {
     let mut first: HashMap<i32, i32> = HashMap::new();
     for edge in edges {
@@ -127,7 +128,9 @@ pub fn heads(edges: &[Edge]) -> Vec<Head> {
         let mut seen = BTreeSet::from([edge.waiter]);
         let mut head = Head { pid: edge.blocker, depth: 1 };
         while seen.insert(head.pid) {
-            let Some(next) = first.get(&head.pid) else { break };
+            let Some(next) = first.get(&head.pid).filter(|next| !seen.contains(next)) else {
+                break;
+            };
             head = Head { pid: *next, depth: head.depth.saturating_add(1) };
         }
         head

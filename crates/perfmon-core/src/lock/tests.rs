@@ -174,7 +174,8 @@ fn the_head_of_a_chain_waits_for_nobody() {
     let told: Vec<(i32, u16)> = heads(&edges).iter().map(|head| (head.pid, head.depth)).collect();
     assert_eq!(told, [(1, 1), (1, 2), (1, 3), (5, 1)]);
     let circle = [edge(1, 2), edge(2, 3), edge(3, 1)];
-    assert!(heads(&circle).iter().all(|head| head.depth <= 3));
+    let told: Vec<(i32, u16)> = heads(&circle).iter().map(|head| (head.pid, head.depth)).collect();
+    assert_eq!(told, [(3, 2), (1, 2), (2, 2)], "nobody is his own head");
 }
 
 #[test]
@@ -204,17 +205,20 @@ fn a_wait_is_one_episode_from_its_beginning_to_its_end() {
 }
 
 #[test]
-fn the_head_is_that_of_the_longest_chain() {
+fn the_head_is_that_of_now_and_in_the_end_that_of_the_longest_chain() {
     let (mut shared, mut tracker) = (shared(), Tracker::default());
-    for (at, edges) in
-        [(100, vec![edge(3, 2)]), (200, vec![edge(3, 2), edge(2, 1)]), (300, vec![edge(3, 2)])]
-    {
+    let mut look = |edges: &[Edge], at: i64| {
         tracker.begin(&mut shared, at);
-        tracker.waits(&mut shared, &edges, &[], at);
-    }
-    let waits = shared.waits.since(0);
-    let of = |wait: &Wait| (wait.waiter.pid, wait.head.pid, wait.depth, wait.seen, wait.ended);
-    assert_eq!(waits.iter().map(of).collect::<Vec<_>>(), [(3, 1, 2, 300, 0), (2, 1, 1, 200, 300)]);
+        tracker.waits(&mut shared, edges, &[], at);
+        let of = |wait: &Wait| (wait.waiter.pid, wait.head.pid, wait.depth, wait.seen, wait.ended);
+        shared.waits.since(0).iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(look(&[edge(3, 2)], 100), [(3, 2, 1, 100, 0)]);
+    let both = [edge(3, 2), edge(2, 1)];
+    assert_eq!(look(&both, 200), [(3, 1, 2, 200, 0), (2, 1, 1, 200, 0)]);
+    // Process 1 let go; whoever would end it would not help process 3.
+    assert_eq!(look(&[edge(3, 2)], 300), [(3, 2, 1, 300, 0), (2, 1, 1, 200, 300)]);
+    assert_eq!(look(&[], 400), [(3, 1, 2, 300, 400), (2, 1, 1, 200, 300)]);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct Tracker {
     /// The life of the memory that it knows.
     began: Option<i64>,
     waits: HashMap<WaitKey, u64>,
+    /// Of waits that go on, by their numbers: the head when the chain was longest, and how far it was.
+    longest: HashMap<u64, (Party, u16)>,
     idles: HashMap<IdleKey, u64>,
     /// Idle times that are too short to be kept, so far.
     short: HashMap<IdleKey, Idle>,
@@ -63,6 +65,7 @@ impl Tracker {
         if self.began != Some(shared.began) {
             self.began = Some(shared.began);
             self.waits = open(&shared.waits, wait_key);
+            self.longest.clear();
             self.idles = open(&shared.idles, idle_key);
             self.short.clear();
             self.lasting.forget();
@@ -91,6 +94,7 @@ impl Tracker {
         let party =
             |pid: i32| by_pid.get(&pid).map_or_else(|| Party::nobody(pid), |s| Party::of(s));
         let mut before = std::mem::take(&mut self.waits);
+        let mut longest_before = std::mem::take(&mut self.longest);
         let mut moved = false;
         let heads = graph::heads(edges);
         for (edge, head) in edges.iter().zip(heads).filter(|(edge, _)| edge.since > 0) {
@@ -114,20 +118,24 @@ impl Tracker {
                     // What the blocker did when it got in the way stays, unless it was not known yet.
                     let fresh_blocker = place.blocker.queryid == 0;
                     let blocker = if fresh_blocker { fresh.blocker } else { place.blocker };
-                    // The chain as it was when it was longest.
-                    let longest = if fresh.depth < place.depth { *place } else { fresh };
-                    let (head, depth) = (longest.head, longest.depth);
-                    *place = Wait { blocker, head, depth, ..fresh };
+                    // Who is to be ended is the head of now.
+                    *place = Wait { blocker, ..fresh };
                     place.blocker.state = fresh.blocker.state;
                     number
                 }
                 None => shared.waits.push(fresh),
             };
+            let longest = longest_before.remove(&number).filter(|(_, depth)| *depth > fresh.depth);
+            self.longest.insert(number, longest.unwrap_or((fresh.head, fresh.depth)));
             self.waits.insert(wait_key(&fresh), number);
         }
         for number in before.into_values() {
             moved = true;
             if let Some(wait) = shared.waits.get_mut(number) {
+                // When all is over, the chain counts as it was when it was longest.
+                if let Some((head, depth)) = longest_before.remove(&number) {
+                    (wait.head, wait.depth) = (head, depth);
+                }
                 wait.ended = at.max(wait.seen);
                 wait.tick = shared.tick;
             }
