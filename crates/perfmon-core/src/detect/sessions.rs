@@ -169,7 +169,8 @@ fn chain(
     }
     let blocked = waits.iter().map(|w| w.process_id).collect::<BTreeSet<i64>>().len();
     let last = waits.iter().max_by_key(|w| w.seen_us)?;
-    let critical = longest >= thresholds.of(&WAIT_CRITICAL_SECONDS)
+    let critical = !keeps_for_its_session(last)
+        && longest >= thresholds.of(&WAIT_CRITICAL_SECONDS)
         && blocked as f64 >= thresholds.of(&CRITICAL_SESSIONS);
     let goes_on = waits.iter().any(|w| !w.ended);
     let head = match process {
@@ -244,6 +245,12 @@ fn show_chain(
     }
 }
 
+/// The head does nothing and is in no transaction: what it keeps are advisory locks of its session, as those do who elect a
+/// leader.
+fn keeps_for_its_session(last: &LockWait) -> bool {
+    last.head_process_id != 0 && State::parse(&last.head_state) == Some(State::Idle)
+}
+
 /// Why the head does not let go, and what to do.
 fn why(process: i64, who: &Who, last: &LockWait, goes_on: bool) -> (String, String) {
     let statement = after(who);
@@ -260,6 +267,14 @@ fn why(process: i64, who: &Who, last: &LockWait, goes_on: bool) -> (String, Stri
                     database => format!(" in database {database}"),
                 }
             ),
+        );
+    }
+    if keeps_for_its_session(last) {
+        return (
+            "The head of the chain does nothing and is in no transaction: its session keeps an advisory lock until it \
+             lets go of it or ends."
+                .to_owned(),
+            format!("{ADVISORY} End process {process} if it should not have the lock (pg_terminate_backend)."),
         );
     }
     if State::parse(&last.head_state).is_some_and(State::is_in_transaction) {
@@ -281,6 +296,8 @@ fn why(process: i64, who: &Who, last: &LockWait, goes_on: bool) -> (String, Stri
     )
 }
 
+const ADVISORY: &str = "Programs that elect a leader wait so on purpose. Others should let go of advisory locks before they give \
+                        their connection back (pg_advisory_unlock), or take them for a transaction (pg_advisory_xact_lock).";
 const BLOCKING: &str = "blocking() names relations and statements";
 const SHORTER: &str = "Make the statement faster or its transaction shorter; take locks late, and do changes of tables \
                        under lock_timeout.";
@@ -291,6 +308,12 @@ fn why_it_was(process: i64, who: &Who, last: &LockWait) -> (String, String) {
         return (
             "A transaction was prepared and not ended for that long; it kept its locks.".to_owned(),
             "Have the transaction manager end what it prepared at once.".to_owned(),
+        );
+    }
+    if keeps_for_its_session(last) {
+        return (
+            "The head of the chain did nothing and was in no transaction: its session kept an advisory lock.".to_owned(),
+            ADVISORY.to_owned(),
         );
     }
     if State::parse(&last.head_state).is_some_and(State::is_in_transaction) {

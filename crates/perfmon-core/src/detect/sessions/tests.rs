@@ -139,6 +139,30 @@ fn the_head_at_work_and_the_prepared_one_have_other_remedies() {
 }
 
 #[test]
+fn a_lock_that_a_session_keeps_outside_of_transactions_is_no_statement_s_fault() {
+    let waits = |state: &str, ended: bool| {
+        let one = |pid: i64| {
+            let mut wait = wait(pid, 90, 1);
+            (wait.head_state, wait.ended) = (state.to_owned(), ended);
+            wait.lock_type = "advisory".to_owned();
+            wait
+        };
+        chain((10..16).map(one).collect())
+    };
+    for (ended, words) in [(false, "keeps an advisory lock"), (true, "kept an advisory lock")] {
+        let finding = the(&DETECTOR, &waits("idle", ended), CHAIN);
+        assert_eq!(finding.severity, Severity::Warning);
+        let cause = finding.cause.as_deref().unwrap_or_default();
+        assert!(cause.contains(words) && !cause.contains("statement"), "{cause}");
+        assert!(finding.remedy.contains("elect a leader"), "{}", finding.remedy);
+        assert_eq!(finding.remedy.contains("process 7"), !ended, "{}", finding.remedy);
+    }
+    let finding = the(&DETECTOR, &waits("active", false), CHAIN);
+    assert_eq!(finding.severity, Severity::Critical);
+    assert!(finding.remedy.starts_with("Make the statement faster"), "{}", finding.remedy);
+}
+
+#[test]
 fn what_began_and_ended_since_the_last_judgement_is_told_once() {
     let over = |ago: i64, judged: i64| {
         let mut wait = wait(8, 30, 1);
