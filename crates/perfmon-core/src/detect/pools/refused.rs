@@ -94,6 +94,11 @@ fn holder(look: &Look, object: &str, cause: Option<Refusal>) -> Option<String> {
     cause.filter(|cause| limited.contains(cause))?;
     let group = look.groups.iter().map(|group| &group.whose).find(|w| w.object() == object);
     let server = Whose::server();
+    // Of a role or a database that no sample found, it is not known who held its connections: not those of others.
+    let own = [Refusal::RoleLimit, Refusal::DatabaseLimit].map(Some);
+    if group.is_none() && own.contains(&cause) {
+        return None;
+    }
     let of = group.unwrap_or(&server);
     let peak = |pool: &crate::pool::Group| pool.open.peak.unwrap_or(0);
     let holders = look.holders(of, |pool| &pool.open);

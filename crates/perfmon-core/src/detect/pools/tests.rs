@@ -239,6 +239,16 @@ fn refused_connections_by_cause() {
         ),
     ];
     assert_eq!(found, expected.map(|(severity, title)| (severity, title.to_owned())));
+    // Sessions of role tiny came and went between two samples: those of others did not hold its connections.
+    let of = |user: &str| Refused {
+        user: Some(user.to_owned()),
+        ..refused(Some(Refusal::RoleLimit), 11)
+    };
+    pools(&mut facts).recent.refused = Some(vec![of("tiny")]);
+    assert_eq!(the(&DETECTOR, &facts, REFUSED).cause, None);
+    pools(&mut facts).recent.refused = Some(vec![of("app")]);
+    let cause = the(&DETECTOR, &facts, REFUSED).cause.unwrap_or_default();
+    assert!(cause.starts_with("Most connections were held by web"), "{cause}");
     pools(&mut facts).recent.refused = Some(vec![refused(None, 20)]);
     assert_eq!(the(&DETECTOR, &facts, REFUSED).subject, "authentication");
     pools(&mut facts).recent.refused = Some(Vec::new());
