@@ -3,6 +3,7 @@
 
 mod worker;
 
+use perfmon_core::coverage::Coverage;
 use perfmon_core::family::SERVER;
 use perfmon_core::report::Missing;
 use perfmon_core::tally::add_known;
@@ -29,8 +30,8 @@ const DAY_US: i64 = 86_400_000_000;
 
 /// Completeness below which a good part of the load is missing from the statements.
 const INCOMPLETE: f64 = 0.8;
-/// Active time below which completeness says nothing.
-const IDLE_US: u64 = 10_000_000;
+/// Active time below which completeness says nothing, in ms.
+const ENOUGH_MS: f64 = 10_000.0;
 
 /// Whether the library was preloaded, so that a launcher can exist.
 pub(super) fn preloaded() -> bool {
@@ -299,35 +300,37 @@ impl Day {
         day
     }
 
+    #[allow(clippy::cast_precision_loss)]
     fn completeness(&self) -> Item {
         let name = "completeness in 24 hours";
         let unsigned = |v: Option<i64>| v.and_then(|v| u64::try_from(v).ok());
-        let active = unsigned(self.active_us);
-        match ratio(unsigned(self.covered_us), active) {
-            None => Item::ok(name, "unknown"),
-            // What is missing is time outside of statements, unless entries were evicted.
-            Some(ratio)
-                if ratio < INCOMPLETE
-                    && active.unwrap_or(0) > IDLE_US
-                    && self.evicted.unwrap_or(0) > 0 =>
-            {
-                Item::warning(
+        let active_ms = unsigned(self.active_us).map(|us| us as f64 / 1000.0);
+        let ratio = ratio(unsigned(self.covered_us), unsigned(self.active_us));
+        let ratio = match Coverage::of(ratio, active_ms, ENOUGH_MS) {
+            Coverage::Known(ratio) => ratio,
+            Coverage::Unknown => return Item::ok(name, "unknown"),
+            Coverage::Idle(ms) => {
+                let active = ms / 1000.0;
+                return Item::ok(
                     name,
-                    format!(
-                        "{:.1} % of the clients' active time is in recorded statements, and entries were evicted {} times",
-                        ratio * 100.0,
-                        self.evicted.unwrap_or(0)
-                    ),
-                    "Raise pg_stat_statements.max and restart the server.",
-                )
+                    format!("not told: clients were active for only {active:.1} s"),
+                );
             }
-            Some(ratio) => Item::ok(
+            Coverage::Late => {
+                let why = "not told: sessions have yet to report active time, which they do between transactions";
+                return Item::ok(name, why);
+            }
+        };
+        let share =
+            format!("{:.1} % of the clients' active time is in recorded statements", ratio * 100.0);
+        match self.evicted {
+            // What is missing is time outside of statements, unless entries were evicted.
+            Some(evicted) if ratio < INCOMPLETE && evicted > 0 => Item::warning(
                 name,
-                format!(
-                    "{:.1} % of the clients' active time is in recorded statements",
-                    ratio * 100.0
-                ),
+                format!("{share}, and entries were evicted {evicted} times"),
+                "Raise pg_stat_statements.max and restart the server.",
             ),
+            _ => Item::ok(name, share),
         }
     }
 

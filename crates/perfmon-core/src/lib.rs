@@ -9,6 +9,7 @@ pub mod activity;
 pub mod ask;
 pub mod capture;
 pub mod change;
+pub mod coverage;
 pub mod delta;
 pub mod detect;
 pub mod evaluation;

@@ -5,6 +5,7 @@ use super::better::Rewrite;
 use super::machine::Machine;
 use super::planned::{Flip, Plan};
 use super::priority::ACTIVE_MS;
+use crate::coverage::Coverage;
 use crate::finding::Finding;
 use crate::objective::{Scope, Verdict};
 use crate::threshold::Thresholds;
@@ -87,10 +88,14 @@ pub(super) fn is_hidden(query: Option<&str>) -> bool {
 }
 
 impl Report {
-    /// Statement time over the clients' active time; `None` where they were hardly active.
+    /// Statement time over the clients' active time; `None` where they were hardly active, or have yet to report it.
     pub fn completeness_ratio(&self) -> Option<f64> {
+        self.coverage().known()
+    }
+
+    pub(super) fn coverage(&self) -> Coverage {
         let enough = self.thresholds.of(&ACTIVE_MS);
-        self.head.completeness_ratio.filter(|_| self.head.active_ms.is_none_or(|ms| ms >= enough))
+        Coverage::of(self.head.completeness_ratio, self.head.active_ms, enough)
     }
 
     /// Execution time of top-level statements, milliseconds in an hour of the period; `None` when

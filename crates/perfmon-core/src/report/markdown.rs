@@ -12,6 +12,7 @@ use super::verdict::Verdict;
 use super::words::{
     bytes, count, duration, milliseconds, number, percent, plural, rate, seconds, sentence, size,
 };
+use crate::coverage::Coverage;
 
 mod advice;
 mod connections;
@@ -127,13 +128,18 @@ fn hardware(head: &Head) -> String {
 }
 
 fn completeness(report: &Report) -> String {
-    let Some(ratio) = report.completeness_ratio() else {
-        return match (report.head.completeness_ratio, report.head.active_ms) {
-            (Some(_), active) => {
-                format!("not told: clients were active for only {}", milliseconds(active))
-            }
-            _ => "unknown".to_owned(),
-        };
+    let ratio = match report.coverage() {
+        Coverage::Known(ratio) => ratio,
+        Coverage::Unknown => return "unknown".to_owned(),
+        Coverage::Idle(active) => {
+            return format!(
+                "not told: clients were active for only {}",
+                milliseconds(Some(active))
+            );
+        }
+        Coverage::Late => {
+            return "not told: sessions have yet to report active time, which they do between transactions".to_owned();
+        }
     };
     let share = percent(Some(ratio));
     let rest = if ratio < INCOMPLETE {

@@ -228,6 +228,12 @@ fn completeness_of_an_idle_database_is_no_alarm() {
     assert!(json.contains("\"completeness_ratio\": null"), "{json}");
     report.head.active_ms = Some(20_000.0);
     assert!(text(&report).contains("- Completeness: 0.0 % of the clients' active time"));
+    // A transaction that is open for long has yet to be added to the active time.
+    report.head.completeness_ratio = Some(6.87);
+    let late = "- Completeness: not told: sessions have yet to report active time";
+    assert!(text(&report).contains(late), "{}", text(&report));
+    let json = perfmon_core::report::json(&report).unwrap();
+    assert!(json.contains("\"completeness_ratio\": null"), "{json}");
 }
 
 #[test]
