@@ -3,6 +3,9 @@
 use super::code::{Stage, Token};
 use super::{Code, Subject};
 
+/// What stands in place of a name that is not known, or of what is not looked into.
+pub const UNKNOWN: &str = "(unknown)";
+
 /// What is called how; looked up by whoever can.
 pub trait Names {
     /// A column of a table, as SQL writes it.
@@ -227,7 +230,7 @@ impl<N: Names> Words<'_, N> {
     }
 
     fn leaf(&mut self, token: Token) -> String {
-        let unknown = || "(unknown)".to_owned();
+        let unknown = || UNKNOWN.to_owned();
         match token {
             Token::Column(number) => {
                 let name = self.names.column(self.table, number);
@@ -255,8 +258,7 @@ impl<N: Names> Words<'_, N> {
 
     fn branch(&mut self, token: Token, operands: &[Tree]) -> String {
         let texts: Vec<String> = operands.iter().map(|operand| self.text(operand)).collect();
-        let name =
-            |names: &mut N, oid| names.operator(oid).unwrap_or_else(|| "(unknown)".to_owned());
+        let name = |names: &mut N, oid| names.operator(oid).unwrap_or_else(|| UNKNOWN.to_owned());
         match (token, texts.as_slice()) {
             (Token::Operator(oid, _), [left, right]) => {
                 format!("({left} {} {right})", name(self.names, oid))
@@ -271,11 +273,11 @@ impl<N: Names> Words<'_, N> {
             }
             (Token::Function(oid, _), all) => {
                 let function = self.names.function(oid);
-                format!("{}({})", function.as_deref().unwrap_or("(unknown)"), all.join(", "))
+                format!("{}({})", function.as_deref().unwrap_or(UNKNOWN), all.join(", "))
             }
             (Token::Cast(oid), [one]) => {
                 let name = self.names.type_name(oid);
-                format!("({one})::{}", name.as_deref().unwrap_or("(unknown)"))
+                format!("({one})::{}", name.as_deref().unwrap_or(UNKNOWN))
             }
             (Token::And(_), all) => format!("({})", all.join(" AND ")),
             (Token::Or(_), all) => format!("({})", all.join(" OR ")),
@@ -286,7 +288,7 @@ impl<N: Names> Words<'_, N> {
                 let words = ["TRUE", "NOT TRUE", "FALSE", "NOT FALSE", "UNKNOWN", "NOT UNKNOWN"];
                 format!("({one} IS {})", words.get(usize::from(kind)).unwrap_or(&"TRUE"))
             }
-            _ => "(unknown)".to_owned(),
+            _ => UNKNOWN.to_owned(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::super::scans::{RETURNED, ROWS};
 use super::super::{rewrite, words};
 use super::cause::{Cause, Reason};
-use crate::capture::scan::{Kind, Slot};
+use crate::capture::scan::{Condition, Kind, Slot, UNKNOWN};
 use crate::facts::evidence::ENOUGH;
 use crate::facts::{self, Facts, Statement};
 use crate::finding::Evidence;
@@ -38,8 +38,9 @@ pub(super) fn with_plans(guess: Reason, s: &Statement, facts: &Facts, t: &Thresh
 pub fn seen(facts: &Facts, statement_id: i64, t: &Thresholds) -> Vec<String> {
     let own = own(facts, statement_id);
     let shown = [wasted(&own, t), misjudged(&own, t)].into_iter().flatten();
-    let spilled =
-        spilled(&own).map(|what| format!("The {what} did not fit into memory, and went to disk."));
+    let statement = facts.statements.iter().flatten().find(|s| s.statement_id == statement_id);
+    let spilled = spilled(&own, statement)
+        .map(|what| format!("The {what} did not fit into memory, and went to disk."));
     shown.filter_map(|reason| reason.shown).chain(spilled).collect()
 }
 
@@ -62,7 +63,7 @@ pub(in crate::detect) fn written(s: &Statement, facts: &Facts, t: &Thresholds) -
 }
 
 fn source(own: &[&facts::Evidence], s: &Statement, facts: &Facts, t: &Thresholds) -> Source {
-    match spilled(own) {
+    match spilled(own, Some(s)) {
         Some(what) => Source::Seen(what),
         None if rewrite::tells_not_in(facts, t, s) => Source::NotIn,
         None if own.is_empty() => Source::Unknown,
@@ -145,7 +146,7 @@ fn misjudged(own: &[&facts::Evidence], t: &Thresholds) -> Option<Reason> {
 }
 
 /// What wrote most to disk.
-fn spilled(own: &[&facts::Evidence]) -> Option<String> {
+fn spilled(own: &[&facts::Evidence], s: Option<&Statement>) -> Option<String> {
     let worst = own
         .iter()
         .filter(|e| e.counts.get(Slot::Spills) > 0)
@@ -155,15 +156,33 @@ fn spilled(own: &[&facts::Evidence]) -> Option<String> {
         Kind::Aggregate => "hash table of an aggregate".to_owned(),
         _ => "sort".to_owned(),
     };
-    let keys: Vec<&str> = worst
-        .node
-        .conditions
-        .iter()
-        .filter(|c| c.stage == "sort" || c.stage == "group")
-        .filter_map(|c| c.expression.as_deref())
-        .collect();
+    let keys = keys(worst, s);
     let by = if keys.is_empty() { String::new() } else { format!(" by {}", keys.join(", ")) };
     Some(format!("{what}{by}"))
+}
+
+/// What a node sorts or groups by. A plan does not say above the tables what was computed at them; the text does, of one
+/// table. Where neither does, it is left out.
+fn keys<'a>(e: &'a facts::Evidence, s: Option<&'a Statement>) -> Vec<&'a str> {
+    let conditions = || e.node.conditions.iter();
+    let gathers = |c: &&'a Condition| c.stage == "sort" || c.stage == "group";
+    let keys: Vec<&str> =
+        conditions().filter(gathers).filter_map(|c| c.expression.as_deref()).collect();
+    let all = conditions().filter(gathers).count();
+    if keys.len() == all && !keys.iter().any(|key| key.contains(UNKNOWN)) {
+        return keys;
+    }
+    let uses = || s.iter().flat_map(|s| &s.shape).flat_map(|shape| &shape.tables);
+    let sorted = uses().map(|one| one.order_by.iter().map(|o| o.expression.as_str()).collect());
+    let grouped = uses().map(|one| one.group_by.iter().map(String::as_str).collect());
+    let sorts = conditions().any(|c| c.stage == "sort");
+    // A sort may be for the sake of groups.
+    let sorted = sorted.filter(|_| sorts);
+    let mut fit = sorted.chain(grouped).filter(|keys: &Vec<&str>| keys.len() == all);
+    match (fit.next(), fit.next()) {
+        (Some(keys), None) => keys,
+        _ => Vec::new(),
+    }
 }
 
 fn place(e: &facts::Evidence) -> String {

@@ -3,6 +3,8 @@ use crate::capture::scan::{Kind, Slot};
 use crate::facts::Evidence as Shown;
 use crate::facts::{Database, Predicate, Shape, TableUse, Test, Window};
 
+mod keys;
+
 /// An hour in which the statements given took all of the time.
 fn facts(statements: Vec<Statement>) -> Facts {
     let all: f64 = statements.iter().map(|s| s.exec_ms).sum();
@@ -403,7 +405,7 @@ fn writing(not_in: bool, nodes: &[(Kind, &[(Slot, u64)])]) -> Facts {
     use crate::facts::{Form, FormKind, Table};
     let mut s = statement(100, 500.0);
     (s.temp_blks_written, s.blks_hit) = (100_000, 100_000);
-    let kind = FormKind::NotIn { inner_nullable: true, outer_nullable: false };
+    let kind = FormKind::NotIn { inner_nullable: true, outer_nullable: false, rows: false };
     let form = Form {
         kind,
         tables: vec![1],
