@@ -294,6 +294,10 @@ impl<'a> Writer<'a> {
         // SAFETY: by the caller's word.
         unsafe {
             let place = u32::try_from(var.varno).unwrap_or(0);
+            // The row that was to be inserted has the table's own columns.
+            if var.varno == pg_sys::INNER_VAR && (*self.plan).type_ == NodeTag::T_ModifyTable {
+                return self.leaf(Token::Given, true);
+            }
             if place != 0 && place == self.scan {
                 return self.leaf(Token::Column(var.varattno), true);
             }

@@ -32,6 +32,7 @@ pub(crate) mod planned;
 mod raw;
 pub(crate) mod reading;
 pub(crate) mod role;
+mod rows;
 pub(crate) mod scan;
 pub(crate) mod session;
 

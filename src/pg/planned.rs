@@ -8,6 +8,7 @@ use pgrx::pg_sys::{NodeTag, PlanState};
 
 use super::condition::Writer;
 use super::counted::Counted;
+use super::rows::{self, Rows};
 use super::spill;
 
 /// More nodes of one plan are not looked at.
@@ -204,27 +205,6 @@ unsafe fn stops_early(plan: *mut pg_sys::Plan, tag: NodeTag) -> bool {
     }
 }
 
-/// Rows and loops of a node; the rounds that were added up, and the one that nobody ended.
-struct Rows {
-    loops: f64,
-    kept: f64,
-    removed: f64,
-}
-
-/// # Safety
-/// A node of an execution.
-unsafe fn rows_of(node: *mut PlanState) -> Option<Rows> {
-    // SAFETY: by the caller's word; a node that is counted has its counters.
-    let counters = unsafe { (*node).instrument.as_ref() }?;
-    let running = f64::from(u8::from(counters.running));
-    let rows = Rows {
-        loops: counters.nloops + running,
-        kept: counters.ntuples + counters.tuplecount,
-        removed: counters.nfiltered1 + counters.nfiltered2,
-    };
-    (rows.loops > 0.0).then_some(rows)
-}
-
 impl Planned {
     /// What a node did, if that is worth telling.
     ///
@@ -235,9 +215,10 @@ impl Planned {
         unsafe {
             let plan = (*node).plan;
             let kind = kind_of((*plan).type_)?;
-            let rows = rows_of(node)?;
+            let rows = rows::of(node, kind)?;
             let spilled = spill::of(node);
-            let telling = rows.removed > rows.kept || spilled.is_some() || kind.reads_all();
+            let whole = kind.reads_all() || is_of_whole_index(plan);
+            let telling = rows.removed > rows.kept || spilled.is_some() || whole;
             // Most nodes have nothing to tell.
             if !telling && kind != Kind::NestedLoop {
                 return None;
@@ -263,6 +244,14 @@ impl Planned {
                     (done.relation, done.child) = self.tables(node, done.scan)?;
                 }
             }
+            if kind == Kind::Conflict {
+                let changed = plan.cast::<pg_sys::ModifyTable>();
+                let first = (*changed).resultRelations.as_ref().filter(|all| all.length > 0)?;
+                done.scan = u32::try_from((*first.elements).int_value).ok()?;
+                let state = (*node.cast::<pg_sys::ModifyTableState>()).resultRelInfo;
+                done.relation = table_of_users((*state).ri_RelationDesc)?;
+                done.child = done.relation;
+            }
             done.index = index_of(plan);
             Some(done)
         }
@@ -281,11 +270,8 @@ impl Planned {
                 // A join that is made elsewhere.
                 return Some((0, 0));
             }
-            let form = relation?.rd_rel;
-            let child = relation?.rd_id.to_u32();
-            let session = (*form).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP;
-            (child >= FIRST_OF_USERS && !session)
-                .then(|| (self.parent_of(place).unwrap_or(child), child))
+            let child = table_of_users(relation?)?;
+            Some((self.parent_of(place).unwrap_or(child), child))
         }
     }
 
@@ -382,6 +368,10 @@ impl Planned {
                     let once = (*plan.cast::<pg_sys::Result>()).resconstantqual;
                     writer.stage(Stage::Once, once.cast());
                 }
+                NodeTag::T_ModifyTable => {
+                    let filter = (*plan.cast::<pg_sys::ModifyTable>()).onConflictWhere;
+                    writer.stage(Stage::Filter, filter.cast());
+                }
                 _ => {}
             }
             writer.stage(Stage::Filter, (*plan).qual);
@@ -404,7 +394,7 @@ unsafe fn misjudged(node: *mut PlanState, cut: bool, rows: &Rows, counts: &mut C
         let mut wrong = is_off((*(*node).plan).plan_rows, rows.kept / rows.loops);
         let outer = (*node).lefttree;
         if !outer.is_null()
-            && let Some(outer_rows) = rows_of(outer)
+            && let Some(outer_rows) = rows::given(outer)
         {
             let estimated = (*(*outer).plan).plan_rows;
             counts.set(Slot::Outer, outer_rows.kept as u64);
@@ -413,6 +403,36 @@ unsafe fn misjudged(node: *mut PlanState, cut: bool, rows: &Rows, counts: &mut C
         }
         counts.set(Slot::Misestimates, wrong.into());
         wrong
+    }
+}
+
+/// A table's number; `None` for those of the server and those of a session.
+///
+/// # Safety
+/// A relation that is open.
+unsafe fn table_of_users(relation: *const pg_sys::RelationData) -> Option<u32> {
+    // SAFETY: by the caller's word; it has its row of the catalog.
+    unsafe {
+        let number = (*relation).rd_id.to_u32();
+        let session = (*(*relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP;
+        (number >= FIRST_OF_USERS && !session).then_some(number)
+    }
+}
+
+/// Whether an index is gone through from one end to the other, and its rows looked at one by one: a scan of the whole
+/// table in other clothes.
+///
+/// # Safety
+/// A plan.
+unsafe fn is_of_whole_index(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: by the caller's word; a plan is of the kind that its tag says.
+    unsafe {
+        let sought = match (*plan).type_ {
+            NodeTag::T_IndexScan => (*plan.cast::<pg_sys::IndexScan>()).indexqual,
+            NodeTag::T_IndexOnlyScan => (*plan.cast::<pg_sys::IndexOnlyScan>()).indexqual,
+            _ => return false,
+        };
+        sought.is_null() && !(*plan).qual.is_null()
     }
 }
 
@@ -464,6 +484,8 @@ fn kind_of(tag: NodeTag) -> Option<Kind> {
         NodeTag::T_Sort => Kind::Sort,
         NodeTag::T_IncrementalSort => Kind::IncrementalSort,
         NodeTag::T_Hash => Kind::Hash,
+        NodeTag::T_ModifyTable => Kind::Conflict,
+        NodeTag::T_Limit => Kind::Limit,
         _ => return None,
     })
 }

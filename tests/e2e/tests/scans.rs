@@ -9,7 +9,7 @@ use perfmon_e2e::{Db, Server};
 /// a node that ran more than once are rounded by EXPLAIN, which it may be off by.
 const COMPARISON: &str = r#"
 CREATE TABLE explained (
-    node text, table_name text, loops numeric, kept numeric, removed numeric, slack numeric, spills int);
+    node text, table_name text, loops numeric, kept numeric, removed numeric, slack numeric, spills int, whole bool);
 
 CREATE FUNCTION note_plan(query text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE plan json;
@@ -22,9 +22,15 @@ BEGIN
         UNION ALL
         SELECT jsonb_array_elements(n -> 'Plans') FROM nodes
     ), counted AS (
-        SELECT n, (n ->> 'Actual Loops')::numeric AS loops, (n ->> 'Actual Rows')::numeric * (n ->> 'Actual Loops')::numeric AS kept,
+        SELECT n, (n ->> 'Actual Loops')::numeric AS loops,
+            CASE WHEN n ? 'Conflicting Tuples' THEN (n ->> 'Conflicting Tuples')::numeric - (n ->> 'Rows Removed by Conflict Filter')::numeric
+                ELSE (n ->> 'Actual Rows')::numeric * (n ->> 'Actual Loops')::numeric END AS kept,
             (coalesce((n ->> 'Rows Removed by Filter')::numeric, 0) + coalesce((n ->> 'Rows Removed by Index Recheck')::numeric, 0)
-                + coalesce((n ->> 'Rows Removed by Join Filter')::numeric, 0)) * (n ->> 'Actual Loops')::numeric AS removed,
+                + coalesce((n ->> 'Rows Removed by Join Filter')::numeric, 0) + coalesce((n ->> 'Rows Removed by Conflict Filter')::numeric, 0)
+                -- Of what comes to OFFSET, what does not leave it.
+                + CASE n ->> 'Node Type' WHEN 'Limit' THEN
+                    (n -> 'Plans' -> 0 ->> 'Actual Rows')::numeric - (n ->> 'Actual Rows')::numeric ELSE 0 END
+            ) * (n ->> 'Actual Loops')::numeric AS removed,
             (n ->> 'Sort Space Type') IS NOT DISTINCT FROM 'Disk'
                 OR (SELECT bool_or(w ->> 'Sort Space Type' = 'Disk' OR (w ->> 'Disk Usage')::int > 0)
                     FROM jsonb_array_elements(n -> 'Workers') w) IS TRUE
@@ -41,16 +47,18 @@ BEGIN
             WHEN 'Named Tuplestore Scan' THEN 'other_scan' WHEN 'Nested Loop' THEN 'nested_loop'
             WHEN 'Merge Join' THEN 'merge_join' WHEN 'Hash Join' THEN 'hash_join' WHEN 'Aggregate' THEN 'aggregate' WHEN 'Group' THEN 'group'
             WHEN 'WindowAgg' THEN 'window' WHEN 'Result' THEN 'result' WHEN 'Gather' THEN 'gather' WHEN 'Gather Merge' THEN 'gather'
-            WHEN 'Sort' THEN 'sort' WHEN 'Incremental Sort' THEN 'incremental_sort' WHEN 'Hash' THEN 'hash' ELSE 'none' END,
+            WHEN 'Sort' THEN 'sort' WHEN 'Incremental Sort' THEN 'incremental_sort' WHEN 'Hash' THEN 'hash'
+            WHEN 'ModifyTable' THEN 'on_conflict' WHEN 'Limit' THEN 'limit' ELSE 'none' END,
         coalesce((SELECT format('%I.%I', c.relnamespace::regnamespace::text, c.relname) FROM pg_class c
             WHERE c.oid = coalesce(pg_partition_root(format('%I.%I', n ->> 'Schema', n ->> 'Relation Name')::regclass),
                 format('%I.%I', n ->> 'Schema', n ->> 'Relation Name')::regclass) AND n ? 'Relation Name'), ''),
-        loops, kept, removed, CASE WHEN loops = 1 THEN 0 ELSE loops END, spilled::int
+        loops, kept, removed, CASE WHEN loops = 1 THEN 0 ELSE loops END, spilled::int,
+        n ->> 'Node Type' IN ('Index Scan', 'Index Only Scan') AND n ? 'Filter' AND NOT n ? 'Index Cond'
     FROM counted
     WHERE loops > 0;
 END $$;
 
--- Nodes of which more is thrown away than kept, scans of whole tables, and what spilled; nested loops are told too
+-- Nodes of which more is thrown away than kept, scans of whole tables and indexes, and what spilled; nested loops are told too
 -- when an estimate was off, so those that filter nothing are left out on both sides.
 CREATE FUNCTION compare(who text, statement bigint) RETURNS TABLE (problem text) LANGUAGE sql AS $$
     WITH vague AS (
@@ -59,7 +67,7 @@ CREATE FUNCTION compare(who text, statement bigint) RETURNS TABLE (problem text)
     ), e AS (
         SELECT node, table_name, sum(loops) AS loops, sum(kept) AS kept, sum(removed) AS removed, sum(slack) AS slack, sum(spills) AS spills
         FROM explained
-        WHERE node <> 'none' AND (node IN ('seq_scan', 'sample_scan') OR spills > 0 OR (node <> 'nested_loop' AND removed > kept))
+        WHERE node <> 'none' AND (node IN ('seq_scan', 'sample_scan') OR whole OR spills > 0 OR (node <> 'nested_loop' AND removed > kept))
         GROUP BY 1, 2
     ), o AS (
         SELECT node, coalesce(table_name, '') AS table_name, sum(loops) AS loops, sum(rows_kept) AS kept,
@@ -130,7 +138,7 @@ fn counts_are_those_of_explain_for_tpch() {
 }
 
 /// A statement for each kind of node that can throw rows away, and how to have the planner take it.
-const FILTERS: [(&str, &str, &str); 25] = [
+const FILTERS: [(&str, &str, &str); 29] = [
     ("seq_scan", "", "SELECT count(*) FROM f WHERE c + 0 < 30"),
     (
         "sample_scan",
@@ -225,6 +233,22 @@ const FILTERS: [(&str, &str, &str); 25] = [
         "SELECT count(*) FROM f x JOIN f y ON x.t = y.t",
     ),
     ("seq_scan", "", "SELECT count(*) FROM parted WHERE b = 5"),
+    (
+        "index_only_scan",
+        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off",
+        "SELECT a FROM f WHERE a % 100 > 7 ORDER BY a",
+    ),
+    ("limit", "", "SELECT a FROM f ORDER BY a LIMIT 20 OFFSET 6000"),
+    (
+        "limit",
+        "",
+        "SELECT (SELECT max(x.a) FROM (SELECT a FROM f ORDER BY a LIMIT 5 OFFSET y.a * 100) x) FROM f y WHERE y.a < 4",
+    ),
+    (
+        "on_conflict",
+        "",
+        "INSERT INTO f SELECT * FROM f WHERE a < 900 ON CONFLICT (a) DO UPDATE SET t = excluded.t WHERE f.c + excluded.c = 14",
+    ),
 ];
 
 #[test]

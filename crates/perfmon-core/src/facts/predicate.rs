@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Evidence, Facts, FormKind, Statement, Table, TableUse, Test};
-use crate::capture::scan::{Condition, Pattern, Slot, Use};
+use crate::capture::scan::{Condition, Kind, Pattern, Slot, Use};
 use crate::facts::expression::uncast;
 
 /// One column or expression of a table, as one statement uses it.
@@ -40,7 +40,9 @@ pub struct Seen {
 /// All of them; without [`Seen`] what only the text says.
 pub fn usages(facts: &Facts) -> Vec<(Usage, Option<Seen>)> {
     let mut all: BTreeMap<Usage, Option<Seen>> = BTreeMap::new();
-    for e in facts.evidence.iter().flatten() {
+    // No index finds what ON CONFLICT leaves alone: its rows are found by the key.
+    let searched = facts.evidence.iter().flatten().filter(|e| e.kind() != Some(Kind::Conflict));
+    for e in searched {
         let filters =
             e.node.conditions.iter().filter(|c| !["sort", "group"].contains(&c.stage.as_str()));
         let alone = filters.count() == 1 && !e.node.cut;
@@ -148,7 +150,6 @@ fn of_table(one: &TableUse) -> impl Iterator<Item = (String, Use, bool)> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::scan::Kind;
     use crate::facts::evidence::tests::evidence;
     use crate::facts::{Column, Form, Order, Predicate, Shape, Table};
 
@@ -278,5 +279,15 @@ mod tests {
         let found = short(&facts);
         assert_eq!(found.iter().filter(|(_, _, seen)| seen.is_some()).count(), 1, "{found:?}");
         assert!(found.contains(&line("day", "group", Some(7))), "{found:?}");
+    }
+
+    #[test]
+    fn what_on_conflict_leaves_alone_is_not_searched_for() {
+        let mut facts = by_texts();
+        let before = short(&facts);
+        facts.evidence = Some(vec![evidence(5, Kind::Conflict, "public.t", "seen", 3)]);
+        assert_eq!(short(&facts), before);
+        facts.evidence = Some(vec![evidence(5, Kind::SeqScan, "public.t", "seen", 3)]);
+        assert!(short(&facts).contains(&line("seen", "equality", Some(0))));
     }
 }

@@ -56,11 +56,15 @@ pub enum Kind {
     Hash = 24,
     /// No node: an execution in which every number of rows that was compared told only whether there were any.
     Existence = 25,
+    /// The condition of ON CONFLICT DO UPDATE, on rows that were there already.
+    Conflict = 26,
+    /// OFFSET, with the rows that came to it.
+    Limit = 27,
 }
 
 impl Kind {
     /// All of them; `ALL[k as usize] == k`.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Execution,
         Self::SeqScan,
         Self::SampleScan,
@@ -87,6 +91,8 @@ impl Kind {
         Self::IncrementalSort,
         Self::Hash,
         Self::Existence,
+        Self::Conflict,
+        Self::Limit,
     ];
 
     /// By its number.
@@ -123,6 +129,8 @@ impl Kind {
             Self::IncrementalSort => "incremental_sort",
             Self::Hash => "hash",
             Self::Existence => "existence",
+            Self::Conflict => "on_conflict",
+            Self::Limit => "limit",
         }
     }
 
