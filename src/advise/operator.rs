@@ -15,6 +15,8 @@ const ILIKE: u32 = 1627;
 const MATCHES: u32 = 641;
 const MATCHES_ANY_CASE: u32 = 1228;
 const BEGINS: u32 = 3877;
+/// `<<` and `<<=` of networks, of which the planner makes a range.
+const WITHIN: [u32; 2] = [931, 932];
 
 /// A comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,9 @@ impl Families {
             Some(1 | 2) => return Comparison { test: Test::Range, below: false, above: true },
             Some(4 | 5) => return Comparison { test: Test::Range, below: true, above: false },
             _ => {}
+        }
+        if WITHIN.contains(&operator.to_u32()) {
+            return Comparison { test: Test::Range, below: true, above: true };
         }
         let is_pattern = [LIKE, ILIKE, MATCHES, MATCHES_ANY_CASE, BEGINS];
         if is_pattern.contains(&operator.to_u32()) {

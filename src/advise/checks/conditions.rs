@@ -52,6 +52,32 @@ mod tests {
         ]);
     }
 
+    /// What lies within a network is found by a B-tree; what a network lies in is not.
+    #[pg_test]
+    fn networks() {
+        run("CREATE TABLE public.hosts (ip inet, net cidr)");
+        all_say(&[
+            ("SELECT * FROM hosts WHERE ip << $1", "hosts(ip between)"),
+            ("SELECT * FROM hosts WHERE ip <<= $1::cidr", "hosts(ip between)"),
+            ("SELECT * FROM hosts WHERE $1::inet >>= ip", "hosts(ip between)"),
+            ("SELECT * FROM hosts WHERE net << $1", "hosts(net between)"),
+            ("SELECT * FROM hosts WHERE ip >> $1", "hosts(ip ?)"),
+            ("SELECT * FROM hosts WHERE ip && $1", "hosts(ip ?)"),
+        ]);
+        run(
+            "INSERT INTO hosts SELECT '10.0.0.0'::inet + i, network('10.0.0.0'::inet + i) FROM generate_series(1, 20000) i",
+        );
+        run("CREATE INDEX ON public.hosts (ip); ANALYZE public.hosts");
+        for condition in ["ip << '10.0.7.0/24'", "'10.0.7.0/24' >>= ip"] {
+            let query = format!("EXPLAIN SELECT * FROM public.hosts WHERE {condition}");
+            let plan = Spi::connect(|c| {
+                let rows = c.select(&query, None, &[]).unwrap();
+                rows.map(|row| row.get::<String>(1).unwrap().unwrap()).collect::<Vec<_>>()
+            });
+            assert!(plan.iter().any(|line| line.contains("hosts_ip_idx")), "{plan:?}");
+        }
+    }
+
     #[pg_test]
     fn patterns_and_containment() {
         shop();
