@@ -5,7 +5,8 @@
 #
 #   tools/chroot-test.sh MAJOR SUITE     for example: 17 trixie
 #
-# The 17 of trixie comes with TimescaleDB's Apache edition.
+# The 17 of trixie comes with TimescaleDB's Apache edition. PERFMON_E2E_FILTER and PERFMON_WITHOUT_REGRESS are heeded as by
+# tools/test.sh.
 source "$(dirname "$0")/lib.sh"
 
 major=${1:?major version} suite=${2:?Debian suite}
@@ -110,7 +111,7 @@ in_root() {
     chroot "$target" env -i HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" CI="${CI:-}" DEBIAN_FRONTEND=noninteractive \
         PATH="$sysroot/bin:$cargo_home/bin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin" CARGO_HOME="$cargo_home" \
         PERFMON_PROFILE=dev PERFMON_MAJOR="$major" PERFMON_E2E_ARGS="${PERFMON_E2E_ARGS:-}" \
-        PERFMON_WITHOUT_REGRESS="${PERFMON_WITHOUT_REGRESS:-}" \
+        PERFMON_WITHOUT_REGRESS="${PERFMON_WITHOUT_REGRESS:-}" PERFMON_E2E_FILTER="${PERFMON_E2E_FILTER:-}" \
         ${older_bin:+PERFMON_OLD_PG_BIN=$older_bin LD_LIBRARY_PATH=/opt/older-libs} "$@"
 }
 

@@ -4,6 +4,7 @@
 #   tools/test.sh all | lint | majors | core | server | e2e | regress | soak | matrix
 #
 # PERFMON_WITHOUT_REGRESS=1 leaves out PostgreSQL's own regression suite and SQLsmith, where these cannot be had.
+# PERFMON_E2E_FILTER names the cluster tests to run, as nextest filters them: 'binary(rewrites)'.
 # PERFMON_PROFILE=dev lets the cluster tests use a debug build of the extension, which is made sooner.
 source "$(dirname "$0")/lib.sh"
 
@@ -69,16 +70,20 @@ install_server() {
 # PostgreSQL's own regression suite and SQLsmith are among them.
 e2e() {
     say "tests of whole clusters"
-    local without=()
+    local chosen=${PERFMON_E2E_FILTER:-} filter=()
+    if [ -n "$chosen" ]; then
+        note "PERFMON_E2E_FILTER: only $chosen"
+        filter=(-E "$chosen")
+    fi
     if [ -n "${PERFMON_WITHOUT_REGRESS:-}" ]; then
         note "PERFMON_WITHOUT_REGRESS: PostgreSQL's own regression suite and SQLsmith are NOT run"
-        without=(-E 'not binary(regress)')
+        filter=(-E "(${chosen:-all()}) & not binary(regress)")
     else
         PERFMON_REGRESS_DIR=$("$root/tools/regress-source.sh")
         export PERFMON_REGRESS_DIR
     fi
     install_server
-    PERFMON_PG_BIN=$bin cargo nextest run --config-file tests/nextest.toml --locked --no-fail-fast -p perfmon-e2e "${without[@]}" ${PERFMON_E2E_ARGS:-}
+    PERFMON_PG_BIN=$bin cargo nextest run --config-file tests/nextest.toml --locked --no-fail-fast -p perfmon-e2e "${filter[@]}" ${PERFMON_E2E_ARGS:-}
 }
 
 # These two alone; the argument is how many statements SQLsmith sends, a second one names tests to run beside them.
