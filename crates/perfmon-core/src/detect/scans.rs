@@ -8,7 +8,7 @@ use super::statements::LOSS;
 use super::{Detector, Judgement, per_hour};
 use crate::detect::idea::{IndexIdea, may_be};
 use crate::facts::relation::Activity;
-use crate::facts::{Facts, Index, Statement, Table, TableUse, Test};
+use crate::facts::{Facts, Index, Predicate, Shape, Statement, Table, TableUse, Test};
 use crate::finding::Severity;
 use crate::threshold::{Threshold, Thresholds};
 
@@ -85,6 +85,8 @@ pub struct Reader<'a> {
     pub table: &'a TableUse,
     /// Rows returned or changed, of those read.
     pub rows_kept: u64,
+    /// The same as a share.
+    pub kept_ratio: f64,
     /// Share of the blocks of each execution that the table's scan accounts for.
     pub scan_share: f64,
     /// Execution time that goes into throwing rows away, ms over the window.
@@ -220,17 +222,18 @@ fn scan<'a>(
     if small || (activity.seq_scan as f64) < t.of(&SCANS) {
         return None;
     }
-    // A scan that stops early (LIMIT, EXISTS) is cheap however large the table is.
-    let per_scan = activity.seq_tup_read as f64 / activity.seq_scan as f64;
-    if per_scan < t.of(&ROWS).min(rows * 0.2) {
-        return None;
-    }
     let own = members::indexes(&table, &members, facts);
     let mut readers = readers(&table, rows, &own, users, facts, t);
+    // A scan that stops early (LIMIT, EXISTS) is cheap however large the table is. Where most do, others need not: of these
+    // executions know.
+    let per_scan = activity.seq_tup_read as f64 / activity.seq_scan as f64;
+    if per_scan < t.of(&ROWS).min(rows * 0.2) {
+        readers.retain(|reader| reader.seen.is_some());
+    }
     if readers.is_empty() {
         return None;
     }
-    let idea = propose(&mut readers, &table, rows, &own, facts, t);
+    let idea = propose(&mut readers, &table, &own, facts, t);
     let wasted_ms: f64 = readers.iter().map(|r| r.wasted_ms).sum();
     let share_ratio =
         facts.database.exec_ms.filter(|ms| *ms > 0.0).map(|all| (wasted_ms / all).min(1.0));
@@ -264,22 +267,17 @@ fn scan<'a>(
 
 /// The index that serves most of the time that the readers waste; marks those that it serves, and puts
 /// them first. `None` where none lacks an index that can be composed: words then serve all of them.
-#[allow(clippy::cast_precision_loss)]
 fn propose(
     readers: &mut [Reader<'_>],
     table: &Table,
-    rows: f64,
     own: &[Index],
     facts: &Facts,
     t: &Thresholds,
 ) -> Option<IndexIdea> {
     let serves = |idea: &IndexIdea, reader: &Reader<'_>| {
-        let guess = reader.statement.rows as f64 / reader.statement.calls.max(1) as f64 / rows;
-        let seen =
-            reader.seen.as_ref().map(|seen| seen.kept_per_call / seen.read_per_call.max(1.0));
-        let seen = seen.unwrap_or(guess);
         let shape = reader.statement.shape.as_ref();
-        shape.is_some_and(|shape| idea.serves(shape, table, own, &facts.server, t, seen))
+        let kept = reader.kept_ratio;
+        shape.is_some_and(|shape| idea.serves(shape, table, own, &facts.server, t, kept))
     };
     let gain = |idea: &IndexIdea| -> f64 {
         readers.iter().filter(|r| serves(idea, r)).map(|r| r.wasted_ms).sum()
@@ -347,7 +345,8 @@ fn reader<'a>(
     let unserved = seen.as_ref().is_some_and(|seen| is_unserved(seen, own, t));
     let searched = |u: &&TableUse| u.predicates.iter().any(|p| p.test != Test::Other);
     let mut uses = shape.tables.iter().filter(|u| u.oid == table.oid && u.read);
-    let of_table = uses.clone().find(searched).or_else(|| uses.next().filter(|_| unserved))?;
+    let proven = |u: &&TableUse| unserved || (u.first_rows && seen.is_some());
+    let of_table = uses.clone().find(searched).or_else(|| uses.find(proven))?;
     let calls = s.calls as f64;
     let block = facts.server.block_bytes.max(1) as f64;
     let pages = (table.table_bytes.unwrap_or(0) as f64 / block).max(1.0);
@@ -363,10 +362,14 @@ fn reader<'a>(
     }
     // Of all that an execution read; without evidence, of the table, which it is thought to have read once.
     let read = seen.as_ref().map_or(rows, |seen| seen.read_per_call.max(1.0));
-    let kept = seen.as_ref().map_or(s.rows as f64 / calls, |seen| seen.kept_per_call);
+    let returned = s.rows as f64 / calls;
+    let kept = seen.as_ref().map_or(returned, |seen| seen.kept_per_call);
     let idea = shape
         .candidate_index(table, own, &facts.server, t)
         .or_else(|| shape.index_for_few(table, own, &facts.server, t, kept / read));
+    // What another table's rows lead to, or an order ends at, the scan itself does not know.
+    let beyond = idea.as_ref().is_some_and(|idea| is_beyond(idea, of_table, shape));
+    let kept = if beyond { returned.min(kept) } else { kept };
     if idea.is_none() && !unserved {
         return None;
     }
@@ -388,6 +391,7 @@ fn reader<'a>(
         statement: s,
         table: of_table,
         rows_kept: if seen.is_some() { (kept * calls).round() as u64 } else { s.rows },
+        kept_ratio: kept / read,
         scan_share,
         wasted_ms,
         seen,
@@ -396,14 +400,25 @@ fn reader<'a>(
     })
 }
 
-/// Whether executions prove that a scan throws nearly all rows away by expressions that no index is on.
+/// Whether rows are found by an index in ways that a scan's own conditions do not show: by columns of another table, if all
+/// rows that this leads to are returned, or in the order of which the first rows are wanted.
+fn is_beyond(idea: &IndexIdea, of_table: &TableUse, shape: &Shape) -> bool {
+    let joins = |p: &Predicate| p.join && idea.has(p.attnum, &p.expression);
+    let joined = of_table.predicates.iter().any(joins) && !shape.bounded && !shape.aggregates;
+    joined || (idea.ordered && of_table.first_rows)
+}
+
+/// Whether executions prove that a scan throws nearly all rows away by expressions that no index is on, or by comparisons
+/// that only an index of the wanted rows alone, or several together, would serve.
 fn is_unserved(seen: &Seen, own: &[Index], t: &Thresholds) -> bool {
     let is_on = |index: &Index, expression: &str| {
         let first = index.key.first().filter(|first| first.attnum == 0 && index.valid);
         index.unread || first.is_some_and(|first| may_be(&first.expression, expression))
     };
     let lacks = |one: &Computed| !own.iter().any(|index| is_on(index, &one.expression));
-    seen.kept_few(t) && seen.computed.iter().any(lacks)
+    let partial = own.iter().any(|index| index.unread || index.predicate.is_some());
+    let odd = !partial && !seen.odd.is_empty();
+    seen.kept_few(t) && (odd || seen.computed.iter().any(lacks))
 }
 
 fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {

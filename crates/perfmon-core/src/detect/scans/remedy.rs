@@ -1,5 +1,6 @@
 //! What to do about a scan, in words and as a statement.
 
+use super::seen::OR;
 use super::{Reader, Scan, members};
 use crate::capture::scan::Use;
 use crate::detect::idea::{IndexIdea, Method, Part};
@@ -51,8 +52,36 @@ fn without_index(scan: &Scan<'_>) -> String {
     words
 }
 
+/// What to do about conditions that no index of all rows serves.
+fn of_odd(conditions: &[String]) -> String {
+    let (either, alone): (Vec<&str>, Vec<&str>) =
+        conditions.iter().map(String::as_str).partition(|text| text.contains(OR));
+    let mut words = Vec::new();
+    if !alone.is_empty() {
+        let constants = match alone.iter().any(|text| text.contains('?')) {
+            true => ", with the statement's own constant in place of each question mark",
+            false => "",
+        };
+        words.push(format!(
+            "Create an index of the wanted rows alone, CREATE INDEX ... WHERE {}{constants}, on columns that are sorted by or looked \
+             up besides: it is as small as the rows are few.",
+            alone.join(" AND ")
+        ));
+    }
+    if !either.is_empty() {
+        words.push(format!(
+            "Create an index for each of the conditions in {}: the planner puts together what several of them find.",
+            either.join(" and ")
+        ));
+    }
+    words.join(" ")
+}
+
 /// What to do where no index can be composed, since the constants of a statement are not kept, or where none can be.
 fn in_words(reader: &Reader<'_>) -> String {
+    if let Some(seen) = reader.seen.as_ref().filter(|seen| seen.computed.is_empty()) {
+        return of_odd(&seen.odd);
+    }
     let computed = reader.seen.iter().flat_map(|seen| &seen.computed);
     let (texts, uses): (Vec<&str>, Vec<Use>) =
         computed.map(|one| (one.expression.as_str(), one.usage)).unzip();

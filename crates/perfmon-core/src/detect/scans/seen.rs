@@ -1,10 +1,13 @@
 //! What executions of a statement showed of its sequential scans of a table, which is better than any guess.
 
 use super::{RETURNED, Reader};
-use crate::capture::scan::{Kind, Slot, Use};
+use crate::capture::scan::{Kind, Slot, UNKNOWN, Use};
 use crate::facts::evidence::ENOUGH;
 use crate::facts::{Evidence, Facts, Table, Test};
 use crate::threshold::Thresholds;
+
+/// Between conditions of which one is enough.
+pub(super) const OR: &str = " OR ";
 
 /// Sequential scans of one table in the executions of one statement that were looked into.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +24,9 @@ pub struct Seen {
     pub filters: Vec<String>,
     /// Those of them that are no columns as they are, in one sort of comparison that an index could serve.
     pub computed: Vec<Computed>,
+    /// Conditions on columns as they are for which no index can be searched, with `?` for each value: those that leave out a
+    /// value or NULLs, that compare two columns, or that OR joins.
+    pub odd: Vec<String>,
 }
 
 /// An expression that is compared, in whose place no column is.
@@ -69,7 +75,27 @@ pub(in crate::detect) fn seen(
         read_per_scan: scans.iter().map(per_scan).fold(0.0, f64::max),
         filters,
         computed: computed(&scans, table),
+        odd: odd(&scans, table),
     }))
+}
+
+fn odd(scans: &[&Evidence], table: &Table) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for condition in scans.iter().flat_map(|e| &e.node.conditions) {
+        let of = condition.expression.as_deref();
+        let column = table.columns.iter().any(|column| of == Some(column.name.as_str()));
+        let text = &condition.text;
+        let other = condition.usage == Use::Other.name();
+        let is_odd = (column && other)
+            || (of.is_none() && other && text.contains(OR))
+            || (column && condition.usage == Use::Null.name() && text.ends_with("IS NOT NULL)"));
+        // What other parts of the plan give is not of this table alone.
+        let own = !["(subquery)", "(outer)", UNKNOWN].iter().any(|word| text.contains(word));
+        if is_odd && own && condition.stage == "filter" && !found.contains(text) {
+            found.push(text.clone());
+        }
+    }
+    found
 }
 
 fn computed(scans: &[&Evidence], table: &Table) -> Vec<Computed> {
@@ -114,6 +140,12 @@ pub fn filters(reader: &Reader<'_>) -> Vec<String> {
         if !all.contains(&p.expression) {
             all.push(p.expression.clone());
         }
+    }
+    if let Some(idea) = reader.idea.as_ref().filter(|_| all.is_empty()) {
+        all.extend(idea.key.iter().map(|part| part.expression.clone()));
+    }
+    if all.is_empty() {
+        all.extend(reader.seen.iter().flat_map(|seen| seen.odd.clone()));
     }
     all
 }

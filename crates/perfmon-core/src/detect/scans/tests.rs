@@ -4,6 +4,7 @@ use crate::facts::Evidence as Shown;
 use crate::facts::{Database, Predicate, Server, Shape, Window};
 use crate::finding::Finding;
 
+mod beyond;
 mod unproposed;
 
 fn table() -> Table {
