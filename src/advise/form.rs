@@ -14,6 +14,7 @@ use crate::pg::{analyze, fmgr, list, parse, session, tree, txn};
 
 mod column;
 mod count;
+mod each;
 mod join;
 mod mask;
 mod null;
@@ -91,11 +92,28 @@ pub(super) unsafe fn parameters(scopes: &Scopes) -> u32 {
     last
 }
 
-/// OFFSET at the top of a statement with so many parameters.
+/// OFFSET of a statement with so many parameters; where its top has none, the first one of a query within it that does
+/// not gather rows.
 ///
 /// # Safety
-/// A live query, older than the current subtransaction.
-pub(super) unsafe fn offset(query: *mut Query, last: u32) -> Option<Offset> {
+/// The trees are alive, and older than the current subtransaction.
+pub(super) unsafe fn offset(scopes: &Scopes, last: u32) -> Option<Offset> {
+    (0..scopes.all.len()).find_map(|scope| {
+        let query = scopes.all[scope].query;
+        // SAFETY: by the caller's word.
+        unsafe {
+            if scope > 0 && order::is_aggregated(query) {
+                return None;
+            }
+            let rows = skipped(query)?;
+            let (expression, tables) = (limits(query, last), tables_of(scopes, scope));
+            Some(Offset { rows, expression, inside: scope > 0, tables })
+        }
+    })
+}
+
+/// Rows that a query skips, `Some(None)` for a parameter.
+unsafe fn skipped(query: *mut Query) -> Option<Option<i64>> {
     // SAFETY: cast by the node's own tag.
     unsafe {
         let mut node = plain((*query).limitOffset);
@@ -110,12 +128,24 @@ pub(super) unsafe fn offset(query: *mut Query, last: u32) -> Option<Offset> {
             node = plain(one);
         }
         if (*node).type_ != NodeTag::T_Const {
-            return Some(Offset { rows: None, expression: limits(query, last) });
+            return Some(None);
         }
         let constant = node.cast::<pg_sys::Const>();
-        (!(*constant).constisnull)
-            .then(|| Offset { rows: mask::integer(constant), expression: limits(query, last) })
+        (!(*constant).constisnull).then(|| mask::integer(constant))
     }
+}
+
+/// The tables that a query reads, those of its subqueries in FROM included.
+fn tables_of(scopes: &Scopes, scope: usize) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in &scopes.all[scope].entries {
+        match entry {
+            Entry::Table(place) => found.push(scopes.uses[*place].oid.to_u32()),
+            Entry::Query(inner) => found.append(&mut tables_of(scopes, *inner)),
+            Entry::Other => {}
+        }
+    }
+    found
 }
 
 /// LIMIT and OFFSET as they are written; empty where the server would have to open tables for it, or cannot say it.
@@ -293,17 +323,8 @@ impl Finder<'_> {
         }
     }
 
-    /// The tables that a query reads, those of its subqueries in FROM included.
     fn tables(&self, scope: usize) -> Vec<u32> {
-        let mut found = Vec::new();
-        for entry in &self.scopes.all[scope].entries {
-            match entry {
-                Entry::Table(place) => found.push(self.scopes.uses[*place].oid.to_u32()),
-                Entry::Query(inner) => found.append(&mut self.tables(*inner)),
-                Entry::Other => {}
-            }
-        }
-        found
+        tables_of(self.scopes, scope)
     }
 }
 

@@ -267,7 +267,7 @@ unsafe fn shape_of(text: &CStr, guess: Option<Guess>, families: &Families) -> Op
             bounded: order::is_bounded(query),
             aggregates: order::is_aggregated(query),
             tables: Vec::new(),
-            offset: form::offset(query, parameters),
+            offset: form::offset(&scopes, parameters),
             parameters,
             forms: form::find(&scopes, families, parameters),
             result: None,

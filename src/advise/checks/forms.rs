@@ -16,7 +16,7 @@ mod tests {
         all_have(&[
             (
                 "SELECT * FROM orders o WHERE date_trunc('day', o.placed_on) = $1",
-                "truncated guessed: date_trunc('day'::text, o.placed_on) = $1 => o.placed_on >= ($1)::timestamp AND o.placed_on < ($1)::timestamp + interval '1 day' AND ($1)::timestamp = date_trunc('day', ($1)::timestamp) [date_trunc('day'::text, placed_on)]",
+                "truncated guessed: date_trunc('day'::text, o.placed_on) = $1 => o.placed_on >= ($1)::timestamp AND o.placed_on <= ($1)::timestamp + interval '1 day' - interval '1 microsecond' AND ($1)::timestamp = date_trunc('day', ($1)::timestamp) [date_trunc('day'::text, placed_on)]",
             ),
             (
                 "SELECT * FROM orders WHERE $2 <= date_trunc($1, created_at)",
@@ -24,11 +24,11 @@ mod tests {
             ),
             (
                 "SELECT * FROM orders WHERE placed_on::date = $1",
-                "dated guessed: (orders.placed_on)::date = $1 => orders.placed_on >= ($1)::date AND orders.placed_on < ($1)::date + 1 [(placed_on)::date]",
+                "dated guessed: (orders.placed_on)::date = $1 => orders.placed_on >= ($1)::date AND orders.placed_on <= ($1)::date + 1 - interval '1 microsecond' [(placed_on)::date]",
             ),
             (
                 "SELECT * FROM orders WHERE date(created_at) > current_date - 7",
-                "dated zoned: date(orders.created_at) > (CURRENT_DATE - $1) => orders.created_at >= ((CURRENT_DATE - $1))::date + 1",
+                "dated zoned: date(orders.created_at) > (CURRENT_DATE - $1) => orders.created_at > (((CURRENT_DATE - $1))::date + 1)::timestamp with time zone - interval '1 microsecond'",
             ),
             (
                 "SELECT * FROM orders WHERE created_at + interval '1 day' > now()",
@@ -319,7 +319,7 @@ mod tests {
         all_have(&[
             (
                 "SELECT * FROM days WHERE day = $1",
-                "dated guessed: (orders.placed_on)::date = $1 => orders.placed_on >= ($1)::date AND orders.placed_on < ($1)::date + 1 [(placed_on)::date] inside",
+                "dated guessed: (orders.placed_on)::date = $1 => orders.placed_on >= ($1)::date AND orders.placed_on <= ($1)::date + 1 - interval '1 microsecond' [(placed_on)::date] inside",
             ),
             (
                 "SELECT * FROM days d WHERE lower(d.state) = $1",
@@ -331,7 +331,7 @@ mod tests {
             ),
             (
                 "SELECT * FROM \"My Shop\".\"Ord  ers\" WHERE \"Placed On\"::date = $1 AND lower(mail) = $2",
-                "dated guessed: (\"Ord  ers\".\"Placed On\")::date = $1 => \"Ord  ers\".\"Placed On\" >= ($1)::date AND \"Ord  ers\".\"Placed On\" < ($1)::date + 1 [(\"Placed On\")::date]; computed: lower((\"Ord  ers\".mail)::text) = $2 [lower((mail)::text)]",
+                "dated guessed: (\"Ord  ers\".\"Placed On\")::date = $1 => \"Ord  ers\".\"Placed On\" >= ($1)::date AND \"Ord  ers\".\"Placed On\" <= ($1)::date + 1 - interval '1 microsecond' [(\"Placed On\")::date]; computed: lower((\"Ord  ers\".mail)::text) = $2 [lower((mail)::text)]",
             ),
             (
                 "SELECT 1 WHERE 5 NOT IN (SELECT \"Id\" FROM \"My Shop\".\"Ord  ers\")",
@@ -365,7 +365,26 @@ mod tests {
             assert_eq!(written(query).as_deref(), Some(expected), "{query}");
         }
         assert_eq!(offset("SELECT * FROM orders LIMIT 10"), None);
-        assert_eq!(offset("SELECT * FROM (SELECT * FROM orders OFFSET 5) o"), None);
+        let within = |query: &str| {
+            let found = shape(query).unwrap().offset.filter(|offset| offset.inside);
+            found.map(|offset| (offset.rows, offset.expression, offset.tables.len()))
+        };
+        for query in [
+            "SELECT * FROM (SELECT * FROM orders ORDER BY id LIMIT $1 OFFSET $2) o JOIN customers c ON c.id = o.id",
+            "WITH o AS (SELECT * FROM orders LIMIT $1 OFFSET $2) SELECT count(*) FROM o, customers",
+            "SELECT * FROM customers WHERE id IN (SELECT id FROM orders LIMIT $1 OFFSET $2)",
+            "SELECT id FROM customers UNION ALL (SELECT id FROM orders LIMIT $1 OFFSET $2)",
+        ] {
+            let written = "LIMIT $1 OFFSET $2".to_owned();
+            assert_eq!(within(query), Some((None, written, 1)), "{query}");
+        }
+        let query = "SELECT * FROM (SELECT * FROM orders OFFSET 5) o";
+        assert_eq!(offset(query), Some(Some(5)));
+        // The one at the top comes first, and none is sought among sums.
+        assert_eq!(within(&format!("{query} OFFSET 7")), None);
+        let sums = "SELECT * FROM (SELECT id, count(*) FROM orders GROUP BY id LIMIT 5 OFFSET 7) o";
+        assert_eq!(offset(sums), None);
+        assert_eq!(offset("SELECT * FROM (SELECT * FROM orders LIMIT 5) o"), None);
         assert_eq!(shape("SELECT $3 FROM orders WHERE id = $1").unwrap().parameters, 3);
         assert_eq!(shape("SELECT * FROM orders").unwrap().parameters, 0);
     }

@@ -90,7 +90,8 @@ mod tests {
         let mut wrong = String::new();
         for (subquery, nullable) in SUBQUERIES {
             let query = format!("SELECT * FROM a WHERE nn NOT IN ({subquery})");
-            let kind = FormKind::NotIn { inner_nullable: nullable, outer_nullable: false };
+            let kind =
+                FormKind::NotIn { inner_nullable: nullable, outer_nullable: false, rows: false };
             let forms = shape(&query).expect(&query).forms;
             if !matches!(&forms[..], [form] if form.kind == kind) {
                 write!(wrong, "\n{subquery}: {forms:?}, and not {kind:?}").unwrap();
@@ -113,7 +114,7 @@ mod tests {
         );
         let query =
             "SELECT * FROM a WHERE nn <> ALL (SELECT k FROM b WHERE k IS NOT NULL AND s = $1)";
-        let kind = FormKind::NotIn { inner_nullable: false, outer_nullable: false };
+        let kind = FormKind::NotIn { inner_nullable: false, outer_nullable: false, rows: false };
         assert_eq!(only(query).kind, kind);
         same(query, &[vec!["'a'"], vec!["'none'"], vec!["NULL::text"]]);
     }
@@ -132,7 +133,8 @@ mod tests {
         ] {
             let form = only(query);
             let (inner_nullable, outer_nullable) = kind;
-            assert_eq!(form.kind, FormKind::NotIn { inner_nullable, outer_nullable });
+            let kind = FormKind::NotIn { inner_nullable, outer_nullable, rows: false };
+            assert_eq!(form.kind, kind);
             assert!(compared(&form, &[]).0 > 0, "the same in these data: {form:?}");
         }
         for table in ["nn IN (SELECT nn FROM b GROUP BY ROLLUP (nn))", "nn IN (SELECT nn FROM b)"] {
@@ -142,7 +144,48 @@ mod tests {
         }
         let query =
             "SELECT x.id FROM a x LEFT JOIN b y ON x.k = y.k WHERE y.nn NOT IN (SELECT nn FROM b)";
-        let kind = FormKind::NotIn { inner_nullable: false, outer_nullable: true };
+        let kind = FormKind::NotIn { inner_nullable: false, outer_nullable: true, rows: false };
         assert_eq!(only(query).kind, kind);
+    }
+
+    /// Conditions that compare rows, and which of both sides may hold a NULL.
+    const ROWS: [(&str, (bool, bool)); 7] = [
+        ("(id, nn) NOT IN (SELECT nn, nn FROM b)", (false, false)),
+        ("(nn, id) <> ALL (SELECT nn, nn + 0 FROM b)", (true, false)),
+        ("(nn, nn) <> ALL (SELECT nn, k FROM b WHERE k > 1)", (false, false)),
+        ("(nn, k) NOT IN (SELECT nn, nn FROM b)", (false, true)),
+        ("(nn, nn) NOT IN (SELECT nn, k FROM b)", (true, false)),
+        ("(k, k) NOT IN (SELECT k, k FROM b)", (true, true)),
+        ("(nn, s) NOT IN (SELECT x.nn, y.s FROM b x LEFT JOIN b y ON x.nn = y.nn)", (true, true)),
+    ];
+
+    #[pg_test]
+    fn not_in_of_rows() {
+        random_rows();
+        for (condition, (inner_nullable, outer_nullable)) in ROWS {
+            let query = format!("SELECT * FROM a WHERE {condition}");
+            // Of what is computed nobody knows whether it may be NULL.
+            if condition.contains("nn + 0") {
+                assert!(shape(&query).unwrap().forms.is_empty(), "{query}");
+                continue;
+            }
+            let form = only(&query);
+            let kind = FormKind::NotIn { inner_nullable, outer_nullable, rows: true };
+            assert_eq!((form.kind.clone(), form.attnum), (kind, 0), "{query}");
+            match inner_nullable || outer_nullable {
+                false => same(&query, &[vec!["1"]]),
+                true => assert!(compared(&form, &["1"]).0 > 0, "the same in these data: {form:?}"),
+            }
+        }
+        // Rows that are in order are no rows that are equal.
+        for twin in [
+            "(id, nn) IN (SELECT nn, nn FROM b)",
+            "NOT ((id, nn) < ALL (SELECT nn, nn FROM b))",
+            "(id, nn) <> ANY (SELECT nn, nn FROM b)",
+            "NOT EXISTS (SELECT FROM b WHERE b.nn = id AND b.nn = a.nn)",
+        ] {
+            let forms = shape(&format!("SELECT * FROM a WHERE {twin}")).unwrap().forms;
+            assert!(forms.is_empty(), "{twin}: {forms:?}");
+        }
     }
 }

@@ -28,6 +28,12 @@ pub(super) fn random_rows() {
             CASE WHEN random() < 0.5 THEN 'a' END FROM generate_series(1, 40)");
 }
 
+/// And times that never come or have always been.
+pub(super) fn infinite_times() {
+    run("INSERT INTO public.a (id, nn, t, z) SELECT i, 1, x, x
+         FROM generate_series(2001, 2010) i, LATERAL (SELECT (CASE i % 2 WHEN 0 THEN '' ELSE '-' END || 'infinity')::timestamp x) v");
+}
+
 /// With values in place of parameters, the highest number first.
 pub(super) fn bound(text: &str, values: &[&str]) -> String {
     let mut text = text.to_owned();

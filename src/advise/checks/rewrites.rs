@@ -37,7 +37,8 @@ mod tests {
     /// Moments within the data and at the edges of units, some in the years before the first.
     fn moments(unit: &str) -> Vec<String> {
         let mut all: Vec<String> = MOMENTS.into_iter().map(str::to_owned).collect();
-        for edge in ["2023-01-01", "2000-01-01", "2001-01-01", "0001-01-01", "0100-01-01 BC"] {
+        let edges = ["2023-01-01", "2000-01-01", "2001-01-01", "0001-01-01", "0100-01-01 BC"];
+        for edge in edges.into_iter().chain(["infinity", "-infinity"]) {
             all.push(format!("timestamp '{edge}'"));
         }
         for id in [1, 1502, 1600] {
@@ -59,6 +60,7 @@ mod tests {
     #[pg_test]
     fn units_of_time_as_ranges() {
         random_rows();
+        infinite_times();
         for unit in UNITS {
             let all = moments(unit);
             let quoted = format!("'{unit}'");
@@ -117,9 +119,12 @@ mod tests {
     #[pg_test]
     fn days_as_ranges() {
         random_rows();
+        infinite_times();
         let days = ["date '2024-01-15'", "date '2024-02-01'", "date '2023-12-25'", "NULL::date"];
-        let values: Vec<_> = days.iter().map(|day| vec![*day]).collect();
-        let moments: Vec<_> = MOMENTS.iter().map(|moment| vec![*moment]).collect();
+        let never = ["date 'infinity'", "date '-infinity'"];
+        let values: Vec<_> = days.iter().chain(&never).map(|day| vec![*day]).collect();
+        let never = ["timestamp 'infinity'", "timestamp '-infinity'"];
+        let moments: Vec<_> = MOMENTS.iter().chain(&never).map(|moment| vec![*moment]).collect();
         for sign in SIGNS {
             let query = format!("SELECT * FROM a WHERE t::date {sign} $1::date");
             let form = only(&query);
@@ -133,13 +138,25 @@ mod tests {
             let query = format!("SELECT * FROM a WHERE t::date {sign} $1::timestamptz");
             assert_eq!(only(&query).kind, FormKind::Dated { zoned: true });
         }
+        // Any of several days.
+        let lists: Vec<_> = values.iter().map(|one| vec![one[0], "date '2024-01-16'"]).collect();
+        let query = "SELECT * FROM a WHERE t::date IN ($1::date, $2::date)";
+        let form = only(query);
+        assert_eq!((form.kind, form.guessed), (FormKind::Dated { zoned: false }, false));
+        same(query, &lists);
+        let query =
+            "SELECT * FROM a WHERE date_trunc('month', t) IN ($1::timestamp, $2::timestamp)";
+        same(query, &[vec!["timestamp '2024-01-01'", "timestamp 'infinity'"]]);
+        // How many values an array has, nobody knows.
+        assert_eq!(only("SELECT * FROM a WHERE t::date = ANY ($1::date[])").better, None);
         // A parameter without a type may have a time of the day.
         let form = only("SELECT * FROM a WHERE t::date = $1");
         assert!(form.guessed);
         assert!(compared(&form, &["timestamp '2024-01-15 12:00'"]).0 > 0, "the same: {form:?}");
         // The clocks of this zone change at two in the morning, on a day within the data.
         run("SET TimeZone = 'Europe/Berlin'");
-        let days = ["date '2024-03-31'", "date '2024-03-30'", "date '2024-04-01'"];
+        let days =
+            ["date '2024-03-31'", "date '2024-03-30'", "date '2024-04-01'", "date 'infinity'"];
         let values: Vec<_> = days.iter().map(|day| vec![*day]).collect();
         for sign in SIGNS {
             same(&format!("SELECT * FROM a WHERE z::date {sign} $1"), &values);

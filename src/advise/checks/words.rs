@@ -28,8 +28,9 @@ pub(super) fn in_words(form: &Form) -> String {
         FormKind::Wildcard { known: true } => "wildcard".into(),
         FormKind::Wildcard { known: false } => "pattern".into(),
         FormKind::Unconnected { parts } => format!("unconnected {}", parts.len()),
-        FormKind::NotIn { inner_nullable, outer_nullable } => {
-            format!("not in{}{}", mark(*inner_nullable, " inner"), mark(*outer_nullable, " outer"))
+        FormKind::NotIn { inner_nullable, outer_nullable, rows } => {
+            let nulls = [mark(*inner_nullable, " inner"), mark(*outer_nullable, " outer")];
+            format!("not in{}{}", mark(*rows, " rows"), nulls.concat())
         }
         FormKind::Counted { known, given } => {
             format!("counted{}{}", mark(*known, " known"), mark(*given, " given"))

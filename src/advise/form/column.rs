@@ -6,6 +6,7 @@ use perfmon_core::facts::{Form, FormKind};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{CoercionForm, Node, NodeTag, Oid};
 
+use super::each::values_of;
 use super::typed::{is_bare, spelled, typed};
 use super::{Finder, Mask, Named, mask};
 use crate::advise::scope::{Entry, What, plain};
@@ -22,7 +23,7 @@ const NOT_OF_A_ROW: [NodeTag; 4] =
     [NodeTag::T_SubLink, NodeTag::T_Aggref, NodeTag::T_WindowFunc, NodeTag::T_GroupingFunc];
 
 /// An expression over columns of one table.
-struct Subject {
+pub(super) struct Subject {
     /// A masked copy, its columns those of the first relation of a query.
     node: *mut Node,
     named: Named,
@@ -48,6 +49,8 @@ struct Compared<'a> {
     value: Option<&'a str>,
     cast_to: Option<Oid>,
     other: *mut Node,
+    /// Of a list, its values.
+    list: Vec<*mut Node>,
 }
 
 /// Both sides of a comparison as text, the column bare.
@@ -123,6 +126,7 @@ impl Finder<'_> {
             }
             let value = (!joined).then(|| mask.copy(plain(other)));
             let cast_to = value.and_then(|value| mask::cast_to(value));
+            let list = value.filter(|_| any).map(|value| values_of(value)).unwrap_or_default();
             let value = value.and_then(|value| self.deparsed(value, None, false));
             let Some(text) = self.deparsed(subject.node, Some(&subject.named), false) else {
                 return;
@@ -135,7 +139,8 @@ impl Finder<'_> {
                 && of_type == pg_sys::TIMESTAMPTZOID;
             let certain =
                 (of_unit || mask::is_certain(subject.node)) && (of_day || mask::is_certain(other));
-            let compared = Compared { sign, any, certain, value: value.as_deref(), cast_to, other };
+            let value_text = value.as_deref();
+            let compared = Compared { sign, any, certain, value: value_text, cast_to, other, list };
             let Some((kind, better)) = self.rewritten(&subject, converted, &compared) else {
                 return;
             };
@@ -196,7 +201,11 @@ impl Finder<'_> {
                         of_type,
                         cast_to,
                     });
-                    match sides.and_then(|sides| self.form(subject, &sides)) {
+                    let form = sides.and_then(|sides| {
+                        let one = self.form(subject, &sides);
+                        one.or_else(|| self.form_of_each(subject, &sides, &compared.list))
+                    });
+                    match form {
                         Some((kind, better)) => Some((kind, Some(better))),
                         None => Some((FormKind::Computed, None)),
                     }
@@ -385,7 +394,11 @@ impl Finder<'_> {
     }
 
     /// A form that leaves the column alone.
-    unsafe fn form(&self, subject: &Subject, sides: &Sides) -> Option<(FormKind, String)> {
+    pub(super) unsafe fn form(
+        &self,
+        subject: &Subject,
+        sides: &Sides,
+    ) -> Option<(FormKind, String)> {
         // SAFETY: copies, cast by their own tags.
         unsafe {
             let node = subject.node;

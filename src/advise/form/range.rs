@@ -63,7 +63,7 @@ impl Finder<'_> {
                 {
                     let zoned = function == pg_sys::F_DATE_TIMESTAMPTZ || is_zoned(sides.of_type);
                     let better = match sides.of_type {
-                        pg_sys::DATEOID => of_days(sides),
+                        pg_sys::DATEOID => of_days(sides, function == pg_sys::F_DATE_TIMESTAMPTZ),
                         // A date that is compared with a time of the day is its midnight.
                         _ => {
                             let own = function == pg_sys::F_DATE_TIMESTAMPTZ;
@@ -131,16 +131,24 @@ impl Finder<'_> {
     }
 }
 
+/// Times are counted in these. What comes after infinity is infinity, and so is what comes before: the last moment of a
+/// range finds infinite times as what is written finds them, the first one after it does not.
+const MOMENT: &str = "interval '1 microsecond'";
+
 /// The days of a column compared with a date.
-fn of_days(sides: &Sides) -> String {
+fn of_days(sides: &Sides, zoned: bool) -> String {
     let c = &sides.column;
     let x = sides.value_as(pg_sys::DATEOID, "date");
+    let last = match zoned {
+        true => format!("({x} + 1)::timestamp with time zone - {MOMENT}"),
+        false => format!("{x} + 1 - {MOMENT}"),
+    };
     match sides.sign {
         0 => format!("{c} < {x}"),
-        1 => format!("{c} < {x} + 1"),
-        2 => format!("{c} >= {x} AND {c} < {x} + 1"),
+        1 => format!("{c} <= {last}"),
+        2 => format!("{c} >= {x} AND {c} <= {last}"),
         3 => format!("{c} >= {x}"),
-        _ => format!("{c} >= {x} + 1"),
+        _ => format!("{c} > {last}"),
     }
 }
 
@@ -151,15 +159,19 @@ fn of_units(sides: &Sides, Unit { name, width, .. }: &Unit, zoned: bool) -> Stri
         true => sides.value_as(pg_sys::TIMESTAMPTZOID, "timestamp with time zone"),
         false => sides.value_as(pg_sys::TIMESTAMPOID, "timestamp"),
     };
-    // The first beginning of a unit that is not before x, and the end of the unit in which x lies.
-    let begin = format!("date_trunc({name}, {x} + {width} - interval '1 microsecond')");
-    let end = format!("date_trunc({name}, {x}) + {width}");
+    // The first beginning of a unit that is not before x, and the last moment of the unit in which x lies.
+    let begin = format!("date_trunc({name}, {x} + {width} - {MOMENT})");
+    let last = format!("date_trunc({name}, {x}) + {width} - {MOMENT}");
     match sides.sign {
         0 => format!("{c} < {begin}"),
-        1 => format!("{c} < {end}"),
-        2 => format!("{c} >= {x} AND {c} < {x} + {width} AND {x} = date_trunc({name}, {x})"),
+        1 => format!("{c} <= {last}"),
+        2 => {
+            format!(
+                "{c} >= {x} AND {c} <= {x} + {width} - {MOMENT} AND {x} = date_trunc({name}, {x})"
+            )
+        }
         3 => format!("{c} >= {begin}"),
-        _ => format!("{c} >= {end}"),
+        _ => format!("{c} > {last}"),
     }
 }
 

@@ -9,28 +9,48 @@ use super::{Finder, Named};
 use crate::advise::scope::{What, is_plain, plain};
 use crate::pg::{list, tree};
 
+/// A column of what is sought, and the one of the subquery's result that it is compared with.
+struct Pair {
+    left: *mut Node,
+    equal: Oid,
+    target: *mut Node,
+}
+
+impl Pair {
+    /// That they are equal, as a condition of the subquery.
+    unsafe fn condition(&self) -> Option<*mut Node> {
+        // SAFETY: nodes of a live query; copies are changed.
+        unsafe {
+            // The operator was looked up with the outer value first.
+            let commuted = pg_sys::get_commutator(self.equal);
+            if commuted == Oid::INVALID {
+                return None;
+            }
+            let left = pg_sys::copyObjectImpl(self.left.cast()).cast::<Node>();
+            pg_sys::IncrementVarSublevelsUp(left, 1, 0);
+            let target = pg_sys::copyObjectImpl(self.target.cast()).cast::<Node>();
+            let condition = pg_sys::make_opclause(
+                commuted,
+                pg_sys::BOOLOID,
+                false,
+                target.cast(),
+                left.cast(),
+                Oid::INVALID,
+                pg_sys::exprCollation(target),
+            );
+            Some(condition.cast())
+        }
+    }
+}
+
 impl Finder<'_> {
-    /// `x NOT IN (SELECT …)`, also written `x <> ALL (SELECT …)`.
+    /// `x NOT IN (SELECT …)`, also written `x <> ALL (SELECT …)`, and the same of several columns.
     pub(super) unsafe fn not_in(&mut self, scope: usize, node: *mut Node) {
         // SAFETY: nodes of a live query, cast by their own tags.
         unsafe {
             let Some((sublink, negated)) = sublink_of(node) else { return };
             let kind = if negated { SubLinkType::ANY_SUBLINK } else { SubLinkType::ALL_SUBLINK };
-            let test = plain((*sublink).testexpr);
-            if (*sublink).subLinkType != kind
-                || test.is_null()
-                || (*test).type_ != NodeTag::T_OpExpr
-            {
-                return;
-            }
-            let test = test.cast::<pg_sys::OpExpr>();
-            let [left, _] = list::nodes((*test).args)[..] else { return };
-            let equal = match negated {
-                true => (*test).opno,
-                false => pg_sys::get_negator((*test).opno),
-            };
-            let of_type = pg_sys::exprType(left);
-            if equal == Oid::INVALID || self.families.strategy(equal, of_type) != Some(2) {
+            if (*sublink).subLinkType != kind {
                 return;
             }
             let known = &self.scopes.all[scope].sublinks;
@@ -39,22 +59,17 @@ impl Finder<'_> {
             else {
                 return;
             };
-            let query = self.scopes.all[inner].query;
-            let Some(target) = list::nodes((*query).targetList).first().copied() else { return };
-            let target: *mut Node = (*target.cast::<pg_sys::TargetEntry>()).expr.cast();
-            // Of what the subquery computes, nobody knows whether it may be NULL.
-            let meaning = self.scopes.meanings(inner, target, None).first().map(|one| one.what);
-            let Some(What::Column { place, attnum, .. }) = meaning else { return };
-            let inner_nullable = self.gives_null(inner, target);
-            let outer_nullable = self.may_be_null(scope, left);
-            let table = self.scopes.uses[place].oid.to_u32();
+            let Some(pairs) = self.pairs(sublink, inner, negated) else { return };
+            let Some((table, attnum)) = self.table_of(inner, &pairs) else { return };
+            let inner_nullable = pairs.iter().any(|pair| self.gives_null(inner, pair.target));
+            let outer_nullable = pairs.iter().any(|pair| self.may_be_null(scope, pair.left));
             let (Some(written), better) =
-                (self.around(scope, node), self.not_exists(scope, sublink, equal, left, target))
+                (self.around(scope, node), self.not_exists(scope, sublink, &pairs))
             else {
                 return;
             };
             self.keep(Form {
-                kind: FormKind::NotIn { inner_nullable, outer_nullable },
+                kind: FormKind::NotIn { inner_nullable, outer_nullable, rows: pairs.len() > 1 },
                 tables: vec![table],
                 attnum,
                 expression: written,
@@ -66,43 +81,92 @@ impl Finder<'_> {
         }
     }
 
+    /// What is sought and what the subquery gives, column by column; `None` unless all are compared for equality.
+    unsafe fn pairs(
+        &self,
+        sublink: *mut SubLink,
+        inner: usize,
+        negated: bool,
+    ) -> Option<Vec<Pair>> {
+        // SAFETY: nodes of a live query, cast by their own tags.
+        unsafe {
+            let test = plain((*sublink).testexpr);
+            if test.is_null() {
+                return None;
+            }
+            let tests = match (*test).type_ {
+                NodeTag::T_OpExpr => vec![test],
+                // Of rows, all columns are equal, or any of them differs.
+                NodeTag::T_BoolExpr => {
+                    let row = test.cast::<pg_sys::BoolExpr>();
+                    let all = if negated { BoolExprType::AND_EXPR } else { BoolExprType::OR_EXPR };
+                    if (*row).boolop != all {
+                        return None;
+                    }
+                    list::nodes((*row).args)
+                }
+                _ => return None,
+            };
+            let targets = list::nodes((*self.scopes.all[inner].query).targetList);
+            let targets = targets.into_iter().map(|one| one.cast::<pg_sys::TargetEntry>());
+            let targets: Vec<_> = targets.filter(|one| !(**one).resjunk).collect();
+            if targets.len() != tests.len() {
+                return None;
+            }
+            let pair = |(test, target): (*mut Node, *mut pg_sys::TargetEntry)| {
+                if (*test).type_ != NodeTag::T_OpExpr {
+                    return None;
+                }
+                let test = test.cast::<pg_sys::OpExpr>();
+                let [left, _] = list::nodes((*test).args)[..] else { return None };
+                let equal = match negated {
+                    true => (*test).opno,
+                    false => pg_sys::get_negator((*test).opno),
+                };
+                let of_type = pg_sys::exprType(left);
+                let known =
+                    equal != Oid::INVALID && self.families.strategy(equal, of_type) == Some(2);
+                known.then(|| Pair { left, equal, target: (*target).expr.cast() })
+            };
+            tests.into_iter().zip(targets).map(pair).collect()
+        }
+    }
+
+    /// The table whose columns a subquery gives, and the column if it is one; `None` where one of them is computed, as nobody
+    /// knows whether it may be NULL.
+    unsafe fn table_of(&self, inner: usize, pairs: &[Pair]) -> Option<(u32, i16)> {
+        let mut found = None;
+        for pair in pairs {
+            // SAFETY: a node of that query.
+            let meanings = unsafe { self.scopes.meanings(inner, pair.target, None) };
+            let What::Column { place, attnum, .. } = meanings.first()?.what else { return None };
+            let table = self.scopes.uses[place].oid.to_u32();
+            found = match found {
+                None => Some((table, attnum)),
+                Some((first, _)) => Some((first, 0)),
+            };
+        }
+        found
+    }
+
     unsafe fn not_exists(
         &self,
         scope: usize,
         sublink: *mut SubLink,
-        equal: Oid,
-        left: *mut Node,
-        target: *mut Node,
+        pairs: &[Pair],
     ) -> Option<String> {
         // SAFETY: nodes of a live query; copies are changed.
         unsafe {
             let query = (*sublink).subselect.cast::<Query>();
-            if !is_plain(query) || pg_sys::contain_volatile_functions(left) {
+            let volatile = |pair: &Pair| pg_sys::contain_volatile_functions(pair.left);
+            if !is_plain(query) || pairs.iter().any(volatile) {
                 return None;
             }
             let query = pg_sys::copyObjectImpl(query.cast()).cast::<Query>();
-            let left = pg_sys::copyObjectImpl(left.cast()).cast::<Node>();
-            pg_sys::IncrementVarSublevelsUp(left, 1, 0);
-            let target = pg_sys::copyObjectImpl(target.cast()).cast::<Node>();
-            let collation = pg_sys::exprCollation(target);
-            let condition = pg_sys::make_opclause(
-                equal,
-                pg_sys::BOOLOID,
-                false,
-                target.cast(),
-                left.cast(),
-                Oid::INVALID,
-                collation,
-            );
-            // The operator was looked up with the outer value first.
-            let condition = condition.cast::<pg_sys::OpExpr>();
-            let commuted = pg_sys::get_commutator(equal);
-            if commuted == Oid::INVALID {
-                return None;
+            for pair in pairs {
+                let from = (*query).jointree;
+                (*from).quals = pg_sys::make_and_qual((*from).quals, pair.condition()?);
             }
-            (*condition).opno = commuted;
-            let from = (*query).jointree;
-            (*from).quals = pg_sys::make_and_qual((*from).quals, condition.cast());
             (*query).targetList = std::ptr::null_mut();
             (*query).sortClause = std::ptr::null_mut();
             (*query).hasSubLinks |= true;

@@ -89,6 +89,8 @@ pub enum FormKind {
         inner_nullable: bool,
         /// What is sought may be NULL.
         outer_nullable: bool,
+        /// Several columns are compared at once.
+        rows: bool,
     },
     /// A number of rows is compared with one so small that one row would tell.
     Counted {
@@ -112,7 +114,7 @@ pub enum Moved {
     Divided,
 }
 
-/// OFFSET at the top of a statement.
+/// OFFSET of a statement, or of a query within it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offset {
     /// Rows that it skips; `None` where that is a parameter.
@@ -120,6 +122,10 @@ pub struct Offset {
     /// LIMIT and OFFSET as they are written, with parameters in place of constants; empty where the server's deparser
     /// could not write them.
     pub expression: String,
+    /// It is of a subquery, a view or a WITH query.
+    pub inside: bool,
+    /// The tables of the query that it is of.
+    pub tables: Vec<u32>,
 }
 
 /// What a statement returned in a stretch of history.

@@ -127,7 +127,7 @@ fn meaning(form: &Form) -> (bool, String) {
              such a day.",
         ),
         FormKind::Truncated { .. } | FormKind::Dated { .. } => {
-            (true, "The same rows, unless the value that is compared with is itself infinite.")
+            (true, "The same rows, infinite times included.")
         }
         FormKind::TruncatedDay => {
             (true, "The same rows, in every time zone that never left out a whole day.")

@@ -1,8 +1,10 @@
 //! Results that are read whole, or counted through: those without limit that grow with the table, and OFFSET,
 //! which reads what it skips.
 
-use super::{Hint, Look, OFFSET, UNLIMITED};
+use super::{Hint, Look, OFFSET, UNLIMITED, product};
+use crate::capture::scan::{Kind, Slot};
 use crate::detect::{per_hour, words};
+use crate::facts::evidence::ENOUGH;
 use crate::facts::{Offset, Order, Returned, Shape, Statement, Table, TableUse};
 use crate::finding::{Effort, Evidence};
 use crate::threshold::Threshold;
@@ -41,7 +43,7 @@ pub(super) const BLOCKS_PER_ROW: Threshold = Threshold::new(
 pub(super) const SKIPPED: Threshold = Threshold::new(
     "rewrite_offset_min_rows",
     1_000.0,
-    "Rows that a constant OFFSET must skip to be deep.",
+    "Rows that an OFFSET must skip to be deep, by its constant or as executions showed it.",
     "pg_perfmon: so few are skipped within a millisecond",
 );
 
@@ -129,40 +131,116 @@ fn growth(returned: &[Returned], calls: f64) -> Option<(f64, f64)> {
     (rises && first > 0.0).then_some((first, last))
 }
 
-fn offset<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<Hint<'a>> {
+/// Rows that OFFSET skipped in an execution, on average over those that were looked into; `None` if too few were.
+#[allow(clippy::cast_precision_loss)]
+fn skipped(look: &Look<'_>, s: &Statement) -> Option<f64> {
+    let own = look.facts.evidence.iter().flatten().filter(|e| {
+        e.statement_id == s.statement_id
+            && e.statement_samples >= ENOUGH
+            && e.kind() == Some(Kind::Limit)
+    });
+    let each = own.filter_map(|e| Some(e.per_call(Slot::Read)? - e.per_call(Slot::Kept)?));
+    // Only where it skips more than it leaves it is told at all.
+    each.reduce(f64::max).or_else(|| product::is_looked_into(look, s).then_some(0.0))
+}
+
+/// What is known of an OFFSET that is deep.
+struct Deep<'a> {
+    offset: &'a Offset,
+    /// Rows that it skips, where that is known.
+    skipped: Option<f64>,
+    blocks: f64,
+    /// Rows of an execution.
+    rows: f64,
+    /// The table that its query reads in order, if it is one.
+    sorted: Option<&'a TableUse>,
+}
+
+/// An OFFSET that skips many rows: by its constant, by what executions skipped, or, at the top of a statement, by the
+/// blocks that each row takes. What a query within the statement skips is lost among all that the others read.
+fn deep<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<Deep<'a>> {
     let offset = shape.offset.as_ref()?;
     #[allow(clippy::cast_precision_loss)]
-    let shallow = offset.rows.is_some_and(|rows| (rows as f64) < look.t.of(&SKIPPED));
+    let skipped = offset.rows.map(|rows| rows as f64).or_else(|| skipped(look, s));
     let blocks = look.blocks(s)?;
     // A page that is empty was read for nothing too.
     let rows = s.per_call(s.rows)?;
-    let per_row = blocks / rows.max(1.0);
-    if shallow || shape.aggregates || per_row < look.t.of(&BLOCKS_PER_ROW) {
-        return None;
-    }
-    let oids: Vec<u32> = shape.tables.iter().map(|one| one.oid).collect();
-    let (table, table_rows) = look.large(&oids)?;
-    let page = keyset(look, shape);
-    // Where the order is not that of one table, all rows may be needed before the first is known, whatever a page skips.
-    let sorted = shape.tables.iter().any(|one| !one.order_by.is_empty());
-    let (saved, effect) = match sorted {
-        true => less_skipped(look, s, rows, blocks),
-        false => (None, format!("An execution touches {} now.", words::amount(blocks, "block"))),
-    };
+    let is_deep = skipped.map_or(!offset.inside, |rows| rows >= look.t.of(&SKIPPED));
+    let costly = offset.inside
+        || (!shape.aggregates && blocks / rows.max(1.0) >= look.t.of(&BLOCKS_PER_ROW));
+    let own = shape.tables.iter().filter(|one| !offset.inside || offset.tables.contains(&one.oid));
+    let mut sorted = own.filter(|one| !one.order_by.is_empty());
+    let sorted = sorted.next().filter(|_| sorted.next().is_none());
+    (is_deep && costly).then_some(Deep { offset, skipped, blocks, rows, sorted })
+}
+
+fn offset<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<Hint<'a>> {
+    let deep = deep(look, s, shape)?;
+    let Deep { offset, skipped, blocks, rows, sorted } = deep;
+    let all: Vec<u32> = shape.tables.iter().map(|one| one.oid).collect();
+    let oids = if offset.inside { &offset.tables } else { &all };
+    let (table, table_rows) = look.large(oids)?;
+    // A row of one table is several of a join, which its key does not tell apart.
+    let page = sorted.filter(|_| oids.len() == 1).and_then(|one| page(look, shape, one));
+    let (saved, effect) = saved(look, s, &deep);
+    let place = if offset.inside { ", in the query that skips them" } else { "" };
     let remedy = match &page {
-        Some(_) => {
-            "Begin each page behind the last row of the one before, by one more condition in place of OFFSET."
+        Some(_) => format!(
+            "Begin each page behind the last row of the one before, by one more condition in place of OFFSET{place}."
+        ),
+        None => format!(
+            "Order by columns of one table that end with its primary key, and begin each page behind the last row of the one \
+             before{place}."
+        ),
+    };
+    let per_row = blocks / rows.max(1.0);
+    let mut evidence = match skipped {
+        Some(skipped) => {
+            vec![Evidence::new("rows_skipped_per_call", skipped, "rows").over(look.t.of(&SKIPPED))]
         }
+        None => Vec::new(),
+    };
+    let title = match skipped.filter(|_| offset.inside) {
+        Some(skipped) => format!(
+            "Statement {} skips {} by OFFSET within it",
+            s.statement_id,
+            words::amount(skipped.round(), "row")
+        ),
         None => {
-            "Order by columns of one table that end with its primary key, and begin each page behind the last row of the \
-                 one before."
+            let limit = look.t.of(&BLOCKS_PER_ROW);
+            evidence.push(Evidence::new("blocks_per_row", per_row, "blocks").over(limit));
+            format!(
+                "Statement {} skips rows by OFFSET, and reads {} for each row that it returns",
+                s.statement_id,
+                words::amount(per_row, "block")
+            )
         }
     };
-    let mut evidence =
-        vec![Evidence::new("blocks_per_row", per_row, "blocks").over(look.t.of(&BLOCKS_PER_ROW))];
     evidence.extend(look.evidence(s, Some((table, table_rows))));
-    let nullable = page.as_ref().is_some_and(|page| page.nullable);
-    let reason = match nullable {
+    Some(Hint {
+        kind: OFFSET,
+        statement: s,
+        severity: look.severity(s),
+        table: Some(table),
+        subject: String::new(),
+        expression: written(offset, sorted.filter(|_| oids.len() == 1)),
+        same_meaning: false,
+        reason: pages(sorted.is_some(), page.as_ref().is_some_and(|page| page.nullable)).to_owned(),
+        better: page.map(|page| page.sql),
+        title,
+        cause: "OFFSET reads all rows that it skips, so that each page costs more than the one before.",
+        remedy,
+        sql: None,
+        saved_ms_per_hour: saved,
+        effect,
+        evidence,
+        effort: Effort::Medium,
+    })
+}
+
+/// What becomes of pages that follow the last row seen.
+fn pages(sorted: bool, nullable: bool) -> &'static str {
+    match nullable {
         _ if !sorted => {
             "Pages follow the last row seen, so that new rows do not shift them, and none can be jumped to. What is computed \
              over all rows before a page is cut, by a window function or a UNION, is computed over fewer then: it must be \
@@ -175,41 +253,29 @@ fn offset<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<Hin
         false => {
             "Pages follow the last row seen, so that new rows do not shift them, and none can be jumped to."
         }
-    };
-    Some(Hint {
-        kind: OFFSET,
-        statement: s,
-        severity: look.severity(s),
-        table: Some(table),
-        subject: String::new(),
-        expression: written(shape, offset),
-        better: page.map(|page| page.sql),
-        same_meaning: false,
-        reason: reason.to_owned(),
-        title: format!(
-            "Statement {} skips rows by OFFSET, and reads {} for each row that it returns",
-            s.statement_id,
-            words::amount(per_row, "block")
-        ),
-        cause: "OFFSET reads all rows that it skips, so that each page costs more than the one before.",
-        remedy: remedy.to_owned(),
-        sql: None,
-        saved_ms_per_hour: saved,
-        effect,
-        evidence,
-        effort: Effort::Medium,
-    })
+    }
+}
+
+/// What is saved at most, in ms per hour, and in words. Where the order is not that of one table, all rows may be needed
+/// before the first is known, whatever a page skips; and what a statement around the page does stays.
+fn saved(look: &Look<'_>, s: &Statement, deep: &Deep<'_>) -> (Option<f64>, String) {
+    if deep.sorted.is_some() && !deep.offset.inside {
+        return less_skipped(look, s, deep.rows, deep.blocks);
+    }
+    let mut effect = format!("An execution touches {} now.", words::amount(deep.blocks, "block"));
+    if let Some(skipped) = deep.skipped {
+        let skipped = words::amount(skipped.round(), "row");
+        effect.push_str(&format!(" {skipped} are read to be skipped."));
+    }
+    (None, effect)
 }
 
 /// How the page is written: its order, where that is of one table, and what it skips.
-fn written(shape: &Shape, offset: &Offset) -> Option<String> {
+fn written(offset: &Offset, sorted: Option<&TableUse>) -> Option<String> {
     if offset.expression.is_empty() {
         return None;
     }
-    let sorted = match shape.tables.as_slice() {
-        [one] if !one.order_by.is_empty() => format!("{} ", order_by(&one.order_by)),
-        _ => String::new(),
-    };
+    let sorted = sorted.map(|one| format!("{} ", order_by(&one.order_by))).unwrap_or_default();
     Some(format!("{sorted}{}", offset.expression))
 }
 
@@ -252,13 +318,14 @@ struct Page {
     nullable: bool,
 }
 
-/// By the statement's own order, with the table's primary key behind it where rows may be alike.
+/// Of a statement that reads one table, in its order.
 fn keyset(look: &Look<'_>, shape: &Shape) -> Option<Page> {
-    // A row of one table is several of a join, which its key does not tell apart.
     let [one] = shape.tables.as_slice() else { return None };
-    if one.order_by.is_empty() {
-        return None;
-    }
+    if one.order_by.is_empty() { None } else { page(look, shape, one) }
+}
+
+/// By the order in which a table is read, with its primary key behind it where rows may be alike.
+fn page(look: &Look<'_>, shape: &Shape, one: &TableUse) -> Option<Page> {
     let table = *look.tables.get(&one.oid)?;
     let order = with_key(look, table, one)?;
     let nullable = order.iter().any(|o| !is_not_null(table, o.attnum));

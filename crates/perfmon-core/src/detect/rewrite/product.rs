@@ -187,7 +187,8 @@ fn kept(look: &Look<'_>, s: &Statement, table: &Table) -> Option<f64> {
     all.map(|e| e.counts.get(Slot::Kept) as f64 / rounds(e)).reduce(f64::min)
 }
 
-fn is_looked_into(look: &Look<'_>, s: &Statement) -> bool {
+/// Whether enough of a statement's executions were looked into, and told something.
+pub(super) fn is_looked_into(look: &Look<'_>, s: &Statement) -> bool {
     let mut seen = look.facts.evidence.iter().flatten();
     seen.any(|e| e.statement_id == s.statement_id && e.statement_samples >= ENOUGH)
 }

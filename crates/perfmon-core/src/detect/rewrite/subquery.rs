@@ -12,12 +12,16 @@ pub(super) fn not_in<'a>(
     look: &Look<'a>,
     s: &'a Statement,
     form: &'a Form,
-    inner_nullable: bool,
-    outer_nullable: bool,
+    (inner_nullable, outer_nullable): (bool, bool),
+    several: bool,
 ) -> Option<Hint<'a>> {
     let (table, rows) = look.large(&form.tables)?;
     look.blocks(s)?;
     let reason = match (inner_nullable, outer_nullable) {
+        (true, _) | (_, true) if several => {
+            "A row of the subquery with a NULL in it, or a row that is sought with one, is neither equal nor different where its other \
+             columns are equal: NOT IN gives no row then, and NOT EXISTS does. Nearly always that is what was meant."
+        }
         (false, false) => "Neither side can be NULL, so that both forms give the same rows.",
         (false, true) => "Where what is sought is NULL, NOT IN gives no row and NOT EXISTS does.",
         (true, false) => {

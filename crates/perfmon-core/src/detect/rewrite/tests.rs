@@ -7,6 +7,7 @@ use crate::facts::{
 };
 use crate::finding::Value;
 
+mod offsets;
 mod seen;
 mod unkept;
 mod values;
@@ -301,11 +302,17 @@ fn tables_without_a_condition_between_them() {
 fn not_in_says_what_nulls_do() {
     let of = |inner_nullable, outer_nullable| {
         let better = Some("NOT EXISTS (...)".to_owned());
-        with(Form { better, ..form(FormKind::NotIn { inner_nullable, outer_nullable }) })
+        let kind = FormKind::NotIn { inner_nullable, outer_nullable, rows: false };
+        with(Form { better, ..form(kind) })
     };
     assert_eq!(the(&DETECTOR, &of(false, false), NOT_IN).risk, "");
     assert!(the(&DETECTOR, &of(true, false), NOT_IN).risk.contains("one NULL"));
     assert!(the(&DETECTOR, &of(false, true), NOT_IN).risk.contains("what is sought is NULL"));
+    let rows = |outer_nullable| {
+        with(form(FormKind::NotIn { inner_nullable: false, outer_nullable, rows: true }))
+    };
+    assert_eq!(the(&DETECTOR, &rows(false), NOT_IN).risk, "");
+    assert!(the(&DETECTOR, &rows(true), NOT_IN).risk.contains("its other columns are equal"));
     let mut small = of(true, true);
     rows_of(&mut small, 100.0);
     silent(&DETECTOR, &small, NOT_IN);
@@ -340,7 +347,8 @@ fn order(attnum: i16, expression: &str, descending: bool) -> Order {
 }
 
 fn offset(rows: Option<i64>) -> Offset {
-    Offset { rows, expression: "LIMIT $1 OFFSET $2".to_owned() }
+    let expression = "LIMIT $1 OFFSET $2".to_owned();
+    Offset { rows, expression, inside: false, tables: vec![1] }
 }
 
 fn page(order_by: Vec<Order>) -> Facts {
