@@ -5,7 +5,7 @@ use super::{Hint, Look, OFFSET, UNLIMITED, product};
 use crate::capture::scan::{Kind, Slot};
 use crate::detect::{per_hour, words};
 use crate::facts::evidence::ENOUGH;
-use crate::facts::{Offset, Order, Returned, Shape, Statement, Table, TableUse};
+use crate::facts::{Offset, Order, Returned, Shape, Statement, Table, TableUse, Test};
 use crate::finding::{Effort, Evidence};
 use crate::threshold::Threshold;
 
@@ -182,9 +182,15 @@ fn offset<'a>(look: &Look<'a>, s: &'a Statement, shape: &'a Shape) -> Option<Hin
     let (table, table_rows) = look.large(oids)?;
     // A row of one table is several of a join, which its key does not tell apart.
     let page = sorted.filter(|_| oids.len() == 1).and_then(|one| page(look, shape, one));
-    let (saved, effect) = saved(look, s, &deep);
+    let indexed = page.as_ref().is_none_or(|page| page.indexed);
+    let (saved, effect) = saved(look, s, &deep, indexed);
     let place = if offset.inside { ", in the query that skips them" } else { "" };
     let remedy = match &page {
+        Some(page) if !page.indexed => format!(
+            "Make an index that has the rows in the order of the page, behind the columns that are compared with one value: without \
+             it all rows are sorted for each page. Then begin each page behind the last row of the one before, by one more \
+             condition in place of OFFSET{place}."
+        ),
         Some(_) => format!(
             "Begin each page behind the last row of the one before, by one more condition in place of OFFSET{place}."
         ),
@@ -258,8 +264,8 @@ fn pages(sorted: bool, nullable: bool) -> &'static str {
 
 /// What is saved at most, in ms per hour, and in words. Where the order is not that of one table, all rows may be needed
 /// before the first is known, whatever a page skips; and what a statement around the page does stays.
-fn saved(look: &Look<'_>, s: &Statement, deep: &Deep<'_>) -> (Option<f64>, String) {
-    if deep.sorted.is_some() && !deep.offset.inside {
+fn saved(look: &Look<'_>, s: &Statement, deep: &Deep<'_>, indexed: bool) -> (Option<f64>, String) {
+    if deep.sorted.is_some() && !deep.offset.inside && indexed {
         return less_skipped(look, s, deep.rows, deep.blocks);
     }
     let mut effect = format!("An execution touches {} now.", words::amount(deep.blocks, "block"));
@@ -316,6 +322,8 @@ struct Page {
     sql: String,
     /// A sort column may be NULL.
     nullable: bool,
+    /// An index gives the rows in its order: without one, each page is found among all rows, whatever it skips.
+    indexed: bool,
 }
 
 /// Of a statement that reads one table, in its order.
@@ -354,7 +362,23 @@ fn page(look: &Look<'_>, shape: &Shape, one: &TableUse) -> Option<Page> {
     };
     let limit = first + u32::try_from(order.len()).ok()?;
     let sql = format!("{condition} {} LIMIT ${limit}", order_by(&order));
-    Some(Page { sql, nullable })
+    let indexed = is_indexed(look, one, &order);
+    Some(Page { sql, nullable, indexed })
+}
+
+/// Whether an index has a table's rows in an order, behind columns that are compared with one value each.
+fn is_indexed(look: &Look<'_>, one: &TableUse, order: &[Order]) -> bool {
+    let fixed = |attnum: i16| {
+        one.predicates.iter().any(|p| p.attnum == attnum && p.test == Test::Equal && !p.join)
+    };
+    let mut usable = look.facts.indexes.iter().flatten().filter(|index| {
+        index.table == one.oid && index.valid && index.predicate.is_none() && !index.unread
+    });
+    usable.any(|index| {
+        let mut key = index.key.iter().map(|part| part.attnum);
+        let first = order.first().map_or(0, |o| o.attnum);
+        first > 0 && key.find(|attnum| !fixed(*attnum) || *attnum == first) == Some(first)
+    })
 }
 
 /// The order, made one of single rows by the primary key.

@@ -84,3 +84,34 @@ fn blocks_are_not_taken_for_skipped_rows_where_executions_tell() {
     facts.evidence = Some(limits(3, 8, 40));
     silent(&DETECTOR, &facts, OFFSET);
 }
+
+#[test]
+fn a_page_saves_nothing_without_an_index_in_its_order() {
+    let indexed = page(vec![order(2, "created_at", true)]);
+    let finding = the(&DETECTOR, &indexed, OFFSET);
+    assert!(finding.impact.saved_ms_per_hour.is_some_and(|ms| ms > 0.0), "{finding:?}");
+    let told = |facts: &Facts| {
+        let finding = the(&DETECTOR, facts, OFFSET);
+        (finding.impact.saved_ms_per_hour.is_some(), finding.remedy.starts_with("Make an index"))
+    };
+    assert_eq!(told(&indexed), (true, false));
+    let mut bare = page(vec![order(3, "note", false)]);
+    assert_eq!(told(&bare), (false, true));
+    // An index of what is compared with one value has the order behind it.
+    let compared = |test| Predicate {
+        expression: "created_at".to_owned(),
+        attnum: 2,
+        test,
+        join: false,
+        other: 0,
+    };
+    let behind = index(1, vec![key(2, "created_at"), key(3, "note")]);
+    bare.indexes.as_mut().expect("indexes").push(behind);
+    assert_eq!(told(&bare), (false, true), "created_at may be anything");
+    let shape = third(&mut bare).shape.as_mut().expect("shape");
+    shape.tables[0].predicates = vec![compared(Test::Range)];
+    assert_eq!(told(&bare), (false, true), "several values have an order each");
+    let shape = third(&mut bare).shape.as_mut().expect("shape");
+    shape.tables[0].predicates = vec![compared(Test::Equal)];
+    assert_eq!(told(&bare), (true, false));
+}
