@@ -241,6 +241,19 @@ pub(crate) fn add_idles(source: i64, (since, until): (i64, i64), rows: &[Idle]) 
     );
 }
 
+/// Ends idle times that went on when they were stored last: their sessions ended with the server's memory.
+pub(crate) fn end_idles(source: i64) {
+    sql::write(
+        "UPDATE perfmon.idle_transaction i SET gone = i.gone OPERATOR(pg_catalog.+) i.open,
+             gone_us = i.gone_us OPERATOR(pg_catalog.+) i.open_us, open = 0, open_us = 0
+         WHERE i.source OPERATOR(pg_catalog.=) $1 AND i.open OPERATOR(pg_catalog.>) 0
+             AND i.until OPERATOR(pg_catalog.=) (
+                 SELECT pg_catalog.max(x.until) FROM perfmon.idle_transaction x
+                 WHERE x.source OPERATOR(pg_catalog.=) $1)",
+        &[source.into()],
+    );
+}
+
 /// Removes what ended before a time, a thousand rows of each at most.
 pub(crate) fn trim(source: i64, before: i64) {
     for (table, column) in

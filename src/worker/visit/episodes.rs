@@ -211,6 +211,9 @@ impl Visit {
         if !members.is_empty() {
             table::keep_deadlocks(self.source, &members);
         }
+        if known.is_none_or(|(stamp, _)| stamp.began != changed.began) {
+            table::end_idles(self.source);
+        }
         // Without an interval before, what of them lies in this one is not known.
         let known = known.filter(|(stamp, _)| stamp.at < self.until && !changed.idles.is_empty());
         if let Some((stamp, [_, _, sampled, _])) = known {

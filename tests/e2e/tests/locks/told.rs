@@ -234,3 +234,30 @@ fn a_transaction_that_ended_between_two_evaluations_is_told_by_the_next() {
         db.val(told)
     });
 }
+
+#[test]
+fn transactions_left_open_end_with_a_crash() {
+    let server = sampled().start();
+    let mut db = app(&server);
+    let select = "SELECT v FROM t WHERE id = 1";
+    let mut leaks: Vec<Db> = (0..3).map(|_| client(&server, "web", "shop")).collect();
+    for one in &mut leaks {
+        one.run("BEGIN");
+        one.run(select);
+    }
+    found(&mut db, "idle_transaction_leak");
+    let pid = leaks[0].pid();
+    drop(db);
+    server.kill_9(pid);
+    server.wait_ready();
+    let mut db = server.db("app");
+    let told = format!(
+        "SELECT meaning, open, gone FROM perfmon.idle_in_transaction({WINDOW}) WHERE user_name = 'web'"
+    );
+    wait_until("they are told as gone", secs(30), || {
+        db.snapshot();
+        db.texts(&told) == [texts(&["leak", "0", "3"])]
+    });
+    let heads: Vec<String> = db.evaluate().iter().map(perfmon_e2e::Found::head).collect();
+    assert!(!heads.iter().any(|head| head.contains("idle_transaction_leak")), "{heads:?}");
+}
