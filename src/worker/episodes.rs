@@ -59,6 +59,12 @@ impl Episodes {
         moved
     }
 
+    /// No samples are taken from now on; says whether anything went on.
+    pub(super) fn stop(&mut self) -> bool {
+        self.looked = None;
+        SHARED.lock().is_some_and(|mut shared| self.tracker.stop(&mut shared))
+    }
+
     /// Who is in whose way, if somebody waits and it is time to look again. That nobody waits any more costs no look.
     fn look(&mut self, sessions: &[Session], steady: i64) -> Option<Vec<Edge>> {
         let waits = |session: &&Session| wait::class(session.wait) == Some(wait::Class::Lock);

@@ -61,6 +61,7 @@ impl Samples {
         let Some(interval) = settings::activity_interval_us() else {
             if self.last.take().is_some() {
                 self.sampler.pause();
+                return self.episodes.stop();
             }
             return false;
         };

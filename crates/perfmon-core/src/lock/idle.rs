@@ -54,6 +54,8 @@ impl Sum {
             e if e == Ending::Resumed as u8 => (&mut self.resumed, &mut self.returned_us),
             e if e == Ending::Finished as u8 => (&mut self.finished, &mut self.returned_us),
             e if e == Ending::Gone as u8 => (&mut self.gone, &mut self.gone_us),
+            // Neither over nor going on, as far as is known: it counts by its time alone.
+            e if e == Ending::Unseen as u8 => return,
             _ => (&mut self.open, &mut self.open_us),
         };
         *count += 1;

@@ -92,6 +92,8 @@ pub enum Ending {
     Finished = 2,
     /// The session is gone: its client left, or somebody ended it.
     Gone = 3,
+    /// Nobody looked any more: how it goes on is not known.
+    Unseen = 4,
 }
 
 /// Time that a session idled inside a transaction.

@@ -143,6 +143,30 @@ impl Tracker {
         moved
     }
 
+    /// Samples are taken no more: of what goes on nobody will see the end. Says whether anything did.
+    pub fn stop(&mut self, shared: &mut Shared) -> bool {
+        if self.began.take().is_none() {
+            return false;
+        }
+        shared.tick += 1;
+        let tick = shared.tick;
+        let waits = open(&shared.waits, wait_key);
+        let idles = open(&shared.idles, idle_key);
+        let any = !(waits.is_empty() && idles.is_empty());
+        for number in waits.into_values() {
+            if let Some(wait) = shared.waits.get_mut(number) {
+                (wait.ended, wait.tick) = (wait.seen, tick);
+            }
+        }
+        for number in idles.into_values() {
+            if let Some(idle) = shared.idles.get_mut(number) {
+                (idle.ended, idle.tick, idle.ending) = (idle.seen, tick, Ending::Unseen as u8);
+            }
+        }
+        self.waits.clear();
+        any
+    }
+
     /// Takes who idles inside a transaction now; says whether any idle time began to count or ended.
     pub fn idles(&mut self, shared: &mut Shared, sessions: &[Session], at: i64) -> bool {
         let mut before = std::mem::take(&mut self.idles);
