@@ -345,6 +345,7 @@ fn group_of(whose: Whose, found: &Use, samples: u64, block: Option<f64>) -> Grou
     group.on_cpu = found.mean("on_cpu", samples);
     group.on_lock = found.mean("on_lock", samples);
     group.on_io = found.mean("on_io", samples);
+    group.on_client = found.mean("on_client", samples);
     group.hidden = found.mean("disabled", samples);
     group.opened = found.sum("opened").unwrap_or(0);
     group.as_far_as_told()

@@ -170,6 +170,8 @@ pub struct Group {
     pub on_lock: Option<f64>,
     /// Waiting for a file, on average.
     pub on_io: Option<f64>,
+    /// Waiting for their client inside a statement or a transaction, on average.
+    pub on_client: Option<f64>,
     /// Sessions that came.
     pub opened: u64,
     /// The size that a pool shows by standing still.
@@ -197,6 +199,7 @@ impl Group {
             on_cpu: None,
             on_lock: None,
             on_io: None,
+            on_client: None,
             opened: 0,
             inferred: None,
             limits: Vec::new(),
@@ -224,6 +227,7 @@ impl Group {
             on_cpu: None,
             on_lock: None,
             on_io: None,
+            on_client: None,
             ..self
         }
     }

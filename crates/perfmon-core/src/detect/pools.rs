@@ -219,9 +219,9 @@ fn remedy(verdict: Option<&Verdict>, limit: &Limit) -> String {
             "Have the program that holds them keep fewer: perfmon.pool_size_advice() says how many do. A pooler in \
              transaction mode shares them among clients. Raising {raise} gives the same program more to hold."
         ),
-        Cause::Client => "Have the program end its transactions before it waits for anything else, and set \
-             idle_in_transaction_session_timeout; perfmon.pool_activity() shows whose they are. More connections \
-             would wait in the same way."
+        Cause::Client => "Have the program end its transactions before it waits for anything else, send what it \
+             copies without a pause, and read results at once; set idle_in_transaction_session_timeout. \
+             perfmon.pool_activity() shows whose they are. More connections would wait in the same way."
             .to_owned(),
         Cause::Lock => "Find out who holds the lock and have that transaction end sooner; lock_timeout keeps others \
              from waiting for long. More connections would wait for the same lock."

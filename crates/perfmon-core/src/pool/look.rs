@@ -143,6 +143,7 @@ fn mean(whose: Whose, parts: &[(u64, &Group)]) -> Group {
         on_cpu: of(&|group| group.on_cpu),
         on_lock: of(&|group| group.on_lock),
         on_io: of(&|group| group.on_io),
+        on_client: of(&|group| group.on_client),
         ..Group::of(whose)
     }
 }

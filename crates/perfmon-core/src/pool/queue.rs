@@ -78,8 +78,10 @@ pub struct Load {
     pub lock: f64,
     /// Waiting for files.
     pub io: f64,
-    /// Waiting for the client inside a transaction.
+    /// Waiting for the client inside a transaction, between two statements.
     pub client: f64,
+    /// Waiting for the client inside a statement: it sends no more of what it copies, or does not read results.
+    pub stalled: f64,
     /// Active on the whole server, waiting for nothing: who competes for processors.
     pub cpu_of_all: f64,
     /// Active on the whole server.
@@ -99,14 +101,19 @@ pub struct Load {
 impl Load {
     /// Of a group; `all` is the group of the whole server.
     pub fn of(group: &Group, all: &Group, cpus: Option<f64>) -> Option<Self> {
+        let in_transaction = group.in_transaction.average?;
+        let active = group.active.average?;
+        // Who idles in a transaction waits for the client too.
+        let stalled = group.on_client.map_or(0.0, |all| (all - in_transaction).clamp(0.0, active));
         Some(Self {
             open: group.open.average?,
             idle: group.idle.average?,
-            active: group.active.average?,
+            active,
             cpu: group.on_cpu?,
             lock: group.on_lock?,
             io: group.on_io?,
-            client: group.in_transaction.average?,
+            client: in_transaction,
+            stalled,
             cpu_of_all: all.on_cpu?,
             active_of_all: all.active.average?,
             cpus,
@@ -157,17 +164,20 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
         );
         return (Cause::PoolTooLarge, detail);
     }
-    let largest = load.lock.max(load.io).max(load.client).max(load.cpu);
+    // One client that reads slowly is in nobody's way; those that hold what others want are.
+    let client = load.client + if short { load.stalled } else { 0.0 };
+    let executing = load.active - load.stalled;
+    let largest = load.lock.max(load.io).max(client).max(load.cpu);
     let is = |part: f64| part >= least && part >= largest;
     if is(load.lock) {
         let head = load.head.as_ref().map(|head| format!("; at the head is {}", head.words()));
         let head = head.unwrap_or_default();
         return (Cause::Lock, format!("{:.1} sessions wait for locks{head}", load.lock));
     }
-    if is(load.client) && (short || load.client > load.active) {
+    if is(client) && (short || client > load.active) {
+        let inside = if load.stalled > load.client { "statement" } else { "transaction" };
         let detail = format!(
-            "{:.1} sessions wait for their client inside a transaction, {:.1} execute",
-            load.client, load.active
+            "{client:.1} sessions wait for their client inside a {inside}, {executing:.1} execute"
         );
         return (Cause::Client, detail);
     }
@@ -182,7 +192,7 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
         let crowded = load.active_of_all > cpus * thresholds.of(&CROWDED);
         return (if crowded { Cause::PoolTooLarge } else { Cause::Cpu }, detail);
     }
-    let detail = format!("{lacks}, while the server has room: {:.1} sessions execute", load.active);
+    let detail = format!("{lacks}, while the server has room: {executing:.1} sessions execute");
     if short { (Cause::PoolTooSmall, detail) } else { (Cause::Nothing, "nothing queues".into()) }
 }
 
@@ -219,6 +229,7 @@ fn evidence(load: &Load, thresholds: &Thresholds) -> Vec<Evidence> {
         Evidence::new("on_lock_avg", load.lock, "sessions").over(least),
         Evidence::new("on_io_avg", load.io, "sessions").over(least),
         Evidence::new("in_transaction_avg", load.client, "sessions").over(least),
+        Evidence::new("stalled_avg", load.stalled, "sessions").over(least),
     ];
     let cpus = load.cpus.map(|cpus| Evidence::new("cpus", cpus, ""));
     let waiting = load.waiting.map(|n| Evidence::new("clients_waiting", n, "clients"));

@@ -53,6 +53,7 @@ fn group(whose: Whose, open: u32, active: u32) -> Group {
     group.on_cpu = Some(f64::from(active));
     group.on_lock = Some(0.0);
     group.on_io = Some(0.0);
+    group.on_client = Some(0.0);
     group
 }
 
@@ -277,6 +278,21 @@ fn each_cause_is_told_by_what_shows_it() {
     assert_eq!(cause(&Load { io: 12.0, ..busy.clone() }), Cause::Io);
     let client = Load { idle: 2.0, client: 14.0, active: 4.0, ..load() };
     assert_eq!(cause(&client), Cause::Client);
+    // COPY FROM STDIN whose programs send nothing.
+    let stalled = Load { stalled: 3.8, active: 3.8, cpu: 0.0, idle: 0.0, open: 3.8, ..load() };
+    let said = verdict(&Load { refused: Some(7), ..stalled.clone() }, &thresholds());
+    assert_eq!(said.cause, Cause::Client);
+    assert_eq!(said.detail, "3.8 sessions wait for their client inside a statement, 0.0 execute");
+    // Nobody else wants a connection: one that dumps a table to a slow disk keeps nobody waiting.
+    assert_eq!(cause(&stalled), Cause::Nothing);
+    let mut slow = group(pool("app", "web"), 5, 5);
+    (slow.on_cpu, slow.on_client, slow.in_transaction) = (Some(0.0), Some(6.0), steady(2));
+    let of = Load::of(&slow, &group(Whose::server(), 9, 5), None).unwrap();
+    assert_eq!(
+        (of.client, of.stalled, of.active),
+        (2.0, 4.0, 5.0),
+        "who idles waits for the client too"
+    );
     let locked = Load { lock: 12.0, ..busy.clone() };
     assert_eq!(cause(&locked), Cause::Lock);
     let said = verdict(&Load { head: Some(head(77, 12)), ..locked }, &thresholds());
