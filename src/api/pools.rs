@@ -132,12 +132,11 @@ fn cells(
             cells.extend([Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null]);
             continue;
         }
-        let spread = &found.spreads[at];
         cells.extend([
             means.map(|means| means[at]).into(),
-            spread.min(samples).into(),
-            spread.quantile(0.95, samples).into(),
-            spread.quantile(0.99, samples).into(),
+            found.spreads[at].min(samples).into(),
+            found.quantile(at, 0.95, samples).into(),
+            found.quantile(at, 0.99, samples).into(),
             found.peaks[at].into(),
         ]);
     }

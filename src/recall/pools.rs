@@ -60,6 +60,11 @@ impl Use {
         (samples > 0).then(|| self.sums[at] as f64 / samples as f64)
     }
 
+    /// The number of one of `SPREADS` that a share `q` of so many samples did not exceed.
+    pub(crate) fn quantile(&self, at: usize, q: f64, samples: u64) -> Option<f64> {
+        self.spreads[at].quantile_below(q, samples, self.peaks[at])
+    }
+
     /// Whether most sessions do not say what they do: nothing but their number is known.
     pub(crate) fn hides(&self, samples: u64) -> bool {
         pool::hides(self.mean("disabled", samples), self.means(samples).map(|means| means[0]))

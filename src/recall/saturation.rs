@@ -323,8 +323,8 @@ fn group_of(whose: Whose, found: &Use, samples: u64, block: Option<f64>) -> Grou
     let figure = |at: usize| Figure {
         now: None,
         average: means.map(|means| means[at]),
-        p95: found.spreads[at].quantile(0.95, samples),
-        p99: found.spreads[at].quantile(0.99, samples),
+        p95: found.quantile(at, 0.95, samples),
+        p99: found.quantile(at, 0.99, samples),
         peak: u32::try_from(found.peaks[at]).ok(),
     };
     let open = figure(0);
@@ -335,9 +335,8 @@ fn group_of(whose: Whose, found: &Use, samples: u64, block: Option<f64>) -> Grou
     group.busy = figure(1);
     let there = found.spreads[0].samples().min(samples);
     group.there = there;
-    group.open_there_p95 = found.spreads[0].quantile(0.95, there);
-    group.busy_percentiles =
-        advice::PERCENTILES.map(|(part, _)| found.spreads[1].quantile(part, there));
+    group.open_there_p95 = found.quantile(0, 0.95, there);
+    group.busy_percentiles = advice::PERCENTILES.map(|(part, _)| found.quantile(1, part, there));
     group.load = blocks(found, there, block);
     group.active = figure(2);
     group.idle = figure(3);
@@ -431,7 +430,7 @@ fn each_step(
         let end = series.end(at).min(scope.until);
         for (whose, course) in courses.iter_mut() {
             let found = found.get(whose);
-            let open = found.and_then(|found| found.spreads[0].quantile(0.95, step.samples));
+            let open = found.and_then(|found| found.quantile(0, 0.95, step.samples));
             let opened = found.and_then(|found| found.sum("opened"));
             each(course, end, open.unwrap_or(0.0), opened.unwrap_or(0));
         }

@@ -89,6 +89,14 @@ impl Spread {
         self.pairs.last().map(|pair| middle(usize::from(pair.0)))
     }
 
+    /// The same where the largest number is known: nothing exceeds it, and what lies in its place is taken for it.
+    pub fn quantile_below(&self, q: f64, samples: u64, peak: u64) -> Option<f64> {
+        let most = u32::try_from(peak).unwrap_or(u32::MAX);
+        let found = self.quantile(q, samples)?;
+        let in_its_place = found > 0.0 && place(found as u32) == place(most);
+        Some(if in_its_place { f64::from(most) } else { found.min(f64::from(most)) })
+    }
+
     /// Variance of the numbers over so many samples.
     pub fn variance(&self, samples: u64) -> Option<f64> {
         let samples = (samples > 0).then_some(samples as f64)?;

@@ -197,6 +197,16 @@ fn numbers_are_shown_as_they_are_or_three_percent_off() {
     spread.add(3, 1);
     assert_eq!(spread.quantile(0.95, 100), Some(0.0));
     assert_eq!(spread.quantile(0.995, 100), Some(3.0));
+    // 130 sessions all the time: the middle of their place is more than there ever were.
+    let mut full = Spread::default();
+    full.add(spread::place(130) as u8, 90);
+    full.add(9, 10);
+    assert_eq!(full.quantile(0.95, 100), Some(131.5));
+    let below = |q: f64, peak: u64| full.quantile_below(q, 100, peak);
+    assert_eq!((below(0.95, 130), below(0.05, 130)), (Some(130.0), Some(9.0)));
+    // What is at the top of its place is no less than that; a peak elsewhere says nothing of it.
+    assert_eq!((below(0.95, 135), below(0.95, 600)), (Some(135.0), Some(131.5)));
+    assert_eq!(full.quantile_below(0.95, 0, 130), None);
     assert_eq!((spread.min(100), spread.min(1), spread.min(0)), (Some(0), Some(3), None));
 }
 
