@@ -46,6 +46,10 @@ pub(super) fn poolers(scope: &Scope) -> Result<Vec<Pooler>, Error> {
         let there = probe::pooler::names().map_err(|error| Error::internal(error.message))?;
         newest.1.retain(|name| there.contains(name));
     }
+    let remembered = if scope.is_own() { pooler::remembered() } else { Default::default() };
+    let stopped = |names: &Names| {
+        remembered.poolers.get(&names[0]).is_some_and(|known| known.stopped.contains(&names[1]))
+    };
     let pools = |name: &String| {
         let own = rows.iter().filter(|(names, _)| names[0] == *name);
         // A pool that is not in the last row is gone.
@@ -53,6 +57,7 @@ pub(super) fn poolers(scope: &Scope) -> Result<Vec<Pooler>, Error> {
         own.map(|(names, rows)| Pool {
             database: names[1].clone(),
             user: Some(names[2].clone()).filter(|user| !user.is_empty()),
+            is_stopped: stopped(names),
             rows: rows.clone(),
         })
         .collect()

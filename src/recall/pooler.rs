@@ -59,12 +59,18 @@ pub(crate) fn over(scope: &Scope) -> Result<BTreeMap<Names, Seen>, Error> {
 /// Databases that the server knows by another name, by pooler and the name that clients use: as the poolers of this
 /// database said when they last answered. None is known after a crash until they are asked again, and on a standby.
 pub(crate) fn aliases() -> HashMap<(String, String), Alias> {
-    let owner = catalog::extension(c"pg_perfmon").and_then(catalog::extension_owner);
-    let Some(owner) = owner.filter(|_| !session::in_recovery()) else { return HashMap::new() };
-    let kept = session::as_user(owner, || store::prior::one(POOLER.name));
-    let kept = kept.and_then(|bytes| Remembered::decode(&bytes).ok()).unwrap_or_default();
-    let all = kept.poolers.into_iter().flat_map(|(pooler, known)| {
+    let all = remembered().poolers.into_iter().flat_map(|(pooler, known)| {
         known.aliases.into_iter().map(move |(name, alias)| ((pooler.clone(), name), alias))
     });
     all.collect()
+}
+
+/// What poolers of this database said when they were asked last.
+pub(crate) fn remembered() -> Remembered {
+    let owner = catalog::extension(c"pg_perfmon").and_then(catalog::extension_owner);
+    let Some(owner) = owner.filter(|_| !session::in_recovery()) else {
+        return Remembered::default();
+    };
+    let kept = session::as_user(owner, || store::prior::one(POOLER.name));
+    kept.and_then(|bytes| Remembered::decode(&bytes).ok()).unwrap_or_default()
 }

@@ -118,6 +118,9 @@ fn visits(scope: &Scope) -> Result<Visits, Error> {
             });
             let [pooler, database, user] = names;
             let alias = aliases.get(&(pooler.clone(), database.clone()));
+            if alias.is_some_and(|alias| alias.is_elsewhere) {
+                return;
+            }
             let (database, user) = Alias::resolve(alias, database, user);
             found.push((span.until, ([pooler.clone(), database, user], names[1].clone()), seen));
         }
@@ -134,7 +137,7 @@ fn poolers(visits: &Visits, (since, until): (i64, i64)) -> (Vec<Pooled>, Waiting
     let mut rows: BTreeMap<&(pooler::Names, String), (Seen, Given)> = BTreeMap::new();
     for (_, names, one) in visits.iter().filter(|visit| visit.0 > since && visit.0 <= until) {
         let (seen, given) = rows.entry(names).or_default();
-        seen.add(&one.values());
+        seen.add(&one.values_in_use());
         given.extend(one.average("servers_active").map(|given| (given, one.of("samples"))));
     }
     let (mut sizes, mut waiting) = (Vec::new(), Vec::new());

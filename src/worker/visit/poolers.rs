@@ -10,7 +10,7 @@ use perfmon_core::pooler::{Asked, Kept, Known, Row, Version, frame, rows};
 use pgrx::pg_sys;
 
 use super::{Visit, owner, pg_monitor};
-use crate::pg::{clock, session};
+use crate::pg::{catalog, clock, session};
 use crate::probe::pooler::{self, Named};
 use crate::store;
 use crate::store::period::Level;
@@ -111,8 +111,10 @@ impl Visit {
         let Answer { name, version, asked } = answer;
         match asked {
             Asked::Answered(reading) => {
-                let aliases = reading.aliases();
-                (Known { stats: reading.stats, version, aliases, ..Known::default() }, None)
+                let aliases = reading.aliases(u64::try_from(catalog::own_port()).unwrap_or(0));
+                let stopped = reading.stopped();
+                let stats = reading.stats;
+                (Known { stats, version, aliases, stopped, ..Known::default() }, None)
             }
             Asked::Failed(why) => {
                 let told = format!("PgBouncer {name}: {why}");

@@ -47,6 +47,8 @@ static THRESHOLDS: &[Threshold] = &[CLIENTS, CRITICAL_MS, MINUTES, FAILURES];
 const MANUAL: &str = "pg_perfmon manual, poolers";
 /// Of the minutes asked for, so many must be recorded.
 const COVERED: f64 = 0.8;
+/// A pool of which less is in use, while clients wait all the time, is not what they wait for.
+const FULL: f64 = 0.7;
 
 fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
     let Some(poolers) = &facts.poolers else {
@@ -118,16 +120,8 @@ impl<'a> Waiting<'a> {
         let verb = if self.clients.round() > 1.0 { "wait" } else { "waits" };
         let title =
             format!("{clients} on average {verb} for a server connection of {}, {of}", pooler.name);
-        let mut finding = Finding::new(
-            WAITING,
-            severity,
-            format!("{} {of}", pooler.name),
-            title,
-            "Look at perfmon.pooler_clients() for clients that keep a server connection while they do nothing \
-             (pins_server), and shorten transactions; if the server is not busy, raise pool_size of the database \
-             or default_pool_size.",
-            MANUAL,
-        );
+        let mut finding =
+            Finding::new(WAITING, severity, format!("{} {of}", pooler.name), title, "", MANUAL);
         finding
             .evidence
             .push(Evidence::new("clients_waiting", self.clients, "").over(thresholds.of(&CLIENTS)));
@@ -142,17 +136,46 @@ impl<'a> Waiting<'a> {
         finding.evidence.extend(busy.map(|busy| Evidence::new("servers_active", busy, "")));
         let size = self.last.pool_size();
         finding.evidence.extend(size.map(|size| Evidence::new("pool_size", size, "")));
-        finding.cause = busy.zip(size).map(|(busy, size)| {
-            let most = longest.map(|ms| format!(" The longest wait was {}.", milliseconds(ms)));
-            format!(
-                "{} of at most {} server connections of the pool were in use.{}",
-                count(busy.round()),
-                count(size),
-                most.unwrap_or_default()
-            )
-        });
+        let most = longest.map(|ms| format!(" The longest wait was {}.", milliseconds(ms)));
+        let (cause, remedy) = self.why(busy, size);
+        finding.cause = cause.map(|cause| format!("{cause}{}", most.unwrap_or_default()));
+        finding.remedy = remedy;
         finding.effort = Effort::Medium;
         finding
+    }
+
+    /// Why they wait, as far as that is known, and what to do.
+    fn why(&self, busy: Option<f64>, size: Option<f64>) -> (Option<String>, String) {
+        let database = name(&self.pool.database);
+        if self.pool.is_stopped {
+            let cause = "The database is paused or disabled at the pooler: its clients get no server connection.";
+            let remedy = format!(
+                "SHOW DATABASES at its console tells which of both; RESUME {database} or ENABLE {database} lets them go on."
+            );
+            return (Some(cause.to_owned()), remedy);
+        }
+        if self.last.is_pool() && self.last.of("servers_active") == 0 {
+            let cause = "No server connection of the pool was in use, so that it is not too small: the pooler is held up, or \
+                         cannot log in to the server.";
+            let remedy = "Look for failed logins in its log, whether the server of the database answers (SHOW DATABASES: host, \
+                          port) and has connections left, and whether the pooler was suspended or paused.";
+            return (Some(cause.to_owned()), remedy.to_owned());
+        }
+        let in_use = busy.zip(size).map(|(busy, size)| {
+            let (busy, size) = (count(busy.round()), count(size));
+            format!("{busy} of at most {size} server connections of the pool were in use.")
+        });
+        if busy.zip(size).is_some_and(|(busy, size)| busy < size * FULL) {
+            let more = " The pool is not full, so that another limit keeps them waiting.";
+            let remedy = "Look at max_user_connections and max_db_connections of the pooler (SHOW CONFIG, and its file for \
+                          databases and users), which several pools share, and at limits of the server \
+                          (perfmon.pool_saturation(), connections refused in its log): a larger pool_size changes nothing.";
+            return (in_use.map(|said| said + more), remedy.to_owned());
+        }
+        let remedy = "Look at perfmon.pooler_clients() for clients that keep a server connection while they do nothing \
+                      (pins_server), and shorten transactions; if the server is not busy, raise pool_size of the database \
+                      or default_pool_size.";
+        (in_use, remedy.to_owned())
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Pool {
     pub database: String,
     /// User.
     pub user: Option<String>,
+    /// Its database was paused or disabled when the pooler was asked last.
+    pub is_stopped: bool,
     /// Rows at the end of the window, oldest first: end (microseconds since the Unix epoch), and what they say.
     pub rows: Vec<(i64, Seen)>,
 }

@@ -1,6 +1,6 @@
 //! What the console's SHOW commands say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -110,14 +110,20 @@ pub struct Stats {
 /// A line of SHOW DATABASES.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Database {
+    /// Where the server listens.
+    pub port: Option<u64>,
     /// Most server connections of a pool.
     pub pool_size: Option<u64>,
+    /// As many more, for clients that waited for long.
+    pub reserve: Option<u64>,
     /// Most server connections of the database; 0: no limit.
     pub max_connections: Option<u64>,
     /// As the server calls it.
     pub database: Option<String>,
     /// The user as whom all clients get there, if it is one.
     pub force_user: Option<String>,
+    /// It is paused or disabled: its clients get no server connection.
+    pub is_stopped: bool,
 }
 
 /// What the server calls a database and a user that clients call otherwise.
@@ -127,6 +133,9 @@ pub struct Alias {
     pub database: String,
     /// The user; `None` is each client's own.
     pub user: Option<String>,
+    /// It is a database of another server.
+    #[serde(default)]
+    pub is_elsewhere: bool,
 }
 
 impl Alias {
@@ -167,10 +176,13 @@ impl Reading {
         let database = |line: Line<'_>| {
             let of = |name| line.number(name);
             let found = Database {
+                port: of("port"),
                 pool_size: of("pool_size"),
+                reserve: of("reserve_pool_size").or_else(|| of("reserve_pool")),
                 max_connections: of("max_connections"),
                 database: line.full("database"),
                 force_user: line.full("force_user"),
+                is_stopped: ["paused", "disabled"].into_iter().filter_map(of).any(|is| is > 0),
             };
             Some((named(&line, "name")?, found))
         };
@@ -181,21 +193,31 @@ impl Reading {
         })
     }
 
-    /// Databases that the server knows by another name or for another user.
-    pub fn aliases(&self) -> BTreeMap<String, Alias> {
+    /// Databases that the server, which listens on a port, knows by another name, for another user, or not at all.
+    pub fn aliases(&self, own_port: u64) -> BTreeMap<String, Alias> {
         let alias = |(name, found): (&String, &Database)| {
             let database = found.database.clone().unwrap_or_else(|| name.clone());
             let user = found.force_user.clone();
-            (database != *name || user.is_some()).then(|| (name.clone(), Alias { database, user }))
+            let is_elsewhere = found.port.is_some_and(|port| port != own_port);
+            let alias = Alias { is_elsewhere, database, user };
+            let differs = alias.database != *name || alias.user.is_some() || is_elsewhere;
+            differs.then(|| (name.clone(), alias))
         };
         self.databases.iter().filter_map(alias).collect()
+    }
+
+    /// Databases that are paused or disabled.
+    pub fn stopped(&self) -> BTreeSet<String> {
+        let stopped = self.databases.iter().filter(|(_, found)| found.is_stopped);
+        stopped.map(|(name, _)| name.clone()).collect()
     }
 
     /// Most server connections that a pool of a database may have.
     pub fn pool_size(&self, database: &str) -> Option<u64> {
         let found = self.databases.get(database)?;
         let most = found.max_connections.filter(|most| *most > 0);
-        found.pool_size.into_iter().chain(most).min()
+        let size = found.pool_size.map(|size| size.saturating_add(found.reserve.unwrap_or(0)));
+        size.into_iter().chain(most).min()
     }
 }
 

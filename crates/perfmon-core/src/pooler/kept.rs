@@ -1,6 +1,6 @@
 //! What is remembered of poolers until the next visit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,9 @@ pub struct Known {
     /// Its databases that the server knows by another name, by the name that clients use; as it said when it last answered.
     #[serde(default)]
     pub aliases: BTreeMap<String, Alias>,
+    /// Its databases that are paused or disabled; empty when it did not answer.
+    #[serde(default)]
+    pub stopped: BTreeSet<String>,
 }
 
 impl Kept {
@@ -68,7 +71,7 @@ impl Known {
         let failures = same.map_or(0, |known| known.failures).saturating_add(1);
         let retry_at = now.saturating_add(pause_us(failures));
         let aliases = same.map_or_else(BTreeMap::new, |known| known.aliases.clone());
-        Self { failures, retry_at, why: Some(why), version, stats: BTreeMap::new(), aliases }
+        Self { failures, retry_at, why: Some(why), version, aliases, ..Self::default() }
     }
 
     /// What to tell of one that is left alone.

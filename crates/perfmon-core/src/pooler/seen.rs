@@ -41,6 +41,21 @@ impl Seen {
         self.of("samples") > 0
     }
 
+    /// Whether clients waited while no server connection was in use: it was paused, or cannot reach its server. That says
+    /// nothing of how many connections there may be.
+    pub fn is_held_up(&self) -> bool {
+        self.of("clients_waiting") > 0 && self.of("servers_active") == 0
+    }
+
+    /// All columns, without clients that waited for anything but a connection that others have.
+    pub fn values_in_use(&self) -> Vec<Option<u64>> {
+        let mut values = self.values();
+        if let Some(place) = POOLER.position("clients_waiting").filter(|_| self.is_held_up()) {
+            values[place] = Some(0);
+        }
+        values
+    }
+
     /// A gauge on average; `None` where no pool was looked at.
     pub fn average(&self, name: &str) -> Option<f64> {
         let samples = self.of("samples");

@@ -160,6 +160,42 @@ fn clients_and_their_servers_are_linked() {
     assert_eq!((servers[0].pid, servers[0].local_port), (Some(4242), Some(50_001)));
 }
 
+#[test]
+fn a_pool_has_its_reserve_and_says_when_it_is_stopped() {
+    let of = |databases: &str| reading(&table(POOLS_1_18), &table(STATS_1_18), &table(databases));
+    let found = of("
+name | port | database | force_user | pool_size | reserve_pool | max_connections | paused | disabled
+app | 5432 | app | ~ | 2 | 3 | 0 | 0 | 0
+wide | 5432 | wide | ~ | 20 | 5 | 22 | 1 | 0
+off | 5432 | off | ~ | 20 | -1 | 0 | 0 | 1");
+    let sizes = ["app", "wide", "off"].map(|name| found.pool_size(name));
+    assert_eq!(sizes, [Some(5), Some(22), Some(20)]);
+    assert_eq!(found.stopped().into_iter().collect::<Vec<_>>(), ["off", "wide"]);
+    // Newer versions call it otherwise.
+    let newer = of("
+name | port | database | pool_size | reserve_pool_size | max_connections
+app | 5432 | app | 2 | 4 | 0");
+    assert_eq!((newer.pool_size("app"), newer.stopped().len()), (Some(6), 0));
+    assert_eq!(newer.aliases(5432).len(), 0);
+}
+
+#[test]
+fn who_waits_while_nothing_is_in_use_waits_for_no_place_in_the_pool() {
+    let of = |waiting: u64, active: u64| {
+        let mut values = vec![Some(0); POOLER.columns.len()];
+        for (name, value) in
+            [("samples", 1), ("clients_waiting", waiting), ("servers_active", active)]
+        {
+            values[POOLER.position(name).unwrap()] = Some(value);
+        }
+        let mut seen = Seen::default();
+        seen.add(&values);
+        seen
+    };
+    let waits = |seen: &Seen| seen.values_in_use()[POOLER.position("clients_waiting").unwrap()];
+    assert_eq!([of(5, 0), of(5, 2), of(0, 0)].map(|seen| waits(&seen)), [0, 5, 0].map(Some));
+}
+
 fn seen(rows: &[Row], wanted: [&str; 3]) -> Option<Seen> {
     let ids: Vec<u32> = (1..).take(rows.len()).collect();
     let made = frame(rows, &ids);
@@ -208,10 +244,13 @@ fn a_database_that_the_server_calls_otherwise_is_known_by_both_names() {
 name | host | port | database | force_user | pool_size | max_connections
 front_rw | /tmp | 5432 | shop | cart | 4 | 0
 front_ro | /tmp | 5432 | shop | ~ | 4 | 0
+old | 10.0.0.9 | 5999 | old | ~ | 4 | 0
 app | /tmp | 5432 | app | ~ | 20 | 11";
     let reading = Reading::of(&table(POOLS_1_18), &table(STATS_1_7), &table(NAMED));
-    let aliases = reading.unwrap().aliases();
-    assert_eq!(aliases.keys().collect::<Vec<_>>(), ["front_ro", "front_rw"]);
+    let aliases = reading.unwrap().aliases(5432);
+    assert_eq!(aliases.keys().collect::<Vec<_>>(), ["front_ro", "front_rw", "old"]);
+    let elsewhere = aliases.iter().filter(|(_, alias)| alias.is_elsewhere);
+    assert_eq!(elsewhere.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["old"]);
     let of = |name: &str| Alias::resolve(aliases.get(name), name, "alice");
     let pair = |database: &str, user: &str| (database.to_owned(), user.to_owned());
     assert_eq!(of("front_rw"), pair("shop", "cart"));

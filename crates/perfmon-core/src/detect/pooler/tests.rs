@@ -25,8 +25,13 @@ fn moment(waiting: u64, longest_ms: u64) -> Seen {
 /// One pooler with these minutes of one pool and of its database.
 fn facts(pool: &[Seen], database: &[Seen], answers: &[bool]) -> Facts {
     let rows = |all: &[Seen]| (1..).map(|n| n * 60_000_000).zip(all.iter().cloned()).collect();
-    let pool = Pool { database: "app".into(), user: Some("alice".into()), rows: rows(pool) };
-    let database = Pool { database: "app".into(), user: None, rows: rows(database) };
+    let of = |user: Option<&str>, rows: Vec<(i64, Seen)>| Pool {
+        database: "app".into(),
+        user: user.map(str::to_owned),
+        is_stopped: false,
+        rows,
+    };
+    let (pool, database) = (of(Some("alice"), rows(pool)), of(None, rows(database)));
     let pooler =
         Pooler { name: "front".into(), answers: answers.to_vec(), pools: vec![pool, database] };
     Facts { poolers: Some(vec![pooler]), ..healthy() }
@@ -41,6 +46,41 @@ fn clients_that_keep_waiting_are_told() {
     assert!(finding.cause.as_ref().unwrap().starts_with("10 of at most 10 server connections"));
     let long = the(&DETECTOR, &facts(&[moment(1, 16_000), moment(1, 1)], &[], &[true]), WAITING);
     assert_eq!(long.severity, Severity::Critical);
+}
+
+/// Clients wait for seconds while so many of twenty connections are in use.
+fn in_use(servers: u64) -> Facts {
+    let one = seen(&[
+        ("samples", 1),
+        ("clients_waiting", 4),
+        ("max_wait_us", 31_000_000),
+        ("servers_active", servers),
+        ("pool_size", 20),
+    ]);
+    facts(&[one.clone(), one], &[], &[true])
+}
+
+#[test]
+fn a_pool_that_is_not_full_is_not_what_clients_wait_for() {
+    let full = the(&DETECTOR, &in_use(20), WAITING);
+    assert!(full.remedy.contains("raise pool_size"), "{}", full.remedy);
+    let other = the(&DETECTOR, &in_use(2), WAITING);
+    assert!(other.remedy.contains("max_user_connections"), "{}", other.remedy);
+    assert!(!other.remedy.contains("raise pool_size"), "{}", other.remedy);
+    let cause = other.cause.unwrap();
+    assert!(cause.starts_with("2 of at most 20 server connections"), "{cause}");
+    assert!(
+        cause.contains("another limit") && cause.ends_with("longest wait was 31 s."),
+        "{cause}"
+    );
+    let none = the(&DETECTOR, &in_use(0), WAITING);
+    assert!(none.cause.unwrap().starts_with("No server connection of the pool was in use"));
+    assert!(!none.remedy.contains("pool_size"), "{}", none.remedy);
+    let mut stopped = in_use(0);
+    stopped.poolers.as_mut().unwrap()[0].pools[0].is_stopped = true;
+    let finding = the(&DETECTOR, &stopped, WAITING);
+    assert!(finding.cause.unwrap().starts_with("The database is paused or disabled"));
+    assert!(finding.remedy.contains("RESUME app"), "{}", finding.remedy);
 }
 
 #[test]
