@@ -2,20 +2,17 @@
 
 use std::collections::HashSet;
 
-use perfmon_core::lock::graph::{Blocked, Edge, Instance, MOST_PROCESSES};
+use perfmon_core::lock::graph::{Blocked, Edge, Instance, MOST_PROCESSES, MOST_WAITERS};
 use perfmon_core::lock::{TRANSACTION_KIND, TUPLE_KIND, Tag};
 use pgrx::pg_sys;
 
 use super::clock;
 
-/// Of more processes that wait, those that have waited longest are looked at, with those that they wait for.
-const MOST: usize = 64;
-
-/// Who is in the way of these processes, and of those that are in the way and wait themselves. Each process costs one
+/// Who is in the way of these processes, of the first of them where they are many, and of those that are in the way and wait themselves. Each process costs one
 /// copy of what has to do with its lock, for which the server keeps everybody from changing locks.
 pub(crate) fn edges(pids: &[i32]) -> Vec<Edge> {
     let mut asked: Vec<i32> = Vec::with_capacity(MOST_PROCESSES);
-    let mut to_ask: Vec<i32> = pids.iter().take(MOST).rev().copied().collect();
+    let mut to_ask: Vec<i32> = pids.iter().take(MOST_WAITERS).rev().copied().collect();
     let mut found: Vec<Edge> = Vec::new();
     // Workers of one group may wait for the same.
     let mut known: HashSet<Edge> = HashSet::new();

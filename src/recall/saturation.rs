@@ -346,6 +346,7 @@ fn group_of(whose: Whose, found: &Use, samples: u64, block: Option<f64>) -> Grou
     group.in_transaction = figure(4);
     group.on_cpu = found.mean("on_cpu", samples);
     group.on_lock = found.mean("on_lock", samples);
+    group.lock_peak = u32::try_from(found.peaks[SPREADS.len()]).ok();
     group.on_io = found.mean("on_io", samples);
     group.on_client = found.mean("on_client", samples);
     group.hidden = found.mean("disabled", samples);

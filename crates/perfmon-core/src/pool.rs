@@ -168,6 +168,8 @@ pub struct Group {
     pub on_cpu: Option<f64>,
     /// Waiting for a lock, on average.
     pub on_lock: Option<f64>,
+    /// The most that waited for locks at once.
+    pub lock_peak: Option<u32>,
     /// Waiting for a file, on average.
     pub on_io: Option<f64>,
     /// Waiting for their client inside a statement or a transaction, on average.
@@ -198,6 +200,7 @@ impl Group {
             in_transaction: Figure::default(),
             on_cpu: None,
             on_lock: None,
+            lock_peak: None,
             on_io: None,
             on_client: None,
             opened: 0,

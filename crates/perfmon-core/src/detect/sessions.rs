@@ -9,6 +9,7 @@ use crate::activity::State;
 use crate::facts::session::{IdleTimes, Lasted, LockWait, Sessions, Who};
 use crate::facts::{Facts, Holder, HolderKind};
 use crate::finding::{Effort, Evidence, Finding, Severity};
+use crate::lock::graph::MOST_WAITERS;
 use crate::lock::idle::{Meaning, Sum};
 use crate::threshold::{Threshold, Thresholds};
 
@@ -132,9 +133,10 @@ fn chains(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Fi
             by_head.entry((wait.head_process_id, &wait.head)).or_default().push(wait);
         }
     }
+    let crowd = crowd(facts, sessions);
     let mut found: BTreeMap<(String, String), (f64, Finding)> = BTreeMap::new();
     for ((process, who), waits) in by_head {
-        if let Some((longest, mut finding)) = chain(process, who, &waits, thresholds) {
+        if let Some((longest, mut finding)) = chain(process, who, &waits, crowd, thresholds) {
             look_there(facts, &who.database, BLOCKING, &mut finding);
             // One program that does it again and again is one finding, of its worst time.
             let key = (finding.object.clone(), finding.subject.clone());
@@ -145,6 +147,16 @@ fn chains(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Fi
         }
     }
     found.into_values().map(|(_, finding)| finding).collect()
+}
+
+/// How many waited at once on the whole server, by samples, where that is more than a look at locks takes in.
+fn crowd(facts: &Facts, sessions: &Sessions) -> Option<u32> {
+    /// A look may miss some of those that began to wait a moment ago.
+    const MISSED: usize = 4;
+    let open = sessions.waits.iter().filter(|wait| !wait.ended).map(|wait| wait.process_id);
+    let seen = open.collect::<BTreeSet<i64>>().len();
+    let peak = facts.pools.as_ref()?.last.server()?.lock_peak?;
+    (seen + MISSED >= MOST_WAITERS && peak as usize > seen).then_some(peak)
 }
 
 /// Where more is to be seen: the home database knows neither relations nor texts of statements of the others.
@@ -160,6 +172,7 @@ fn chain(
     process: i64,
     who: &Who,
     waits: &[&LockWait],
+    crowd: Option<u32>,
     thresholds: &Thresholds,
 ) -> Option<(f64, Finding)> {
     let longest = waits.iter().map(|w| seconds(w.began_us, w.seen_us)).fold(0.0, f64::max);
@@ -178,8 +191,10 @@ fn chain(
         _ if goes_on => format!("process {process} of {}", describe(who)),
         _ => describe(who),
     };
+    let crowd = crowd.filter(|_| goes_on);
     let title = format!(
-        "{} {} up to {} for locks that {head} {}",
+        "{}{} {} up to {} for locks that {head} {}",
+        if crowd.is_some() { "At least " } else { "" },
         counted(blocked as f64, "session"),
         match (goes_on, blocked) {
             (true, 1) => "waits",
@@ -206,6 +221,10 @@ fn chain(
     finding.subject = format!("{} {}", who.user, who.application);
     finding.cause = Some(cause);
     show_chain(&mut finding, (longest, over), waits, last);
+    if let Some(peak) = crowd {
+        let evidence = Evidence::new("sessions_waiting_on_server_peak", i64::from(peak), "");
+        finding.evidence.push(evidence);
+    }
     finding.effort = Effort::Medium;
     let gain = if goes_on { "The sessions behind it go on." } else { "Nobody waits for it again." };
     finding.gain = Some(gain.to_owned());

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Tag;
 
+/// Of more processes that wait, those that have waited longest are looked at.
+pub const MOST_WAITERS: usize = 64;
 /// Processes at which one look is: those that wait, and those in front of them.
 pub const MOST_PROCESSES: usize = 128;
 /// Processes that are told to be in the way of one: of more that hold the lock, these stand for all.

@@ -9,6 +9,7 @@ use crate::facts::session::{Deadlock, IdleTimes, Lasted, LockWait, Sessions, Who
 use crate::facts::{Facts, Holder, HolderKind};
 use crate::finding::Severity;
 use crate::lock::idle::Sum;
+use crate::pool::{Group, Look, Pools, Whose};
 use crate::threshold::Thresholds;
 
 const SECOND: i64 = 1_000_000;
@@ -97,6 +98,25 @@ fn chains_are_told_by_their_head() {
     assert_eq!(the(&DETECTOR, &chain(many), CHAIN).severity, Severity::Critical);
     let few = (10..13).map(|pid| wait(pid, 70, 1)).collect();
     assert_eq!(the(&DETECTOR, &chain(few), CHAIN).severity, Severity::Warning);
+}
+
+#[test]
+fn a_crowd_of_which_a_part_is_looked_at_is_told_as_such() {
+    let crowd = |looked_at: i64, peak: u32| {
+        let mut facts = chain((10..10 + looked_at).map(|pid| wait(pid, 30, 1)).collect());
+        let server = Group { lock_peak: Some(peak), ..Group::of(Whose::server()) };
+        let last = Look { groups: vec![server], ..Look::default() };
+        facts.pools = Some(Pools { last, ..Pools::default() });
+        the(&DETECTOR, &facts, CHAIN)
+    };
+    let finding = crowd(63, 90);
+    assert!(finding.title.starts_with("At least 63 sessions wait up to"), "{}", finding.title);
+    let peak = "sessions_waiting_on_server_peak";
+    assert!(finding.evidence.iter().any(|one| one.metric == peak));
+    for (looked_at, peak) in [(63, 63), (20, 30)] {
+        let title = crowd(looked_at, peak).title;
+        assert!(title.starts_with(&format!("{looked_at} sessions wait up to")), "{title}");
+    }
 }
 
 #[test]
