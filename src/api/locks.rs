@@ -264,7 +264,7 @@ fn idle_in_transaction(
 fn idle_cells(whose: &Whose, sum: &Sum, statements: &Statements, long_us: i64) -> Vec<Cell> {
     let mut cells = vec![some(&whose.database), some(&whose.user), some(&whose.application)];
     cells.extend(statement(statements, whose));
-    let sessions = u32::try_from(sum.sessions.len()).unwrap_or(u32::MAX);
+    let sessions = u32::try_from(sum.distinct()).unwrap_or(u32::MAX);
     cells.extend([
         sum.meaning(long_us).name().into(),
         sum.times().into(),

@@ -13,6 +13,11 @@ use crate::lock::graph::MOST_WAITERS;
 use crate::lock::idle::{Meaning, Sum};
 use crate::threshold::{Threshold, Thresholds};
 
+mod leaks;
+
+use leaks::leaks;
+pub(super) use leaks::speaks_of_leaks;
+
 /// Sessions wait for locks of one that does not let go.
 pub const CHAIN: &str = "lock_chain";
 /// A program leaves transactions open.
@@ -353,86 +358,6 @@ fn why_it_was(process: i64, who: &Who, last: &LockWait) -> (String, String) {
         ),
         SHORTER.to_owned(),
     )
-}
-
-/// Whether a finding speaks of the transactions that are left open now.
-pub(super) fn speaks_of_leaks(facts: &Facts, thresholds: &Thresholds) -> bool {
-    let idles = facts.sessions.iter().flat_map(|sessions| &sessions.idles);
-    idles.into_iter().any(|idle| is_leak(idle, thresholds))
-}
-
-/// Idle times that are a leak.
-fn leaks_so(sum: &Sum, thresholds: &Thresholds) -> bool {
-    sum.meaning(long_idle_us(thresholds)) == Meaning::Leak
-        && sum.sessions.len() as f64 >= thresholds.of(&LEAK_SESSIONS)
-}
-
-/// One that goes on.
-fn is_leak(idle: &IdleTimes, thresholds: &Thresholds) -> bool {
-    idle.sum.open > 0 && leaks_so(&idle.sum, thresholds)
-}
-
-/// One that ended with its sessions since findings were judged last.
-fn was_leak(idle: &IdleTimes, thresholds: &Thresholds) -> bool {
-    let ended = |sum: &Sum| sum.gone > 0 && leaks_so(sum, thresholds);
-    idle.since_judged.as_ref().is_some_and(ended)
-}
-
-fn leaks(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Finding> {
-    let told = |idle: &&IdleTimes| is_leak(idle, thresholds) || was_leak(idle, thresholds);
-    let leaks = sessions.idles.iter().filter(told);
-    leaks.map(|idle| leak(facts, idle, thresholds)).collect()
-}
-
-fn leak(facts: &Facts, idle: &IdleTimes, thresholds: &Thresholds) -> Finding {
-    let (who, sum) = (&idle.who, &idle.sum);
-    let number = if sum.open > 0 { sum.open } else { sum.sessions.len() as i64 };
-    let title = format!(
-        "{} of {} {} inside a transaction{}, for up to {}",
-        counted(number as f64, "session"),
-        describe(who),
-        match (sum.open, number) {
-            (0, _) => "idled",
-            (_, 1) => "idles",
-            _ => "idle",
-        },
-        after(who),
-        span(sum.longest_us as f64 / 1e6),
-    );
-    let object = match who.statement_id {
-        Some(id) => format!("statement {id}"),
-        None => format!("database {}", who.database),
-    };
-    let mut finding = Finding::new(
-        LEAK,
-        Severity::Warning,
-        object,
-        title,
-        "Find the path of the program that runs this statement and ends neither with COMMIT nor with ROLLBACK, \
-         most often one that an exception takes; have the pool take transactions back when connections are returned.",
-        "PostgreSQL manual, idle_in_transaction_session_timeout",
-    );
-    finding.subject = format!("{} {} {}", who.database, who.user, who.application);
-    if let (None, Some(queryid)) = (who.statement_id, who.queryid) {
-        finding.subject.push_str(&format!(" {queryid}"));
-    }
-    finding.cause = Some(format!(
-        "The client does not come back: {} ended with the session or go on, and a slow client would have ended them itself.",
-        counted((sum.gone + sum.open) as f64, "idle time")
-    ));
-    let longest = sum.longest_us as f64 / 1e6;
-    let longest = Evidence::new("longest_idle_s", longest, "s");
-    finding.evidence.push(longest.over(thresholds.of(&LEAK_SECONDS)));
-    if let Some(queryid) = who.queryid {
-        finding.evidence.push(Evidence::new("queryid", queryid, ""));
-    }
-    finding.evidence.push(Evidence::new("sessions", sum.sessions.len() as i64, ""));
-    finding.evidence.push(Evidence::new("open", sum.open, ""));
-    finding.evidence.push(Evidence::new("times", sum.times(), ""));
-    finding.evidence.push(Evidence::new("resumed_or_finished", sum.resumed + sum.finished, ""));
-    look_there(facts, &who.database, "perfmon.statement has the statement's text", &mut finding);
-    transactions::limit(facts, &mut finding);
-    finding
 }
 
 /// Transactions at work that began long ago, of which no other finding speaks.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ring::{Ending, Idle};
 
-/// Sessions that are told apart in one sum.
-pub const SESSIONS: usize = 64;
+/// Sessions that are told apart in one interval.
+pub const SESSIONS: usize = 256;
 
 /// Whose idle times: database, user, application, queryid.
 pub type Whose = (u32, u32, String, i64);
@@ -73,6 +73,12 @@ impl Sum {
         self.returned_us += later.returned_us;
         self.gone_us += later.gone_us;
         (self.open, self.open_us) = (later.open, later.open_us);
+    }
+
+    /// How many distinct sessions. Each that goes on or ended with its session is another one, however many are told apart.
+    pub fn distinct(&self) -> i64 {
+        let told_apart = i64::try_from(self.sessions.len()).unwrap_or(i64::MAX);
+        told_apart.max(self.gone + self.open)
     }
 
     /// Idle times in all.

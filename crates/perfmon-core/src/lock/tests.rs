@@ -10,6 +10,8 @@ use super::tracker::Tracker;
 use super::{Party, TRANSACTION_KIND, TUPLE_KIND, Tag};
 use crate::activity::{Kind, Session, State, group};
 
+mod ended;
+
 fn shared() -> Box<Shared> {
     const NOBODY: Party = Party::nobody(0);
     const TAG: Tag = Tag { database: 0, relation: 0, kind: 0 };
@@ -285,36 +287,6 @@ fn another_writer_goes_on_with_what_is_open() {
     assert_eq!(waits.iter().map(|wait| wait.ended).collect::<Vec<_>>(), [0, 200]);
     assert_eq!(shared.waits.since(1).len(), 2);
     assert_eq!(shared.waits.since(2).len(), 0);
-}
-
-#[test]
-fn nothing_goes_on_as_far_as_is_known_when_nobody_looks_any_more() {
-    let (mut shared, mut tracker) = (shared(), Tracker::default());
-    assert!(!tracker.stop(&mut shared), "no sample was taken yet");
-    let second = 1_000_000;
-    let idle = [session(4, State::InTransaction, second, 5)];
-    let look = |tracker: &mut Tracker, shared: &mut Shared, at: i64| {
-        tracker.begin(shared, at);
-        tracker.idles(shared, &idle, at);
-        tracker.waits(shared, &[edge(2, 1)], &[], at);
-    };
-    look(&mut tracker, &mut shared, 3 * second);
-    let seen = shared.tick;
-    assert!(tracker.stop(&mut shared));
-    assert!(!tracker.knows_waits());
-    let waits = shared.waits.since(seen);
-    assert_eq!(waits.iter().map(|wait| wait.ended).collect::<Vec<_>>(), [3 * second]);
-    assert_eq!(shared.waits.open_or_since(shared.tick), []);
-    let idles = shared.idles.since(seen);
-    let sums = super::idle::sums(&idles, 0);
-    let sum = sums.values().next().unwrap();
-    assert_eq!((sum.times(), sum.open_us, sum.longest_us), (0, 0, 2 * second));
-    assert!(!tracker.stop(&mut shared), "once is enough");
-    // Whoever looks again finds what still goes on.
-    look(&mut tracker, &mut shared, 9 * second);
-    let open = shared.waits.open_or_since(shared.tick);
-    assert_eq!(open.iter().map(|wait| (wait.began, wait.seen)).collect::<Vec<_>>(), [(2, 9 * second)]);
-    assert!(shared.idles.since(shared.tick - 1).iter().all(|idle| idle.ended == 0));
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn idle_out(idle: &IdleTimes, long_us: i64) -> IdleOut {
         who: who_out(&idle.who),
         meaning: idle.sum.meaning(long_us).name(),
         times: idle.sum.times(),
-        sessions: idle.sum.sessions.len() as u64,
+        sessions: idle.sum.distinct().unsigned_abs(),
         idle_ms: ms(idle.sum.idle_us),
         longest_ms: ms(idle.sum.longest_us),
         open: idle.sum.open,

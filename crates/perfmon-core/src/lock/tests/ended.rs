@@ -1,0 +1,59 @@
+//! What nobody looks at any more, and how many were left open.
+
+use super::*;
+
+#[test]
+fn nothing_goes_on_as_far_as_is_known_when_nobody_looks_any_more() {
+    let (mut shared, mut tracker) = (shared(), Tracker::default());
+    assert!(!tracker.stop(&mut shared), "no sample was taken yet");
+    let second = 1_000_000;
+    let idle = [session(4, State::InTransaction, second, 5)];
+    let look = |tracker: &mut Tracker, shared: &mut Shared, at: i64| {
+        tracker.begin(shared, at);
+        tracker.idles(shared, &idle, at);
+        tracker.waits(shared, &[edge(2, 1)], &[], at);
+    };
+    look(&mut tracker, &mut shared, 3 * second);
+    let seen = shared.tick;
+    assert!(tracker.stop(&mut shared));
+    assert!(!tracker.knows_waits());
+    let waits = shared.waits.since(seen);
+    assert_eq!(waits.iter().map(|wait| wait.ended).collect::<Vec<_>>(), [3 * second]);
+    assert_eq!(shared.waits.open_or_since(shared.tick), []);
+    let idles = shared.idles.since(seen);
+    let sums = super::super::idle::sums(&idles, 0);
+    let sum = sums.values().next().unwrap();
+    assert_eq!((sum.times(), sum.open_us, sum.longest_us), (0, 0, 2 * second));
+    assert!(!tracker.stop(&mut shared), "once is enough");
+    // Whoever looks again finds what still goes on.
+    look(&mut tracker, &mut shared, 9 * second);
+    let open = shared.waits.open_or_since(shared.tick);
+    assert_eq!(
+        open.iter().map(|wait| (wait.began, wait.seen)).collect::<Vec<_>>(),
+        [(2, 9 * second)]
+    );
+    assert!(shared.idles.since(shared.tick - 1).iter().all(|idle| idle.ended == 0));
+}
+
+#[test]
+fn sessions_that_are_left_open_count_however_many_they_are() {
+    let many = super::super::idle::SESSIONS as i32 + 70;
+    let idle = |pid: i32| Idle {
+        tick: 1,
+        began: 0,
+        seen: 20_000_000,
+        ended: 0,
+        who: Party { queryid: 9, ..Party::of(&session(pid, State::InTransaction, 1, 1)) },
+        ending: Ending::Open as u8,
+    };
+    let idles: Vec<Idle> = (1..=many).map(idle).collect();
+    let sums = super::super::idle::sums(&idles, 0);
+    let sum = sums.values().next().unwrap();
+    assert_eq!((sum.times(), sum.distinct()), (i64::from(many), i64::from(many)));
+    assert_eq!(sum.sessions.len(), super::super::idle::SESSIONS);
+    // One session that pauses again and again is one.
+    let again: Vec<Idle> =
+        (0..5).map(|_| Idle { ending: Ending::Resumed as u8, ..idle(1) }).collect();
+    let sums = super::super::idle::sums(&again, 0);
+    assert_eq!(sums.values().next().unwrap().distinct(), 1);
+}
