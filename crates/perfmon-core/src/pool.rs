@@ -235,6 +235,30 @@ impl Group {
         }
     }
 
+    /// On average over the time in which it was there; as it is now, if no sample found it.
+    #[must_use]
+    pub fn in_its_time(&self) -> Self {
+        let figure = |figure: &Figure| match self.there {
+            0 => Figure { average: figure.now.map(f64::from).or(figure.average), ..*figure },
+            _ => Figure { average: self.while_there(figure.average), ..*figure },
+        };
+        let average = |average: Option<f64>| {
+            if self.there == 0 { average } else { self.while_there(average) }
+        };
+        Self {
+            open: figure(&self.open),
+            busy: figure(&self.busy),
+            active: figure(&self.active),
+            idle: figure(&self.idle),
+            in_transaction: figure(&self.in_transaction),
+            on_cpu: average(self.on_cpu),
+            on_lock: average(self.on_lock),
+            on_io: average(self.on_io),
+            on_client: average(self.on_client),
+            ..self.clone()
+        }
+    }
+
     /// An average over the time in which it was there.
     pub fn while_there(&self, average: Option<f64>) -> Option<f64> {
         (self.there > 0).then(|| average.map(|a| a * self.samples as f64 / self.there as f64))?

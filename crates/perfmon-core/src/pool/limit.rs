@@ -311,7 +311,8 @@ impl Limits {
             let mut add = |kind: Kind, most: Option<u32>, figure: Option<&Figure>| {
                 let used = figure.and_then(Figure::used);
                 if let (Some(most), Some(used)) = (most, used) {
-                    let peak = figure.and_then(|figure| figure.peak);
+                    // As many as there are now were there at least.
+                    let peak = figure.and_then(|figure| figure.peak.max(figure.now));
                     // Superusers may use what is reserved: for all others, that is as full as full.
                     let reserved = kind == Kind::Server;
                     let used = if reserved { used.min(f64::from(most)) } else { used };

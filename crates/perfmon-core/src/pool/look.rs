@@ -221,6 +221,10 @@ impl Look {
         let kinds = self.pressed(group, thresholds);
         let Some((main, others)) = kinds.split_first() else {
             // At no moment: what is known of all of the window is all there is.
+            let full = |limit: &Limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO);
+            // What is full is told of the time in which it was there, not of hours in which it was not.
+            let is_full = group.binding().is_some_and(full);
+            let group = &if is_full { group.in_its_time() } else { group.clone() };
             let mut load = Load::of(group, self.server()?, self.cpus)?;
             let was_there = group.whose.level != Level::Pool || self.moments.is_empty();
             load.waiting = was_there.then(|| self.waiting(group, false)).flatten();

@@ -112,6 +112,31 @@ fn only_moments_at_which_somebody_waited_are_judged() {
 }
 
 #[test]
+fn what_is_full_is_told_of_the_time_in_which_it_was_there() {
+    // Three idle sessions, seen by two of 24 samples.
+    let rare = |there: u64, average: f64| {
+        let mut role = group(whose(Level::User, "", "tiny"), 3, 0);
+        (role.samples, role.there) = (24, there);
+        for figure in [&mut role.open, &mut role.idle] {
+            (figure.average, figure.peak, figure.p95) = (Some(average), Some(2), Some(0.0));
+        }
+        role
+    };
+    for (there, average) in [(2, 0.125), (0, 0.0)] {
+        let mut groups = vec![group(Whose::server(), 20, 2), rare(there, average)];
+        let roles = vec![role("tiny", Some(3))];
+        Limits { roles, ..Limits::default() }.judge(&mut groups);
+        let limit = *groups[1].binding().unwrap();
+        assert_eq!((limit.used, limit.peak), (3.0, Some(3)), "as many as there are now");
+        let look = Look { samples: 24, groups, ..Look::default() };
+        let said = look.verdict(&look.groups[1], &thresholds()).unwrap();
+        assert_eq!(said.cause, Cause::PoolTooLarge, "{}", said.detail);
+        let open = if there == 0 { "3.0 of 3.0" } else { "1.5 of 1.5" };
+        assert!(said.detail.contains(&format!("{open} open sessions idle")), "{}", said.detail);
+    }
+}
+
+#[test]
 fn who_does_not_come_by_way_of_the_pooler_does_not_wait_there() {
     let from = |application: &str, address: &str, open: u32, active: u32| {
         let whose = Whose { address: Some(address.to_owned()), ..pool("app", application) };
