@@ -215,6 +215,8 @@ pub(crate) fn xmin_horizon() -> Result<Vec<Row>, Error> {
              WHERE (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL)
                  AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
                  AND a.backend_type OPERATOR(pg_catalog.<>) 'autovacuum worker'
+                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_get_progress_info('VACUUM') v
+                     WHERE v.pid OPERATOR(pg_catalog.=) a.pid OR v.pid OPERATOR(pg_catalog.=) a.leader_pid)
              UNION ALL
              SELECT 'prepared transaction', p.gid, NULL, d.datname::pg_catalog.text,
                  pg_catalog.pg_get_userbyid(p.ownerid)::pg_catalog.text, NULL, NULL,

@@ -110,7 +110,8 @@ fn sees_sessions() -> Result<bool, ProbeError> {
     Ok(sees)
 }
 
-/// Transactions of this database, and what standbys report. Autovacuum holds nothing back.
+/// Transactions of this database, and what standbys report. Vacuum holds nothing back, whoever runs it: the server leaves its
+/// processes out when it looks for the oldest transaction.
 const SESSIONS: &str = "
 SELECT a.pid::pg_catalog.text,
     a.backend_type OPERATOR(pg_catalog.=) 'walsender', a.application_name,
@@ -122,6 +123,8 @@ FROM pg_catalog.pg_stat_get_activity(NULL) a
     LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.datid
 WHERE a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
     AND a.backend_type OPERATOR(pg_catalog.<>) 'autovacuum worker'
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_get_progress_info('VACUUM') v
+        WHERE v.pid OPERATOR(pg_catalog.=) a.pid OR v.pid OPERATOR(pg_catalog.=) a.leader_pid)
     AND CASE WHEN a.backend_type OPERATOR(pg_catalog.=) 'walsender'
         THEN a.backend_xmin IS NOT NULL
         ELSE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()

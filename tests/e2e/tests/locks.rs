@@ -5,6 +5,8 @@ use std::thread;
 
 use perfmon_e2e::{Builder, Db, Found, Server, Stop, WINDOW, code_of, secs, wait_until};
 
+#[path = "locks/ended.rs"]
+mod ended;
 #[path = "locks/told.rs"]
 mod told;
 
