@@ -12,6 +12,7 @@ mod conditions;
 mod counts;
 mod dates;
 mod forms;
+mod guesses;
 mod ideas;
 mod names;
 mod nulls;
