@@ -224,7 +224,7 @@ fn seq_scans(
 /// By the statement's own executions, else by all that was read of the table.
 fn read_per_kept(scan: &scans::Scan<'_>, reader: &scans::Reader<'_>) -> Option<f64> {
     match &reader.seen {
-        Some(seen) => (seen.kept_per_call > 0.0).then(|| seen.read_per_call / seen.kept_per_call),
+        Some(_) => reader.read_per_kept(),
         None => ratio(scan.activity.seq_tup_read, reader.rows_kept),
     }
 }

@@ -129,6 +129,80 @@ fn findings_rest_on_evidence_and_twins_are_silent() {
     assert!(shown > 0);
 }
 
+/// Tables, each read whole by one statement whose scan alone does not tell what index it lacks.
+const BEYOND: &str = "
+CREATE TABLE joined AS SELECT id, owner AS k FROM big;
+CREATE TABLE counted AS SELECT id, owner AS k FROM big;
+CREATE TABLE ordered AS SELECT id, 50001 - id AS made FROM big;
+CREATE TABLE cased AS SELECT id, owner AS k, state FROM big;
+CREATE TABLE unread AS SELECT id, owner AS k, state FROM big;
+CREATE TABLE lists AS SELECT id, owner AS k FROM big;
+CREATE TABLE rare AS SELECT id, CASE WHEN id % 4000 = 0 THEN 'open' ELSE 'done' END AS state FROM big;
+CREATE TABLE marked AS SELECT id, CASE WHEN id % 4000 = 0 THEN now() END AS gone FROM big;
+CREATE TABLE either AS SELECT id, owner AS a, id % 4999 AS b FROM big;
+CREATE TABLE twin AS SELECT id, id % 200 AS k, id % 7 AS made, state FROM big;
+VACUUM ANALYZE;
+";
+
+#[test]
+fn scans_are_judged_by_what_the_statement_wants_of_them() {
+    let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
+    let mut watcher = app(&server);
+    BEYOND.split_terminator(';').for_each(|sql| watcher.run(sql));
+    watcher.snapshot();
+    let mut db = server.db("app");
+    for i in 1..=20 {
+        for query in [
+            format!("SELECT j.id FROM small s JOIN joined j ON j.k = s.owner WHERE s.id = {i}"),
+            format!(
+                "SELECT count(*) FROM counted WHERE k IN (SELECT owner FROM small WHERE id = {i})"
+            ),
+            "SELECT id FROM ordered ORDER BY made DESC LIMIT 10".to_owned(),
+            format!(
+                "SELECT sum(CASE WHEN state = 'open' THEN 1 ELSE 0 END) FROM cased WHERE k = {i}"
+            ),
+            format!(
+                "SELECT stddev(CASE WHEN state = 'open' THEN 1 ELSE 0 END) FROM unread WHERE k = {i}"
+            ),
+            format!(
+                "SELECT l.id FROM lists l JOIN (VALUES ({i}, 'a'), (77, 'b')) v(k, n) ON v.k = l.k"
+            ),
+            "SELECT count(*) FROM rare WHERE state = 'open'".to_owned(),
+            "SELECT id FROM marked WHERE gone IS NOT NULL".to_owned(),
+            format!("SELECT id FROM either WHERE a = {i} OR b = {i}"),
+            // Twins: most of what is read is wanted.
+            format!("SELECT count(*) FROM small s JOIN twin t ON t.k = s.owner WHERE s.id > {i}"),
+            format!("SELECT id FROM twin ORDER BY made LIMIT {}", 30_000 + i),
+            "SELECT sum(id) FROM twin WHERE state IS NOT NULL".to_owned(),
+        ] {
+            db.run(&query);
+        }
+    }
+    db.run("SELECT pg_stat_force_next_flush()");
+    watcher.snapshot();
+    let rows = watcher.rows(
+        "SELECT table_name, coalesce(statement, 'words: ' || remedy), filter_columns FROM perfmon.seq_scans() ORDER BY 1",
+    );
+    let found: Vec<(String, String, String)> =
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let expected = [
+        ("cased", "(k);", "k"),
+        ("counted", "(k);", "k"),
+        ("either", "words: Create an index for each of the conditions in", ""),
+        ("joined", "(k);", "k"),
+        ("lists", "(k);", "k"),
+        ("marked", "words: Create an index of the wanted rows alone", "gone"),
+        ("ordered", "(made);", "made"),
+        ("rare", "(state);", "state"),
+        ("unread", "(k);", "k"),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for ((table, words, by), (name, wanted, column)) in found.iter().zip(expected) {
+        assert_eq!(table, &format!("public.{name}"), "{found:?}");
+        assert!(words.contains(wanted) && by.contains(column), "{table}: {words} by {by}");
+    }
+}
+
 fn predicates_are_listed(watcher: &mut Db) {
     // What an index would have to serve.
     let uses: Vec<(String, String, String, i64, f64, bool)> = watcher

@@ -92,6 +92,19 @@ impl Shape {
         self.idea(table, indexes, server, thresholds, Some(seen))
     }
 
+    /// The index by which rows are looked up that another table leads to, with that table's oid (0 when it is no table),
+    /// whatever conditions on the table itself leave of it.
+    pub fn index_for_join(
+        &self,
+        table: &Table,
+        indexes: &[Index],
+        server: &Server,
+        thresholds: &Thresholds,
+    ) -> Option<(IndexIdea, u32)> {
+        let mut advisers = self.advisers((table, indexes), server, thresholds, None);
+        advisers.find_map(|adviser| adviser.joined(&adviser.constant()))
+    }
+
     fn idea(
         &self,
         table: &Table,
@@ -100,14 +113,24 @@ impl Shape {
         thresholds: &Thresholds,
         seen: Option<f64>,
     ) -> Option<IndexIdea> {
+        let mut advisers = self.advisers((table, indexes), server, thresholds, seen);
+        advisers.find_map(|adviser| adviser.idea())
+    }
+
+    fn advisers<'a>(
+        &'a self,
+        (table, indexes): (&'a Table, &'a [Index]),
+        server: &'a Server,
+        thresholds: &'a Thresholds,
+        seen: Option<f64>,
+    ) -> impl Iterator<Item = Adviser<'a>> {
         let uses = self.tables.iter().enumerate();
-        uses.filter(|(_, one)| one.oid == table.oid && one.read).find_map(|(place, one)| {
+        uses.filter(|(_, one)| one.oid == table.oid && one.read).map(move |(place, one)| {
             let driven = one.repeated
                 || self.tables.iter().enumerate().any(|(i, u)| {
                     i != place && u.predicates.iter().any(|p| !p.join && p.test != Test::Other)
                 });
-            let adviser = Adviser { table, indexes, server, thresholds, one, driven, seen };
-            adviser.idea()
+            Adviser { table, indexes, server, thresholds, one, driven, seen }
         })
     }
 }
@@ -135,9 +158,13 @@ struct Key {
     ordered: bool,
 }
 
-impl Adviser<'_> {
+impl<'a> Adviser<'a> {
+    fn constant(&self) -> Vec<&'a Predicate> {
+        self.one.predicates.iter().filter(|p| !p.join).collect()
+    }
+
     fn idea(&self) -> Option<IndexIdea> {
-        let constant: Vec<_> = self.one.predicates.iter().filter(|p| !p.join).collect();
+        let constant = self.constant();
         let own = self.key(&constant, true);
         // The order alone finds rows that match a rare pattern by reading all of them.
         let order_alone = own.equal == 0 && own.ordered;
@@ -152,7 +179,7 @@ impl Adviser<'_> {
         } else if let Some(idea) = self.special(&constant) {
             return Some(idea);
         }
-        self.joined(&constant)
+        self.joined(&constant).map(|(idea, _)| idea)
     }
 
     fn helps(&self, key: &Key) -> bool {
@@ -172,8 +199,8 @@ impl Adviser<'_> {
         }
     }
 
-    /// A key for looking the table up from another one.
-    fn joined(&self, constant: &[&Predicate]) -> Option<IndexIdea> {
+    /// A key for looking the table up from another one, which comes with it.
+    fn joined(&self, constant: &[&'a Predicate]) -> Option<(IndexIdea, u32)> {
         let joins = self.one.predicates.iter().filter(|p| p.join && p.test.is_equality());
         let mut others: Vec<u32> = joins.clone().map(|p| p.other).collect();
         others.sort_unstable();
@@ -182,7 +209,7 @@ impl Adviser<'_> {
             let mut wanted: Vec<_> = joins.clone().filter(|p| p.other == other).collect();
             wanted.extend(constant.iter().filter(|p| p.test.is_equality()));
             let key = self.key(&wanted, false);
-            (self.helps(&key) && !self.is_served(&key, &wanted)).then(|| self.btree(key))
+            (self.helps(&key) && !self.is_served(&key, &wanted)).then(|| (self.btree(key), other))
         })
     }
 

@@ -2,16 +2,18 @@
 //! statements that do it. Silent for small tables, for tables that are read whole on purpose, and for
 //! analysis that an index would not help.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::statements::LOSS;
 use super::{Detector, Judgement, per_hour};
-use crate::detect::idea::{IndexIdea, may_be};
+use crate::detect::idea::IndexIdea;
 use crate::facts::relation::Activity;
-use crate::facts::{Facts, Index, Predicate, Shape, Statement, Table, TableUse, Test};
+use crate::facts::{Facts, Index, Shape, Statement, Table, TableUse, Test};
 use crate::finding::Severity;
 use crate::threshold::{Threshold, Thresholds};
 
+mod lack;
 mod members;
 mod remedy;
 mod seen;
@@ -19,6 +21,7 @@ mod seen;
 mod tests;
 mod told;
 
+use lack::Lack;
 pub use remedy::{remedy, remedy_of};
 pub(in crate::detect) use seen::seen;
 pub use seen::{Computed, Seen, filters};
@@ -81,12 +84,16 @@ static THRESHOLDS: &[Threshold] =
 pub struct Reader<'a> {
     /// Which.
     pub statement: &'a Statement,
-    /// How it uses the table.
-    pub table: &'a TableUse,
+    /// What its text says, or, where that is not understood, what its executions showed.
+    pub shape: Cow<'a, Shape>,
+    /// Which of the tables in `shape` it is.
+    pub place: usize,
     /// Rows returned or changed, of those read.
     pub rows_kept: u64,
-    /// The same as a share.
+    /// The same as a share of those that it read.
     pub kept_ratio: f64,
+    /// Few rows are wanted for what the scan itself does not know: another table leads to them, or an order begins with them.
+    pub beyond: bool,
     /// Share of the blocks of each execution that the table's scan accounts for.
     pub scan_share: f64,
     /// Execution time that goes into throwing rows away, ms over the window.
@@ -95,6 +102,8 @@ pub struct Reader<'a> {
     pub seen: Option<Seen>,
     /// The index that it lacks; `None` where its executions prove the waste, and none can be composed.
     pub idea: Option<IndexIdea>,
+    /// The conditions of the scan that the idea comes from, where the text as a whole gives none.
+    pub by_scan: Option<Shape>,
     /// What is proposed for the table serves it.
     pub served: bool,
 }
@@ -134,7 +143,7 @@ pub fn scans<'a>(facts: &'a Facts, t: &Thresholds) -> Vec<Scan<'a>> {
         }
     }
     // Statements that look into each table, so that not every pair is tried.
-    let mut users: HashMap<u32, Vec<&Statement>> = HashMap::new();
+    let mut users = seen::users(facts);
     for s in facts.statements.iter().flatten().filter(|s| !s.explains()) {
         for one in s.shape.iter().flat_map(|shape| &shape.tables) {
             let of_table = users.entry(one.oid).or_default();
@@ -275,9 +284,9 @@ fn propose(
     t: &Thresholds,
 ) -> Option<IndexIdea> {
     let serves = |idea: &IndexIdea, reader: &Reader<'_>| {
-        let shape = reader.statement.shape.as_ref();
-        let kept = reader.kept_ratio;
-        shape.is_some_and(|shape| idea.serves(shape, table, own, &facts.server, t, kept))
+        let shape = reader.by_scan.as_ref().unwrap_or(&reader.shape);
+        reader.idea.as_ref() == Some(idea)
+            || idea.serves(shape, table, own, &facts.server, t, reader.kept_ratio)
     };
     let gain = |idea: &IndexIdea| -> f64 {
         readers.iter().filter(|r| serves(idea, r)).map(|r| r.wasted_ms).sum()
@@ -337,16 +346,17 @@ fn reader<'a>(
     facts: &'a Facts,
     t: &Thresholds,
 ) -> Option<Reader<'a>> {
-    let shape = s.shape.as_ref()?;
     if s.calls == 0 {
         return None;
     }
     let seen = seen(facts, s.statement_id, table)?;
-    let unserved = seen.as_ref().is_some_and(|seen| is_unserved(seen, own, t));
-    let searched = |u: &&TableUse| u.predicates.iter().any(|p| p.test != Test::Other);
-    let mut uses = shape.tables.iter().filter(|u| u.oid == table.oid && u.read);
-    let proven = |u: &&TableUse| unserved || (u.first_rows && seen.is_some());
-    let of_table = uses.clone().find(searched).or_else(|| uses.find(proven))?;
+    // What is not understood of a text may still be known of its executions.
+    let shape = match (&s.shape, &seen) {
+        (Some(shape), _) => Cow::Borrowed(shape),
+        (None, Some(seen)) => Cow::Owned(seen.shape(table)),
+        (None, None) => return None,
+    };
+    let place = place(&shape, table, seen.is_some())?;
     let calls = s.calls as f64;
     let block = facts.server.block_bytes.max(1) as f64;
     let pages = (table.table_bytes.unwrap_or(0) as f64 / block).max(1.0);
@@ -360,77 +370,51 @@ fn reader<'a>(
     if early {
         return None;
     }
+    let lack = Lack { s, shape: &shape, place, table, rows, own, facts, t }.found(seen.as_ref())?;
     // Of all that an execution read; without evidence, of the table, which it is thought to have read once.
     let read = seen.as_ref().map_or(rows, |seen| seen.read_per_call.max(1.0));
-    let returned = s.rows as f64 / calls;
-    let kept = seen.as_ref().map_or(returned, |seen| seen.kept_per_call);
-    let idea = shape
-        .candidate_index(table, own, &facts.server, t)
-        .or_else(|| shape.index_for_few(table, own, &facts.server, t, kept / read));
-    // What another table's rows lead to, or an order ends at, the scan itself does not know.
-    let beyond = idea.as_ref().is_some_and(|idea| is_beyond(idea, of_table, shape));
-    let kept = if beyond { returned.min(kept) } else { kept };
-    if idea.is_none() && !unserved {
-        return None;
-    }
-    // An aggregate hides how many rows it went through: only statistics say that they are few.
-    let few = if seen.is_none() && shape.aggregates {
-        let ratio = idea.as_ref().and_then(|idea| idea.rows_ratio);
-        ratio.is_some_and(|ratio| ratio <= t.of(&RETURNED))
-    } else {
-        kept <= read * t.of(&RETURNED)
-    };
-    if !few {
-        return None;
-    }
+    let kept_ratio = (lack.kept / read).clamp(0.0, 1.0);
     // An execution may scan a table more than once.
     let scans = seen.as_ref().map_or(1.0, |seen| (seen.read_per_call / rows).max(1.0));
     let scan_share = (pages * scans / blocks.max(1.0)).min(1.0);
-    let wasted_ms = s.exec_ms * scan_share * (1.0 - (kept / read).clamp(0.0, 1.0));
     Some(Reader {
         statement: s,
-        table: of_table,
-        rows_kept: if seen.is_some() { (kept * calls).round() as u64 } else { s.rows },
-        kept_ratio: kept / read,
+        rows_kept: if seen.is_some() { (lack.kept * calls).round() as u64 } else { s.rows },
+        kept_ratio,
         scan_share,
-        wasted_ms,
+        wasted_ms: s.exec_ms * scan_share * (1.0 - kept_ratio),
+        beyond: lack.beyond,
+        idea: lack.idea,
+        by_scan: lack.by_scan,
         seen,
-        idea,
+        place,
+        shape,
         served: false,
     })
 }
 
-/// Whether rows are found by an index in ways that a scan's own conditions do not show: by columns of another table, if all
-/// rows that this leads to are returned, or in the order of which the first rows are wanted.
-fn is_beyond(idea: &IndexIdea, of_table: &TableUse, shape: &Shape) -> bool {
-    let joins = |p: &Predicate| p.join && idea.has(p.attnum, &p.expression);
-    let joined = of_table.predicates.iter().any(joins) && !shape.bounded && !shape.aggregates;
-    joined || (idea.ordered && of_table.first_rows)
-}
-
-/// Whether executions prove that a scan throws nearly all rows away by expressions that no index is on, or by comparisons
-/// that only an index of the wanted rows alone, or several together, would serve.
-fn is_unserved(seen: &Seen, own: &[Index], t: &Thresholds) -> bool {
-    let is_on = |index: &Index, expression: &str| {
-        let first = index.key.first().filter(|first| first.attnum == 0 && index.valid);
-        index.unread || first.is_some_and(|first| may_be(&first.expression, expression))
-    };
-    let lacks = |one: &Computed| !own.iter().any(|index| is_on(index, &one.expression));
-    let partial = own.iter().any(|index| index.unread || index.predicate.is_some());
-    let odd = !partial && !seen.odd.is_empty();
-    seen.kept_few(t) && (odd || seen.computed.iter().any(lacks))
+/// Which of the uses of a table in a statement is meant: one that looks rows up, if there is one.
+fn place(shape: &Shape, table: &Table, seen: bool) -> Option<usize> {
+    let of_table = |u: &TableUse| u.oid == table.oid && u.read;
+    let searched = |u: &TableUse| of_table(u) && u.predicates.iter().any(|p| p.test != Test::Other);
+    let first = || shape.tables.iter().position(of_table).filter(|_| seen);
+    shape.tables.iter().position(searched).or_else(first)
 }
 
 fn detect(facts: &Facts, t: &Thresholds, judgement: &mut Judgement) {
     let known = facts.tables.is_some() && facts.statements.is_some();
-    let mut statements = facts.statements.iter().flatten().peekable();
-    // Readers without the right to see texts: nobody knows what a statement looks for.
-    let unread = statements.peek().is_some() && statements.all(|s| s.shape.is_none());
-    if !known || unread || facts.window.covered_us == 0 {
+    if !known || facts.window.covered_us == 0 {
         judgement.unknown(SCAN);
         return;
     }
-    for one in scans(facts, t) {
+    let found = scans(facts, t);
+    let mut statements = facts.statements.iter().flatten().peekable();
+    // Readers without the right to see texts: nobody knows what a statement looks for, unless executions showed it.
+    let unread = statements.peek().is_some() && statements.all(|s| s.shape.is_none());
+    if unread && found.is_empty() {
+        judgement.unknown(SCAN);
+    }
+    for one in found {
         judgement.add(told::finding(&one, facts, t));
     }
 }

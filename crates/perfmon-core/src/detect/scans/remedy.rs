@@ -19,7 +19,7 @@ pub fn remedy(scan: &Scan<'_>) -> (String, Option<String>) {
     if !rest.is_empty() {
         let known = |r: &Reader<'_>| {
             let by = |p: &crate::facts::Predicate| idea.has(p.attnum, &p.expression);
-            r.table.predicates.iter().any(by)
+            r.table().predicates.iter().any(by)
         };
         let how = match (rest.iter().any(|r| known(r)), rest.iter().all(|r| known(r))) {
             (false, _) => "by other columns",
@@ -87,7 +87,7 @@ fn in_words(reader: &Reader<'_>) -> String {
         computed.map(|one| (one.expression.as_str(), one.usage)).unzip();
     let compared = texts.join(", ");
     let forms = reader.statement.shape.iter().flat_map(|shape| &shape.forms);
-    let of_table: Vec<_> = forms.filter(|form| form.tables.contains(&reader.table.oid)).collect();
+    let of_table: Vec<_> = forms.filter(|form| form.tables.contains(&reader.table().oid)).collect();
     let leaves_it_alone = |kind: &FormKind| {
         use FormKind::{Converted, Dated, Defaulted, Rounded, Shifted, Spelled, Truncated};
         matches!(

@@ -1,9 +1,11 @@
 //! What executions of a statement showed of its sequential scans of a table, which is better than any guess.
 
+use std::collections::HashMap;
+
 use super::{RETURNED, Reader};
-use crate::capture::scan::{Kind, Slot, UNKNOWN, Use};
+use crate::capture::scan::{Condition, Kind, Slot, UNKNOWN, Use};
 use crate::facts::evidence::ENOUGH;
-use crate::facts::{Evidence, Facts, Table, Test};
+use crate::facts::{Evidence, Facts, Predicate, Shape, Statement, Table, TableUse, Test};
 use crate::threshold::Thresholds;
 
 /// Between conditions of which one is enough.
@@ -24,6 +26,8 @@ pub struct Seen {
     pub filters: Vec<String>,
     /// Those of them that are no columns as they are, in one sort of comparison that an index could serve.
     pub computed: Vec<Computed>,
+    /// Conditions of the scan that read most, as an index sees them.
+    pub conditions: Vec<Predicate>,
     /// Conditions on columns as they are for which no index can be searched, with `?` for each value: those that leave out a
     /// value or NULLs, that compare two columns, or that OR joins.
     pub odd: Vec<String>,
@@ -76,7 +80,76 @@ pub(in crate::detect) fn seen(
         filters,
         computed: computed(&scans, table),
         odd: odd(&scans, table),
+        conditions: conditions(&scans, table),
     }))
+}
+
+/// Statements whose texts say nothing, though their names do mean something, with the tables that their executions were seen to scan.
+pub(super) fn users(facts: &Facts) -> HashMap<u32, Vec<&Statement>> {
+    let statements = facts.statements.iter().flatten();
+    let unread: HashMap<i64, &Statement> = statements
+        .filter(|s| s.shape.is_none() && !s.unresolved && !s.explains())
+        .map(|s| (s.statement_id, s))
+        .collect();
+    let mut users: HashMap<u32, Vec<&Statement>> = HashMap::new();
+    if unread.is_empty() {
+        return users;
+    }
+    let tables = facts.tables.iter().flatten();
+    let oids: HashMap<&str, u32> = tables.map(|table| (table.name.as_str(), table.oid)).collect();
+    for e in facts.evidence.iter().flatten().filter(|e| e.kind() == Some(Kind::SeqScan)) {
+        let known = unread.get(&e.statement_id).zip(oids.get(e.table.as_str()));
+        let Some((s, oid)) = known else { continue };
+        let of_table = users.entry(*oid).or_default();
+        if !of_table.iter().any(|one| one.statement_id == s.statement_id) {
+            of_table.push(s);
+        }
+    }
+    users
+}
+
+/// What a plan tells of columns as they are: the text would tell more, such as what type a constant has.
+fn conditions(scans: &[&Evidence], table: &Table) -> Vec<Predicate> {
+    let Some(most) = scans.iter().max_by_key(|e| e.counts.get(Slot::Read)) else {
+        return Vec::new();
+    };
+    let read = |condition: &Condition| {
+        let expression = condition.expression.clone().unwrap_or_else(|| condition.text.clone());
+        let column = table.columns.iter().find(|column| column.name == expression);
+        let is = |usage: Use| condition.usage == usage.name();
+        let operator = condition.operator.as_deref().unwrap_or("");
+        let test = match operator {
+            _ if column.is_none() || condition.text.contains("(subquery)") => Test::Other,
+            "=" if is(Use::Equality) => Test::Equal,
+            "= ANY" if is(Use::Equality) => Test::In,
+            "<" | "<=" | ">" | ">=" if is(Use::Range) => Test::Range,
+            "IS NULL" => Test::Null,
+            _ => Test::Other,
+        };
+        let attnum = column.map_or(0, |column| column.attnum);
+        Predicate { expression, attnum, test, join: false, other: 0 }
+    };
+    let narrows = |condition: &&Condition| !passes_most(condition, table);
+    let mut found: Vec<Predicate> = most.node.conditions.iter().filter(narrows).map(read).collect();
+    if most.node.cut {
+        let (expression, test) = (String::new(), Test::Other);
+        found.push(Predicate { expression, attnum: 0, test, join: false, other: 0 });
+    }
+    found
+}
+
+/// Values in a column from which on leaving out one of them, or a few, leaves nearly all rows.
+const VALUES: f64 = 10.0;
+
+/// Whether a condition leaves out values of a column that has many, so that it is not why few rows were kept; nor is it
+/// where the column has only one, as then none would have been.
+fn passes_most(condition: &Condition, table: &Table) -> bool {
+    let out = |name: &str| {
+        [format!("({name} <> ?)"), format!("({name} <> ALL (?))")].contains(&condition.text)
+    };
+    let column = table.columns.iter().find(|column| out(&column.name));
+    let distinct = column.and_then(|column| column.distinct);
+    distinct.is_some_and(|values| values < 0.0 || (values - 1.0).abs() < 0.5 || values >= VALUES)
 }
 
 fn odd(scans: &[&Evidence], table: &Table) -> Vec<String> {
@@ -115,6 +188,13 @@ fn computed(scans: &[&Evidence], table: &Table) -> Vec<Computed> {
 }
 
 impl Seen {
+    /// A statement that does nothing but this scan.
+    pub(super) fn shape(&self, table: &Table) -> Shape {
+        let predicates = self.conditions.clone();
+        let one = TableUse { oid: table.oid, read: true, predicates, ..TableUse::default() };
+        Shape { tables: vec![one], ..Shape::default() }
+    }
+
     /// Few of the rows that were read were kept.
     pub(in crate::detect) fn kept_few(&self, t: &Thresholds) -> bool {
         self.kept_per_call <= self.read_per_call.max(1.0) * t.of(&RETURNED)
@@ -122,6 +202,16 @@ impl Seen {
 }
 
 impl Reader<'_> {
+    /// How it uses the table.
+    pub fn table(&self) -> &TableUse {
+        &self.shape.tables[self.place]
+    }
+
+    /// Rows read for each that was wanted; `None` where none was.
+    pub fn read_per_kept(&self) -> Option<f64> {
+        (self.kept_ratio > 0.0).then(|| 1.0 / self.kept_ratio)
+    }
+
     /// Part of all rows that sequential scans of the table read: an estimate, and so never more than all.
     #[allow(clippy::cast_precision_loss)]
     pub fn table_share(&self, seq_tup_read: u64) -> Option<f64> {
@@ -132,17 +222,17 @@ impl Reader<'_> {
 
 /// Columns and expressions that statements look rows up by, as SQL writes them.
 pub fn filters(reader: &Reader<'_>) -> Vec<String> {
+    if let Some(idea) = reader.idea.as_ref().filter(|_| reader.beyond) {
+        return idea.key.iter().map(|part| part.expression.clone()).collect();
+    }
     if let Some(seen) = reader.seen.as_ref().filter(|seen| !seen.filters.is_empty()) {
         return seen.filters.clone();
     }
     let mut all: Vec<String> = Vec::new();
-    for p in reader.table.predicates.iter().filter(|p| p.test != Test::Other) {
+    for p in reader.table().predicates.iter().filter(|p| p.test != Test::Other) {
         if !all.contains(&p.expression) {
             all.push(p.expression.clone());
         }
-    }
-    if let Some(idea) = reader.idea.as_ref().filter(|_| all.is_empty()) {
-        all.extend(idea.key.iter().map(|part| part.expression.clone()));
     }
     if all.is_empty() {
         all.extend(reader.seen.iter().flat_map(|seen| seen.odd.clone()));

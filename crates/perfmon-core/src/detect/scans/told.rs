@@ -86,7 +86,8 @@ fn evidence(
     ];
     if let Some(seen) = scan.readers[0].seen.as_ref() {
         evidence.push(Evidence::new("samples", seen.samples, "executions"));
-        let per_row = seen.read_per_call / seen.kept_per_call.max(1.0 / seen.samples as f64);
+        let kept = seen.read_per_call * scan.readers[0].kept_ratio;
+        let per_row = seen.read_per_call / kept.max(1.0 / seen.samples as f64);
         let per_row = Evidence::new("rows_read_per_row_kept", per_row, "rows");
         evidence.push(per_row.out_of(i64::try_from(seen.samples).unwrap_or(i64::MAX)));
     }

@@ -91,6 +91,190 @@ fn a_column_that_another_table_leads_to_has_its_index() {
 }
 
 #[test]
+fn the_order_alone_must_find_them() {
+    let silent = |why: &str, change: &dyn Fn(&mut Facts, &mut Shape)| {
+        let mut facts = first(10, false);
+        let mut shape = facts.statements.as_mut().unwrap()[0].shape.take().unwrap();
+        change(&mut facts, &mut shape);
+        facts.statements.as_mut().unwrap()[0].shape = Some(shape);
+        assert_eq!(all_of(&facts), Vec::new(), "{why}");
+    };
+    let skips = |rows: Option<i64>| crate::facts::Offset {
+        rows,
+        expression: String::new(),
+        inside: false,
+        tables: Vec::new(),
+    };
+    silent("who knows how many are skipped", &|_, shape| shape.offset = Some(skips(None)));
+    silent("many are skipped", &|_, shape| shape.offset = Some(skips(Some(50_000))));
+    silent("another table says which", &|_, shape| {
+        let predicates = vec![on(1, "id", Test::Range)];
+        let other = TableUse { oid: 11, read: true, predicates, ..TableUse::default() };
+        shape.tables.push(other);
+    });
+    silent("few rows of the order pass", &|facts, shape| {
+        shape.tables[0].predicates = vec![on(4, "status", Test::Other)];
+        // A scan that keeps too many to be wasted, of which an index in order would give one in ten.
+        facts.statements.as_mut().unwrap()[0].rows = 400 * 2_000;
+        facts.evidence.as_mut().unwrap()[0].counts.set(Slot::Kept, 20_000 * 10);
+    });
+    let mut skipped = first(10, false);
+    let shape = skipped.statements.as_mut().unwrap()[0].shape.as_mut().unwrap();
+    shape.offset = Some(skips(Some(20)));
+    assert_eq!(all_of(&skipped).len(), 1, "the second page");
+}
+
+/// The same join; the other table's row is found by a unique key, and its scan kept so many rows.
+fn led(rows: u64, leading: Option<u64>, change: &dyn Fn(&mut Shape)) -> Facts {
+    let mut facts = joined(rows, change);
+    let other = Table { oid: 11, name: "public.customers".to_owned(), ..Table::default() };
+    facts.tables.as_mut().unwrap().push(other);
+    match leading {
+        Some(kept) => {
+            let one = seen(Kind::SeqScan, "public.customers", 20_000, kept);
+            facts.evidence.as_mut().unwrap().push(one);
+        }
+        None => {
+            let part = crate::facts::KeyPart { attnum: 1, ..Default::default() };
+            let (unique, valid) = (true, true);
+            let key = Index { table: 11, key: vec![part], unique, valid, ..Index::default() };
+            facts.indexes.as_mut().unwrap().push(key);
+        }
+    }
+    facts
+}
+
+#[test]
+fn rows_that_lead_to_others_are_counted_where_the_result_hides_them() {
+    let sum = |shape: &mut Shape| shape.aggregates = true;
+    let page = |shape: &mut Shape| shape.bounded = true;
+    for facts in [led(1, None, &sum), led(1, Some(30), &sum), led(10, Some(30), &page)] {
+        assert_eq!(all_of(&facts).len(), 1);
+    }
+    let silent = |why: &str, facts: Facts| assert_eq!(all_of(&facts), Vec::new(), "{why}");
+    silent("a sum over half of them", led(1, Some(10_000), &sum));
+    silent("the first of half of them", led(10, Some(10_000), &page));
+    // What is returned was thrown away above the join.
+    silent("few of half of them", led(10, Some(10_000), &|_| {}));
+}
+
+#[test]
+fn a_join_has_its_index_where_the_tables_own_condition_leaves_much() {
+    let more = |shape: &mut Shape| {
+        let open = on(4, "status", Test::Equal);
+        shape.tables[0].predicates.push(open);
+    };
+    let mut facts = led(5, None, &more);
+    // Twenty values by statistics, most rows in fact.
+    facts.tables.as_mut().unwrap()[0].columns[2].distinct = Some(20.0);
+    facts.evidence.as_mut().unwrap()[0].counts.set(Slot::Kept, 150_000 * 10);
+    let all = all_of(&facts);
+    let [f] = all.as_slice() else { panic!("{all:?}") };
+    let ddl = "CREATE INDEX CONCURRENTLY ON public.orders (customer_id);";
+    assert_eq!(f.statement.as_deref(), Some(ddl));
+}
+
+/// A scan by rows of a status that few have, of a column of two values.
+fn rare(kept: u64, change: &dyn Fn(&mut Shape)) -> Facts {
+    let mut shape = looks(vec![on(4, "status", Test::Equal)]);
+    change(&mut shape);
+    let mut facts = scanned(reader(shape), kept);
+    facts.tables.as_mut().unwrap()[0].columns[2].distinct = Some(2.0);
+    let mut shown = seen(Kind::SeqScan, "public.orders", 200_000, kept);
+    shown.node.conditions[0].expression = Some("status".to_owned());
+    facts.evidence = Some(vec![shown]);
+    facts
+}
+
+#[test]
+fn a_rare_value_has_its_index_whatever_the_statement_does_besides() {
+    let joins = |shape: &mut Shape| {
+        let id = Predicate { join: true, other: 10, ..on(1, "id", Test::Equal) };
+        let predicates = vec![id];
+        shape.tables.push(TableUse { oid: 11, read: true, predicates, ..TableUse::default() });
+    };
+    let changes: [&dyn Fn(&mut Shape); 4] =
+        [&|_| {}, &joins, &|shape| (shape.bounded, shape.aggregates) = (true, true), &|shape| {
+            shape.bounded = true
+        }];
+    let ddl = "CREATE INDEX CONCURRENTLY ON public.orders (status);";
+    for change in changes {
+        let all = all_of(&rare(13, change));
+        let [f] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!((f.statement.as_deref(), f.helped.len()), (Some(ddl), 1));
+        assert_eq!(all_of(&rare(60_000, change)), Vec::new(), "of a value that many have");
+    }
+    // Another condition may be why so few were kept, unless it leaves nearly all by what is known of the column.
+    let beside = |text: &str, distinct: Option<f64>| {
+        let mut other = rare(13, &|shape| shape.bounded = true);
+        let node = &mut other.evidence.as_mut().unwrap()[0].node;
+        let mut condition = node.conditions[0].clone();
+        (condition.expression, condition.usage) = (None, "other".to_owned());
+        text.clone_into(&mut condition.text);
+        node.conditions.push(condition);
+        other.tables.as_mut().unwrap()[0].columns[1].distinct = distinct;
+        all_of(&other).iter().filter(|f| f.statement.as_deref() == Some(ddl)).count()
+    };
+    let differs = "(created <> ?)";
+    assert_eq!((beside("(f(created) = ?)", Some(500.0)), beside(differs, None)), (0, 0));
+    assert_eq!((beside(differs, Some(3.0)), beside(differs, Some(500.0))), (0, 1));
+    assert_eq!((beside(differs, Some(1.0)), beside("(created <> ALL (?))", Some(-0.5))), (1, 1));
+}
+
+#[test]
+fn what_no_text_tells_executions_may() {
+    let unread = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = scanned(Statement { shape: None, ..reader(Shape::default()) }, 6);
+        facts.evidence = Some(vec![seen(Kind::SeqScan, "public.orders", 200_000, 6)]);
+        change(&mut facts);
+        let mut judgement = Judgement::default();
+        detect(&facts, &Thresholds::default(), &mut judgement);
+        (judgement.findings, judgement.unjudged)
+    };
+    let (all, unjudged) = unread(&|_| {});
+    let [f] = all.as_slice() else { panic!("{all:?}") };
+    let ddl = "CREATE INDEX CONCURRENTLY ON public.orders (customer_id);";
+    assert_eq!((f.statement.as_deref(), f.helped.len(), unjudged.len()), (Some(ddl), 1, 0));
+    assert!(f.cause.as_ref().is_some_and(|cause| cause.contains("5 looks")), "{f:?}");
+    // An expression, whose constants no plan keeps, has words.
+    let shown = |facts: &mut Facts, expression: &str, usage: &str| {
+        let condition = &mut facts.evidence.as_mut().unwrap()[0].node.conditions[0];
+        (condition.expression, condition.usage) = (Some(expression.to_owned()), usage.to_owned());
+    };
+    let (all, _) = unread(&|facts| shown(facts, "lower(mail)", "equality"));
+    assert!(all.len() == 1 && all[0].statement.is_none(), "{all:?}");
+    let silent = |why: &str, change: &dyn Fn(&mut Facts)| {
+        assert_eq!(unread(change), (Vec::new(), vec![SCAN]), "{why}");
+    };
+    silent("nobody looked", &|facts| facts.evidence = Some(Vec::new()));
+    silent("its names mean something else", &|facts| {
+        facts.statements.as_mut().unwrap()[0].unresolved = true;
+    });
+    silent("many rows are kept", &|facts| {
+        facts.evidence.as_mut().unwrap()[0].counts.set(Slot::Kept, 1_000_000);
+    });
+    silent("another table", &|facts| {
+        facts.evidence.as_mut().unwrap()[0].table = "public.other".to_owned();
+    });
+    silent("conditions that no index serves", &|facts| shown(facts, "f(mail)", "other"));
+    silent("somebody looks at a plan", &|facts| {
+        facts.statements.as_mut().unwrap()[0].command = Some("EXPLAIN".to_owned());
+    });
+    silent("there is such an index", &|facts| {
+        let part = crate::facts::KeyPart {
+            attnum: 2,
+            expression: "customer_id".to_owned(),
+            ..Default::default()
+        };
+        let (valid, ready, live) = (true, true, true);
+        let method = "btree".to_owned();
+        let one =
+            Index { table: 10, key: vec![part], method, valid, ready, live, ..Index::default() };
+        facts.indexes = Some(vec![one]);
+    });
+}
+
+#[test]
 fn one_scan_that_does_not_stop_early_is_told_among_many_that_do() {
     let mut facts = facts(table(), reader(by(Test::Equal)));
     let whole = seen(Kind::SeqScan, "public.orders", 200_000, 10);
