@@ -13,6 +13,9 @@ use perfmon_e2e::{
     Db, Found, POOLER_PASSWORD, PgBouncer, Server, WINDOW, code_of, message_of, secs, wait_until,
 };
 
+#[path = "pooler/stopped.rs"]
+mod stopped;
+
 fn start(auth: &str) -> Option<(Server, PgBouncer, Db)> {
     let server = Server::manual().start();
     let mut db = server.new_db("app");

@@ -4,6 +4,9 @@
 
 use perfmon_e2e::{Builder, Db, Found, Server, Stop, WINDOW, code_of, secs, wait_until};
 
+#[path = "pools/stalled.rs"]
+mod stalled;
+
 /// Samples ten times a second; snapshots and evaluations by call.
 fn sampled() -> Builder {
     Server::manual().conf("pg_perfmon.activity_interval = '100ms'").conf("max_wal_senders = 0")

@@ -1,0 +1,40 @@
+//! Clients that wait although their pool is not too small.
+
+use std::thread;
+
+use perfmon_e2e::{POOLER_PASSWORD, PgBouncer, Server, WINDOW, secs, wait_until};
+
+#[test]
+fn a_database_that_is_paused_is_told_as_such() {
+    let server = Server::manual().conf("pg_perfmon.activity_interval = '100ms'").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE alice LOGIN");
+    let admin = ["admin_users = postgres"];
+    let Some(pooler) = PgBouncer::start(&server, "scram-sha-256", &admin) else { return };
+    pooler.declare(&mut db, pooler.dir().to_str().unwrap(), POOLER_PASSWORD);
+    db.snapshot();
+    let mut client = pooler.client("alice");
+    client.run("SELECT 1");
+    let mut console = pooler.client_of("postgres", "pgbouncer");
+    console.run("PAUSE app");
+    let waiter = thread::spawn(move || client.run("SELECT 1"));
+    wait_until("a client that waits", secs(30), || {
+        db.val::<bool>(
+            "SELECT count(*) FILTER (WHERE state = 'waiting') > 0 FROM perfmon.pooler_clients()",
+        )
+    });
+    db.sampled_intervals(3, 3);
+    let found = db.evaluate();
+    let waiting = found.iter().find(|f| f.kind == "pooler_clients_waiting").unwrap();
+    let cause = waiting.cause.as_deref().unwrap();
+    assert!(cause.starts_with("The database is paused or disabled at the pooler"), "{cause}");
+    assert!(waiting.remedy.contains("RESUME app"), "{}", waiting.remedy);
+    let small: Vec<String> = db.list(&format!(
+        "SELECT detail FROM perfmon.why_queued({WINDOW}) WHERE cause = 'pool_too_small'"
+    ));
+    assert_eq!(small, Vec::<String>::new());
+    console.run("RESUME app");
+    waiter.join().unwrap();
+    db.snapshot();
+    assert!(!db.evaluate().iter().any(|f| f.kind == "pooler_clients_waiting"));
+}
