@@ -245,7 +245,9 @@ fn transactions_left_open_end_with_a_crash() {
         one.run("BEGIN");
         one.run(select);
     }
-    found(&mut db, "idle_transaction_leak");
+    wait_until("the leak is found", secs(60), || {
+        two_intervals(&mut db).iter().any(|one| one.kind == "idle_transaction_leak")
+    });
     let pid = leaks[0].pid();
     drop(db);
     server.kill_9(pid);
