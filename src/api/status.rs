@@ -370,7 +370,7 @@ fn texts(scope: &Scope) -> Result<Option<Item>, Error> {
         n => Item::ok(
             "statement texts",
             format!(
-                "{n} missing: not read yet, evicted before they could be, or of statements that only failed, of which pg_stat_statements keeps none, and that were not alone in their message or run others"
+                "{n} missing: not read yet, evicted before they could be, or of statements that only failed, of which pg_stat_statements keeps none: the server's log has those"
             ),
         ),
     }))

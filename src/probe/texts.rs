@@ -12,10 +12,6 @@ use crate::pg::parse::{self, Shape};
 /// The longest text that is kept, bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// Notes of texts that were taken when their statement failed: they are replaced when there is a better one.
-const FAILED: &str = "from an error";
-const FAILED_CUT: &str = "from an error, truncated";
-
 /// What is known of a statement's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StatementText {
@@ -66,17 +62,6 @@ fn collect(wanted: &[i64]) -> Result<Vec<(i64, Vec<u8>)>, ProbeError> {
         }
     }
     Ok(found)
-}
-
-/// What is kept of the text of a statement that failed: literals were taken out of it in its session, which is not taken
-/// on trust. Its end may be missing.
-pub(crate) fn of_failed(queryid: i64, bytes: &[u8], cut: bool) -> StatementText {
-    // The last character may be one in part.
-    let whole = (0..=3)
-        .map_while(|less| bytes.get(..bytes.len().checked_sub(less)?))
-        .find(|bytes| fmgr::is_well_encoded(bytes));
-    let judged = judge(queryid, if cut { whole.unwrap_or(bytes) } else { bytes });
-    StatementText { note: Some(if cut { FAILED_CUT } else { FAILED }), ..judged }
 }
 
 /// Decides what is kept of one text.

@@ -146,7 +146,7 @@ fn kind(family: &Family) -> Box<dyn Kind> {
 /// Statements that never run to their end have no text in pg_stat_statements: given up after a day.
 const TEXT_WAIT_US: i64 = 86_400_000_000;
 
-/// Queryids that have an entry but no text yet, or only that of an error, newest first. A read.
+/// Queryids that have an entry but no text yet, newest first. A read.
 pub(crate) fn missing_texts(source: i64, most: i64, now: i64) -> Vec<i64> {
     sql::read(
         "SELECT e.queryid FROM perfmon.statement_entry e
@@ -154,8 +154,7 @@ pub(crate) fn missing_texts(source: i64, most: i64, now: i64) -> Vec<i64> {
              AND e.first_seen OPERATOR(pg_catalog.>) $3 AND NOT EXISTS (
              SELECT 1 FROM perfmon.statement_text t
              WHERE t.source OPERATOR(pg_catalog.=) $1
-                 AND t.queryid OPERATOR(pg_catalog.=) e.queryid
-                 AND pg_catalog.starts_with(t.note, 'from an error') IS NOT TRUE)
+                 AND t.queryid OPERATOR(pg_catalog.=) e.queryid)
          GROUP BY e.queryid ORDER BY pg_catalog.max(e.statement_id) DESC LIMIT $2",
         &[source.into(), most.into(), sql::time(now.saturating_sub(TEXT_WAIT_US))],
         |row| row.get(1),
@@ -165,22 +164,19 @@ pub(crate) fn missing_texts(source: i64, most: i64, now: i64) -> Vec<i64> {
     .collect()
 }
 
-/// Keeps texts; one that is already there stays, unless an error told it and pg_stat_statements now does.
+/// Keeps texts; one that is already there stays.
 pub(crate) fn enter_texts(source: i64, texts: &[Text], now: i64) {
     if texts.is_empty() {
         return;
     }
     let queryids: Vec<i64> = texts.iter().map(|t| t.queryid).collect();
     sql::write(
-        "INSERT INTO perfmon.statement_text AS t (source, queryid, command, query, note, first_seen)
+        "INSERT INTO perfmon.statement_text (source, queryid, command, query, note, first_seen)
          SELECT $1, k.queryid, k.command, k.query, k.note, $2
          FROM ROWS FROM (
              pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),
              pg_catalog.unnest($6)) AS k (queryid, command, query, note)
-         ON CONFLICT (source, queryid) DO UPDATE SET
-             command = EXCLUDED.command, query = EXCLUDED.query, note = EXCLUDED.note
-         WHERE pg_catalog.starts_with(t.note, 'from an error')
-             AND pg_catalog.starts_with(EXCLUDED.note, 'from an error') IS NOT TRUE",
+         ON CONFLICT DO NOTHING",
         &[
             source.into(),
             sql::time(now),

@@ -9,7 +9,7 @@ use perfmon_core::histogram::{BUCKETS, bucket};
 
 use super::memory::{self, Tables};
 use super::routes::{self, Ended};
-use super::{deadlocks, failed, plans, scans};
+use super::{deadlocks, plans, scans};
 use crate::pg::execution::{self, Execution, Report};
 use crate::pg::hooks::Observer;
 use crate::settings::{self, Capture as Mode};
@@ -243,6 +243,5 @@ fn count_failure(tables: &Tables, report: &Report) {
     if class.ends_statement() && report.database != 0 {
         let whose = u64::from(report.database) << 32 | u64::from(report.user);
         routes::failed(&tables.routes, whose, report.text, class == Class::Cancelled);
-        failed::note(&tables.failed, report);
     }
 }

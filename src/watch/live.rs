@@ -1,6 +1,5 @@
 //! What was counted so far, for readers; and the worker's part in keeping entries free.
 
-use perfmon_core::capture::failed::Text;
 use perfmon_core::capture::mailbox::{Delivered, Post, Waiting};
 use perfmon_core::capture::reading::{self, Reading};
 use perfmon_core::capture::table::{Key, Occupancy};
@@ -92,15 +91,6 @@ pub(crate) fn deadlocks(number: u64) -> Option<(Vec<Deadlock>, u64)> {
     let board = memory::tables()?.deadlocks;
     let count = board.count();
     Some((board.since(number).into_iter().filter(|one| one.number < count).collect(), count))
-}
-
-/// Texts of a database's statements that failed since the server started, of this number on, and how many there were in
-/// all databases; `None` without preloading.
-pub(crate) fn failed(database: u32, number: u64) -> Option<(Vec<Text>, u64)> {
-    let board = memory::tables()?.failed;
-    let count = board.count();
-    let ours = |text: &Text| text.number < count && text.database == database;
-    Some((board.since(number).into_iter().filter(ours).collect(), count))
 }
 
 /// Takes out the printed plans that were stored.

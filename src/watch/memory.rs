@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use perfmon_core::capture::failed;
 use perfmon_core::capture::failure::Failures;
 use perfmon_core::capture::mailbox::{self, Mailbox};
 use perfmon_core::capture::plan::Sightings;
@@ -49,7 +48,6 @@ pub(super) struct Tables {
     pub(super) mailbox: Mailbox<'static>,
     pub(super) scans: Table<'static, Evidence>,
     pub(super) deadlocks: Board<'static>,
-    pub(super) failed: failed::Board<'static>,
 }
 
 static mut TABLES: Option<Tables> = None;
@@ -142,11 +140,8 @@ type Parts = (Shape, [*mut u8; 3]);
 /// The parts of the mailbox.
 type Letters = (*mut mailbox::Header, *mut AtomicU64);
 
-/// The words of deadlocks, and those of texts of statements that failed.
-type Boards = [*mut AtomicU64; 2];
-
 /// What [`Cutter`] makes of the whole.
-fn layout(at: *mut u8) -> (usize, *mut Common, [Parts; 5], Letters, Boards) {
+fn layout(at: *mut u8) -> (usize, *mut Common, [Parts; 5], Letters, *mut AtomicU64) {
     let mut cutter = Cutter { at, used: 0 };
     let common = cutter.part::<Common>(1);
     let statements = cutter.table::<Times>(settings::max_statements());
@@ -155,8 +150,8 @@ fn layout(at: *mut u8) -> (usize, *mut Common, [Parts; 5], Letters, Boards) {
     let plans = cutter.table::<Sightings>(MAX_PLANS);
     let scans = cutter.table::<Evidence>(MAX_NODES);
     let letters = (cutter.part(1), cutter.part(mailbox::WORDS));
-    let boards = [cutter.part(deadlock::WORDS), cutter.part(failed::WORDS)];
-    (cutter.used, common, [statements, failures, routes, plans, scans], letters, boards)
+    let deadlocks = cutter.part(deadlock::WORDS);
+    (cutter.used, common, [statements, failures, routes, plans, scans], letters, deadlocks)
 }
 
 /// Asks for the memory; one more line, as the server's areas start at multiples of fewer bytes.
@@ -169,8 +164,8 @@ pub(super) fn start() {
     let bytes = layout(std::ptr::null_mut()).0 + 64;
     let data = AREA.startup(bytes);
     let data = data.wrapping_add(data.align_offset(64));
-    let (_, common, [statements, failures, routes, plans, scans], letters, boards) = layout(data);
-    let [deadlocks, failed] = boards;
+    let (_, common, [statements, failures, routes, plans, scans], letters, deadlocks) =
+        layout(data);
     let now = clock::wall_us();
     // SAFETY: the parts lie within the memory that was made for them, apart from each other and aligned; they
     // consist of atomics, for which zeroes are valid, and live as long as the server. One thread, at start-up.
@@ -187,7 +182,6 @@ pub(super) fn start() {
             ),
             scans: table(scans),
             deadlocks: Board::new(std::slice::from_raw_parts(deadlocks, deadlock::WORDS)),
-            failed: failed::Board::new(std::slice::from_raw_parts(failed, failed::WORDS)),
         };
         // Memory that is new is zero; one that a process only finds was begun by another.
         let began = &tables.common.began;

@@ -4,7 +4,6 @@
 mod capture;
 mod checks;
 mod deadlocks;
-mod failed;
 pub(crate) mod live;
 mod memory;
 mod plans;

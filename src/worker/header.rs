@@ -46,8 +46,6 @@ pub(super) struct Header {
     pub(super) texts_missing: bool,
     /// Names were entered since texts were read last.
     pub(super) texts_new: bool,
-    /// Up to which number texts of statements that failed are stored, and in which life of the memory they are in.
-    pub(super) failed: (i64, u64),
     pub(super) tables_at: i64,
     pub(super) sizes_at: i64,
     pub(super) sizes_cost_us: i64,

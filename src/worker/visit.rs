@@ -6,7 +6,6 @@ mod activity;
 mod captured;
 mod cluster;
 mod episodes;
-mod failed;
 mod host;
 mod latency;
 mod names;
@@ -235,7 +234,6 @@ struct Visit {
     activity: Option<activity::Activity>,
     stored_samples: Option<u64>,
     episodes: Option<episodes::Episodes>,
-    failed: Option<failed::Failed>,
     /// Printed plans that are stored with this visit.
     letters: Vec<(u32, u64)>,
     /// What could not be read, in words.
@@ -296,7 +294,6 @@ impl Visit {
             activity: None,
             stored_samples: None,
             episodes: None,
-            failed: None,
             letters: Vec::new(),
             problems: Vec::new(),
             new_queryids: false,
@@ -341,7 +338,6 @@ impl Visit {
         self.plans = plans::Plans::read();
         self.activity = activity::Activity::read(home);
         self.read_episodes(home);
-        self.read_failed();
         let sizing = clock::monotonic_us();
         if tables && let Some(read) = self.attempt("tables", || probe::relations::relations(sizes))
         {
@@ -404,7 +400,6 @@ impl Visit {
         self.store_plans();
         self.store_activity();
         self.store_episodes();
-        self.store_failed();
         others.into_iter().for_each(|probed| self.store_subject(probed));
     }
 

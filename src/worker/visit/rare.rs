@@ -45,11 +45,7 @@ impl Visit {
         let more = read.len() as i64 == MOST_TEXTS;
         self.header.texts_missing = read.len() < wanted.len() || more;
         self.header.texts_new = more;
-        self.enter_texts(read);
-    }
-
-    pub(super) fn enter_texts(&self, texts: Vec<probe::texts::StatementText>) {
-        let texts: Vec<store::dictionary::Text> = texts
+        let texts: Vec<store::dictionary::Text> = read
             .into_iter()
             .map(|text| store::dictionary::Text {
                 queryid: text.queryid,
