@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,9 +14,7 @@ mod template;
 
 pub use builder::Builder;
 use process::{alive, children_of, signal, watch};
-use template::base_dir;
-
-static NUMBER: AtomicU32 = AtomicU32::new(0);
+use template::{base_dir, fresh_dir};
 
 /// How a server is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,9 +74,7 @@ impl Server {
     }
 
     fn empty(programs: Programs) -> Self {
-        let base = base_dir();
-        let n = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = base.join(format!("e2e-{}-{n}", std::process::id()));
+        let dir = fresh_dir(&base_dir());
         programs.make_dir(&dir);
         let data = dir.join("data");
         let watchdog = watch(&dir);

@@ -1,7 +1,14 @@
 //! Tests of the harness itself, on a server without pg_perfmon: a harness that cannot see a fault proves nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use perfmon_e2e::{Server, Stop, code_of, never, secs, wait_until};
+
+/// Before the folder of a server whose test is about to be killed.
+const FOLDER: &str = "folder of a server: ";
 
 #[test]
 fn starts_stops_and_breaks_a_server() {
@@ -68,4 +75,42 @@ fn sees_a_crash() {
     let mut victim = server.db("postgres");
     server.signal(victim.pid(), "SEGV");
     server.wait_for_log(mark, "terminated by signal", secs(10));
+}
+
+#[test]
+fn a_killed_test_leaves_nothing() {
+    let mut test = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "waits_to_be_killed", "--ignored", "--nocapture"])
+        .env("PERFMON_KILLED", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(test.stdout.take().unwrap()).lines();
+    let told = lines.map_while(Result::ok).find_map(|line| {
+        let at = line.find(FOLDER)? + FOLDER.len();
+        line.get(at..).map(str::to_owned)
+    });
+    let dir = told.expect("the folder");
+    let data = Path::new(&dir).join("data");
+    let pid = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
+    let process = Path::new("/proc").join(pid.lines().next().unwrap());
+    assert!(process.exists());
+    test.kill().unwrap();
+    test.wait().unwrap();
+    wait_until("its server and folder are gone", secs(20), || {
+        !process.exists() && !Path::new(&dir).exists()
+    });
+}
+
+#[test]
+#[ignore = "a_killed_test_leaves_nothing runs and kills it"]
+fn waits_to_be_killed() {
+    if std::env::var_os("PERFMON_KILLED").is_none() {
+        return;
+    }
+    let server = Server::builder().plain().start();
+    println!("{FOLDER}{}", server.dir().display());
+    // Until whoever runs it is gone.
+    let _ = std::io::stdin().read(&mut [0]);
 }

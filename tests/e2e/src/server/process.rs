@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A process of its own session that cleans up if the test itself is killed.
+/// A process of its own session that cleans up if the test itself is killed: it reads from this one, which never writes, and
+/// so hears when it is gone. A process number would tell of whoever has it next.
 pub(super) fn watch(dir: &Path) -> Child {
     let script = format!(
-        "while kill -0 {} 2>/dev/null; do sleep 1; done; \
-         read -r pid rest < '{dir}/data/postmaster.pid' && kill -QUIT $pid; sleep 2; rm -rf '{dir}'",
-        std::process::id(),
+        "read -r never; read -r pid rest < '{dir}/data/postmaster.pid' && \
+         [ /proc/$pid/cwd -ef '{dir}/data' ] && kill -QUIT $pid; sleep 2; rm -rf '{dir}'",
         dir = dir.display()
     );
     Command::new("setsid")
         .args(["sh", "-c", &script])
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -1,12 +1,28 @@
 //! The cluster that every server of these tests is a copy of.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Programs;
 
 pub(super) fn base_dir() -> PathBuf {
     PathBuf::from(std::env::var("PERFMON_TMP").unwrap_or_else(|_| "/tmp".into()))
+}
+
+/// A folder that nobody had before: processes' numbers come again, while what an earlier one left may still be cleaned away.
+pub(super) fn fresh_dir(base: &Path) -> PathBuf {
+    std::fs::create_dir_all(base).unwrap();
+    loop {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        // Short, as a socket's path may have a hundred bytes.
+        let dir = base.join(format!("e2e-{}-{:x}", std::process::id(), now.as_micros()));
+        match std::fs::create_dir(&dir) {
+            Ok(()) => return dir,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}"),
+        }
+    }
 }
 
 /// A cluster fresh from initdb, made once per server version and shared by all tests.
