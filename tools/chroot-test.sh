@@ -5,6 +5,9 @@
 #
 #   tools/chroot-test.sh MAJOR SUITE     for example: 17 trixie
 #
+# PERFMON_CHROOT=DIR makes the root directory there, keeps it, and uses it again the next time: packages and dependencies are there
+# then, and only what is of the project is built anew.
+#
 # The 17 of trixie comes with TimescaleDB's Apache edition. PERFMON_E2E_FILTER and PERFMON_WITHOUT_REGRESS are heeded as by
 # tools/test.sh.
 source "$(dirname "$0")/lib.sh"
@@ -36,8 +39,13 @@ outside() {
     unshare --mount --pid --fork true 2>/dev/null ||
         die "THIS MACHINE PERMITS NO MOUNT NAMESPACES: PostgreSQL $major was NOT tested" \
             "run as real root, or in a container with CAP_SYS_ADMIN"
-    target=$(mktemp -d /var/tmp/pg_perfmon-root-XXXXXX)
-    trap 'rm -rf --one-file-system "$target"' EXIT
+    if [ -n "${PERFMON_CHROOT:-}" ]; then
+        target=$PERFMON_CHROOT
+        mkdir -p "$target"
+    else
+        target=$(mktemp -d /var/tmp/pg_perfmon-root-XXXXXX)
+        trap 'rm -rf --one-file-system "$target"' EXIT
+    fi
     trap 'exit 130' INT TERM
     unshare --mount --propagation private --pid --fork --kill-child "$0" "$major" "$suite" inside-namespaces "$target"
 }
@@ -58,8 +66,14 @@ make_root() {
     # A chroot must start no services.
     printf '#!/bin/sh\nexit 101\n' >"$target/usr/sbin/policy-rc.d"
     chmod 755 "$target/usr/sbin/policy-rc.d"
+    touch "$target/made"
+}
+
+# The sources as they are now, as new to cargo as if all of them had changed: what was built may be of other ones.
+bring_sources() {
     mkdir -p "$target/src"
-    tar -C "$root" --exclude=./target --exclude=./.git -cf - . | tar -C "$target/src" -xf -
+    find "$target/src" -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
+    tar -C "$root" --exclude=./target --exclude=./.git -cf - . | tar -C "$target/src" -xmf -
 }
 
 # The toolchain of this machine, at the same paths; programs from crates that lie elsewhere are copied.
@@ -91,6 +105,7 @@ bring_older_server() {
         return
     fi
     say "bringing PostgreSQL $(basename "$tree") along, to upgrade from"
+    rm -rf "$target/opt/older" "$target/opt/older-libs"
     mkdir -p "$target/opt/older-libs"
     cp -a "$tree" "$target/opt/older"
     older_bin=/opt/older${tree:+/usr/lib/postgresql/$(basename "$tree")/bin}
@@ -121,7 +136,12 @@ inside_namespaces() {
     local extra
     sysroot=$(rustc --print sysroot)
     cargo_home=${CARGO_HOME:-$HOME/.cargo}
-    make_root
+    if [ -e "$target/made" ]; then
+        say "using the Debian root in $target again"
+    else
+        make_root
+    fi
+    bring_sources
     mount_toolchain
     say "installing PostgreSQL $major in it"
     if ! in_root bash -c "cd /src && tools/setup.sh --tests"; then
