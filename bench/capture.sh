@@ -83,7 +83,7 @@ capture_interval() {
     }'
 }
 
-# Two clusters that differ in the libraries only: $1 is with or without.
+# Clusters that differ in the libraries only: $1 is with, without or twin.
 capture_use() {
     data=$work/$1
     sockets=$work/run.$1
@@ -96,10 +96,54 @@ capture_burst() {
     ${capture_core:+taskset -c "$capture_core"} "$bin/pgbench" -h "$sockets" -U postgres -n -M prepared "$@" postgres 2>/dev/null | sed -nE 's/^tps = ([0-9.]+).*/\1/p'
 }
 
+# Starts a server anew, and keeps what is forked from here on where the clients run.
+capture_restart() {
+    capture_use "$1"
+    stop
+    start
+    [ -z "$capture_core" ] || taskset -p -c "$capture_core" "$(head -1 "$data/postmaster.pid")" >/dev/null
+}
+
+capture_stop() {
+    local way
+    for way in with without twin; do
+        capture_use $way
+        stop
+    done
+}
+
+# What a file of a ratio a line says of $1; leaves the low end.
+capture_say() {
+    local low middle high
+    read -r low middle high < <(capture_interval)
+    note "transactions a second, $1: median $middle, 95 % interval $low to $high"
+    capture_low=$low
+}
+
+# Ratios of one session's transactions a second with and without the extension, in turns of some milliseconds, so that what
+# else runs on the machine falls on both. The servers are started anew for each round, as the place of things in memory alone is
+# worth some per cent: that is what rounds differ by. A third server, without the extension as well, shows what the measurement
+# makes of two that are the same.
+capture_turns() {
+    local rounds=$1 round way with twin
+    : >"$work/ratios"
+    : >"$work/twins"
+    for ((round = 1; round <= rounds; round++)); do
+        for way in with without twin; do capture_restart $way; done
+        read -r with twin < <(${capture_core:+taskset -c "$capture_core"} "$target/release/perfmon-bench" turns \
+            --host "$work/run.without,$work/run.with,$work/run.twin") || true
+        [ -n "${twin:-}" ] || { capture_stop; die "the servers could not be compared"; }
+        echo "$with" >>"$work/ratios"
+        echo "$twin" >>"$work/twins"
+        note "round $round: ratio $with (another without: $twin)"
+    done
+    capture_stop
+    capture_say "another without / without" <"$work/twins"
+    capture_say "with / without" <"$work/ratios"
+}
+
 # Ratios of bursts with and without the extension: rounds, bursts in each, then pgbench's arguments. Bursts are short and alternate,
-# so that what else runs on the machine falls on both; both servers are started anew for each round, as the place of
-# things in memory alone is worth some per cent. Two bursts of a quarter of a second differ by six per cent or so with
-# nothing between them, so that many are needed.
+# and two of a quarter of a second differ by six per cent or so with nothing between them, so that many are needed.
 capture_pairs() {
     local rounds=$1 bursts=$2 round burst way ratio order_now
     local -A tps
@@ -108,11 +152,7 @@ capture_pairs() {
     for ((round = 1; round <= rounds; round++)); do
         : >"$work/bursts"
         for way in with without; do
-            capture_use $way
-            stop
-            start
-            # What is forked from here on runs where pgbench runs.
-            [ -z "$capture_core" ] || taskset -p -c "$capture_core" "$(head -1 "$data/postmaster.pid")" >/dev/null
+            capture_restart $way
             capture_burst $way "$@" >/dev/null
         done
         for ((burst = 0; burst < bursts; burst++)); do
@@ -125,11 +165,8 @@ capture_pairs() {
         echo "$ratio" >>"$work/ratios"
         note "round $round: ratio $ratio (last burst: ${tps[without]} tps without, ${tps[with]} with)"
     done
-    for way in with without; do capture_use $way && stop; done
-    local low middle high
-    read -r low middle high < <(capture_interval <"$work/ratios")
-    note "transactions a second, with / without: median $middle, 95 % interval $low to $high"
-    capture_low=$low
+    capture_stop
+    capture_say "with / without" <"$work/ratios"
 }
 
 # 100 scripts of 50 statements each, all different: what is selected is a choice of two columns at 13 places.
@@ -199,23 +236,29 @@ capture_share() {
 
 # Transactions a second with and without the extension, on copies of the cluster that was measured.
 capture_times() {
-    local rounds=$1 order
-    for order in with without; do
-        cp -a "$data" "$work/$order"
-        private_folder "$work/run.$order"
+    local rounds=$1 way target=${CARGO_TARGET_DIR:-$root/target}
+    (cd "$root" && cargo build --quiet --release -p perfmon-bench)
+    for way in with without twin; do
+        cp -a "$data" "$work/$way"
+        private_folder "$work/run.$way"
     done
-    capture_use without && setting "shared_preload_libraries = 'pg_stat_statements'" \
-        "unix_socket_directories = '$sockets'"
-    capture_use with && setting "shared_preload_libraries = 'pg_stat_statements,pg_perfmon'" \
-        "unix_socket_directories = '$sockets'"
+    for way in without twin; do
+        capture_use $way
+        setting "shared_preload_libraries = 'pg_stat_statements'" "unix_socket_directories = '$sockets'"
+    done
+    capture_use with
+    setting "shared_preload_libraries = 'pg_stat_statements,pg_perfmon'" "unix_socket_directories = '$sockets'"
     # One client alternates with its backend: on a core of their own, transactions a second are what both cost, and not
     # where the scheduler puts them nor how long it takes to wake another core.
-    say "capture: pgbench -S, one client, $rounds rounds"
+    say "capture: what pgbench -S -M prepared asks, in one session, $rounds rounds"
     if command -v taskset >/dev/null; then capture_core=$(($(nproc) - 1)); fi
-    capture_pairs "$rounds" "${BENCH_BURSTS:-40}" -S -c 1 -t 8000
-    capture_core=
+    capture_turns "$rounds"
     note "limit of the low end: $capture_ratio"
     awk -v low="$capture_low" -v limit=$capture_ratio 'BEGIN { exit low < limit }' || status=1
+    # The same by pgbench itself, whose runs scatter more. A run lasts for two seconds or so, since its session is a new one.
+    say "capture: pgbench -S -M prepared, one client, $(((rounds + 3) / 4)) rounds"
+    capture_pairs $(((rounds + 3) / 4)) 10 -S -c 1 -t 60000
+    capture_core=
     say "capture: 64 clients, one statement"
     capture_pairs $(((rounds + 7) / 8)) 16 -S -c 64 -j 2 -t 300
     say "capture: 64 clients, 5,000 statements"

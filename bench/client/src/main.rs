@@ -1,7 +1,7 @@
 //! The client of `make bench-store`: drives a workload of thousands of different statements, lets the
 //! collector record it, and times what is measured. It talks to the server by SQL alone; starting and
 //! stopping servers is the script's business (`bench/store.sh`). Figures go to a file, a line each, so that
-//! the parts of a run can lie on both sides of a restart.
+//! the parts of a run can lie on both sides of a restart. For `make bench-capture` it asks servers in turns.
 
 mod ask;
 mod figures;
@@ -9,6 +9,7 @@ mod fill;
 mod load;
 mod random;
 mod record;
+mod turns;
 
 use postgres::{Client, Config, NoTls};
 use std::error::Error;
@@ -22,7 +23,8 @@ tasks: load     makes the tables of the workload
        fill     multiplies what was recorded --days N --parts N
        ask      times the questions, warm
        cold     times one question once      --question N
-       table    prints the figures and the limits";
+       table    prints the figures and the limits
+       turns    one statement at several servers in turns, against the first: --host SOCKETDIR,SOCKETDIR...";
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -109,6 +111,7 @@ fn run() -> Outcome<()> {
         "ask" => ask::warm(&options),
         "cold" => ask::cold(&options),
         "table" => figures::table(&options),
+        "turns" => turns::compare(&options),
         _ => Err(format!("the first word must be a task\n{USAGE}").into()),
     }
 }
