@@ -131,8 +131,8 @@ impl Walk<'_> {
                 NodeTag::T_Result => self.empty |= is_never((*state).plan.cast()),
                 _ => {}
             }
-            let node = self.describe(state, tag);
-            let mut below = Some(node);
+            let rows = (*(*state).plan).plan_rows;
+            let mut below = Some(self.describe(state, tag).gives(rows));
             let mut over = |walk: &mut Self, state| {
                 if let (Some(node), Some(part)) = (below, walk.part(state, depth + 1)) {
                     below = Some(node.over(part));

@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 
-use perfmon_core::plan::flip::{Flip, Stretch};
+use perfmon_core::plan::flip::{Flip, Standing, Stretch};
 
 use pgrx::pg_sys;
 
 use super::{history, sql};
 use crate::pg::lookup::{Found, Lookup};
 use crate::pg::{clock, heap};
+
+mod parts;
+
+pub(crate) use parts::parts;
 
 /// Plans and flips kept of a statement, and plans of a source.
 pub(crate) const PLANS: usize = 10;
@@ -160,16 +164,19 @@ fn forms(source: i64, statements: &[u32]) -> HashMap<(u32, i64), pg_sys::ItemPoi
     rows.into_iter().flatten().collect()
 }
 
-/// The plans that some statements flipped to last. A read.
-pub(crate) fn flipped_to(source: i64, statements: &[u32]) -> HashMap<u32, i64> {
+/// The plans that some statements flipped to last, and from which. A read.
+pub(crate) fn flipped_to(source: i64, statements: &[u32]) -> HashMap<u32, Standing> {
     sql::read(
-        "SELECT DISTINCT ON (f.statement_id) f.statement_id, f.after_plan_id
+        "SELECT DISTINCT ON (f.statement_id) f.statement_id, f.after_plan_id, f.before_plan_id
          FROM perfmon.plan_flip f
          WHERE f.source OPERATOR(pg_catalog.=) $1
              AND f.statement_id OPERATOR(pg_catalog.=) ANY ($2)
          ORDER BY f.statement_id, f.at DESC",
         &[source.into(), ids(statements.iter().copied()).into()],
-        |row| Some((u32::try_from(row.get::<i32>(1)?).ok()?, row.get::<i64>(2)?)),
+        |row| {
+            let standing = Standing { plan: row.get(2)?, replaced: row.get(3) };
+            Some((u32::try_from(row.get::<i32>(1)?).ok()?, standing))
+        },
     )
     .into_iter()
     .flatten()

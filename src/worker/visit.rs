@@ -6,6 +6,7 @@ mod activity;
 mod captured;
 mod cluster;
 mod episodes;
+mod flips;
 mod host;
 mod latency;
 mod names;

@@ -8,8 +8,7 @@ use perfmon_core::capture::plan::{self, Counted};
 use perfmon_core::capture::reading::Moved;
 use perfmon_core::capture::statement::TOPLEVEL;
 use perfmon_core::capture::table::Key;
-use perfmon_core::change::Change;
-use perfmon_core::plan::flip::{self, Flip, Stretch};
+use perfmon_core::plan::flip::Stretch;
 use perfmon_core::plan::share;
 
 use super::Visit;
@@ -190,14 +189,18 @@ impl Visit {
             known.get(&statement).unwrap_or(&none).iter().find(|k| k.stretch.plan == plan)
         };
         let mut seen: BTreeMap<(u32, i64), Seen> = BTreeMap::new();
-        let mut unprinted = Vec::new();
+        let (mut unprinted, mut unstored) = (Vec::new(), HashSet::new());
         for counted in moved {
             let Some(statement) = ids.get(&counted.statement).copied() else { continue };
             let before = of(statement, counted.plan);
             // Its printed form was lost, or went with old ones: it has to be printed again.
             let waits = later.contains(&(counted.statement, counted.plan));
-            if !waits && before.is_none_or(|known| !known.is_printed()) {
-                unprinted.push(counted.born);
+            match before.is_some_and(Known::is_printed) {
+                false if waits => {
+                    unstored.insert((statement, counted.plan));
+                }
+                false => unprinted.push(counted.born),
+                true => {}
             }
             let fresh = Stretch {
                 plan: counted.plan,
@@ -225,67 +228,9 @@ impl Visit {
         let seen: Vec<Seen> = seen.into_values().collect();
         store::plan::add(self.source, &seen, &known);
         live::print_again(&unprinted);
-        let mut crowded = self.keep_flips(&seen, &known);
+        let mut crowded = self.keep_flips(&seen, &known, &unstored);
         let many = known.iter().filter(|(_, plans)| plans.len() >= store::plan::PLANS);
         crowded.extend(many.map(|(statement, _)| *statement));
         crowded
-    }
-
-    /// Returns the statements that flipped.
-    fn keep_flips(&self, seen: &[Seen], known: &HashMap<u32, Vec<Known>>) -> Vec<u32> {
-        let mut statements: Vec<u32> = seen.iter().map(|seen| seen.statement_id).collect();
-        statements.dedup();
-        // Most have one plan.
-        let other = |new: &Seen, plan: i64| new.stretch.plan != plan;
-        let others_known = |new: &Seen| {
-            let old = known.get(&new.statement_id).into_iter().flatten();
-            old.map(|old| old.stretch.plan).any(|plan| other(new, plan))
-        };
-        let several = |statement: &u32| {
-            let first = seen.partition_point(|new| new.statement_id < *statement);
-            let of: Vec<&Seen> =
-                seen[first..].iter().take_while(|new| new.statement_id == *statement).collect();
-            of.len() > 1 || of.iter().any(|new| others_known(new))
-        };
-        statements.retain(several);
-        if statements.is_empty() {
-            return Vec::new();
-        }
-        let currents = store::plan::flipped_to(self.source, &statements);
-        let mut flips: Vec<(u32, Flip)> = Vec::new();
-        for statement in statements {
-            let mut plans: HashMap<i64, (i64, Stretch)> = HashMap::new();
-            for old in known.get(&statement).into_iter().flatten() {
-                plans.insert(old.stretch.plan, (old.first_seen, old.stretch));
-            }
-            for new in seen.iter().filter(|seen| seen.statement_id == statement) {
-                let plan =
-                    plans.entry(new.stretch.plan).or_insert((new.stretch.since, new.stretch));
-                plan.1 = new.stretch;
-            }
-            let first = plans.values().min_by_key(|(first, s)| (*first, s.since, s.plan));
-            let flipped = currents.get(&statement).filter(|plan| plans.contains_key(plan));
-            let Some(current) = flipped.copied().or(first.map(|(_, stretch)| stretch.plan)) else {
-                continue;
-            };
-            let stretches: Vec<Stretch> = plans.into_values().map(|(_, stretch)| stretch).collect();
-            flips.extend(flip::flip(current, &stretches).map(|flip| (statement, flip)));
-        }
-        store::plan::record(self.source, &flips);
-        let flipped = flips.iter().map(|(statement, _)| *statement).collect();
-        for (statement, flip) in flips {
-            let words = |plan: i64| match store::plan::heaviest(self.source, statement, plan) {
-                Some(node) => format!("plan {plan}: mostly {node}"),
-                None => format!("plan {plan}"),
-            };
-            let change = Change {
-                kind: "plan_flip".to_owned(),
-                name: format!("statement {statement}"),
-                old: Some(words(flip.before)),
-                new: Some(words(flip.after)),
-            };
-            store::change::record(self.source, flip.at, &[change]);
-        }
-        flipped
     }
 }

@@ -4,6 +4,9 @@
 
 use perfmon_e2e::{Db, Server};
 
+#[path = "plans/returned.rs"]
+mod returned;
+
 /// Every execution is looked at, and printing has no limit of rate.
 fn everything() -> Server {
     Server::manual().conf("pg_perfmon.plan_min_duration = 0").start()

@@ -42,13 +42,46 @@ pub struct Flip {
     pub at: i64,
 }
 
+/// The plan that a statement is known to have, and the one that it took the place of, if it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The plan.
+    pub plan: i64,
+    /// See above.
+    pub replaced: Option<i64>,
+}
+
 /// The flip away from the plan that a statement is known to have, if there was one. Of several plans that came
 /// after it, the one seen last counts.
-pub fn flip(current: i64, stretches: &[Stretch]) -> Option<Flip> {
-    let last_before = stretches.iter().find(|stretch| stretch.plan == current)?.until;
-    let later = stretches.iter().filter(|s| s.plan != current && s.since > last_before);
-    let next = later.max_by_key(|stretch| (stretch.until, stretch.plan))?;
-    Some(Flip { before: current, last_before, after: next.plan, at: next.since })
+///
+/// A plan that was replaced for less than makes a new stretch comes back unseen. So it is back once the other one was not
+/// seen for so long, from when that was seen last.
+pub fn flip(current: Standing, stretches: &[Stretch]) -> Option<Flip> {
+    let of = |plan: i64| stretches.iter().find(|stretch| stretch.plan == plan);
+    let last_before = of(current.plan)?.until;
+    let flip = |after: i64, at: i64| Flip { before: current.plan, last_before, after, at };
+    let later = stretches.iter().filter(|s| s.plan != current.plan && s.since > last_before);
+    if let Some(next) = later.max_by_key(|stretch| (stretch.until, stretch.plan)) {
+        return Some(flip(next.plan, next.since));
+    }
+    let old = current.replaced.and_then(of).filter(|old| old.plan != current.plan)?;
+    let back = old.until.saturating_sub(last_before) > APART_US;
+    back.then(|| flip(old.plan, last_before + 1))
+}
+
+/// The flip that counts: plans that say nothing of the one before are left out, as if nobody had seen them.
+pub fn counting(
+    current: Standing,
+    mut stretches: Vec<Stretch>,
+    mut says_nothing: impl FnMut(&Flip) -> bool,
+) -> Option<Flip> {
+    loop {
+        let found = flip(current, &stretches)?;
+        if !says_nothing(&found) {
+            return Some(found);
+        }
+        stretches.retain(|stretch| stretch.plan != found.after);
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +92,10 @@ mod tests {
 
     fn seen(plan: i64, since: i64, until: i64) -> Stretch {
         Stretch { plan, since: since * MINUTE, until: until * MINUTE }
+    }
+
+    fn flip(current: i64, stretches: &[Stretch]) -> Option<Flip> {
+        super::flip(Standing { plan: current, replaced: None }, stretches)
     }
 
     #[test]
@@ -83,6 +120,36 @@ mod tests {
         let late = early.then(seen(1, 60, 61));
         assert_eq!(late, seen(1, 60, 61));
         assert_eq!(flip(2, &[late, seen(2, 11, 59)]).map(|flip| flip.after), Some(1));
+    }
+
+    #[test]
+    fn one_that_comes_back_soon_is_one_when_the_other_stays_away() {
+        let back = |last: i64, replaced| {
+            super::flip(
+                Standing { plan: 2, replaced },
+                &[seen(1, 0, last), seen(2, 11, 14), seen(3, 0, last)],
+            )
+        };
+        assert_eq!(back(24, Some(1)), None, "they may take turns");
+        let expected = Flip { before: 2, last_before: 14 * MINUTE, after: 1, at: 14 * MINUTE + 1 };
+        assert_eq!(back(25, Some(1)), Some(expected));
+        assert_eq!(back(25, None), None, "plans side by side, of which one became rare");
+        assert_eq!(back(25, Some(4)), None, "it is forgotten");
+        assert_eq!(back(25, Some(2)), None);
+    }
+
+    #[test]
+    fn plans_that_say_nothing_are_passed_over() {
+        let plans = vec![seen(1, 0, 10), seen(2, 11, 12), seen(3, 13, 14)];
+        let count = |silent: &[i64]| {
+            let current = Standing { plan: 1, replaced: None };
+            counting(current, plans.clone(), |flip| silent.contains(&flip.after))
+                .map(|flip| flip.after)
+        };
+        assert_eq!(count(&[]), Some(3));
+        assert_eq!(count(&[3]), Some(2));
+        assert_eq!(count(&[2]), Some(3));
+        assert_eq!(count(&[2, 3]), None);
     }
 
     #[test]

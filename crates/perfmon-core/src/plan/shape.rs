@@ -21,6 +21,8 @@ pub struct Part {
     tables: u64,
     /// How many pages these have.
     pages: f64,
+    /// How many rows the planner expects of it.
+    rows: f64,
 }
 
 impl Part {
@@ -65,7 +67,7 @@ pub struct Node(Part);
 impl Node {
     /// A node of a kind.
     pub fn new(kind: u64) -> Self {
-        Self(Part { hash: mix(1, kind), tables: 0, pages: 0.0 })
+        Self(Part { hash: mix(1, kind), tables: 0, pages: 0.0, rows: 0.0 })
     }
 
     /// Something that tells it from others of its kind.
@@ -82,6 +84,12 @@ impl Node {
         Self(Part { tables, pages: node.0.pages + pages.max(0.0), ..node.0 })
     }
 
+    /// How many rows the planner expects of it: no part of what it is, but of how much it weighs.
+    #[must_use]
+    pub fn gives(self, rows: f64) -> Self {
+        Self(Part { rows, ..self.0 })
+    }
+
     /// What is below it, in its order.
     #[must_use]
     pub fn over(self, part: Part) -> Self {
@@ -89,6 +97,7 @@ impl Node {
             hash: mix(mix(self.0.hash, 4), part.hash),
             tables: self.0.tables.wrapping_add(part.tables),
             pages: self.0.pages + part.pages,
+            rows: self.0.rows,
         })
     }
 
@@ -103,6 +112,8 @@ impl Node {
 struct Way {
     hash: u64,
     pages: f64,
+    /// Of the part of which most are expected.
+    rows: f64,
     parts: u32,
 }
 
@@ -119,7 +130,7 @@ impl Group {
     const EMPTY: Self = Self {
         tables: 0,
         pages: 0.0,
-        ways: [Way { hash: 0, pages: 0.0, parts: 0 }; WAYS],
+        ways: [Way { hash: 0, pages: 0.0, rows: 0.0, parts: 0 }; WAYS],
         used: 0,
     };
 
@@ -129,22 +140,26 @@ impl Group {
         let at = match known {
             Some(at) => at,
             None if self.used < WAYS => {
-                self.ways[self.used] = Way { hash: part.hash, pages: 0.0, parts: 0 };
+                self.ways[self.used] = Way { hash: part.hash, pages: 0.0, rows: 0.0, parts: 0 };
                 self.used += 1;
                 self.used - 1
             }
             None => return,
         };
         self.ways[at].pages += part.pages;
+        self.ways[at].rows = self.ways[at].rows.max(part.rows);
         self.ways[at].parts += 1;
     }
 
-    /// The way in which most pages are read; by the number of parts where none has any.
-    fn main(&self) -> u64 {
+    /// The way in which most pages are read. Where no part has any, as nobody has looked at them yet, that of the part
+    /// of which most rows are expected: the planner asks how long a table is, and empty ones may be many.
+    fn main(&self) -> Way {
         let order = |a: &&Way, b: &&Way| {
-            a.pages.total_cmp(&b.pages).then(a.parts.cmp(&b.parts)).then(a.hash.cmp(&b.hash))
+            let by_rows = a.rows.total_cmp(&b.rows).then(a.parts.cmp(&b.parts));
+            a.pages.total_cmp(&b.pages).then(by_rows).then(a.hash.cmp(&b.hash))
         };
-        self.ways[..self.used].iter().max_by(order).map_or(0, |way| way.hash)
+        let none = Way { hash: 0, pages: 0.0, rows: 0.0, parts: 0 };
+        self.ways[..self.used].iter().max_by(order).copied().unwrap_or(none)
     }
 }
 
@@ -184,8 +199,10 @@ impl Several {
     /// The whole: a table whose parts are all that there is counts as if it had no parts. `None` when
     /// nothing was added.
     pub fn done(&self, kind: u64) -> Option<Part> {
-        let part =
-            |group: &Group| Part { hash: group.main(), tables: group.tables, pages: group.pages };
+        let part = |group: &Group| {
+            let Way { hash, rows, .. } = group.main();
+            Part { hash, tables: group.tables, pages: group.pages, rows }
+        };
         match &self.groups[..self.used] {
             [] => None,
             [one] => Some(part(one)),
@@ -276,6 +293,20 @@ mod tests {
         let turned = scan(SEQ, "m", 9000.0);
         assert_ne!(one, id(append(&[old, turned])));
         assert_eq!(id(append(&[old, turned])), id(append(&[turned])));
+    }
+
+    #[test]
+    fn of_parts_that_nobody_looked_at_the_largest_counts() {
+        let expected = |kind, rows| Node::new(kind).gives(rows).reads(word(b"m"), 0.0).done();
+        for (grown, empty) in [(SEQ, INDEX), (INDEX, SEQ)] {
+            let old = expected(grown, 250.0);
+            let one = id(append(&[old]));
+            assert_eq!(one, id(append(&[old, expected(empty, 11.0)])));
+            assert_eq!(one, id(append(&[expected(empty, 11.0), old, expected(empty, 11.0)])));
+            // Within another one, as partitions of partitions are.
+            let within = append(&[expected(empty, 11.0), old]);
+            assert_eq!(one, id(append(&[expected(empty, 12.0), within, expected(empty, 12.0)])));
+        }
     }
 
     #[test]
