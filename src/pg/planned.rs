@@ -158,7 +158,7 @@ impl Stack {
         unsafe {
             let plan = (*node).plan;
             let tag = (*plan).type_;
-            let below = cut || tag == NodeTag::T_Limit || stops_early(plan, tag);
+            let below = cut || rows::stops_early(plan, tag);
             // The last that is pushed is looked at first.
             self.list((*node).subPlan, true);
             match tag {
@@ -182,26 +182,6 @@ impl Stack {
             self.push((*node).lefttree, below);
             self.list((*node).initPlan, true);
         }
-    }
-}
-
-/// Whether a node may leave its children before they are done.
-///
-/// # Safety
-/// A plan of that kind.
-unsafe fn stops_early(plan: *mut pg_sys::Plan, tag: NodeTag) -> bool {
-    match tag {
-        NodeTag::T_MergeJoin => true,
-        NodeTag::T_NestLoop => {
-            // SAFETY: by the caller's word.
-            let join = unsafe { &*plan.cast::<pg_sys::Join>() };
-            join.inner_unique
-                || matches!(
-                    join.jointype,
-                    pg_sys::JoinType::JOIN_SEMI | pg_sys::JoinType::JOIN_ANTI
-                )
-        }
-        _ => false,
     }
 }
 

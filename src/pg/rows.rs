@@ -2,7 +2,7 @@
 
 use perfmon_core::capture::scan::Kind;
 use pgrx::pg_sys;
-use pgrx::pg_sys::PlanState;
+use pgrx::pg_sys::{NodeTag, PlanState};
 
 /// Rows and loops of a node; the rounds that were added up, and the one that nobody ended.
 pub(super) struct Rows {
@@ -71,5 +71,31 @@ unsafe fn skipped(node: *mut PlanState) -> Option<Rows> {
         }
         let (own, below) = (given(node)?, given((*node).lefttree)?);
         Some(Rows { removed: (below.kept - own.kept).max(0.0), ..own })
+    }
+}
+
+/// Whether a node may leave its children before they are done.
+///
+/// # Safety
+/// A plan of that kind.
+pub(super) unsafe fn stops_early(plan: *mut pg_sys::Plan, tag: NodeTag) -> bool {
+    match tag {
+        NodeTag::T_Limit | NodeTag::T_MergeJoin => true,
+        NodeTag::T_NestLoop => {
+            // SAFETY: by the caller's word.
+            let join = unsafe { &*plan.cast::<pg_sys::Join>() };
+            join.inner_unique
+                || matches!(
+                    join.jointype,
+                    pg_sys::JoinType::JOIN_SEMI | pg_sys::JoinType::JOIN_ANTI
+                )
+        }
+        // As soon as its numbers are beyond those that are wanted.
+        NodeTag::T_WindowAgg => {
+            // SAFETY: by the caller's word.
+            let window = unsafe { &*plan.cast::<pg_sys::WindowAgg>() };
+            !window.runCondition.is_null()
+        }
+        _ => false,
     }
 }

@@ -203,6 +203,36 @@ fn scans_are_judged_by_what_the_statement_wants_of_them() {
     }
 }
 
+#[test]
+fn a_window_that_stops_early_is_no_misestimate() {
+    let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
+    let mut watcher = app(&server);
+    watcher.snapshot();
+    let mut db = server.db("app");
+    db.run("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_sort = off");
+    let first = |mark: &str, condition: &str| {
+        format!(
+            "SELECT /* {mark} */ * FROM (SELECT b.id, row_number() OVER (ORDER BY s.id) AS r FROM big b JOIN small s ON s.id = b.id {condition}) x
+             WHERE r <= 100"
+        )
+    };
+    let few = first("few", "").replace("100", "3");
+    // By statistics there is one row.
+    let wrong = first("wrong", "WHERE b.id % 5000 = b.owner");
+    let plan = db.list::<String>(&format!("EXPLAIN {few}")).join("\n");
+    assert!(plan.contains("Run Condition") && plan.contains("Nested Loop"), "{plan}");
+    for _ in 0..3 {
+        db.run(&few);
+        db.run(&wrong);
+    }
+    watcher.snapshot_with_texts(secs(30));
+    let told = watcher.list::<String>(
+        "SELECT substring(query from '/[*] (\\w+) ') FROM perfmon.scan_evidence()
+         WHERE node = 'nested_loop' AND misestimates > 0",
+    );
+    assert_eq!(told, ["wrong"]);
+}
+
 fn predicates_are_listed(watcher: &mut Db) {
     // What an index would have to serve.
     let uses: Vec<(String, String, String, i64, f64, bool)> = watcher
