@@ -12,7 +12,7 @@ mod served;
 mod tests;
 
 pub use parts::{IndexIdea, Method, Need, Part};
-pub(super) use same::{may_be, same};
+pub(super) use same::{may_be, may_serve, same};
 
 /// Most columns of an index that is proposed.
 pub const COLUMNS: Threshold = Threshold {

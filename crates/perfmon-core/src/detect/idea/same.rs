@@ -1,5 +1,6 @@
 //! Whether two expressions are the same, however many parentheses the server puts around them.
 
+use crate::facts::Index;
 use crate::facts::expression::{bare, is_of_word};
 
 /// Whether two are the same column, or expressions that the server deparses alike.
@@ -17,6 +18,16 @@ pub(in crate::detect) fn same(
 pub(in crate::detect) fn may_be(index: &str, masked: &str) -> bool {
     let (has, wants) = (parts(index), parts(masked));
     !wants.is_empty() && wants.iter().all(|part| has.contains(part))
+}
+
+/// Whether an index may be on an expression by which executions since then read a whole table for few rows. Of values in the
+/// expression nobody knows which they are, as of the key of a document: an index that was there all the time, and was not
+/// taken, is on another one.
+pub(in crate::detect) fn may_serve(index: &Index, masked: &str, since_us: i64) -> bool {
+    let first = index.key.first().filter(|first| first.attnum == 0 && index.valid);
+    let alike = first.is_some_and(|first| may_be(&first.expression, masked));
+    let passed_over = masked.contains('?') && index.first_seen_us.is_some_and(|at| at <= since_us);
+    index.unread || (alike && !passed_over)
 }
 
 /// Names and operators of an expression: neither values nor the names of types.

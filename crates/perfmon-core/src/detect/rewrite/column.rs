@@ -2,7 +2,7 @@
 //! an index on the column cannot be searched.
 
 use super::{CAST, FUNCTION, Hint, Look, cast, column_of};
-use crate::detect::idea::{Method, may_be};
+use crate::detect::idea::{Method, may_be, may_serve};
 use crate::detect::scans::seen;
 use crate::detect::words;
 use crate::facts::{Form, FormKind, Moved, Statement, Table};
@@ -76,12 +76,10 @@ fn is_proven(look: &Look<'_>, s: &Statement, table: &Table, form: &Form) -> bool
     let Some(Some(seen)) = seen(look.facts, s.statement_id, table) else { return false };
     let column = table.columns.iter().find(|c| c.attnum == form.attnum && form.attnum > 0);
     let on_it = |expression: &str| column.is_none_or(|c| may_be(expression, &c.name));
-    let indexes = || look.facts.indexes.iter().flatten().filter(|index| index.table == table.oid);
+    let since_us = look.facts.window.since_us;
     let has_index = |expression: &str| {
-        indexes().any(|index| {
-            let first = index.key.first().filter(|key| key.attnum == 0 && index.valid);
-            index.unread || first.is_some_and(|key| may_be(&key.expression, expression))
-        })
+        let mut own = look.facts.indexes.iter().flatten().filter(|index| index.table == table.oid);
+        own.any(|index| may_serve(index, expression, since_us))
     };
     let mut computed = seen.computed.iter().map(|one| one.expression.as_str());
     seen.kept_few(&look.t) && computed.any(|one| on_it(one) && !has_index(one))

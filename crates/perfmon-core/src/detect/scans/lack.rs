@@ -4,7 +4,7 @@
 
 use super::{Computed, RETURNED, Seen};
 use crate::capture::scan::{Kind, Slot, Use};
-use crate::detect::idea::{IndexIdea, may_be};
+use crate::detect::idea::{IndexIdea, may_serve};
 use crate::facts::evidence::ENOUGH;
 use crate::facts::{Facts, Index, Shape, Statement, Table, TableUse, Test};
 use crate::threshold::Thresholds;
@@ -87,7 +87,8 @@ impl Lack<'_> {
         if let Some(idea) = self.for_few(&by_scan, ratio) {
             return Some(found(Some(idea), Some(by_scan)));
         }
-        let proven = candidate.is_some() || is_unserved(seen, self.own, self.t);
+        let proven = candidate.is_some()
+            || is_unserved(seen, self.own, (self.facts.window.since_us, self.t));
         proven.then(|| found(candidate, None))
     }
 
@@ -182,12 +183,9 @@ fn is_by_unique_key(one: &TableUse, facts: &Facts) -> bool {
 
 /// Whether executions prove that a scan throws nearly all rows away by expressions that no index is on, or by comparisons
 /// that only an index of the wanted rows alone, or several together, would serve.
-fn is_unserved(seen: &Seen, own: &[Index], t: &Thresholds) -> bool {
-    let is_on = |index: &Index, expression: &str| {
-        let first = index.key.first().filter(|first| first.attnum == 0 && index.valid);
-        index.unread || first.is_some_and(|first| may_be(&first.expression, expression))
-    };
-    let lacks = |one: &Computed| !own.iter().any(|index| is_on(index, &one.expression));
+fn is_unserved(seen: &Seen, own: &[Index], (since_us, t): (i64, &Thresholds)) -> bool {
+    let lacks =
+        |one: &Computed| !own.iter().any(|index| may_serve(index, &one.expression, since_us));
     let partial = own.iter().any(|index| index.unread || index.predicate.is_some());
     let odd = !partial && !seen.odd.is_empty();
     seen.kept_few(t) && (odd || seen.computed.iter().any(lacks))

@@ -61,6 +61,17 @@ fn what_is_not_proven_of_an_expression_is_not_told() {
     silent("there is such an index", served.clone());
     served.indexes = Some(vec![on("EXTRACT(year FROM other)")]);
     assert_eq!(all_of(&served).len(), 1, "of another column");
+    // The executions that were looked into passed it over, so that its unit of time is another one.
+    let since_us = served.window.since_us;
+    let first_seen = |at: i64| Index { first_seen_us: Some(at), ..on("EXTRACT(year FROM at)") };
+    served.indexes = Some(vec![first_seen(since_us)]);
+    assert_eq!(all_of(&served).len(), 1, "of another unit");
+    served.indexes = Some(vec![first_seen(since_us + 1)]);
+    silent("it was created meanwhile", served.clone());
+    let shown = &mut served.evidence.as_mut().unwrap()[0];
+    shown.node.conditions[0].expression = Some("lower(at)".to_owned());
+    served.indexes = Some(vec![Index { first_seen_us: Some(since_us), ..on("lower(at)") }]);
+    silent("the planner had its reasons", served);
 }
 
 #[test]
