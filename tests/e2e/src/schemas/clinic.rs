@@ -307,11 +307,11 @@ fn accounts() -> Vec<Work> {
             25,
             r#"SELECT sum(r.rang) FROM (SELECT rank() OVER (ORDER BY betrag DESC, id) AS rang FROM "Klinik Süd".rechnung) r"#,
         ),
-        // FLAW: and another one.
+        // FLAW: and another one. Of columns without an index: since 18, DISTINCT takes up the order of one, and sorts piece by piece.
         Work::fixed(
             "sums",
             25,
-            r#"SELECT count(*) FROM (SELECT DISTINCT patient, betrag, faellig, repeat(md5(id::text), 5) FROM "Klinik Süd".rechnung) d"#,
+            r#"SELECT count(*) FROM (SELECT DISTINCT betrag, repeat(md5(id::text), 5) FROM "Klinik Süd".rechnung) d"#,
         ),
         // FLAW: slow by what it computes; no index would help.
         Work::fixed(
