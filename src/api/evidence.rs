@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use perfmon_core::capture::scan::{Kind, Slot};
+use perfmon_core::capture::scan::{Counts, Kind, Slot};
+use perfmon_core::facts::evidence::unexplained;
 use perfmon_core::facts::{Evidence, predicate};
 use perfmon_core::family;
 use perfmon_core::tally::Who;
@@ -78,9 +79,36 @@ fn scan_evidence(
     let named = names::statements(&who)?;
     for (one, who) in found.iter().zip(&who) {
         let calls = calls.get(&one.statement_id).copied();
-        sink.put(cells(one, named.get(who), calls, scanned.get(&one.table).copied()))?;
+        let scanned = scanned.get(&one.table).map(|table| table.rows);
+        sink.put(cells(one, named.get(who), calls, scanned))?;
+    }
+    if let Some(counts) = evidence::rest(&scope)? {
+        sink.put(without_statement("rest", "", Some(&counts), None))?;
+    }
+    for (table, rows, share) in unexplained(&found, &calls, &scanned) {
+        sink.put(without_statement("unexplained", table, None, Some((rows, share))))?;
     }
     Ok(())
+}
+
+/// What is of no statement, as far as anybody knows.
+fn without_statement(
+    node: &str,
+    table: &str,
+    counts: Option<&Counts>,
+    unexplained: Option<(f64, f64)>,
+) -> [Cell; 25] {
+    let of = |slot: Slot| counts.map(|counts| counts.get(slot));
+    let mut row = [const { Cell::Null }; 25];
+    row[3] = Some(table).filter(|table| !table.is_empty()).into();
+    row[4] = node.into();
+    row[10] = of(Slot::Executions).into();
+    row[11] = of(Slot::Loops).into();
+    row[12] = of(Slot::Read).into();
+    row[13] = of(Slot::Kept).into();
+    row[17] = unexplained.map(|(rows, _)| rows).into();
+    row[18] = unexplained.map(|(_, share)| share).into();
+    row
 }
 
 fn cells(

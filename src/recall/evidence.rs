@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use perfmon_core::capture::scan::{Counts, Described, Kind, SLOTS, Slot};
+use perfmon_core::capture::scan::{Counts, Described, Kind, Slot};
 use perfmon_core::facts::Evidence;
+use perfmon_core::facts::evidence::Scanned;
 use perfmon_core::family::{RELATION, SCAN, STATEMENT};
 use perfmon_core::tally::{Tally, Who};
 use perfmon_core::window::Level;
@@ -17,8 +18,8 @@ use crate::error::Error;
 use crate::pg::catalog;
 use crate::store::read;
 
-/// Nodes of the window, those that read most first; `None` while nothing was looked into.
-pub(crate) fn evidence(scope: &Scope) -> Result<Option<Vec<Evidence>>, Error> {
+/// Everything that was counted of nodes in the window; `None` while nothing was looked into.
+fn counted(scope: &Scope) -> Result<Option<Tally>, Error> {
     let segments = Kept::of(&SCAN, scope).segments(scope, Level::Day);
     let columns: Vec<usize> = (1..SCAN.columns.len()).collect();
     let mut tally = Tally::new(&SCAN, &columns);
@@ -27,9 +28,26 @@ pub(crate) fn evidence(scope: &Scope) -> Result<Option<Vec<Evidence>>, Error> {
         rows += 1;
         tally.add(row.head.source, row.ids, row.head.known, &|i| row.column(i));
     });
-    if rows == 0 {
-        return Ok(None);
+    Ok((rows > 0).then_some(tally))
+}
+
+fn counts(tally: &Tally, place: usize) -> Counts {
+    Counts(std::array::from_fn(|slot| tally.get(place, slot).unwrap_or(0)))
+}
+
+/// What nodes did that found no place of their own, or no name yet; `None` while there are none.
+pub(crate) fn rest(scope: &Scope) -> Result<Option<Counts>, Error> {
+    let Some(tally) = counted(scope)? else { return Ok(None) };
+    let mut all = Counts::default();
+    for (place, _) in tally.who().iter().enumerate().filter(|(_, who)| who.1 == 0) {
+        all.add(&counts(&tally, place));
     }
+    Ok((all != Counts::default()).then_some(all))
+}
+
+/// Nodes of the window, those that read most first; `None` while nothing was looked into.
+pub(crate) fn evidence(scope: &Scope) -> Result<Option<Vec<Evidence>>, Error> {
+    let Some(tally) = counted(scope)? else { return Ok(None) };
     let objects = names::objects(SCAN.name, &scope.sources)?;
     let newer = names::successors(&scope.sources)?;
     let mut samples: HashMap<u32, u64> = HashMap::new();
@@ -39,8 +57,7 @@ pub(crate) fn evidence(scope: &Scope) -> Result<Option<Vec<Evidence>>, Error> {
             continue;
         };
         let Some(described) = Described::from_text(&text) else { continue };
-        let counts: [u64; SLOTS] = std::array::from_fn(|slot| tally.get(place, slot).unwrap_or(0));
-        let counts = Counts(counts);
+        let counts = counts(&tally, place);
         // The same under an older source is the same.
         let statement = newer.get(&statement).copied().unwrap_or(statement).1;
         if described.kind() == Some(Kind::Execution) {
@@ -93,25 +110,38 @@ pub(crate) fn calls(scope: &Scope) -> Result<HashMap<i64, u64>, Error> {
     Ok(all)
 }
 
+/// Schemas whose tables are left out of the evidence.
+const OF_THE_SERVER: [&str; 4] = ["pg_catalog", "pg_toast", "information_schema", "perfmon"];
+
 /// Rows that sequential scans read in the window by the server's own counters, by the quoted name of the table; those
 /// of partitions and children count for the tables above them too.
-pub(crate) fn rows_scanned(scope: &Scope) -> Result<HashMap<String, u64>, Error> {
+pub(crate) fn rows_scanned(scope: &Scope) -> Result<HashMap<String, Scanned>, Error> {
     let mut own: HashMap<String, u64> = HashMap::new();
     for object in Objects::of(&RELATION, scope)?.iter() {
         let (Some(schema), Some(name)) = (object.names[0].text(), object.names[1].text()) else {
             continue;
         };
+        if OF_THE_SERVER.contains(&schema.as_str()) {
+            continue;
+        }
         let name = format!("{}.{}", catalog::quoted(&schema), catalog::quoted(&name));
         *own.entry(name).or_default() += object.v("seq_tup_read").unwrap_or(0);
     }
-    let mut all = own.clone();
+    let table = |rows: &u64| Scanned { rows: *rows, ..Scanned::default() };
+    let mut all: HashMap<String, Scanned> =
+        own.iter().map(|(name, rows)| (name.clone(), table(rows))).collect();
     for row in query::rows(CHILDREN, &[])? {
         let (Some(root), Some(child)) =
             (row.first().and_then(Cell::text), row.get(1).and_then(Cell::text))
         else {
             continue;
         };
-        *all.entry(root).or_default() += own.get(&child).copied().unwrap_or(0);
+        if let Some(child) = all.get_mut(&child) {
+            child.is_part = true;
+        }
+        let root = all.entry(root).or_default();
+        root.rows += own.get(&child).copied().unwrap_or(0);
+        root.parts.push(child);
     }
     Ok(all)
 }

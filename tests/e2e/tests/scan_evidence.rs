@@ -204,6 +204,32 @@ fn scans_are_judged_by_what_the_statement_wants_of_them() {
 }
 
 #[test]
+fn reads_that_nobody_explains_are_told() {
+    let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
+    let mut watcher = app(&server);
+    watcher.snapshot();
+    let (mut seen, mut unseen) = (server.db("app"), server.db("app"));
+    unseen.run("SET pg_perfmon.capture = 'off'");
+    for i in 0..4 {
+        seen.run(&format!("SELECT id FROM parted WHERE owner = {i}"));
+        seen.run(&format!("SELECT count(*) FROM small WHERE owner > {i}"));
+        unseen.run(&format!("SELECT count(*) FROM big WHERE owner = {i}"));
+        unseen.run(&format!("SELECT count(id) FROM small WHERE owner = {i}"));
+    }
+    seen.flush();
+    unseen.flush();
+    watcher.snapshot();
+    let rows = watcher.rows(
+        "SELECT table_name, rows_read_scaled, table_share_ratio, statement_id FROM perfmon.scan_evidence()
+         WHERE node = 'unexplained'",
+    );
+    let told: Vec<(&str, f64, f64, Option<i32>)> =
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+    let expected = [("public.big", 200_000.0, 1.0, None), ("public.small", 800.0, 0.5, None)];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_window_that_stops_early_is_no_misestimate() {
     let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
     let mut watcher = app(&server);
