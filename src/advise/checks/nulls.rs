@@ -83,6 +83,27 @@ mod tests {
         }
     }
 
+    /// Which of both sides may hold a NULL, and whether rows are compared.
+    fn not_in((inner_nullable, outer_nullable): (bool, bool), rows: bool) -> FormKind {
+        FormKind::NotIn { inner_nullable, outer_nullable, rows, hashable: true }
+    }
+
+    #[pg_test]
+    fn subqueries_that_no_hash_table_holds() {
+        random_rows();
+        for (condition, expected) in [
+            ("nn NOT IN (SELECT nn FROM b)", true),
+            ("nn NOT IN (SELECT nn FROM b WHERE k > 1)", true),
+            ("nn NOT IN (SELECT nn FROM b WHERE b.k = a.k)", false),
+            ("(nn, id) NOT IN (SELECT nn, nn FROM b)", true),
+            ("(nn, id) NOT IN (SELECT nn, nn FROM b WHERE b.s < a.s)", false),
+        ] {
+            let form = only(&format!("SELECT * FROM a WHERE {condition}"));
+            let is = matches!(form.kind, FormKind::NotIn { hashable, .. } if hashable == expected);
+            assert!(is, "{form:?}");
+        }
+    }
+
     #[pg_test]
     fn not_in_without_nulls() {
         random_rows();
@@ -90,8 +111,7 @@ mod tests {
         let mut wrong = String::new();
         for (subquery, nullable) in SUBQUERIES {
             let query = format!("SELECT * FROM a WHERE nn NOT IN ({subquery})");
-            let kind =
-                FormKind::NotIn { inner_nullable: nullable, outer_nullable: false, rows: false };
+            let kind = not_in((nullable, false), false);
             let forms = shape(&query).expect(&query).forms;
             if !matches!(&forms[..], [form] if form.kind == kind) {
                 write!(wrong, "\n{subquery}: {forms:?}, and not {kind:?}").unwrap();
@@ -114,7 +134,7 @@ mod tests {
         );
         let query =
             "SELECT * FROM a WHERE nn <> ALL (SELECT k FROM b WHERE k IS NOT NULL AND s = $1)";
-        let kind = FormKind::NotIn { inner_nullable: false, outer_nullable: false, rows: false };
+        let kind = not_in((false, false), false);
         assert_eq!(only(query).kind, kind);
         same(query, &[vec!["'a'"], vec!["'none'"], vec!["NULL::text"]]);
     }
@@ -132,9 +152,7 @@ mod tests {
             ),
         ] {
             let form = only(query);
-            let (inner_nullable, outer_nullable) = kind;
-            let kind = FormKind::NotIn { inner_nullable, outer_nullable, rows: false };
-            assert_eq!(form.kind, kind);
+            assert_eq!(form.kind, not_in(kind, false));
             assert!(compared(&form, &[]).0 > 0, "the same in these data: {form:?}");
         }
         for table in ["nn IN (SELECT nn FROM b GROUP BY ROLLUP (nn))", "nn IN (SELECT nn FROM b)"] {
@@ -144,7 +162,7 @@ mod tests {
         }
         let query =
             "SELECT x.id FROM a x LEFT JOIN b y ON x.k = y.k WHERE y.nn NOT IN (SELECT nn FROM b)";
-        let kind = FormKind::NotIn { inner_nullable: false, outer_nullable: true, rows: false };
+        let kind = not_in((false, true), false);
         assert_eq!(only(query).kind, kind);
     }
 
@@ -170,7 +188,7 @@ mod tests {
                 continue;
             }
             let form = only(&query);
-            let kind = FormKind::NotIn { inner_nullable, outer_nullable, rows: true };
+            let kind = not_in((inner_nullable, outer_nullable), true);
             assert_eq!((form.kind.clone(), form.attnum), (kind, 0), "{query}");
             match inner_nullable || outer_nullable {
                 false => same(&query, &[vec!["1"]]),

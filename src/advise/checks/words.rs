@@ -28,7 +28,7 @@ pub(super) fn in_words(form: &Form) -> String {
         FormKind::Wildcard { known: true } => "wildcard".into(),
         FormKind::Wildcard { known: false } => "pattern".into(),
         FormKind::Unconnected { parts } => format!("unconnected {}", parts.len()),
-        FormKind::NotIn { inner_nullable, outer_nullable, rows } => {
+        FormKind::NotIn { inner_nullable, outer_nullable, rows, .. } => {
             let nulls = [mark(*inner_nullable, " inner"), mark(*outer_nullable, " outer")];
             format!("not in{}{}", mark(*rows, " rows"), nulls.concat())
         }

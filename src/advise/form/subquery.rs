@@ -63,13 +63,19 @@ impl Finder<'_> {
             let Some((table, attnum)) = self.table_of(inner, &pairs) else { return };
             let inner_nullable = pairs.iter().any(|pair| self.gives_null(inner, pair.target));
             let outer_nullable = pairs.iter().any(|pair| self.may_be_null(scope, pair.left));
+            let hashable = is_hashable(sublink, &pairs);
             let (Some(written), better) =
                 (self.around(scope, node), self.not_exists(scope, sublink, &pairs))
             else {
                 return;
             };
             self.keep(Form {
-                kind: FormKind::NotIn { inner_nullable, outer_nullable, rows: pairs.len() > 1 },
+                kind: FormKind::NotIn {
+                    inner_nullable,
+                    outer_nullable,
+                    rows: pairs.len() > 1,
+                    hashable,
+                },
                 tables: vec![table],
                 attnum,
                 expression: written,
@@ -210,6 +216,17 @@ impl Finder<'_> {
             }
             self.deparsed(copy, named.as_ref(), false)
         }
+    }
+}
+
+/// Whether the server can keep the rows of a subquery in a hash table: not where they are others for each row outside.
+unsafe fn is_hashable(sublink: *mut SubLink, pairs: &[Pair]) -> bool {
+    // SAFETY: nodes of a live query.
+    unsafe {
+        !pg_sys::contain_vars_of_level((*sublink).subselect, 1)
+            && pairs
+                .iter()
+                .all(|pair| pg_sys::op_hashjoinable(pair.equal, pg_sys::exprType(pair.left)))
     }
 }
 

@@ -95,12 +95,13 @@ const TOLD: [(&str, &str); 19] = [
 ];
 
 /// What must not be.
-const TWINS: [&str; 16] = [
+const TWINS: [&str; 17] = [
     "SELECT /* twin */ * FROM \"My Shop\".\"Orders\" WHERE placed_at >= '2024-02-03' AND placed_at < '2024-02-04'",
     "SELECT /* twin */ * FROM \"My Shop\".\"Orders\" WHERE id = 17",
     "SELECT /* twin */ * FROM \"My Shop\".\"Orders\" WHERE id = 17 AND lower(mail) = 'm17'",
     "SELECT /* twin */ * FROM small WHERE lower(note) = 'n17'",
     "SELECT /* twin */ count(*) FROM \"My Shop\".\"Customers\" c WHERE NOT EXISTS (SELECT FROM \"My Shop\".\"Orders\" o WHERE o.customer = c.id)",
+    "SELECT /* twin */ count(*) FROM \"My Shop\".\"Customers\" c WHERE id NOT IN (SELECT id FROM \"My Shop\".\"Orders\" WHERE customer > 5)",
     "SELECT /* twin */ count(*) FROM \"My Shop\".\"Orders\" o JOIN \"My Shop\".\"Customers\" c ON o.customer = c.id",
     "SELECT /* twin */ EXISTS (SELECT FROM \"My Shop\".\"Orders\" o WHERE o.customer > 5)",
     "SELECT /* twin */ id FROM \"My Shop\".\"Orders\" ORDER BY id DESC LIMIT 20 OFFSET 40",

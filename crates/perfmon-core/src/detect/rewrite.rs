@@ -174,8 +174,9 @@ fn of_form<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Option<Hint
     match &form.kind {
         FormKind::Wildcard { known } => pattern::hint(look, s, form, *known),
         FormKind::Unconnected { parts } => product::hint(look, s, form, parts),
-        FormKind::NotIn { inner_nullable, outer_nullable, rows } => {
-            subquery::not_in(look, s, form, (*inner_nullable, *outer_nullable), *rows)
+        FormKind::NotIn { inner_nullable, outer_nullable, rows, hashable } => {
+            let nullable = (*inner_nullable, *outer_nullable);
+            subquery::not_in(look, s, form, (nullable, *hashable), *rows)
         }
         FormKind::Counted { known, given } => subquery::counted(look, s, form, *known, *given),
         _ => column::hint(look, s, form),

@@ -91,6 +91,8 @@ pub enum FormKind {
         outer_nullable: bool,
         /// Several columns are compared at once.
         rows: bool,
+        /// The server keeps the subquery's rows in a hash table, unless they are too many for its memory.
+        hashable: bool,
     },
     /// A number of rows is compared with one so small that one row would tell.
     Counted {

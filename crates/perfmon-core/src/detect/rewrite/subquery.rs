@@ -12,10 +12,16 @@ pub(super) fn not_in<'a>(
     look: &Look<'a>,
     s: &'a Statement,
     form: &'a Form,
-    (inner_nullable, outer_nullable): (bool, bool),
+    ((inner_nullable, outer_nullable), hashable): ((bool, bool), bool),
     several: bool,
 ) -> Option<Hint<'a>> {
     let (table, rows) = look.large(&form.tables)?;
+    // A hash table that fits into memory is searched as quickly as a join's, and means the same where there are no NULLs.
+    // Where there may be some, NOT IN is likely to be a mistake, however quick it is.
+    let hashed = hashable && s.temp_blks_written == 0;
+    if hashed && !inner_nullable && !outer_nullable {
+        return None;
+    }
     look.blocks(s)?;
     let reason = match (inner_nullable, outer_nullable) {
         (true, _) | (_, true) if several => {

@@ -405,7 +405,8 @@ fn writing(not_in: bool, nodes: &[(Kind, &[(Slot, u64)])]) -> Facts {
     use crate::facts::{Form, FormKind, Table};
     let mut s = statement(100, 500.0);
     (s.temp_blks_written, s.blks_hit) = (100_000, 100_000);
-    let kind = FormKind::NotIn { inner_nullable: true, outer_nullable: false, rows: false };
+    let (inner_nullable, outer_nullable) = (true, false);
+    let kind = FormKind::NotIn { inner_nullable, outer_nullable, rows: false, hashable: true };
     let form = Form {
         kind,
         tables: vec![1],
