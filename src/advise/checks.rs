@@ -21,6 +21,7 @@ mod random;
 mod results;
 mod rewrites;
 mod safety;
+mod widened;
 mod words;
 
 fn run(sql: &str) {

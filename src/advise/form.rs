@@ -23,6 +23,7 @@ mod result;
 mod shift;
 mod subquery;
 mod typed;
+mod widen;
 
 use mask::Mask;
 

@@ -86,6 +86,16 @@ impl Families {
         usize::try_from(strategy - 1).ok().filter(|strategy| *strategy < 5)
     }
 
+    /// Whether a btree on a type is searched with values of another by a comparison, counted from 0.
+    pub(super) fn compares(&self, of_type: Oid, other: Oid, strategy: usize) -> bool {
+        let strategy = i16::try_from(strategy + 1).unwrap_or(i16::MAX);
+        self.family(of_type, pg_sys::BTREE_AM_OID).is_some_and(|family| {
+            // SAFETY: a catalog look-up.
+            let operator = unsafe { pg_sys::get_opfamily_member(family, of_type, other, strategy) };
+            operator != Oid::INVALID
+        })
+    }
+
     /// The direction of an ordering operator, if it is the one that a plain index on the type has.
     pub(super) fn descends(&self, operator: Oid, of_type: Oid) -> Option<bool> {
         let family = self.family(of_type, pg_sys::BTREE_AM_OID)?;

@@ -35,7 +35,8 @@ pub(super) fn in_words(form: &Form) -> String {
         FormKind::Counted { known, given } => {
             format!("counted{}{}", mark(*known, " known"), mark(*given, " given"))
         }
-        FormKind::Rounded { .. } => unreachable!("executions tell that, not texts"),
+        FormKind::Widened => "widened".into(),
+        FormKind::Rounded { column, to } => format!("rounded {column} to {to}"),
     };
     let guessed = form.guessed && form.better.is_some();
     let mut text = format!("{flags}{}: {}", mark(guessed, " guessed"), form.expression);

@@ -38,6 +38,13 @@ pub(super) struct Subject {
     unstable: bool,
 }
 
+impl Subject {
+    /// The type of the first column.
+    pub(super) fn column_type(&self) -> Oid {
+        self.column_type
+    }
+}
+
 /// What an expression over columns is compared with.
 struct Compared<'a> {
     sign: usize,
@@ -404,8 +411,11 @@ impl Finder<'_> {
             let node = subject.node;
             match (*node).type_ {
                 NodeTag::T_CoerceViaIO => spelled(node.cast(), subject.column_type, sides),
+                NodeTag::T_FuncExpr => {
+                    let wider = self.widened(node.cast(), subject, sides);
+                    wider.or_else(|| self.called(node.cast(), sides))
+                }
                 _ if sides.any => None,
-                NodeTag::T_FuncExpr => self.called(node.cast(), sides),
                 NodeTag::T_OpExpr => self.shifted(node.cast(), sides),
                 NodeTag::T_CoalesceExpr => {
                     let arguments = list::nodes((*node.cast::<pg_sys::CoalesceExpr>()).args);

@@ -55,6 +55,9 @@ impl Finder<'_> {
     ) -> Option<(FormKind, String)> {
         // SAFETY: a copy, cast by its own tags.
         unsafe {
+            if sides.any {
+                return None;
+            }
             let arguments = list::nodes((*call).args);
             let function = (*call).funcid.to_u32();
             match (function, &arguments[..]) {

@@ -19,8 +19,10 @@ pub(super) unsafe fn spelled(
     // SAFETY: a copy.
     let (column, to) = unsafe { (is_column((*cast).arg.cast()), (*cast).resulttype) };
     let texts: &[Oid] = if sides.any { &AS_TEXTS } else { &AS_TEXT };
+    // SAFETY: a catalog look-up.
+    let exact = EXACT.contains(&column_type) || unsafe { pg_sys::type_is_enum(column_type) };
     if !column
-        || !EXACT.contains(&column_type)
+        || !exact
         || !AS_TEXT.contains(&to)
         || sides.sign != EQUAL
         || !texts.contains(&sides.of_type)

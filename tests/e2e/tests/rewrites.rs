@@ -21,7 +21,7 @@ struct Hint {
 }
 
 /// What must be told of, by words in its text, and its kind.
-const TOLD: [(&str, &str); 19] = [
+const TOLD: [(&str, &str); 20] = [
     (
         "SELECT /* day */ * FROM \"My Shop\".\"Orders\" WHERE placed_at::date = date '2024-02-03'",
         "rewrite_function_on_column",
@@ -37,6 +37,10 @@ const TOLD: [(&str, &str); 19] = [
     (
         "SELECT /* cast */ * FROM \"My Shop\".\"Orders\" WHERE id = 17::numeric",
         "rewrite_cast_on_column",
+    ),
+    (
+        "SELECT /* wide */ * FROM \"My Shop\".\"Orders\" WHERE id::bigint = 17",
+        "rewrite_function_on_column",
     ),
     ("SELECT /* view */ * FROM ends WHERE customer = 4711", "rewrite_leading_wildcard"),
     (

@@ -50,6 +50,8 @@ pub enum FormKind {
     Defaulted,
     /// The column is written as text, and this is compared.
     Spelled,
+    /// The column is cast to a type that holds its values exactly and in the same order, and this is compared.
+    Widened,
     /// Any other function, operator or cast is applied to columns of one table.
     Computed,
     /// The same with values in it that the text does not keep: an index could be on it, yet nobody knows with which.
@@ -65,7 +67,7 @@ pub enum FormKind {
         /// It is compared with columns of another table.
         joined: bool,
     },
-    /// The server converts a column of whole numbers silently, because it is compared with a number that may have a
+    /// A column of whole numbers is converted, mostly silently, because it is compared with a number that may have a
     /// fraction; the better form rounds that number so that the same rows are found.
     Rounded {
         /// The column's type.

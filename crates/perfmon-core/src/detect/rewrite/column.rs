@@ -137,6 +137,10 @@ fn meaning(form: &Form) -> (bool, String) {
             "The same for a value as the server writes it; one that is not of the column's type is an error, and one with \
              blanks or leading zeros is found where it was not.",
         ),
+        FormKind::Widened => (
+            true,
+            "The same rows: the wider type holds the column's values exactly, and in the same order.",
+        ),
         FormKind::Rounded { .. } => (
             true,
             "The same rows, since the column holds whole numbers alone; only a value beyond their range is an error \
@@ -162,6 +166,8 @@ fn meaning(form: &Form) -> (bool, String) {
                 | FormKind::Dated { .. }
                 | FormKind::Shifted { .. }
                 | FormKind::Defaulted
+                | FormKind::Widened
+                | FormKind::Rounded { .. }
         );
     match form.guessed && of_values {
         true if same => (false, GUESSED.to_owned()),
@@ -208,6 +214,7 @@ fn said(
         FormKind::Shifted { .. } => "arithmetic on",
         FormKind::Defaulted => "COALESCE of",
         FormKind::Spelled => "the text of",
+        FormKind::Widened => "a cast of",
         FormKind::Converted { column, to, joined } => {
             let title = format!(
                 "Statement {} compares {} as {to}, although it is {column}",
@@ -251,6 +258,11 @@ fn said(
         }
         FormKind::Shifted { .. } => format!("Move the arithmetic to the other side{place}."),
         FormKind::Defaulted => format!("Compare the column itself, and its NULLs apart{place}."),
+        FormKind::Widened => {
+            format!(
+                "Compare the column itself, which is done with values of the wider type too{place}."
+            )
+        }
         _ => format!("Cast the value to the column's type, not the column to the value's{place}."),
     };
     (title, index_too(&remedy, indexed))

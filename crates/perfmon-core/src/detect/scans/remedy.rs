@@ -89,7 +89,9 @@ fn in_words(reader: &Reader<'_>) -> String {
     let forms = reader.statement.shape.iter().flat_map(|shape| &shape.forms);
     let of_table: Vec<_> = forms.filter(|form| form.tables.contains(&reader.table().oid)).collect();
     let leaves_it_alone = |kind: &FormKind| {
-        use FormKind::{Converted, Dated, Defaulted, Rounded, Shifted, Spelled, Truncated};
+        use FormKind::{
+            Converted, Dated, Defaulted, Rounded, Shifted, Spelled, Truncated, Widened,
+        };
         matches!(
             kind,
             Converted { .. }
@@ -99,6 +101,7 @@ fn in_words(reader: &Reader<'_>) -> String {
                 | Shifted { .. }
                 | Spelled
                 | Truncated { .. }
+                | Widened
         )
     };
     if of_table.iter().any(|form| form.better.is_some() && leaves_it_alone(&form.kind)) {
