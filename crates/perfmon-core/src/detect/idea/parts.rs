@@ -118,7 +118,8 @@ impl IndexIdea {
             if !need.available {
                 return None;
             }
-            sql = format!("CREATE EXTENSION {};\n", need.extension);
+            // What is proposed for another table may have brought it meanwhile.
+            sql = format!("CREATE EXTENSION IF NOT EXISTS {};\n", need.extension);
         }
         sql.push_str("CREATE INDEX ");
         if !self.locks_writers(table) {

@@ -289,7 +289,7 @@ fn patterns_need_an_extension() {
     let idea = like.candidate_index(&orders(), &[], &server, &thresholds).unwrap();
     assert_eq!(
         idea.statement(&orders()).unwrap(),
-        "CREATE EXTENSION pg_trgm;\nCREATE INDEX CONCURRENTLY ON public.orders USING gin (email gin_trgm_ops);"
+        "CREATE EXTENSION IF NOT EXISTS pg_trgm;\nCREATE INDEX CONCURRENTLY ON public.orders USING gin (email gin_trgm_ops);"
     );
     server.extensions.push(("pg_trgm".into(), "1.6".into()));
     server.trigram_opclass = Some("\"Odd\".gin_trgm_ops".into());
