@@ -96,10 +96,13 @@ fn pool_activity(
     must_be_sampled("pools", &scope)?;
     let edges = edges(&scope, step, &Kept::of(&POOL, &scope))?;
     let counted = pools::counted_series(&scope, &edges)?;
-    let (series, steps) = pools::series(&scope, edges)?;
+    let groups = pools::Groups::of(&scope)?;
+    let (series, steps) = pools::series::<Use>(&scope, &groups, edges);
     for (at, step) in steps.iter().enumerate() {
         let place = (series.time(at), series.covered_us(at), series.covered_ratio(at));
-        for (group, found) in &step.groups {
+        let mut found: Vec<(&Group, &Use)> = step.groups(&groups).collect();
+        found.sort_by_key(|(group, _)| *group);
+        for (group, found) in found {
             let counted = pools::counted_as(group).and_then(|name| counted.get(&(at, name)));
             sink.put_all(cells(place, step, (group, found), counted))?;
         }

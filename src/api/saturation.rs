@@ -140,6 +140,7 @@ fn limits(pools: &Pools, group: &Group, thresholds: &Thresholds) -> Vec<Cell> {
         group.limits.iter().find(|limit| limit.kind == kind).map(|limit| limit.most).into()
     };
     let of_pool = [Kind::Declared, Kind::Exceeded, Kind::Inferred];
+    let of_pooler = group.limits.iter().find(|limit| limit.kind.is_of_pooler());
     let pool = group.limits.iter().find(|limit| of_pool.contains(&limit.kind));
     let exhaustion = pools.exhaustion_of(group);
     let verdict = pools.window.verdict(group, thresholds);
@@ -158,7 +159,7 @@ fn limits(pools: &Pools, group: &Group, thresholds: &Thresholds) -> Vec<Cell> {
         most(Kind::Server),
         most(Kind::Database),
         most(Kind::Role),
-        most(Kind::Pooler),
+        of_pooler.map(|limit| limit.most).into(),
         pool.map(|limit| limit.most).into(),
         pool.map(|limit| limit.kind.word()).into(),
         exhaustion.map(|found| found.hours).into(),
@@ -191,7 +192,7 @@ fn states(look: &Look, group: &Group) -> Vec<Cell> {
 fn churn(pools: &Pools, group: &Group) -> Vec<Cell> {
     let look = &pools.window;
     let seconds = look.covered_us as f64 / 1e6;
-    let course = pools.courses.iter().find(|course| course.whose == group.whose);
+    let course = pools.course_of(&group.whose);
     let storms = course.map(|course| storms(&course.opened, STORM));
     // What the server counts is of databases; a pool is not all of one.
     let of_pool = group.whose.level == perfmon_core::activity::group::Level::Pool;

@@ -54,7 +54,8 @@ pub(crate) fn pools(scope: &Scope) -> Result<Option<Pools>, Error> {
 
 /// The same; what is `recent` began no later than a time, if one is given.
 fn pools_since(scope: &Scope, recent: Option<i64>) -> Result<Option<Pools>, Error> {
-    let found = saturation::pools(scope, crate::probe::environment::processors(), recent)?;
+    let processors = crate::probe::environment::processors();
+    let found = store::extent::remembering(|| saturation::pools(scope, processors, recent))?;
     Ok(found.map(|pools| pools.foreseen(&thresholds())))
 }
 

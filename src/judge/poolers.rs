@@ -66,6 +66,7 @@ pub(super) fn poolers(scope: &Scope) -> Result<Vec<Pooler>, Error> {
         name: name.clone(),
         answers: answers.get(name).cloned().unwrap_or_default(),
         pools: pools(name),
+        shared: remembered.poolers.get(name).map(|known| known.shared.clone()).unwrap_or_default(),
     };
     Ok(newest.1.iter().map(pooler).collect())
 }

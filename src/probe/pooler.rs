@@ -4,7 +4,9 @@
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
-use perfmon_core::pooler::{Asked, Client, Reading, ServerLink, Target, Version, clients, servers};
+use perfmon_core::pooler::{
+    Asked, Client, Reading, ServerLink, Table, Target, Version, clients, servers,
+};
 use pgrx::pg_sys;
 
 use super::ProbeError;
@@ -68,7 +70,11 @@ pub(crate) fn ask(target: &Target) -> Asked {
         let mut console = Console::open(target, Instant::now() + PATIENCE)?;
         let pools = console.ask("SHOW POOLS")?;
         let stats = console.ask("SHOW STATS")?;
-        Reading::of(&pools, &stats, &console.ask("SHOW DATABASES")?)
+        let reading = Reading::of(&pools, &stats, &console.ask("SHOW DATABASES")?)?;
+        // What speaks like PgBouncer need not know these.
+        let [users, config, servers] = ["SHOW USERS", "SHOW CONFIG", "SHOW SERVERS"]
+            .map(|command| console.ask(command).unwrap_or_else(|_| Table::default()));
+        Ok(reading.with_shared(&users, &config).with_links(&servers))
     };
     ask().map_or_else(|why| Asked::Failed(target.failure(why)), Asked::Answered)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use perfmon_core::family::POOLER;
 use perfmon_core::frame::Span;
-use perfmon_core::pooler::{Alias, Kept as Remembered, Seen};
+use perfmon_core::pooler::{Kept as Remembered, Seen};
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
 
@@ -56,16 +56,7 @@ pub(crate) fn over(scope: &Scope) -> Result<BTreeMap<Names, Seen>, Error> {
     Ok(found)
 }
 
-/// Databases that the server knows by another name, by pooler and the name that clients use: as the poolers of this
-/// database said when they last answered. None is known after a crash until they are asked again, and on a standby.
-pub(crate) fn aliases() -> HashMap<(String, String), Alias> {
-    let all = remembered().poolers.into_iter().flat_map(|(pooler, known)| {
-        known.aliases.into_iter().map(move |(name, alias)| ((pooler.clone(), name), alias))
-    });
-    all.collect()
-}
-
-/// What poolers of this database said when they were asked last.
+/// What poolers of this database said when they last answered. Nothing after a crash until they are asked again, and on a standby.
 pub(crate) fn remembered() -> Remembered {
     let owner = catalog::extension(c"pg_perfmon").and_then(catalog::extension_owner);
     let Some(owner) = owner.filter(|_| !session::in_recovery()) else {

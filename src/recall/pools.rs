@@ -1,6 +1,6 @@
 //! Clients' sessions by pool, database and user, added up over windows and steps.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use perfmon_core::activity::group::{Level as Of, PEAKS, SPREADS, SUMS};
 use perfmon_core::activity::rows;
@@ -74,8 +74,29 @@ impl Use {
     pub(crate) fn sum(&self, name: &str) -> Option<u64> {
         self.sums.get(SUMS.iter().position(|sum| *sum == name)?).copied()
     }
+}
 
-    /// Adds what of one place of a row belongs to a step, in parts of `unit`.
+/// What of a row a step gets: which part, in which units, and whether its peaks, which are of one moment.
+pub(crate) type Cut = (Part, u64, bool);
+
+/// What is added up of a group.
+pub(crate) trait Adds: Default {
+    /// Columns of `POOL` that it needs.
+    fn columns() -> Vec<usize>;
+    /// Adds what of one place of a row belongs to a step; the value of each of these columns.
+    fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, cut: Cut);
+    /// Whether any sample found it. Who came at the end of a row was not there before.
+    fn was_there(&self) -> bool;
+}
+
+/// Place of the load among the columns that are read.
+const LOAD: usize = POOL.columns.len() - 2;
+
+impl Adds for Use {
+    fn columns() -> Vec<usize> {
+        (1..POOL.columns.len()).collect()
+    }
+
     fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, (part, unit, peaks): Cut) {
         if bucket != POOL_SUMS {
             for (at, spread) in self.spreads.iter_mut().enumerate() {
@@ -100,53 +121,148 @@ impl Use {
             *peak = value(SPREADS.len() + SUMS.len() + at).max(*peak);
         }
     }
+
+    fn was_there(&self) -> bool {
+        self.sums.iter().any(|sum| *sum > 0)
+    }
 }
 
-/// What of a row a step gets: which part, in which units, and whether its peaks, which are of one moment.
-type Cut = (Part, u64, bool);
+/// Open sessions alone, and those that came.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Opened {
+    open: Spread,
+    peak: u64,
+    /// Sessions that came.
+    pub(crate) opened: u64,
+}
 
-/// Place of the load among the columns that are read.
-const LOAD: usize = POOL.columns.len() - 2;
+impl Opened {
+    /// The number that a share `q` of so many samples did not exceed.
+    pub(crate) fn quantile(&self, q: f64, samples: u64) -> Option<f64> {
+        self.open.quantile_below(q, samples, self.peak)
+    }
+}
+
+impl Adds for Opened {
+    fn columns() -> Vec<usize> {
+        ["open_samples", "opened", "open_peak"].iter().filter_map(|n| POOL.position(n)).collect()
+    }
+
+    fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, (part, unit, peaks): Cut) {
+        if bucket != POOL_SUMS {
+            let samples = part.of(value(0), unit);
+            self.open.add(bucket as u8, samples);
+            if samples > 0 {
+                self.peak = self.peak.max(u64::from(spread::least(bucket as usize)));
+            }
+            return;
+        }
+        self.opened = self.opened.saturating_add(part.of_work(value(1), 1));
+        if peaks {
+            self.peak = value(2).max(self.peak);
+        }
+    }
+
+    fn was_there(&self) -> bool {
+        self.open.samples() > 0 || self.opened > 0
+    }
+}
+
+/// Groups of a history, by a number of their own: their names are read once and not copied with each row.
+pub(crate) struct Groups {
+    named: Vec<Group>,
+    places: HashMap<Who, usize>,
+}
+
+impl Groups {
+    pub(crate) fn of(scope: &Scope) -> Result<Self, Error> {
+        let mut found = Self { named: Vec::new(), places: HashMap::new() };
+        // Sources that follow each other know the same group by other ids.
+        let mut known: HashMap<Group, usize> = HashMap::new();
+        for (who, [database, user, third]) in texts(&POOL, scope)? {
+            let Some(of) = rows::Of::parse(&third) else { continue };
+            let group = Group { of, database, user };
+            let place = *known.entry(group).or_insert_with_key(|group| {
+                found.named.push(group.clone());
+                found.named.len() - 1
+            });
+            found.places.insert(who, place);
+        }
+        Ok(found)
+    }
+
+    /// All of them, by their numbers.
+    pub(crate) fn named(&self) -> &[Group] {
+        &self.named
+    }
+}
 
 /// One step of a series.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Step {
+#[derive(Debug, Clone)]
+pub(crate) struct Step<T = Use> {
     /// Whole ones of whole rows, else in parts of `FINE`.
     pub(crate) samples: u64,
     /// Of them, those of which the load is known.
     pub(crate) load_samples: u64,
     /// The worst quality of its rows.
     pub(crate) quality: u64,
-    pub(crate) groups: BTreeMap<Group, Use>,
+    /// What was found, by the number of the group.
+    found: Vec<Option<Box<T>>>,
+}
+
+impl<T: Adds> Step<T> {
+    fn empty() -> Self {
+        Self { samples: 0, load_samples: 0, quality: 0, found: Vec::new() }
+    }
+
+    fn of(&mut self, place: usize) -> &mut T {
+        if place >= self.found.len() {
+            self.found.resize_with(place + 1, || None);
+        }
+        self.found[place].get_or_insert_default()
+    }
+
+    /// A group, if any sample found it.
+    pub(crate) fn get(&self, place: usize) -> Option<&T> {
+        self.found.get(place)?.as_deref().filter(|found| found.was_there())
+    }
+
+    /// Groups that any sample found.
+    pub(crate) fn groups<'a>(
+        &'a self,
+        groups: &'a Groups,
+    ) -> impl Iterator<Item = (&'a Group, &'a T)> {
+        let all = groups.named.iter().enumerate();
+        all.filter_map(|(place, group)| Some((group, self.get(place)?)))
+    }
 }
 
 /// Groups by step; rows that lie in several steps are shared out to them.
-pub(crate) fn series(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<Step>), Error> {
-    steps(scope, &across(scope), edges, FINE)
+pub(crate) fn series<T: Adds>(
+    scope: &Scope,
+    groups: &Groups,
+    edges: Vec<i64>,
+) -> (Series, Vec<Step<T>>) {
+    steps(scope, groups, &across(scope), edges, FINE)
 }
 
 /// Groups between ends of rows, whole rows in each step. Two edges give the whole of a window.
-pub(crate) fn pools(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<Step>), Error> {
-    steps(scope, scope, edges, 1)
+pub(crate) fn pools(scope: &Scope, groups: &Groups, edges: Vec<i64>) -> (Series, Vec<Step>) {
+    steps(scope, groups, scope, edges, 1)
 }
 
-fn steps(
+fn steps<T: Adds>(
     scope: &Scope,
+    groups: &Groups,
     read: &Scope,
     edges: Vec<i64>,
     unit: u64,
-) -> Result<(Series, Vec<Step>), Error> {
+) -> (Series, Vec<Step<T>>) {
     let segments = Kept::of(&POOL, scope).segments(read, coarsest_for(&edges));
-    let named = texts(&POOL, scope)?;
-    let group = |[database, user, third]: &[String; 3]| {
-        let (database, user) = (database.clone(), user.clone());
-        rows::Of::parse(third).map(|of| Group { of, database, user })
-    };
-    let groups: HashMap<Who, Group> =
-        named.iter().filter_map(|(who, names)| Some((*who, group(names)?))).collect();
     let mut series = Series::new(edges, 0);
-    let mut steps = vec![Step::default(); series.len()];
-    let columns: Vec<usize> = (1..POOL.columns.len()).collect();
+    let mut steps: Vec<Step<T>> = (0..series.len()).map(|_| Step::empty()).collect();
+    let columns = T::columns();
+    let load = POOL.position("load_samples").unwrap_or(0);
     read::frames(&scope.sources, &POOL, &segments, &columns, &mut |row| {
         let span = row.head.span;
         let parts = if unit == 1 {
@@ -158,27 +274,28 @@ fn steps(
             let step = &mut steps[part.bucket];
             let samples = part.of(samples(row.head), unit);
             step.samples = step.samples.saturating_add(samples);
-            if row.head.is_known(columns[LOAD]) {
+            if row.head.is_known(load) {
                 step.load_samples = step.load_samples.saturating_add(samples);
             }
             step.quality = step.quality.max(span.quality as u64);
             let peaks = part.is_most(&parts);
+            // A group's numbers lie side by side.
+            let mut last = None;
             for (place, id) in row.ids.iter().enumerate() {
-                let Some(group) = groups.get(&(row.head.source, POOL.object_of(*id))) else {
-                    continue;
+                let object = POOL.object_of(*id);
+                let group = match last {
+                    Some((known, group)) if known == object => group,
+                    _ => groups.places.get(&(row.head.source, object)).copied(),
                 };
+                last = Some((object, group));
+                let Some(group) = group else { continue };
                 let value =
                     |c: usize| row.column(c).and_then(|v| v.get(place).copied()).unwrap_or(0);
-                let found = step.groups.entry(group.clone()).or_default();
-                found.add(id & 255, &value, (*part, unit, peaks));
+                step.of(group).add(id & 255, &value, (*part, unit, peaks));
             }
         }
     });
-    // Who came at the end of a row was not there before.
-    for step in &mut steps {
-        step.groups.retain(|_, found| found.sums.iter().any(|sum| *sum > 0));
-    }
-    Ok((series, steps))
+    (series, steps)
 }
 
 /// What pg_stat_database counted, in the order of these columns: time in sessions, in statements and waiting inside

@@ -9,9 +9,10 @@ use perfmon_core::activity::spread::place;
 use perfmon_core::family::{DATABASE, POOL};
 use perfmon_core::pool::advice;
 use perfmon_core::pool::head::{Blocked, Head};
-use perfmon_core::pool::limit::{Limits, Pooled, plateau};
+use perfmon_core::pool::limit::{Limits, plateau};
+use perfmon_core::pool::pooled::Told;
 use perfmon_core::pool::{Course, Figure, Group, Look, Pools, Sessions, Whose};
-use perfmon_core::pooler::{Alias, Seen};
+use perfmon_core::pooler::{Kept as Remembered, Seen};
 use perfmon_core::series;
 use perfmon_core::window::{DAY_US, HOUR_US, Level, MINUTE_US};
 
@@ -21,7 +22,7 @@ use super::locks;
 use super::objects::Objects;
 use super::plan::Kept;
 use super::pooler;
-use super::pools::{self, Group as Named, Use};
+use super::pools::{self, Group as Named, Groups, Opened, Use};
 use super::scope::Scope;
 use crate::error::Error;
 use crate::pg::{backends, clock};
@@ -48,10 +49,10 @@ pub(crate) fn pools(
         return Ok(None);
     }
     let own = scope.is_own();
+    let groups = Groups::of(scope)?;
     let mut limits = if own { limits::limits()? } else { Limits::default() };
-    let visits = visits(scope)?;
-    let are_poolers = !visits.is_empty();
-    limits.pooler = poolers(&visits, (scope.since, scope.until)).0;
+    let told = told(scope)?;
+    limits.pooler = told.over((scope.since, scope.until)).0;
     let soon = settings::snapshot_interval_us().saturating_mul(2).max(MINUTE_US);
     let is_live = own && clock::wall_us().saturating_sub(scope.until) < soon;
     let now = is_live.then(now);
@@ -61,9 +62,9 @@ pub(crate) fn pools(
     let last = scope.quietly(last, scope.until);
     let cpus = cpus.filter(|_| own).and_then(|cpus| u32::try_from(cpus).ok()).map(f64::from);
     let mut looks = [
-        look(&last, now.as_ref(), &limits)?,
-        look(&recent, now.as_ref(), &limits)?,
-        look(scope, now.as_ref(), &limits)?,
+        look(&last, &groups, now.as_ref(), &limits)?,
+        look(&recent, &groups, now.as_ref(), &limits)?,
+        look(scope, &groups, now.as_ref(), &limits)?,
     ];
     let grouping = is_live.then(settings::pool_grouping).or_else(|| looks[0].grouping());
     if let Some(grouping) = grouping {
@@ -77,12 +78,11 @@ pub(crate) fn pools(
         look.span_us = (scope.since, scope.until);
         let touches = |wait: &&Blocked| wait.began_us < scope.until && wait.seen_us >= scope.since;
         look.blocked = blocked.iter().filter(touches).cloned().collect();
-        look.waiting =
-            if are_poolers { poolers(&visits, (scope.since, scope.until)).1 } else { Vec::new() };
+        look.waiting = told.over((scope.since, scope.until)).1;
     }
     let [last, recent, mut window] = looks;
-    window.moments = moments(scope, &kept, &limits, &visits)?;
-    let courses = courses(scope, &kept)?;
+    window.moments = moments(scope, &kept, &groups, (&limits, &told));
+    let courses = courses(scope, &kept, &groups);
     Ok(Some(Pools { last, recent, window, courses, ..Pools::default() }))
 }
 
@@ -98,76 +98,36 @@ fn blocked(window: &Look, scope: &Scope) -> Result<Vec<Blocked>, Error> {
     if any { locks::blocked(scope) } else { Ok(Vec::new()) }
 }
 
-/// Clients that waited on average, by database and user.
-type Waiting = Vec<(String, String, f64)>;
-
-/// What a visit, or several, found of a pooler's pool, and when: by the server's names, and that of the database for
-/// clients.
-type Visits = Vec<(i64, (pooler::Names, String), Seen)>;
-
-/// All of the window, by the names that the server has for databases and users.
-fn visits(scope: &Scope) -> Result<Visits, Error> {
-    let mut found = Visits::new();
-    let mut aliases = None;
+/// What poolers told, visit by visit.
+fn told(scope: &Scope) -> Result<Told, Error> {
+    let mut told = Told::default();
+    let mut known: HashMap<pooler::Names, usize> = HashMap::new();
+    let mut remembered = None;
     pooler::each(scope, Level::Day, &mut |span, names, values| {
+        if names[2].is_empty() {
+            return;
+        }
+        let pool = *known.entry(names.clone()).or_insert_with(|| {
+            let remembered = remembered.get_or_insert_with(|| {
+                if scope.is_own() { pooler::remembered() } else { Remembered::default() }
+            });
+            told.pools.push(remembered.named(names));
+            told.pools.len() - 1
+        });
         let mut seen = Seen::default();
         seen.add(values);
-        if !names[2].is_empty() {
-            let aliases = aliases.get_or_insert_with(|| {
-                if scope.is_own() { pooler::aliases() } else { HashMap::new() }
-            });
-            let [pooler, database, user] = names;
-            let alias = aliases.get(&(pooler.clone(), database.clone()));
-            if alias.is_some_and(|alias| alias.is_elsewhere) {
-                return;
-            }
-            let (database, user) = Alias::resolve(alias, database, user);
-            found.push((span.until, ([pooler.clone(), database, user], names[1].clone()), seen));
-        }
+        told.visits.push((span.until, pool, seen));
     })?;
-    Ok(found)
-}
-
-/// Connections that were given to clients on average, and over how many visits.
-type Given = Vec<(f64, u64)>;
-
-/// Poolers' pools, and clients that waited on average, by database and user.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn poolers(visits: &Visits, (since, until): (i64, i64)) -> (Vec<Pooled>, Waiting) {
-    let mut rows: BTreeMap<&(pooler::Names, String), (Seen, Given)> = BTreeMap::new();
-    for (_, names, one) in visits.iter().filter(|visit| visit.0 > since && visit.0 <= until) {
-        let (seen, given) = rows.entry(names).or_default();
-        seen.add(&one.values_in_use());
-        given.extend(one.average("servers_active").map(|given| (given, one.of("samples"))));
-    }
-    let (mut sizes, mut waiting) = (Vec::new(), Vec::new());
-    for (([_, database, user], _), (seen, given)) in rows {
-        if let Some(clients) = seen.average("clients_waiting").or(seen.waiting()) {
-            waiting.push((database.clone(), user.clone(), clients));
-        }
-        let average = |name: &str| seen.average(name);
-        let (Some(size), Some(servers)) = (seen.pool_size(), average("servers")) else { continue };
-        sizes.push(Pooled {
-            database: database.clone(),
-            user: user.clone(),
-            size: size.round() as u32,
-            given: average("servers_active").unwrap_or(0.0),
-            given_p95: most_of(given.clone()),
-            given_peak: given.iter().map(|row| row.0).fold(0.0, f64::max).round() as u32,
-            servers,
-            servers_peak: seen.of("servers_peak").try_into().unwrap_or(u32::MAX),
-        });
-    }
-    (sizes, waiting)
+    Ok(told)
 }
 
 /// What is known of moments of the window: of whole rows, since parts of them are rounded.
 fn moments(
     scope: &Scope,
     kept: &Kept,
-    limits: &Limits,
-    visits: &Visits,
-) -> Result<Vec<Look>, Error> {
+    groups: &Groups,
+    (limits, told): (&Limits, &Told),
+) -> Vec<Look> {
     let mut ends: Vec<i64> = Vec::new();
     let segments = kept.segments(scope, Level::Day);
     read::frames(&scope.sources, &POOL, &segments, &[], &mut |row| {
@@ -178,37 +138,30 @@ fn moments(
     ends.sort_unstable();
     ends.dedup();
     let Some(last) = ends.len().checked_sub(1).filter(|last| *last > 0) else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
     let each = last.div_ceil(usize::try_from(STEPS).unwrap_or(1));
     let chosen = ends.iter().enumerate().filter(|(at, _)| at % each == 0 || *at == last);
     let edges: Vec<i64> = chosen.map(|(_, end)| *end).collect();
     let spans: Vec<(i64, i64)> = edges.windows(2).map(|edge| (edge[0], edge[1])).collect();
-    let (_, steps) = pools::pools(scope, edges)?;
+    let (_, steps) = pools::pools(scope, groups, edges);
     let steps = spans.into_iter().zip(&steps).filter(|(_, step)| step.samples > 0);
-    Ok(steps.map(|(span_us, step)| moment(span_us, step, limits, visits)).collect())
+    steps.map(|(span_us, step)| moment(span_us, (step, groups), limits, told)).collect()
 }
 
 /// What is known of a step of the window.
-fn moment(span_us: (i64, i64), step: &pools::Step, limits: &Limits, visits: &Visits) -> Look {
-    let (pooler, waiting) = poolers(visits, span_us);
-    let groups = step.groups.iter();
+fn moment(
+    span_us: (i64, i64),
+    (step, groups): (&pools::Step, &Groups),
+    limits: &Limits,
+    told: &Told,
+) -> Look {
+    let (pooler, waiting) = told.over(span_us);
+    let groups = step.groups(groups);
     let mut groups: Vec<Group> =
         groups.map(|(named, found)| group_of(whose(named), found, step.samples, None)).collect();
-    Limits { pooler, ..limits.clone() }.judge(&mut groups);
+    limits.judge_with(&pooler, &mut groups);
     Look { samples: step.samples, groups, waiting, span_us, ..Look::default() }
-}
-
-/// What 95 % of visits did not exceed, of averages with the number of visits that each is of.
-fn most_of(mut given: Given) -> f64 {
-    given.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let all: u64 = given.iter().map(|row| row.1).sum();
-    let mut before = 0_u64;
-    let found = given.iter().find(|row| {
-        before = before.saturating_add(row.1);
-        before.saturating_mul(20) >= all.saturating_mul(19)
-    });
-    found.map_or(0.0, |row| row.0)
 }
 
 /// When the last row of a window begins, and the one before it.
@@ -260,16 +213,16 @@ fn whose(named: &Named) -> Whose {
 }
 
 /// All groups over a window.
-fn look(scope: &Scope, now: Option<&Now>, limits: &Limits) -> Result<Look, Error> {
+fn look(scope: &Scope, named: &Groups, now: Option<&Now>, limits: &Limits) -> Result<Look, Error> {
     let mut look = Look { samples: 0, ..Look::default() };
     let mut groups: BTreeMap<Whose, Group> = BTreeMap::new();
     if scope.since < scope.until {
-        let (series, steps) = pools::pools(scope, vec![scope.since, scope.until])?;
+        let (series, steps) = pools::pools(scope, named, vec![scope.since, scope.until]);
         look.covered_us = series.covered_us(0);
         for step in steps {
             look.samples = step.samples;
             let block = block(&step, look.covered_us);
-            groups.extend(step.groups.iter().map(|(named, found)| {
+            groups.extend(step.groups(named).map(|(named, found)| {
                 let whose = whose(named);
                 (whose.clone(), group_of(whose, found, step.samples, block))
             }));
@@ -386,58 +339,58 @@ fn sessions(scope: &Scope) -> Result<Vec<Sessions>, Error> {
 }
 
 /// The course of all groups: by step of the window, and by hour of the days before.
-fn courses(scope: &Scope, kept: &Kept) -> Result<Vec<Course>, Error> {
+fn courses(scope: &Scope, kept: &Kept, groups: &Groups) -> Vec<Course> {
     let length = scope.until.saturating_sub(scope.since).max(1);
     let round = [HOUR_US, MINUTE_US, 1_000_000];
     let unit = round.into_iter().find(|unit| length / STEPS >= *unit).unwrap_or(1_000);
     let step = (length / STEPS).div_euclid(unit).max(1).saturating_mul(unit);
-    let mut courses: BTreeMap<Whose, Course> = BTreeMap::new();
+    let empty = |named: &Named| Course {
+        whose: whose(named),
+        open: Vec::new(),
+        opened: Vec::new(),
+        other_days: Vec::new(),
+    };
+    // Of a group that was not there at all nothing is to be said.
+    let mut courses: Vec<(bool, Course)> =
+        groups.named().iter().map(|named| (false, empty(named))).collect();
     let edges = series::edges(scope.since, scope.until, step);
-    each_step(scope, edges, &mut courses, |course, at, open, opened| {
+    each_step(scope, edges, groups, &mut courses, |course, at, open, opened| {
         course.open.push((at, open));
         course.opened.push(opened);
-    })?;
+    });
     let day = scope.until.saturating_sub(DAY_US);
     let first = day.saturating_sub(DAYS * DAY_US);
     if kept.oldest().is_some_and(|oldest| oldest < day) {
         let days = scope.quietly(first.max(kept.oldest().unwrap_or(first)), day);
         let edges = series::edges(days.since, days.until, HOUR_US);
-        each_step(&days, edges, &mut courses, |course, at, open, _| {
+        each_step(&days, edges, groups, &mut courses, |course, at, open, _| {
             // An hour is known by its start.
             course.other_days.push((at.saturating_sub(HOUR_US), open));
-        })?;
+        });
     }
-    Ok(courses.into_values().collect())
+    let there = courses.into_iter().filter(|(was_there, _)| *was_there);
+    let mut courses: Vec<Course> = there.map(|(_, course)| course).collect();
+    courses.sort_by(|a, b| a.whose.cmp(&b.whose));
+    courses
 }
 
 /// Hands over what each group had in each step that has samples: its end, open sessions, and those that came.
 fn each_step(
     scope: &Scope,
     edges: Vec<i64>,
-    courses: &mut BTreeMap<Whose, Course>,
+    groups: &Groups,
+    courses: &mut [(bool, Course)],
     mut each: impl FnMut(&mut Course, i64, f64, u64),
-) -> Result<(), Error> {
-    let (series, steps) = pools::series(scope, edges)?;
-    let empty = |whose: Whose| Course {
-        whose,
-        open: Vec::new(),
-        opened: Vec::new(),
-        other_days: Vec::new(),
-    };
-    for named in steps.iter().flat_map(|step| step.groups.keys()) {
-        let whose = whose(named);
-        courses.entry(whose.clone()).or_insert_with(|| empty(whose));
-    }
+) {
+    let (series, steps) = pools::series::<Opened>(scope, groups, edges);
     for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.samples > 0) {
-        let found: HashMap<Whose, &Use> =
-            step.groups.iter().map(|(named, found)| (whose(named), found)).collect();
         let end = series.end(at).min(scope.until);
-        for (whose, course) in courses.iter_mut() {
-            let found = found.get(whose);
-            let open = found.and_then(|found| found.quantile(0, 0.95, step.samples));
-            let opened = found.and_then(|found| found.sum("opened"));
-            each(course, end, open.unwrap_or(0.0), opened.unwrap_or(0));
+        for (place, (was_there, course)) in courses.iter_mut().enumerate() {
+            let found = step.get(place);
+            *was_there |= found.is_some();
+            let open = found.and_then(|found| found.quantile(0.95, step.samples));
+            let opened = found.map_or(0, |found| found.opened);
+            each(course, end, open.unwrap_or(0.0), opened);
         }
     }
-    Ok(())
 }

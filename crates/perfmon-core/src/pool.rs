@@ -2,13 +2,16 @@
 //! need be. Plain numbers in, judgement out.
 
 pub mod advice;
+mod course;
 pub mod forecast;
 pub mod head;
 pub mod limit;
 pub mod look;
+pub mod pooled;
 pub mod queue;
 #[cfg(test)]
 mod tests;
+mod under;
 
 use crate::activity::group::Level;
 use crate::threshold::Threshold;
@@ -291,7 +294,8 @@ pub fn hides(hidden: Option<f64>, open: Option<f64>) -> bool {
     hidden.zip(open).is_some_and(|(hidden, open)| hidden * 2.0 > open)
 }
 
-pub use look::{Course, Look, Pools, Refused, Sessions};
+pub use course::{Course, Pools};
+pub use look::{Look, Refused, Sessions};
 
 /// How many steps of a series had so many new sessions that it was a storm, and the most in one step: those that exceed
 /// the median by six times the median deviation, and by no less than `least`.

@@ -11,7 +11,8 @@ mod seen;
 mod tests;
 
 pub use console::{
-    Alias, Client, Database, Pool, Reading, ServerLink, Stats, Table, clients, servers,
+    Alias, Client, Database, Places, Pool, Reading, ServerLink, Shared, Stats, Table, clients,
+    servers,
 };
 pub use kept::{Kept, Known, Version, pause_us};
 pub use moved::{Asked, Row, frame, rows};

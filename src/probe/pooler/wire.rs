@@ -53,12 +53,14 @@ impl Console {
         Ok(console)
     }
 
-    /// The answer to one command.
+    /// The answer to one command. One that is refused leaves the connection as it was.
     pub(super) fn ask(&mut self, command: &str) -> Result<Table, Failed> {
         self.send(|out| frontend::query(command, out))?;
         let mut table = Table::default();
+        let mut refused = None;
         loop {
-            match self.receive()? {
+            let message = self.receive();
+            match message.map_err(|why| refused.clone().unwrap_or(why))? {
                 Message::RowDescription(body) => {
                     let names = body.fields().map(|field| Ok(field.name().to_owned())).collect();
                     table.columns = names.map_err(|error| told(&error))?;
@@ -72,8 +74,8 @@ impl Console {
                     let row = body.ranges().map(|range| Ok(text(range))).collect();
                     table.rows.push(row.map_err(|error| told(&error))?);
                 }
-                Message::ErrorResponse(body) => return Err(said(&body)),
-                Message::ReadyForQuery(_) => return Ok(table),
+                Message::ErrorResponse(body) => refused = Some(said(&body)),
+                Message::ReadyForQuery(_) => return refused.map_or(Ok(table), Err),
                 _ => {}
             }
         }

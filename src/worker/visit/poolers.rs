@@ -2,15 +2,18 @@
 //! begins: nobody waits for a pooler that does not answer but whoever asked for this very snapshot, and for a second at
 //! most.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use perfmon_core::activity::Kind;
+use perfmon_core::activity::rows::Lookup;
 use perfmon_core::family::POOLER;
 use perfmon_core::frame::Quality;
-use perfmon_core::pooler::{Asked, Kept, Known, Row, Version, frame, rows};
+use perfmon_core::pooler::{Asked, Kept, Known, Places, Row, Version, frame, rows};
 use pgrx::pg_sys;
 
 use super::{Visit, owner, pg_monitor};
-use crate::pg::{catalog, clock, session};
+use crate::pg::{backends, catalog, clock, session};
 use crate::probe::pooler::{self, Named};
 use crate::store;
 use crate::store::period::Level;
@@ -111,10 +114,15 @@ impl Visit {
         let Answer { name, version, asked } = answer;
         match asked {
             Asked::Answered(reading) => {
-                let aliases = reading.aliases(u64::try_from(catalog::own_port()).unwrap_or(0));
+                let before = known.map(|known| &known.places);
+                let places = reading.places(before.unwrap_or(&Places::new()), is_ours());
+                let own_port = u64::try_from(catalog::own_port()).unwrap_or(0);
+                let aliases = reading.aliases(own_port, &places);
                 let stopped = reading.stopped();
-                let stats = reading.stats;
-                (Known { stats, version, aliases, stopped, ..Known::default() }, None)
+                let (stats, shared) = (reading.stats, reading.shared);
+                let known =
+                    Known { stats, version, aliases, stopped, shared, places, ..Known::default() };
+                (known, None)
             }
             Asked::Failed(why) => {
                 let told = format!("PgBouncer {name}: {why}");
@@ -127,4 +135,15 @@ impl Visit {
             }
         }
     }
+}
+
+/// Whether a process is a client's session of this server, in a database of a name.
+fn is_ours() -> impl Fn(u64, &str) -> bool {
+    let mut names = backends::Names::default();
+    let mut databases: HashMap<u64, String> = HashMap::new();
+    for session in backends::everybody().iter().filter(|session| session.kind == Kind::Client) {
+        let Ok(pid) = u64::try_from(session.pid) else { continue };
+        databases.insert(pid, names.database(session.database));
+    }
+    move |pid, database| databases.get(&pid).is_some_and(|found| found == database)
 }

@@ -13,6 +13,8 @@ use perfmon_e2e::{
     Db, Found, POOLER_PASSWORD, PgBouncer, Server, WINDOW, code_of, message_of, secs, wait_until,
 };
 
+#[path = "pooler/limits.rs"]
+mod limits;
 #[path = "pooler/stopped.rs"]
 mod stopped;
 

@@ -1,10 +1,12 @@
 //! A thousand tables and five thousand indexes: judged and reported in under a second of one core.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use perfmon_e2e::schemas::limits;
-use perfmon_e2e::{Db, Server, secs};
+use perfmon_e2e::{Db, Server, secs, wait_until};
 
 const TABLES: i32 = 1000;
 
@@ -114,5 +116,57 @@ fn a_thousand_tables_are_judged_in_a_second() {
         ("report in JSON", json),
     ] {
         assert!(took < limit(), "{what} takes {took:?}");
+    }
+}
+
+/// Programs that call themselves otherwise all the time, as those do that put a request's number into their name: hundreds of
+/// pools within an hour.
+#[test]
+fn hundreds_of_pools_are_judged_in_a_moment() {
+    const CLIENTS: usize = 40;
+    let server = Server::manual()
+        .conf("pg_perfmon.activity_interval = '100ms'")
+        .conf("max_connections = 100")
+        .start();
+    let mut db = server.new_db("app");
+    db.snapshot();
+    let mut clients: Vec<Db> = (0..CLIENTS).map(|_| server.db("app")).collect();
+    let done = AtomicBool::new(false);
+    let pools = "SELECT count(*) FROM perfmon.pool_saturation() WHERE level = 'pool'";
+    thread::scope(|scope| {
+        let _done = Raise(&done);
+        for (which, client) in clients.iter_mut().enumerate() {
+            let done = &done;
+            scope.spawn(move || {
+                for n in 0.. {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    client.run(&format!("SET application_name = 'program {which} {n}'"));
+                    // No condition is awaited: it is a program that does something else.
+                    thread::sleep(Duration::from_millis(300));
+                }
+            });
+        }
+        wait_until("there are hundreds of pools", secs(180), || {
+            db.sampled_intervals(4, 10);
+            db.val::<i64>(pools) >= 600
+        });
+    });
+    drop(clients);
+    db.sampled_intervals(2, 3);
+    let found: i64 = db.val(pools);
+    let told = least(3, &server, &mut db, "SELECT count(*) FROM perfmon.pool_saturation()");
+    let judged = least(3, &server, &mut db, "SELECT perfmon.evaluate()");
+    println!("{found} pools: pool_saturation() {told:?}, evaluate() {judged:?}");
+    assert!(told < limit() && judged < limit(), "{told:?}, {judged:?}");
+}
+
+/// Sets it when dropped, also by a panic, so that threads that look at it end.
+struct Raise<'a>(&'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

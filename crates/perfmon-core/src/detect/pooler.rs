@@ -62,7 +62,7 @@ fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
             judgement.add(unreachable(pooler, unanswered, thresholds));
         }
         let found: Vec<Waiting<'_>> =
-            pooler.pools.iter().filter_map(|pool| Waiting::of(pool, thresholds)).collect();
+            pooler.pools.iter().filter_map(|pool| Waiting::of(pooler, pool, thresholds)).collect();
         let told = |waiting: &&Waiting<'_>| {
             // A database is told of only where none of its pools says it more exactly.
             let in_pool = |other: &Waiting<'_>| {
@@ -70,20 +70,23 @@ fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
             };
             waiting.pool.user.is_some() || !found.iter().any(in_pool)
         };
-        judgement.findings.extend(found.iter().filter(told).map(|w| w.finding(pooler, thresholds)));
+        judgement.findings.extend(found.iter().filter(told).map(|w| w.finding(thresholds)));
     }
 }
 
 /// Clients that wait.
 struct Waiting<'a> {
+    pooler: &'a Pooler,
     pool: &'a Pool,
+    /// Since when they are looked at.
+    from: i64,
     clients: f64,
     last: Seen,
 }
 
 impl<'a> Waiting<'a> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-    fn of(pool: &'a Pool, thresholds: &Thresholds) -> Option<Self> {
+    fn of(pooler: &'a Pooler, pool: &'a Pool, thresholds: &Thresholds) -> Option<Self> {
         let newest = pool.rows.last()?.0;
         let from = newest.saturating_sub((thresholds.of(&MINUTES) * 60e6) as i64);
         let mut last = Seen::default();
@@ -103,11 +106,44 @@ impl<'a> Waiting<'a> {
         } else {
             last.of("wait_watched_us") as f64 >= thresholds.of(&MINUTES) * 60e6 * COVERED
         };
-        (enough && clients >= thresholds.of(&CLIENTS)).then_some(Self { pool, clients, last })
+        (enough && clients >= thresholds.of(&CLIENTS)).then_some(Self {
+            pooler,
+            pool,
+            from,
+            clients,
+            last,
+        })
+    }
+
+    /// The limit that the pool shares with others of its pooler, of which most is in use: its setting, how many connections
+    /// it allows, and how many all of these used on average.
+    fn shared(&self) -> Option<(&'static str, u32, f64)> {
+        let user = self.pool.user.as_ref()?;
+        let shared = &self.pooler.shared;
+        let used = |is_one: &dyn Fn(&Pool) -> bool| -> f64 {
+            let all = self.pooler.pools.iter().filter(|pool| pool.user.is_some() && is_one(pool));
+            let of = |pool: &Pool| {
+                let mut seen = Seen::default();
+                let rows = pool.rows.iter().filter(|row| row.0 > self.from);
+                rows.for_each(|(_, row)| seen.add(&row.values()));
+                seen.average("servers_active").unwrap_or(0.0)
+            };
+            all.map(of).sum()
+        };
+        let of_database = shared.databases.get(&self.pool.database).map(|most| {
+            ("max_db_connections", *most, used(&|pool| pool.database == self.pool.database))
+        });
+        let of_user = shared.users.get(user).map(|most| {
+            ("max_user_connections", *most, used(&|pool| pool.user.as_ref() == Some(user)))
+        });
+        let all = [of_database, of_user].into_iter().flatten();
+        let ratio = |(_, most, used): &(&str, u32, f64)| used / f64::from(*most).max(1.0);
+        all.max_by(|a, b| ratio(a).total_cmp(&ratio(b))).filter(|limit| ratio(limit) >= FULL)
     }
 
     #[allow(clippy::cast_precision_loss)]
-    fn finding(&self, pooler: &Pooler, thresholds: &Thresholds) -> Finding {
+    fn finding(&self, thresholds: &Thresholds) -> Finding {
+        let pooler = self.pooler;
         let longest = self.last.peak("max_wait_us").map(|us| us as f64 / 1000.0);
         let critical = longest.is_some_and(|ms| ms >= thresholds.of(&CRITICAL_MS));
         let severity = if critical { Severity::Critical } else { Severity::Warning };
@@ -136,6 +172,11 @@ impl<'a> Waiting<'a> {
         finding.evidence.extend(busy.map(|busy| Evidence::new("servers_active", busy, "")));
         let size = self.last.pool_size();
         finding.evidence.extend(size.map(|size| Evidence::new("pool_size", size, "")));
+        if let Some((setting, most, used)) = self.shared() {
+            finding.evidence.push(Evidence::new("pooler_limit", setting, ""));
+            finding.evidence.push(Evidence::new("pooler_limit_connections", i64::from(most), ""));
+            finding.evidence.push(Evidence::new("pooler_limit_used", used, ""));
+        }
         let most = longest.map(|ms| format!(" The longest wait was {}.", milliseconds(ms)));
         let (cause, remedy) = self.why(busy, size);
         finding.cause = cause.map(|cause| format!("{cause}{}", most.unwrap_or_default()));
@@ -165,7 +206,20 @@ impl<'a> Waiting<'a> {
             let (busy, size) = (count(busy.round()), count(size));
             format!("{busy} of at most {size} server connections of the pool were in use.")
         });
-        if busy.zip(size).is_some_and(|(busy, size)| busy < size * FULL) {
+        let has_room = busy.zip(size).is_some_and(|(busy, size)| busy < size * FULL);
+        if let Some((setting, most, used)) = self.shared().filter(|_| has_room) {
+            let used = count(used.round());
+            let cause = format!(
+                "{used} of at most {most} server connections that {setting} of the pooler allows were in use, by this pool \
+                 and others, while the pool itself has room."
+            );
+            let remedy = format!(
+                "Raise {setting} at the pooler, or have others that share it keep fewer connections: a larger pool_size \
+                 changes nothing."
+            );
+            return (Some(cause), remedy);
+        }
+        if has_room {
             let more = " The pool is not full, so that another limit keeps them waiting.";
             let remedy = "Look at max_user_connections and max_db_connections of the pooler (SHOW CONFIG, and its file for \
                           databases and users), which several pools share, and at limits of the server \

@@ -229,6 +229,9 @@ fn remedy(verdict: Option<&Verdict>, limit: &Limit) -> String {
         Cause::Cpu | Cause::Io => "Make the statements cheaper that take most time (perfmon.top_statements()); more \
              connections would make each slower."
             .to_owned(),
+        Cause::Pooler => "Look at the pooler's console: SHOW DATABASES tells what is paused or disabled (RESUME, ENABLE), \
+             SHOW CONFIG and SHOW USERS its limits. More connections of the server would not be used."
+            .to_owned(),
         Cause::PoolTooSmall | Cause::Nothing => format!(
             "Raise {raise}, or put a pooler in transaction mode before the server if the machine could not serve \
              many more sessions at a time."

@@ -1,6 +1,6 @@
 //! Poolers at the end of the window, as the home database recorded them.
 
-use crate::pooler::Seen;
+use crate::pooler::{Seen, Shared};
 
 /// A pooler that is declared.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -11,6 +11,8 @@ pub struct Pooler {
     pub answers: Vec<bool>,
     /// Its databases and pools.
     pub pools: Vec<Pool>,
+    /// Limits that its pools share, as it said when it last answered.
+    pub shared: Shared,
 }
 
 /// A pool; a whole database where it has no user.

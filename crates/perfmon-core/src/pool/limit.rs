@@ -3,6 +3,8 @@
 //! Limits of the server, a database and a role are about sessions that are open: one that is idle takes a place too. The
 //! size of a pool is about those that are busy: an open session that idles in its pool is what the pool is for.
 
+use super::pooled::Pooled;
+use super::under::Known;
 use super::{CRITICAL_RATIO, Figure, Group, WARNING_RATIO, Whose};
 use crate::activity::group::Level;
 use crate::threshold::Thresholds;
@@ -16,6 +18,10 @@ pub enum Kind {
     Database,
     /// CONNECTION LIMIT of the role.
     Role,
+    /// max_user_connections of a pooler: all pools of a user.
+    PoolerUser,
+    /// max_db_connections of a pooler: all pools of a database.
+    PoolerDatabase,
     /// The size of a pooler's pool.
     Pooler,
     /// The size that somebody declared.
@@ -33,6 +39,8 @@ impl Kind {
             Self::Server => "server",
             Self::Database => "database",
             Self::Role => "role",
+            Self::PoolerUser => "pooler, max_user_connections",
+            Self::PoolerDatabase => "pooler, max_db_connections",
             Self::Pooler => "pooler",
             Self::Declared => "declared",
             Self::Exceeded => "declared, exceeded",
@@ -45,9 +53,23 @@ impl Kind {
         matches!(self, Self::Exceeded | Self::Inferred)
     }
 
+    /// Whether a pooler keeps to it.
+    pub fn is_of_pooler(self) -> bool {
+        matches!(self, Self::PoolerUser | Self::PoolerDatabase | Self::Pooler)
+    }
+
     /// Whether only busy sessions count.
     pub fn is_of_pool(self) -> bool {
-        matches!(self, Self::Pooler | Self::Declared | Self::Exceeded | Self::Inferred)
+        self.is_of_pooler() || matches!(self, Self::Declared | Self::Exceeded | Self::Inferred)
+    }
+
+    /// The setting of a pooler that several of its pools share.
+    pub fn shared(self) -> Option<&'static str> {
+        match self {
+            Self::PoolerUser => Some("max_user_connections"),
+            Self::PoolerDatabase => Some("max_db_connections"),
+            _ => None,
+        }
     }
 }
 
@@ -75,6 +97,12 @@ impl Limit {
     /// How many more it allows.
     pub fn headroom(&self) -> f64 {
         (f64::from(self.most) - self.used).max(0.0)
+    }
+
+    /// Whether it may be what keeps those waiting that wait: connections that change hands are nobody's for a moment.
+    pub fn is_nearly_used(&self) -> bool {
+        const NEARLY: f64 = 0.7;
+        self.ratio() >= NEARLY || self.peak.is_some_and(|peak| peak >= self.most)
     }
 }
 
@@ -178,76 +206,11 @@ impl Declared {
     }
 
     /// How much it says: the pool that says most is meant.
-    fn says(&self) -> usize {
+    pub(super) fn says(&self) -> usize {
         [&self.database, &self.user, &self.application, &self.address]
             .into_iter()
             .filter(|part| part.is_some())
             .count()
-    }
-}
-
-/// A pooler's pool, as the pooler tells of it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Pooled {
-    /// Its database, by the name that the server has for it.
-    pub database: String,
-    /// Its user.
-    pub user: String,
-    /// Most connections to the server that it may have.
-    pub size: u32,
-    /// Connections to the server that were given to clients, on average.
-    pub given: f64,
-    /// What 95 % of visits did not exceed of these.
-    pub given_p95: f64,
-    /// The most of these that a visit found.
-    pub given_peak: u32,
-    /// Connections to the server that it had, on average.
-    pub servers: f64,
-    /// The most of these.
-    pub servers_peak: u32,
-}
-
-impl Pooled {
-    /// Where its connections come from, if sessions are known to be these: of all addresses, the one from which most
-    /// sessions of its database and user come, unless more come from there than the pooler has connections. Whoever else
-    /// comes from there, or as that user, makes more of them.
-    fn comes_from<'a>(&self, groups: &'a [Group]) -> Option<&'a Option<String>> {
-        const ROUNDING: f64 = 0.5;
-        const DRIFT: f64 = 1.1;
-        let own = |group: &&Group| self.could_be(&group.whose);
-        let of = |address: &Option<String>| -> f64 {
-            let from = groups.iter().filter(own).filter(|group| group.whose.address == *address);
-            from.filter_map(|group| group.open.average).fold(0.0, |sum, open| sum + open)
-        };
-        let addresses = groups.iter().filter(own).map(|group| &group.whose.address);
-        let most = addresses.max_by(|a, b| of(a).total_cmp(&of(b)))?;
-        let from = groups.iter().filter(own).filter(|group| group.whose.address == *most);
-        let fits = |group: &Group| {
-            group.open.peak.is_none_or(|peak| peak <= self.servers_peak.max(self.size))
-        };
-        let all_fit = from.into_iter().all(fits);
-        (all_fit && of(most) <= self.servers * DRIFT + ROUNDING).then_some(most)
-    }
-
-    fn could_be(&self, whose: &Whose) -> bool {
-        whose.level == Level::Pool
-            && !whose.other
-            && whose.database.as_ref() == Some(&self.database)
-            && whose.user.as_ref() == Some(&self.user)
-    }
-
-    fn limit(&self, from: &Option<String>, groups: &[(Whose, Option<f64>)]) -> Limit {
-        let own = groups.iter().filter(|(whose, _)| self.could_be(whose) && whose.address == *from);
-        // Unknown where one of them does not say what it does.
-        let busy: Option<f64> = own.map(|(_, busy)| *busy).sum();
-        let idle = busy.map(|busy| (self.given - busy).max(0.0));
-        Limit {
-            kind: Kind::Pooler,
-            most: self.size,
-            used: self.given_p95,
-            peak: Some(self.given_peak),
-            idle: idle.filter(|_| self.given > 0.0).map(|idle| idle / self.given),
-        }
     }
 }
 
@@ -272,87 +235,24 @@ impl Limits {
         self.roles.iter().find(|role| role.name == name)
     }
 
-    /// Of a database.
-    pub fn database(&self, name: &str) -> Option<u32> {
-        self.databases.iter().find(|found| found.0 == name).map(|found| found.1)
-    }
-
-    /// The one among pools of known size that is meant.
-    fn size(all: &[Declared], whose: &Whose) -> Option<u32> {
-        let meant = all.iter().filter(|pool| pool.matches(whose));
-        meant.max_by_key(|pool| pool.says()).map(|pool| pool.size)
-    }
-
     /// Fills in the limits of all groups of a window, for each the one that it meets first before others.
     pub fn judge(&self, groups: &mut [Group]) {
-        let open: Vec<(Whose, Figure)> =
-            groups.iter().map(|group| (group.whose.clone(), group.open)).collect();
-        let of = |level: Level, database: Option<&String>, user: Option<&String>| {
-            open.iter().find(|(whose, _)| {
-                whose.level == level
-                    && !whose.other
-                    && whose.database.as_ref() == database
-                    && whose.user.as_ref() == user
-            })
-        };
-        // A pooler's pool is of a database and user, whatever the application; how full it is, the pooler knows best.
-        let poolers: Vec<(&Pooled, Option<String>)> = self
-            .pooler
-            .iter()
-            .filter_map(|pool| Some((pool, pool.comes_from(groups)?.clone())))
-            .collect();
-        let sampled = groups.iter().filter(|group| group.open.average.is_some());
-        let busy: Vec<(Whose, Option<f64>)> =
-            sampled.map(|group| (group.whose.clone(), group.busy.average)).collect();
-        for group in groups.iter_mut() {
-            let whose = &group.whose;
-            let role = whose.user.as_deref().and_then(|user| self.role(user));
-            let mut limits = Vec::new();
-            let mut add = |kind: Kind, most: Option<u32>, figure: Option<&Figure>| {
-                let used = figure.and_then(Figure::used);
-                if let (Some(most), Some(used)) = (most, used) {
-                    // As many as there are now were there at least.
-                    let peak = figure.and_then(|figure| figure.peak.max(figure.now));
-                    // Superusers may use what is reserved: for all others, that is as full as full.
-                    let reserved = kind == Kind::Server;
-                    let used = if reserved { used.min(f64::from(most)) } else { used };
-                    let peak = peak.map(|peak| if reserved { peak.min(most) } else { peak });
-                    limits.push(Limit { kind, most, used, peak, idle: None });
-                }
-            };
-            let server = self.server.map(|server| server.usable(role));
-            add(Kind::Server, server, of(Level::Server, None, None).map(|found| &found.1));
-            let held = !role.is_some_and(|role| role.superuser);
-            if let Some(name) = whose.database.as_ref().filter(|_| held) {
-                let figure = of(Level::Database, Some(name), None).map(|found| &found.1);
-                add(Kind::Database, self.database(name), figure);
-            }
-            if let Some(name) = whose.user.as_ref().filter(|_| held) {
-                let figure = of(Level::User, None, Some(name)).map(|found| &found.1);
-                add(Kind::Role, role.and_then(|role| role.limit), figure);
-            }
-            let declared = Self::size(&self.declared, whose);
-            let open = group.open_there().or(group.open.now.map(f64::from));
-            let exceeds = |size: u32| open.is_some_and(|open| open > f64::from(size));
-            let is_exceeded = declared.is_some_and(exceeds);
-            let kind = if is_exceeded { Kind::Exceeded } else { Kind::Declared };
-            add(kind, declared, Some(&group.busy));
-            if declared.is_none() {
-                add(Kind::Inferred, group.inferred, Some(&group.busy));
-            }
-            let own = poolers
-                .iter()
-                .filter(|(pool, from)| pool.could_be(whose) && *from == whose.address);
-            limits.extend(own.map(|(pool, from)| pool.limit(from, &busy)));
-            sort(&mut limits);
+        self.judge_with(&self.pooler, groups);
+    }
+
+    /// The same with what poolers told of another time.
+    pub fn judge_with(&self, pooler: &[Pooled], groups: &mut [Group]) {
+        let known = Known::of(self, pooler, groups);
+        let found: Vec<Vec<Limit>> = groups.iter().map(|group| known.limits(group)).collect();
+        for (group, limits) in groups.iter_mut().zip(found) {
             group.limits = limits;
         }
     }
 }
 
-/// The one that binds first: what was only inferred binds nobody before what is known to. Of two that leave as much, the
+/// The one that binds first comes first: what was only inferred binds nobody before what is known to. Of two that leave as much, the
 /// narrower one is met by those whose it is, and by nobody else.
-fn sort(limits: &mut [Limit]) {
+pub(super) fn sort(limits: &mut [Limit]) {
     limits.sort_by(|a, b| {
         let nearer = a.headroom().total_cmp(&b.headroom());
         let doubtful = a.kind.is_doubtful().cmp(&b.kind.is_doubtful());

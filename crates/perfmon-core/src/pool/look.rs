@@ -1,12 +1,14 @@
 //! What is known of all pools over a stretch of time, and what follows of it for one of them.
 
 use std::cmp::Reverse;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::OnceLock;
 
 use super::advice::{self, Advice, Counted};
-use super::forecast::{self, Exhaustion, Point, Season};
 use super::head::{Blocked, Head};
 use super::limit::{Kind, Limit};
-use super::queue::{self, Cause, Load, Verdict};
+use super::pooled::Waiting;
+use super::queue::{self, Behind, Cause, Load, Verdict};
 use super::{CRITICAL_RATIO, Figure, Group, Whose};
 use crate::activity::group::Level;
 use crate::capture::failure::Refusal;
@@ -71,6 +73,28 @@ impl Sessions {
     }
 }
 
+/// Where each group of a look is, found out when that is asked first.
+#[derive(Debug, Default)]
+pub struct Index(OnceLock<Vec<(u64, usize)>>);
+
+impl Clone for Index {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Index {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+fn mark(whose: &Whose) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    whose.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// All pools over a stretch of time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Look {
@@ -78,8 +102,10 @@ pub struct Look {
     pub covered_us: i64,
     /// Samples.
     pub samples: u64,
-    /// Groups, with their limits.
+    /// Groups, with their limits. None is added, moved or removed once one was looked for.
     pub groups: Vec<Group>,
+    /// See above.
+    pub index: Index,
     /// Connections that were refused; `None` where nobody counted them.
     pub refused: Option<Vec<Refused>>,
     /// What the server counted.
@@ -92,32 +118,43 @@ pub struct Look {
     pub blocked: Vec<Blocked>,
     /// At the head of those that wait for locks now, whoever they are.
     pub head: Option<Head>,
-    /// Clients that waited at poolers on average, by database and user.
-    pub waiting: Vec<(String, String, f64)>,
+    /// Clients that waited at poolers.
+    pub waiting: Vec<Waiting>,
     /// The same step by step, as far as why sessions queue depends on it: samples, groups with limits, and who waited.
     pub moments: Vec<Look>,
 }
 
 /// A part of the window in which a group was short of connections.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Moment<'a> {
     look: &'a Look,
     group: &'a Group,
     /// A limit of it was full.
     is_full: bool,
-    /// Clients that waited for its connections.
-    waiting: Option<f64>,
+    /// Who waited for its connections at poolers.
+    behind: Behind,
+}
+
+/// What a group is short of at a moment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Short {
+    /// Clients wait at a pooler that uses none of its connections for them.
+    HeldUp,
+    /// Clients wait for connections that others have, although no limit of the server is full.
+    Waits,
+    /// A limit is full.
+    Full,
 }
 
 /// All such moments of one kind.
 struct Pressed {
-    is_full: bool,
+    short: Short,
     samples: u64,
     load: Load,
 }
 
 /// A mean over parts with so many samples.
-fn weighted(parts: impl Iterator<Item = (u64, f64)>) -> Option<f64> {
+pub(super) fn weighted(parts: impl Iterator<Item = (u64, f64)>) -> Option<f64> {
     let sum = parts.fold((0.0, 0.0), |(all, sum), (samples, value)| {
         (all + samples as f64, sum + samples as f64 * value)
     });
@@ -154,6 +191,19 @@ impl Look {
         self.groups.iter().find(|group| group.whose.level == Level::Server)
     }
 
+    /// A group whose mark is known.
+    fn marked(&self, whose: &Whose, mark_of: u64) -> Option<&Group> {
+        let index = self.index.0.get_or_init(|| {
+            let marks = self.groups.iter().enumerate();
+            let mut all: Vec<(u64, usize)> = marks.map(|(at, g)| (mark(&g.whose), at)).collect();
+            all.sort_unstable();
+            all
+        });
+        let first = index.partition_point(|(mark, _)| *mark < mark_of);
+        let same = index.iter().skip(first).take_while(|(mark, _)| *mark == mark_of);
+        same.filter_map(|(_, at)| self.groups.get(*at)).find(|group| group.whose == *whose)
+    }
+
     /// By what its pools are told apart beside database and user: application and address; `None` where none or several.
     pub fn grouping(&self) -> Option<(bool, bool)> {
         let mut found = self.groups.iter().filter_map(|group| group.whose.grouping());
@@ -165,6 +215,7 @@ impl Look {
     /// were counted in them.
     pub fn keep_grouping(&mut self, grouping: (bool, bool)) {
         self.groups.retain(|group| group.whose.grouping().is_none_or(|found| found == grouping));
+        self.index = Index::default();
     }
 
     /// What the server counted of a database, or of all.
@@ -199,21 +250,21 @@ impl Look {
             .then(|| all.iter().filter(counts).map(|refused| refused.count).sum())
     }
 
-    /// Clients that wait for a connection of a group; `None` where no pooler tells. Of the same database and user there may
-    /// be pools that never came by way of the pooler: a pool's own are those whose sessions are known to be the pooler's.
-    fn waiting(&self, group: &Group, is_pooled: bool) -> Option<f64> {
+    /// Clients that wait at poolers for connections of a group. Of the same database and user there may be pools that never
+    /// came by way of the pooler: a pool's own are those whose sessions are known to be the pooler's.
+    fn behind(&self, group: &Group, is_pooled: bool) -> Behind {
         let whose = &group.whose;
         let of_pooler = || group.limits.iter().any(|limit| limit.kind == Kind::Pooler);
         if whose.level == Level::Pool && !is_pooled && !of_pooler() {
-            return None;
+            return Behind::default();
         }
         let within = |wanted: &Option<String>, name: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == name)
         };
-        let of = self.waiting.iter().filter(|(database, user, _)| {
-            within(&whose.database, database) && within(&whose.user, user)
+        let of = self.waiting.iter().filter(|waiting| {
+            within(&whose.database, &waiting.database) && within(&whose.user, &waiting.user)
         });
-        of.map(|(.., clients)| *clients).reduce(|a, b| a + b)
+        Behind::of(of)
     }
 
     /// Why sessions of a group queue.
@@ -227,7 +278,7 @@ impl Look {
             let group = &if is_full { group.in_its_time() } else { group.clone() };
             let mut load = Load::of(group, self.server()?, self.cpus)?;
             let was_there = group.whose.level != Level::Pool || self.moments.is_empty();
-            load.waiting = was_there.then(|| self.waiting(group, false)).flatten();
+            load.behind = was_there.then(|| self.behind(group, false)).unwrap_or_default();
             load.refused = self.refused_by_own_limit(&group.whose);
             load.head = self.head_of(&group.whose);
             return Some(queue::verdict(&load, thresholds));
@@ -235,7 +286,7 @@ impl Look {
         let mut verdict = queue::verdict(&main.load, thresholds);
         let others = others.iter().map(|other| queue::verdict(&other.load, thresholds).detail);
         let refused = self.refused_by_own_limit(&group.whose).filter(|refused| *refused > 0);
-        let untold = refused.filter(|_| !kinds.iter().any(|kind| kind.is_full));
+        let untold = refused.filter(|_| !kinds.iter().any(|kind| kind.short == Short::Full));
         let untold = untold.map(|n| format!("connections were refused ({n})"));
         for other in others.chain(untold) {
             verdict.detail.push_str(&format!("; at other moments: {other}"));
@@ -261,20 +312,22 @@ impl Look {
     }
 
     /// Moments at which a limit of a group was full or somebody waited for its connections: only these say why. Those at which
-    /// clients wait although no limit is full are another trouble than the others: an average of both would be of neither.
+    /// clients wait although no limit is full are another trouble than the others, and so are those at which a pooler
+    /// gives connections to nobody: an average would be of none of them.
     /// What lasted longer comes first; of what nothing is to be said is left out.
     fn pressed(&self, group: &Group, thresholds: &Thresholds) -> Vec<Pressed> {
-        let (full, waits): (Vec<Moment<'_>>, Vec<Moment<'_>>) =
-            self.presses(group, thresholds).partition(|moment| moment.is_full);
-        let of = |(is_full, moments): (bool, Vec<Moment<'_>>)| {
-            let samples = moments.iter().map(|moment| moment.look.samples).sum();
-            let load = self.load_of(group, &moments)?;
-            Some(Pressed { is_full, samples, load })
+        let moments: Vec<(Short, Moment<'_>)> = self.presses(group, thresholds).collect();
+        let of = |short: Short| {
+            let own = moments.iter().filter(|moment| moment.0 == short);
+            let own: Vec<Moment<'_>> = own.map(|moment| moment.1.clone()).collect();
+            let samples = own.iter().map(|moment| moment.look.samples).sum();
+            let load = self.load_of(group, &own)?;
+            Some(Pressed { short, samples, load })
         };
         let mut all: Vec<Pressed> =
-            [(true, full), (false, waits)].into_iter().filter_map(of).collect();
+            [Short::Full, Short::Waits, Short::HeldUp].into_iter().filter_map(of).collect();
         all.retain(|kind| queue::verdict(&kind.load, thresholds).cause != Cause::Nothing);
-        all.sort_by_key(|kind| Reverse((kind.samples, kind.is_full)));
+        all.sort_by_key(|kind| Reverse((kind.samples, kind.short)));
         all
     }
 
@@ -282,15 +335,21 @@ impl Look {
         &'a self,
         whole: &'a Group,
         thresholds: &'a Thresholds,
-    ) -> impl Iterator<Item = Moment<'a>> {
+    ) -> impl Iterator<Item = (Short, Moment<'a>)> {
         let is_pooled = whole.limits.iter().any(|limit| limit.kind == Kind::Pooler);
+        let mark = mark(&whole.whose);
         self.moments.iter().filter_map(move |look| {
-            let group = look.groups.iter().find(|group| group.whose == whole.whose)?;
+            let group = look.marked(&whole.whose, mark)?;
             let full = |limit: &Limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO);
             let is_full = group.binding().is_some_and(full);
-            let waiting = look.waiting(group, is_pooled);
-            let presses = is_full || waiting.is_some_and(|waiting| waiting > 0.0);
-            presses.then_some(Moment { look, group, is_full, waiting })
+            let behind = look.behind(group, is_pooled);
+            let short = [
+                (Short::Full, is_full),
+                (Short::Waits, behind.waiting.is_some_and(|waiting| waiting > 0.0)),
+                (Short::HeldUp, behind.held_up > 0.0),
+            ];
+            let (short, _) = short.into_iter().find(|(_, is)| *is)?;
+            Some((short, Moment { look, group, is_full, behind }))
         })
     }
 
@@ -309,13 +368,11 @@ impl Look {
         let mut load = Load::of(&own, &mean(Whose::server(), &all), self.cpus)?;
         // What a pooler gave is known of moments only: they tell how much of it idles all together, and not each.
         let pooler = whole.limits.iter().find(|limit| limit.kind == Kind::Pooler);
-        if let (Some(Limit { kind: Kind::Pooler, idle, .. }), Some(pooler)) =
-            (&mut load.limit, pooler)
-        {
-            *idle = pooler.idle;
+        let of_pooler = load.limit.as_mut().filter(|limit| limit.kind.is_of_pooler());
+        if let (Some(limit), Some(pooler)) = (of_pooler, pooler) {
+            limit.idle = pooler.idle;
         }
-        let waiting = moments.iter().filter_map(|m| Some((m.look.samples, m.waiting?)));
-        load.waiting = weighted(waiting);
+        load.behind = Behind::mean(moments.iter().map(|m| (m.look.samples, &m.behind)));
         // When it was that connections were refused is not known, but that the limit must have been full.
         let full = fullest.is_full.then(|| self.refused_by_own_limit(&whole.whose));
         load.refused = full.flatten();
@@ -360,94 +417,5 @@ impl Look {
         all.retain(|holder| holder.1 > 0.0);
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         all
-    }
-}
-
-/// What the detectors know of pools.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Pools {
-    /// The last interval.
-    pub last: Look,
-    /// The last two, and all that is new.
-    pub recent: Look,
-    /// All of the window.
-    pub window: Look,
-    /// Only what stands at the end of the window is asked for, and what is new, not all that happened in it.
-    pub standing: bool,
-    /// Limits that will be reached: whose, which and how many, and when.
-    pub exhaustion: Vec<(Whose, Kind, u32, Exhaustion)>,
-    /// What groups had step by step.
-    pub courses: Vec<Course>,
-}
-
-/// What a group had step by step, and in the hours of other days.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Course {
-    /// Whose sessions.
-    pub whose: Whose,
-    /// Open sessions by step of the window: what 95 % of samples did not exceed.
-    pub open: Vec<Point>,
-    /// Sessions that came, by step.
-    pub opened: Vec<u64>,
-    /// Open sessions by hour of other days.
-    pub other_days: Vec<Point>,
-}
-
-/// When limits will be reached: those of the server, of databases and of roles.
-fn forecast(
-    look: &Look,
-    courses: &[Course],
-    thresholds: &Thresholds,
-) -> Vec<(Whose, Kind, u32, Exhaustion)> {
-    let mut all = Vec::new();
-    for group in &look.groups {
-        let own = match group.whose.level {
-            Level::Server => Kind::Server,
-            Level::Database => Kind::Database,
-            Level::User => Kind::Role,
-            Level::Pool => continue,
-        };
-        let limit = group.limits.iter().find(|limit| limit.kind == own && limit.most > 0);
-        let course = courses.iter().find(|course| course.whose == group.whose);
-        let (Some(limit), Some(course)) = (limit, course) else { continue };
-        let season = Season::of(&course.other_days, thresholds);
-        let most = f64::from(limit.most);
-        if let Some(found) = forecast::exhaustion(&course.open, &season, most, thresholds) {
-            all.push((group.whose.clone(), own, limit.most, found));
-        }
-    }
-    all
-}
-
-impl Pools {
-    /// Says when limits will be reached.
-    #[must_use]
-    pub fn foreseen(mut self, thresholds: &Thresholds) -> Self {
-        self.exhaustion = forecast(&self.window, &self.courses, thresholds);
-        self
-    }
-
-    /// When the first of a group's limits will be reached.
-    pub fn exhaustion_of(&self, group: &Group) -> Option<&Exhaustion> {
-        let whose = &group.whose;
-        let under = |(limited, kind, ..): &&(Whose, Kind, u32, Exhaustion)| {
-            group.limits.iter().any(|limit| limit.kind == *kind)
-                && match kind {
-                    Kind::Server => true,
-                    Kind::Database => limited.database == whose.database,
-                    Kind::Role => limited.user == whose.user,
-                    _ => false,
-                }
-        };
-        let found = self.exhaustion.iter().filter(under).map(|found| &found.3);
-        found.min_by(|a, b| a.hours.total_cmp(&b.hours))
-    }
-}
-
-impl Pools {
-    /// The stretches that count for what comes and goes within moments.
-    pub fn looks(&self) -> impl Iterator<Item = &Look> {
-        let window = (!self.standing).then_some(&self.window);
-        [Some(&self.last), window].into_iter().flatten()
     }
 }

@@ -1,9 +1,11 @@
 //! Why sessions queue: one verdict, and what shows it.
 
 use super::head::Head;
-use super::limit::{Kind, Limit};
+use super::limit::Limit;
+use super::look::weighted;
+use super::pooled::Waiting;
 use super::{CRITICAL_RATIO, Group};
-use crate::detect::words::second;
+use crate::detect::words::{name, second};
 use crate::finding::Evidence;
 use crate::threshold::{Threshold, Thresholds};
 
@@ -42,6 +44,8 @@ pub enum Cause {
     Io,
     /// They wait for their client inside a transaction.
     Client,
+    /// Clients wait at a pooler that gives them none of its connections: it is paused, or another limit of it is reached.
+    Pooler,
     /// Clients wait for a connection while the server has room.
     PoolTooSmall,
     /// Connections are held idle, or so many work that they hinder each other.
@@ -57,9 +61,59 @@ impl Cause {
             Self::Lock => "lock",
             Self::Io => "io",
             Self::Client => "client",
+            Self::Pooler => "pooler",
             Self::PoolTooSmall => "pool_too_small",
             Self::PoolTooLarge => "pool_too_large",
         }
+    }
+}
+
+/// Who waits at poolers for connections of a group.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Behind {
+    /// Clients that wait for connections which others have; `None` where no pooler says so.
+    pub waiting: Option<f64>,
+    /// Those that wait while their pool uses none.
+    pub held_up: f64,
+    /// Of either, the pool for which most wait.
+    pub most: Option<Waiting>,
+}
+
+impl Behind {
+    /// Of several pools.
+    pub fn of<'a>(all: impl Iterator<Item = &'a Waiting>) -> Self {
+        let mut found = Self::default();
+        for one in all {
+            found.waiting = Some(found.waiting.unwrap_or(0.0) + one.clients);
+            found.held_up += one.held_up;
+            found.keep(Some(one));
+        }
+        found
+    }
+
+    /// On average over stretches with so many samples.
+    pub fn mean<'a>(parts: impl Iterator<Item = (u64, &'a Self)> + Clone) -> Self {
+        let waiting = parts.clone().filter_map(|(samples, one)| Some((samples, one.waiting?)));
+        let held_up = parts.clone().map(|(samples, one)| (samples, one.held_up));
+        let (waiting, held_up) = (weighted(waiting), weighted(held_up).unwrap_or(0.0));
+        let mut found = Self { waiting, held_up, most: None };
+        parts.for_each(|(_, one)| found.keep(one.most.as_ref()));
+        found
+    }
+
+    fn keep(&mut self, other: Option<&Waiting>) {
+        let all = |one: &Waiting| one.clients + one.held_up;
+        if let Some(other) = other.filter(|other| all(other) > self.most.as_ref().map_or(0.0, all))
+        {
+            self.most = Some(other.clone());
+        }
+    }
+
+    /// A limit of the pooler that keeps clients waiting, if it is another than the size of their pool.
+    fn shared(&self) -> Option<(&Waiting, &Limit)> {
+        let most = self.most.as_ref()?;
+        let limit = most.limit.as_ref().filter(|limit| limit.is_nearly_used())?;
+        limit.kind.shared().map(|_| (most, limit))
     }
 }
 
@@ -88,8 +142,8 @@ pub struct Load {
     pub active_of_all: f64,
     /// Processors.
     pub cpus: Option<f64>,
-    /// Clients that wait for a connection; `None` where no pooler says so.
-    pub waiting: Option<f64>,
+    /// Clients that wait for a connection at poolers.
+    pub behind: Behind,
     /// Connections that were refused.
     pub refused: Option<u64>,
     /// The limit met first.
@@ -141,18 +195,20 @@ pub fn verdict(load: &Load, thresholds: &Thresholds) -> Verdict {
     // Of another cause it shows nothing.
     let head = load.head.iter().filter(|_| cause == Cause::Lock);
     evidence.extend(head.flat_map(evidence_of_head));
+    let pooler = Some(&load.behind).filter(|_| cause == Cause::Pooler);
+    evidence.extend(pooler.into_iter().flat_map(|behind| evidence_of_pooler(behind, thresholds)));
     Verdict { cause, detail, evidence }
 }
 
 fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     let least = thresholds.of(&MIN_SESSIONS);
-    let waiting = load.waiting.unwrap_or(0.0);
+    let waiting = load.behind.waiting.unwrap_or(0.0);
     let refused = load.refused.unwrap_or(0);
     let full = load.limit.filter(|limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO));
     let short = full.is_some() || refused > 0 || waiting >= least;
     let lacks = words_of_lack(load, full.as_ref());
     if held_idle(load, full.as_ref(), refused > 0) > thresholds.of(&IDLE_RATIO) {
-        if let Some(share) = full.filter(|limit| limit.kind == Kind::Pooler).and_then(|l| l.idle) {
+        if let Some(share) = full.filter(|limit| limit.kind.is_of_pooler()).and_then(|l| l.idle) {
             let of = 100.0 * share;
             let detail =
                 format!("{lacks}: {of:.0} % of the connections that clients were given idle");
@@ -169,6 +225,9 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     let executing = load.active - load.stalled;
     let largest = load.lock.max(load.io).max(client).max(load.cpu);
     let is = |part: f64| part >= least && part >= largest;
+    if let Some(detail) = held_up(load, full.is_some()).filter(|_| is(load.behind.held_up)) {
+        return (Cause::Pooler, detail);
+    }
     if is(load.lock) {
         let head = load.head.as_ref().map(|head| format!("; at the head is {}", head.words()));
         let head = head.unwrap_or_default();
@@ -192,8 +251,35 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
         let crowded = load.active_of_all > cpus * thresholds.of(&CROWDED);
         return (if crowded { Cause::PoolTooLarge } else { Cause::Cpu }, detail);
     }
-    let detail = format!("{lacks}, while the server has room: {executing:.1} sessions execute");
+    let room = format!("while the server has room: {executing:.1} sessions execute");
+    let keeps = load.behind.shared().filter(|_| waiting >= least);
+    let keeps = keeps.map(|(at, limit)| (format!(" at the pooler {}", name(&at.pooler)), *limit));
+    let keeps = keeps.or(full.map(|limit| (String::new(), limit)));
+    if let Some((at, limit)) = keeps
+        && let Some(setting) = limit.kind.shared()
+    {
+        let most = limit.most;
+        let detail = format!("{lacks}{at}, as the pooler's {setting} allows {most}, {room}");
+        return (Cause::Pooler, detail);
+    }
+    let detail = format!("{lacks}, {room}");
     if short { (Cause::PoolTooSmall, detail) } else { (Cause::Nothing, "nothing queues".into()) }
+}
+
+/// Clients that a pooler keeps waiting although it uses none of its connections for them. One that cannot log in where a limit
+/// of the server is full is not in their way itself.
+fn held_up(load: &Load, is_full: bool) -> Option<String> {
+    let at = load.behind.most.as_ref().filter(|at| at.is_stopped || !is_full)?;
+    let clients = load.behind.held_up;
+    let (pooler, database) = (name(&at.pooler), name(&at.called));
+    let why = if at.is_stopped {
+        format!("its database {database} is paused or disabled")
+    } else {
+        format!(
+            "it used no connection of database {database} meanwhile: it was paused or suspended, or could not log in"
+        )
+    };
+    Some(format!("{clients:.1} clients wait at the pooler {pooler}, as {why}"))
 }
 
 /// The share of what is full that idles. Connections of a pooler that no client has are there for whoever waits; those
@@ -201,14 +287,14 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
 fn held_idle(load: &Load, full: Option<&Limit>, refused: bool) -> f64 {
     let share = |idle: f64, all: f64| if all > 0.0 { idle / all } else { 0.0 };
     match full {
-        Some(Limit { kind: Kind::Pooler, idle, .. }) => idle.unwrap_or(0.0),
+        Some(limit) if limit.kind.is_of_pooler() => limit.idle.unwrap_or(0.0),
         None if !refused => 0.0,
         _ => share(load.idle, load.open),
     }
 }
 
 fn words_of_lack(load: &Load, full: Option<&Limit>) -> String {
-    match (load.waiting.filter(|n| *n > 0.0), load.refused.filter(|n| *n > 0), full) {
+    match (load.behind.waiting.filter(|n| *n > 0.0), load.refused.filter(|n| *n > 0), full) {
         (Some(waiting), ..) => format!("{waiting:.1} clients wait for a connection"),
         (None, Some(1), _) => "1 connection was refused".to_owned(),
         (None, Some(refused), _) => format!("{refused} connections were refused"),
@@ -232,13 +318,34 @@ fn evidence(load: &Load, thresholds: &Thresholds) -> Vec<Evidence> {
         Evidence::new("stalled_avg", load.stalled, "sessions").over(least),
     ];
     let cpus = load.cpus.map(|cpus| Evidence::new("cpus", cpus, ""));
-    let waiting = load.waiting.map(|n| Evidence::new("clients_waiting", n, "clients"));
+    let waiting = load.behind.waiting.map(|n| Evidence::new("clients_waiting", n, "clients"));
     let refused = load.refused.map(|n| Evidence::new("refused", n, "connections"));
     let limit = load.limit.map(|limit| {
         Evidence::new("saturation_ratio", limit.ratio(), "ratio")
             .over(thresholds.of(&CRITICAL_RATIO))
     });
     all.extend([cpus, waiting, refused, limit].into_iter().flatten());
+    all
+}
+
+/// Which pooler it is, and what it is that keeps clients waiting.
+fn evidence_of_pooler(behind: &Behind, thresholds: &Thresholds) -> Vec<Evidence> {
+    let Some(at) = &behind.most else { return Vec::new() };
+    let text = |metric: &str, text: &str| Evidence::new(metric, text, "");
+    let mut all = vec![text("pooler", &at.pooler), text("pooler_database", &at.called)];
+    if behind.held_up > 0.0 {
+        let held_up = Evidence::new("clients_held_up", behind.held_up, "clients");
+        all.push(held_up.over(thresholds.of(&MIN_SESSIONS)));
+        all.push(text(
+            "pooler_state",
+            if at.is_stopped { "paused or disabled" } else { "unknown" },
+        ));
+    }
+    if let Some((_, limit)) = behind.shared() {
+        all.push(text("pooler_limit", limit.kind.shared().unwrap_or_default()));
+        all.push(Evidence::new("pooler_limit_connections", i64::from(limit.most), "connections"));
+        all.push(Evidence::new("pooler_limit_used", limit.used, "connections"));
+    }
     all
 }
 

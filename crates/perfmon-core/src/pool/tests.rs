@@ -4,13 +4,14 @@ use super::advice;
 use super::forecast::{Point, Season, exhaustion, trend};
 use super::head::{Blocked, Head};
 use super::limit::{Declared, Kind, Limit, Limits, Nearness, Role, Server, plateau};
-use super::queue::{Cause, Load, verdict};
+use super::queue::{Behind, Cause, Load, verdict};
 use super::*;
 use crate::threshold::Thresholds;
 use proptest::prelude::*;
 
 mod advised;
 mod moments;
+mod poolers;
 
 const MINUTE_US: i64 = 60_000_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
@@ -260,6 +261,11 @@ fn cause(load: &Load) -> Cause {
     verdict(load, &thresholds()).cause
 }
 
+/// So many clients wait at a pooler for connections that others have.
+fn queue(clients: f64) -> Behind {
+    Behind { waiting: Some(clients), ..Behind::default() }
+}
+
 fn full(most: u32) -> Option<Limit> {
     Some(Limit { kind: Kind::Role, most, used: f64::from(most), peak: Some(most), idle: None })
 }
@@ -378,7 +384,7 @@ fn a_full_pool_is_too_small_or_too_large_by_what_it_does() {
     let working = Load { idle: 1.0, active: 4.0, open: 5.0, limit: full(5), ..load() };
     assert_eq!(cause(&working), Cause::PoolTooSmall);
     assert_eq!(
-        cause(&Load { limit: None, waiting: Some(7.0), ..working.clone() }),
+        cause(&Load { limit: None, behind: queue(7.0), ..working.clone() }),
         Cause::PoolTooSmall
     );
     assert_eq!(

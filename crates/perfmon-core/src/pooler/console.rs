@@ -110,13 +110,15 @@ pub struct Stats {
 /// A line of SHOW DATABASES.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Database {
-    /// Where the server listens.
+    /// Where the server is: its host, if it is not a socket of the pooler's machine, and its port.
+    pub host: Option<String>,
+    /// See above.
     pub port: Option<u64>,
     /// Most server connections of a pool.
     pub pool_size: Option<u64>,
     /// As many more, for clients that waited for long.
     pub reserve: Option<u64>,
-    /// Most server connections of the database; 0: no limit.
+    /// Most server connections of the database, all of its pools together; 0: no limit.
     pub max_connections: Option<u64>,
     /// As the server calls it.
     pub database: Option<String>,
@@ -148,6 +150,15 @@ impl Alias {
     }
 }
 
+/// Most server connections that pools may have together; what has no limit is not there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// Of a database, as clients call it, all users together: max_db_connections.
+    pub databases: BTreeMap<String, u32>,
+    /// Of a user, all databases together: max_user_connections.
+    pub users: BTreeMap<String, u32>,
+}
+
 /// What one look at the console gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -157,6 +168,19 @@ pub struct Reading {
     pub stats: BTreeMap<String, Stats>,
     /// Databases by name.
     pub databases: BTreeMap<String, Database>,
+    /// Limits beyond those of single pools.
+    pub shared: Shared,
+    /// Connections to servers.
+    pub links: Vec<ServerLink>,
+}
+
+/// Whether servers at these places are this one, as far as that was ever told, by host and port as the pooler calls them.
+pub type Places = BTreeMap<String, bool>;
+
+impl Database {
+    fn place(&self) -> String {
+        format!("{}:{}", self.host.as_deref().unwrap_or_default(), self.port.unwrap_or(0))
+    }
 }
 
 impl Reading {
@@ -176,6 +200,7 @@ impl Reading {
         let database = |line: Line<'_>| {
             let of = |name| line.number(name);
             let found = Database {
+                host: line.full("host"),
                 port: of("port"),
                 pool_size: of("pool_size"),
                 reserve: of("reserve_pool_size").or_else(|| of("reserve_pool")),
@@ -190,15 +215,79 @@ impl Reading {
             pools: pools.collect(),
             stats: stats.take(MOST).collect(),
             databases: databases.lines().filter_map(database).take(MOST).collect(),
+            shared: Shared::default(),
+            links: Vec::new(),
         })
     }
 
-    /// Databases that the server, which listens on a port, knows by another name, for another user, or not at all.
-    pub fn aliases(&self, own_port: u64) -> BTreeMap<String, Alias> {
+    /// Takes in the answer to SHOW SERVERS, if it is one.
+    #[must_use]
+    pub fn with_links(self, table: &Table) -> Self {
+        Self { links: servers(table).unwrap_or_default(), ..self }
+    }
+
+    /// Which places are this server: those to which a connection leads that ends in a backend of it, which `is_ours` knows by
+    /// its process id and the name of its database. A single connection that is not found may have ended meanwhile, so that
+    /// it changes nothing that was known before.
+    pub fn places(&self, before: &Places, is_ours: impl Fn(u64, &str) -> bool) -> Places {
+        let mut found: BTreeMap<String, (usize, bool)> = BTreeMap::new();
+        for (name, database) in &self.databases {
+            let own = self.links.iter().filter(|link| link.database.as_ref() == Some(name));
+            let (connections, ours) = found.entry(database.place()).or_default();
+            for pid in own.filter_map(|link| link.pid) {
+                *connections += 1;
+                *ours |= is_ours(pid, database.database.as_ref().unwrap_or(name));
+            }
+        }
+        let judged = found.into_iter().filter_map(|(place, (connections, ours))| {
+            let known = before.get(&place).copied();
+            let is_here = match connections {
+                _ if ours => Some(true),
+                0 => known,
+                1 => known.or(Some(false)),
+                _ => Some(false),
+            };
+            Some((place, is_here?))
+        });
+        judged.collect()
+    }
+
+    /// Takes in what several pools share, from the answers to SHOW USERS and SHOW CONFIG, as far as there are any: of users,
+    /// older versions tell only what holds for all that have no limit of their own.
+    #[must_use]
+    pub fn with_shared(mut self, users: &Table, config: &Table) -> Self {
+        let setting = |name: &str| {
+            let line = config.lines().find(|line| line.text("key") == Some(name))?;
+            line.number("value")
+        };
+        let (of_all_databases, of_all_users) =
+            (setting("max_db_connections"), setting("max_user_connections"));
+        let own: BTreeMap<&str, u64> = users
+            .lines()
+            .filter_map(|line| Some((line.text("name")?, line.number("max_user_connections")?)))
+            .collect();
+        // 0 is no limit.
+        let limit = |most: u64| u32::try_from(most).ok().filter(|most| *most > 0);
+        for (name, found) in &self.databases {
+            let most = found.max_connections.or(of_all_databases).and_then(limit);
+            self.shared.databases.extend(most.map(|most| (name.clone(), most)));
+        }
+        for Pool { user, .. } in &self.pools {
+            let most = own.get(user.as_str()).copied().or(of_all_users).and_then(limit);
+            self.shared.users.extend(most.map(|most| (user.clone(), most)));
+        }
+        self
+    }
+
+    /// Databases that the server, which listens on a port, knows by another name, for another user, or not at all. Of a place of
+    /// which nothing is told, the port alone says whether it may be this server.
+    pub fn aliases(&self, own_port: u64, places: &Places) -> BTreeMap<String, Alias> {
         let alias = |(name, found): (&String, &Database)| {
             let database = found.database.clone().unwrap_or_else(|| name.clone());
             let user = found.force_user.clone();
-            let is_elsewhere = found.port.is_some_and(|port| port != own_port);
+            let is_here = places.get(&found.place()).copied();
+            let is_here = is_here.unwrap_or(found.port.is_none_or(|port| port == own_port));
+            let is_elsewhere = !is_here;
             let alias = Alias { is_elsewhere, database, user };
             let differs = alias.database != *name || alias.user.is_some() || is_elsewhere;
             differs.then(|| (name.clone(), alias))
@@ -212,12 +301,10 @@ impl Reading {
         stopped.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Most server connections that a pool of a database may have.
+    /// Most server connections that a pool of a database may have by its own size.
     pub fn pool_size(&self, database: &str) -> Option<u64> {
         let found = self.databases.get(database)?;
-        let most = found.max_connections.filter(|most| *most > 0);
-        let size = found.pool_size.map(|size| size.saturating_add(found.reserve.unwrap_or(0)));
-        size.into_iter().chain(most).min()
+        found.pool_size.map(|size| size.saturating_add(found.reserve.unwrap_or(0)))
     }
 }
 
@@ -303,6 +390,8 @@ pub fn clients(table: &Table) -> Result<Vec<Client>, String> {
 /// A line of SHOW SERVERS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerLink {
+    /// Database as clients call it.
+    pub database: Option<String>,
     /// Which it is.
     pub pointer: Option<String>,
     /// The client that has it.
@@ -321,6 +410,7 @@ pub struct ServerLink {
 pub fn servers(table: &Table) -> Result<Vec<ServerLink>, String> {
     table.answers("SHOW SERVERS", &["ptr", "link"])?;
     let server = |line: Line<'_>| ServerLink {
+        database: line.full("database"),
         pointer: line.full("ptr"),
         link: line.full("link"),
         address: line.full("addr"),

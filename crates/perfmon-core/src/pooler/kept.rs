@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Alias, Stats};
+use super::{Alias, Places, Shared, Stats};
 use crate::pack::Corrupt;
+use crate::pool::pooled::Named;
 
 /// Transactions that wrote the options of a foreign server and of its user mapping: whoever changes them, changes these.
 pub type Version = [u32; 2];
@@ -40,6 +41,12 @@ pub struct Known {
     /// Its databases that are paused or disabled; empty when it did not answer.
     #[serde(default)]
     pub stopped: BTreeSet<String>,
+    /// Limits that several pools share, as it said when it last answered.
+    #[serde(default)]
+    pub shared: Shared,
+    /// Which of the servers that it leads to are this one.
+    #[serde(default)]
+    pub places: Places,
 }
 
 impl Kept {
@@ -52,6 +59,21 @@ impl Kept {
     pub fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
         serde_json::from_slice(bytes)
             .map_err(|e| Corrupt::new(format!("kept reading of poolers: {e}")))
+    }
+
+    /// What is known of a pool, by the names that clients use: pooler, database and user.
+    pub fn named(&self, names: &[String; 3]) -> Named {
+        let [pooler, database, user] = names;
+        let known = self.poolers.get(pooler);
+        let alias = known.and_then(|known| known.aliases.get(database));
+        let is_here = !alias.is_some_and(|alias| alias.is_elsewhere);
+        Named {
+            names: names.clone(),
+            here: is_here.then(|| Alias::resolve(alias, database, user)),
+            database_limit: known.and_then(|k| k.shared.databases.get(database).copied()),
+            user_limit: known.and_then(|k| k.shared.users.get(user).copied()),
+            is_stopped: known.is_some_and(|known| known.stopped.contains(database)),
+        }
     }
 
     /// Whether it is to be asked now: somebody who changed its options wants to know whether they are right. A clock that
@@ -70,8 +92,16 @@ impl Known {
         let same = before.filter(|known| known.version == version);
         let failures = same.map_or(0, |known| known.failures).saturating_add(1);
         let retry_at = now.saturating_add(pause_us(failures));
-        let aliases = same.map_or_else(BTreeMap::new, |known| known.aliases.clone());
-        Self { failures, retry_at, why: Some(why), version, aliases, ..Self::default() }
+        let same = same.cloned().unwrap_or_default();
+        Self {
+            failures,
+            retry_at,
+            why: Some(why),
+            version,
+            stats: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+            ..same
+        }
     }
 
     /// What to tell of one that is left alone.

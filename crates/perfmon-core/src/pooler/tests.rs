@@ -84,7 +84,11 @@ fn columns_are_found_by_name_in_every_version() {
         (Some(5), Some(3), Some(11))
     );
     assert_eq!((pool.max_wait_us, pool.mode.as_deref()), (Some(2_500_000), Some("transaction")));
-    assert_eq!(newer.pool_size("app"), Some(11), "the least of both limits");
+    assert_eq!(
+        newer.pool_size("app"),
+        Some(25),
+        "with its reserve; the database's limit is another"
+    );
     assert_eq!(newer.stats.keys().collect::<Vec<_>>(), ["app"]);
     assert_eq!(of(POOLS_1_24, STATS_1_18), newer);
 
@@ -169,14 +173,55 @@ app | 5432 | app | ~ | 2 | 3 | 0 | 0 | 0
 wide | 5432 | wide | ~ | 20 | 5 | 22 | 1 | 0
 off | 5432 | off | ~ | 20 | -1 | 0 | 0 | 1");
     let sizes = ["app", "wide", "off"].map(|name| found.pool_size(name));
-    assert_eq!(sizes, [Some(5), Some(22), Some(20)]);
+    assert_eq!(sizes, [Some(5), Some(25), Some(20)]);
     assert_eq!(found.stopped().into_iter().collect::<Vec<_>>(), ["off", "wide"]);
     // Newer versions call it otherwise.
     let newer = of("
 name | port | database | pool_size | reserve_pool_size | max_connections
 app | 5432 | app | 2 | 4 | 0");
     assert_eq!((newer.pool_size("app"), newer.stopped().len()), (Some(6), 0));
-    assert_eq!(newer.aliases(5432).len(), 0);
+    assert_eq!(newer.aliases(5432, &Places::new()).len(), 0);
+}
+
+#[test]
+fn limits_that_pools_share_are_found_in_every_version() {
+    const TWO: &str = "
+name | port | database | pool_size | max_connections
+app | 5432 | app | 20 | 11
+free | 5432 | free | 20 | 0";
+    const UNTOLD: &str = "
+name | port | database | pool_size
+app | 5432 | app | 20";
+    const CONFIG: &str = "
+key | value | default | changeable
+max_db_connections | 7 | 0 | yes
+max_user_connections | 40 | 0 | yes";
+    let shared = |databases: &str, users: &str, config: &str| {
+        let found = reading(&table(POOLS_1_18), &table(STATS_1_18), &table(databases));
+        let Shared { databases, users } = found.with_shared(&table(users), &table(config)).shared;
+        (databases.into_iter().collect::<Vec<_>>(), users.into_iter().collect::<Vec<_>>())
+    };
+    let of = |name: &str, most: u32| vec![(name.to_owned(), most)];
+    let old = "name | pool_mode\n alice | ~";
+    let newer = "name | pool_mode | max_user_connections\n alice | ~ | 3\n bob | ~ | 4";
+    let unset = "name | pool_mode | max_user_connections\n alice | ~ | ~";
+    let none = "key | value | default\n max_user_connections | 0 | 0";
+    assert_eq!(shared(TWO, old, CONFIG), (of("app", 11), of("alice", 40)));
+    assert_eq!(shared(TWO, newer, CONFIG), (of("app", 11), of("alice", 3)));
+    assert_eq!(shared(UNTOLD, unset, CONFIG), (of("app", 7), of("alice", 40)));
+    assert_eq!(shared(UNTOLD, old, none), (Vec::new(), Vec::new()));
+    // What speaks like PgBouncer may not know these commands.
+    assert_eq!(shared(TWO, "x", "x"), (of("app", 11), Vec::new()));
+    // No limit of its own, though others have one.
+    let off = "name | max_user_connections\n alice | 0";
+    assert_eq!(shared(TWO, off, CONFIG).1, Vec::new());
+    // A pooler that fails for a while has the same ones.
+    let shared = Shared { users: [("alice".to_owned(), 3)].into(), ..Shared::default() };
+    let known = Known { shared: shared.clone(), ..Known::default() };
+    assert_eq!(Known::failed(Some(&known), [0, 0], "no".to_owned(), 5).shared, shared);
+    let kept = Kept { at: 1, poolers: [("one".to_owned(), known)].into() };
+    let named = |user: &str| kept.named(&["one", "app", user].map(str::to_owned));
+    assert_eq!((named("alice").user_limit, named("bob").user_limit), (Some(3), None));
 }
 
 #[test]
@@ -222,7 +267,7 @@ fn what_happened_is_the_difference() {
     assert_eq!(database.mean_ms("transaction_us", "transactions"), Some(10.0));
     assert_eq!((database.is_pool(), database.average("clients_waiting")), (false, None));
     let pool = seen(&made, ["one", "app", "alice"]).unwrap();
-    assert_eq!((pool.average("clients_waiting"), pool.pool_size()), (Some(3.0), Some(11.0)));
+    assert_eq!((pool.average("clients_waiting"), pool.pool_size()), (Some(3.0), Some(25.0)));
     assert_eq!((pool.peak("max_wait_us"), pool.waiting()), (Some(2_500_000), None));
     let own = seen(&made, ["one", "", ""]).unwrap();
     assert_eq!((own.of("asked"), own.of("answered"), own.of("skipped")), (1, 1, 0));
@@ -247,7 +292,7 @@ front_ro | /tmp | 5432 | shop | ~ | 4 | 0
 old | 10.0.0.9 | 5999 | old | ~ | 4 | 0
 app | /tmp | 5432 | app | ~ | 20 | 11";
     let reading = Reading::of(&table(POOLS_1_18), &table(STATS_1_7), &table(NAMED));
-    let aliases = reading.unwrap().aliases(5432);
+    let aliases = reading.unwrap().aliases(5432, &Places::new());
     assert_eq!(aliases.keys().collect::<Vec<_>>(), ["front_ro", "front_rw", "old"]);
     let elsewhere = aliases.iter().filter(|(_, alias)| alias.is_elsewhere);
     assert_eq!(elsewhere.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["old"]);
@@ -263,6 +308,44 @@ app | /tmp | 5432 | app | ~ | 20 | 11";
     assert_eq!(failed.aliases, known.aliases);
     let kept = Kept { at: 1, poolers: [("one".to_owned(), failed)].into() };
     assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
+}
+
+#[test]
+fn a_server_is_known_by_the_processes_that_connections_lead_to() {
+    const TWO: &str = "
+name | host | port | database | pool_size
+app | 10.0.0.5 | 5432 | app | 20
+far | 10.0.0.9 | 5432 | far | 20
+mapped | 172.17.0.1 | 15432 | app | 20
+unused | 10.0.0.7 | 5432 | x | 20
+other | 10.0.0.7 | 5433 | x | 20";
+    let at = |links: &str| {
+        let found = reading(&table(POOLS_1_18), &table(STATS_1_18), &table(TWO));
+        found.with_links(&table(&format!("database | user | ptr | link | remote_pid\n{links}")))
+    };
+    let ours = |pid: u64, database: &str| pid < 100 && database == "app";
+    let elsewhere = |reading: &Reading, places: &Places| -> Vec<String> {
+        let aliases = reading.aliases(5432, places);
+        aliases.iter().filter(|(_, a)| a.is_elsewhere).map(|(name, _)| name.clone()).collect()
+    };
+    let first = at(
+        "app | a | 1 | ~ | 11\n far | a | 2 | ~ | 12\n far | a | 3 | ~ | 900\n mapped | a | 4 | ~ | 14",
+    );
+    let places = first.places(&Places::new(), ours);
+    // A process of that number is there, too, but not in such a database. Of two nothing is told but their ports.
+    assert_eq!(elsewhere(&first, &places), ["far", "other"]);
+    // Without connections it stays as it was, and one that ended meanwhile proves nothing.
+    let later = at("app | a | 1 | ~ | 500");
+    assert_eq!(later.places(&places, ours), places);
+    assert_eq!(elsewhere(&later, &Places::new()), ["mapped", "other"]);
+    // Now the address is another server's.
+    let moved = at("app | a | 1 | ~ | 500\n app | a | 2 | ~ | 501");
+    assert_eq!(elsewhere(&moved, &moved.places(&places, ours)), ["app", "far", "other"]);
+    // One that does not tell its processes, or knows no such command.
+    for links in ["app | a | 1 | ~ | 0", "app | a | 1 | ~ | ~"] {
+        assert_eq!(at(links).places(&Places::new(), ours), Places::new());
+    }
+    assert_eq!(at("").with_links(&table("x")).links, Vec::new());
 }
 
 #[test]

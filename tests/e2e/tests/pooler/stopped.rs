@@ -33,8 +33,26 @@ fn a_database_that_is_paused_is_told_as_such() {
         "SELECT detail FROM perfmon.why_queued({WINDOW}) WHERE cause = 'pool_too_small'"
     ));
     assert_eq!(small, Vec::<String>::new());
+    // The pause closed its server connections: what is left of it is the server's.
+    let why = db.texts(&format!(
+        "SELECT q.detail, e ->> 'metric', e ->> 'value' FROM perfmon.why_queued({WINDOW}) q, jsonb_array_elements(q.evidence) e
+         WHERE q.level = 'server' AND q.cause = 'pooler' AND e ->> 'metric' IN ('pooler_state', 'clients_held_up')
+         ORDER BY 2"
+    ));
+    let told: Vec<&str> = why.iter().flatten().flatten().map(String::as_str).collect();
+    let detail = "1.0 clients wait at the pooler front, as its database app is paused or disabled";
+    assert_eq!(
+        told,
+        [detail, "clients_held_up", "1.0", detail, "pooler_state", "paused or disabled"]
+    );
     console.run("RESUME app");
     waiter.join().unwrap();
     db.snapshot();
+    let since: String = db.val("SELECT clock_timestamp()::text");
+    db.sampled_intervals(2, 3);
+    let causes: Vec<String> = db.list(&format!(
+        "SELECT DISTINCT cause FROM perfmon.why_queued('{since}', clock_timestamp()) WHERE level = 'server'"
+    ));
+    assert_eq!(causes, ["nothing"]);
     assert!(!db.evaluate().iter().any(|f| f.kind == "pooler_clients_waiting"));
 }

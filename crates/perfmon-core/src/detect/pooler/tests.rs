@@ -32,8 +32,12 @@ fn facts(pool: &[Seen], database: &[Seen], answers: &[bool]) -> Facts {
         rows,
     };
     let (pool, database) = (of(Some("alice"), rows(pool)), of(None, rows(database)));
-    let pooler =
-        Pooler { name: "front".into(), answers: answers.to_vec(), pools: vec![pool, database] };
+    let pooler = Pooler {
+        name: "front".into(),
+        answers: answers.to_vec(),
+        pools: vec![pool, database],
+        ..Pooler::default()
+    };
     Facts { poolers: Some(vec![pooler]), ..healthy() }
 }
 
@@ -81,6 +85,35 @@ fn a_pool_that_is_not_full_is_not_what_clients_wait_for() {
     let finding = the(&DETECTOR, &stopped, WAITING);
     assert!(finding.cause.unwrap().starts_with("The database is paused or disabled"));
     assert!(finding.remedy.contains("RESUME app"), "{}", finding.remedy);
+}
+
+#[test]
+fn a_limit_that_pools_share_is_named() {
+    let mut one = in_use(8);
+    let pooler = &mut one.poolers.as_mut().unwrap()[0];
+    let other = Pool { user: Some("bob".to_owned()), ..pooler.pools[0].clone() };
+    pooler.pools.push(other);
+    pooler.shared.databases.insert("app".to_owned(), 16);
+    pooler.shared.users.insert("alice".to_owned(), 30);
+    let finding = the_first(&one);
+    let cause = finding.cause.as_deref().unwrap();
+    assert!(
+        cause.starts_with("16 of at most 16 server connections that max_db_connections"),
+        "{cause}"
+    );
+    assert!(finding.remedy.starts_with("Raise max_db_connections"), "{}", finding.remedy);
+    let evidence = |metric: &str| finding.evidence.iter().any(|e| e.metric == metric);
+    assert!(evidence("pooler_limit") && evidence("pooler_limit_used"));
+    let pooler = &mut one.poolers.as_mut().unwrap()[0];
+    pooler.shared.databases.clear();
+    let finding = the_first(&one);
+    assert!(finding.cause.as_deref().unwrap().contains("another limit"), "{:?}", finding.cause);
+}
+
+/// What is found of alice.
+fn the_first(facts: &Facts) -> Finding {
+    let all = found(&DETECTOR, facts);
+    all.into_iter().find(|finding| finding.object.contains("alice")).unwrap()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Poolers' limits, and moments at which somebody waited.
 
-use super::super::limit::Pooled;
+use super::super::pooled::{Pooled, Waiting};
 use super::*;
 
 /// A pool of shop and app of which so many connections are given, of so many that there are.
@@ -14,7 +14,18 @@ fn pooled(size: u32, given: f64, servers: u32) -> Pooled {
         given_peak: given as u32,
         servers: f64::from(servers),
         servers_peak: servers,
+        shared: Vec::new(),
     }
+}
+
+/// Clients that wait for the pool of shop and app.
+fn waits(clients: f64) -> Vec<Waiting> {
+    vec![Waiting {
+        database: "shop".to_owned(),
+        user: "app".to_owned(),
+        clients,
+        ..Waiting::default()
+    }]
 }
 
 fn pooler_limits(groups: &mut [Group], pooler: Pooled) -> Vec<Option<(u32, f64)>> {
@@ -59,7 +70,7 @@ fn connections_that_wait_for_clients_of_a_pooler_keep_nobody_out() {
     let limit = |idle: f64| {
         Some(Limit { kind: Kind::Pooler, most: 5, used: 5.0, peak: Some(5), idle: Some(idle) })
     };
-    let pooled = Load { open: 5.0, idle: 4.0, active: 1.0, waiting: Some(2.0), ..load() };
+    let pooled = Load { open: 5.0, idle: 4.0, active: 1.0, behind: queue(2.0), ..load() };
     // Given to clients for a fifth of the time, as in transaction mode: for the rest they were free.
     assert_eq!(cause(&Load { limit: limit(0.0), ..pooled.clone() }), Cause::PoolTooSmall);
     // Given to clients that idle, as in session mode.
@@ -76,7 +87,7 @@ fn moment(open: u32, active: u32, samples: u64, waiting: f64) -> Look {
     groups.push(group(whose(Level::User, "", "app"), open, active));
     let pooler = vec![pooled(20, f64::from(active), open)];
     Limits { roles, pooler, ..Limits::default() }.judge(&mut groups);
-    let waiting = vec![("shop".to_owned(), "app".to_owned(), waiting)];
+    let waiting = waits(waiting);
     Look { samples, groups, waiting, ..Look::default() }
 }
 
@@ -146,7 +157,7 @@ fn who_does_not_come_by_way_of_the_pooler_does_not_wait_there() {
         groups.push(group(Whose::server(), 6, 5));
         groups.push(group(whose(Level::User, "", "app"), 6, 5));
         Limits { pooler: vec![pooled(4, 4.0, 4)], ..Limits::default() }.judge(&mut groups);
-        let waiting = vec![("shop".to_owned(), "app".to_owned(), waiting)];
+        let waiting = waits(waiting);
         Look { samples, groups, waiting, ..Look::default() }
     };
     let (web, direct) = (from("web", "10.0.0.7", 4, 4), from("batch", "10.0.0.9", 2, 0));
@@ -188,7 +199,7 @@ fn moments_of_different_trouble_are_not_averaged() {
         let mut groups = vec![group(Whose::server(), open, active)];
         let server = Some(Server { most: 100, superusers: 3, reserved: 0 });
         Limits { server, ..Limits::default() }.judge(&mut groups);
-        let waiting = vec![("shop".to_owned(), "app".to_owned(), waiting)];
+        let waiting = waits(waiting);
         Look { samples, groups, waiting, ..Look::default() }
     };
     // All connections are held idle for a minute; later clients wait at a pooler for two, while the server is nearly empty.
