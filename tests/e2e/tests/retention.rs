@@ -1,6 +1,8 @@
 //! Old history goes, by whole tables, without ever blocking readers or writers; the store stays under its bound.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::thread;
+
 use perfmon_e2e::{Db, Server, never, secs, wait_until};
 
 /// A database with some minutes of history.
@@ -123,4 +125,42 @@ fn tables_are_made_ahead() {
         db.run("SELECT a FROM t WHERE a = 1");
         db.val::<i64>(ahead) >= 7
     });
+}
+
+/// A visit that held a partition while it waits for its parent would meet whoever locks the parent and then the partition.
+#[test]
+fn whoever_changes_parent_and_partition_meets_no_deadlock() {
+    // A table with a check is written by SQL, any other past it.
+    for check in [true, false] {
+        let server = Server::manual()
+            .conf("pg_perfmon.lock_timeout = '10s'")
+            .conf("deadlock_timeout = '100ms'")
+            .start();
+        let mut db = with_history(&server);
+        let leaf: String = db.val(
+            "SELECT tableoid::regclass::text FROM perfmon.statement_minute ORDER BY until DESC LIMIT 1",
+        );
+        if check {
+            db.run(&format!("ALTER TABLE {leaf} ADD CHECK (n >= 0)"));
+        }
+        let id = db.queryid_of("SELECT a FROM t WHERE a = 1");
+        let before = db.stored_calls(id);
+        let mut other = server.db("app");
+        other.run("BEGIN; LOCK TABLE ONLY perfmon.statement_minute IN ACCESS EXCLUSIVE MODE");
+        let mut worker = server.db("app");
+        let visit = thread::spawn(move || {
+            worker.run("SELECT a FROM t WHERE a = 1");
+            worker.snapshot();
+        });
+        let mut watch = server.db("postgres");
+        wait_until("the visit waits for the parent, or is over", secs(60), || {
+            let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+            visit.is_finished() || watch.val::<i64>(waiting) > 0
+        });
+        other.run(&format!("LOCK TABLE {leaf} IN ACCESS EXCLUSIVE MODE"));
+        other.run("COMMIT");
+        visit.join().unwrap();
+        assert!(!server.log().contains("deadlock detected"), "{}", server.log());
+        assert_eq!(db.stored_calls(id), before + 1, "all was stored: {check}");
+    }
 }
