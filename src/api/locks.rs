@@ -1,6 +1,7 @@
 //! `blocking`, `deadlocks` and `idle_in_transaction`: who was in whose way, as samples and the hooks saw it.
 
 use perfmon_core::family::SESSION;
+use perfmon_core::lock::graph::{MOST_WAITERS, at_once};
 use perfmon_core::lock::idle::Sum;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -14,6 +15,7 @@ use crate::judge;
 use crate::recall::activity::Statements;
 use crate::recall::locks::{self, Member, Wait, Whose};
 use crate::recall::plan::Kept;
+use crate::recall::pools;
 use crate::settings;
 use crate::worker::status;
 
@@ -116,6 +118,27 @@ fn blocking(
     for wait in &waits {
         sink.put_all(wait_cells(wait, &statements))?;
     }
+    tell_of_others(&waits, &scope)?;
+    Ok(())
+}
+
+/// A look takes in no more than some sessions: that there were others is said.
+fn tell_of_others(waits: &[Wait], scope: &Scope) -> Result<(), Error> {
+    let told = at_once(waits.iter().map(|w| (w.waiter.process_id, w.began, w.seen)));
+    if told < MOST_WAITERS {
+        return Ok(());
+    }
+    let Some(most) = pools::lock_peak(scope)?.filter(|most| *most > told as u64) else {
+        return Ok(());
+    };
+    ereport!(
+        NOTICE,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("up to {most} sessions waited for locks at a time, not all of which are shown"),
+        format!(
+            "Of a crowd, the {MOST_WAITERS} that have waited longest are looked at, with those in front of them."
+        )
+    );
     Ok(())
 }
 

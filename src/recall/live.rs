@@ -3,9 +3,12 @@
 
 use std::collections::HashMap;
 
+use super::activity::statements;
 use super::cell::Cell;
 use super::query;
+use super::scope::Scope;
 use crate::error::Error;
+use crate::pg::parse::{self, Shape};
 
 /// A row as it is shown; its columns are those of the function that shows it.
 type Row = Vec<Cell>;
@@ -54,7 +57,8 @@ const WAITING: &str = "
 /// from whoever is in its way to one (`step`) that is in that one's: somebody who waits for nobody, or for the longest. All
 /// ways through those that wait in a line would be too many: each is in the way of all behind it.
 pub(crate) fn blocking() -> Result<Vec<Row>, Error> {
-    query::rows(
+    const SHOWN: usize = 23;
+    let mut rows = query::rows(
         &format!(
             "WITH RECURSIVE {WAITING},
          edge AS (
@@ -87,11 +91,11 @@ pub(crate) fn blocking() -> Result<Vec<Row>, Error> {
          session AS MATERIALIZED (
              SELECT a.pid, d.datname::pg_catalog.text AS database_name,
                  pg_catalog.pg_get_userbyid(a.usesysid)::pg_catalog.text AS user_name,
-                 a.application_name, a.state, a.query, a.xact_start, NULL::pg_catalog.text AS gid
+                 a.application_name, a.state, a.query, a.query_id, a.xact_start, NULL::pg_catalog.text AS gid
              FROM pg_catalog.pg_stat_get_activity(NULL) a
              LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.datid
              UNION ALL
-             SELECT p.pid, p.database_name, p.user_name, NULL, 'prepared', NULL, p.prepared, p.gid
+             SELECT p.pid, p.database_name, p.user_name, NULL, 'prepared', NULL, NULL, p.prepared, p.gid
              FROM prepared p)
          SELECT w.pid,
              pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) w.waitstart)
@@ -106,7 +110,8 @@ pub(crate) fn blocking() -> Result<Vec<Row>, Error> {
              h.user_name, h.application_name, h.state,
              pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) h.xact_start)
                  OPERATOR(pg_catalog.*) 1000.0::pg_catalog.float8,
-             h.query, e.depth, b.gid, h.gid
+             h.query, e.depth, b.gid, h.gid,
+             s.query_id, b.query_id, h.query_id, b.database_name, h.database_name
          FROM waiting w
          JOIN ended e ON e.pid OPERATOR(pg_catalog.=) w.pid
          LEFT JOIN LATERAL (
@@ -121,7 +126,58 @@ pub(crate) fn blocking() -> Result<Vec<Row>, Error> {
          ORDER BY e.head, e.depth, w.waitstart, w.pid, e.blocker"
         ),
         &[],
-    )
+    )?;
+    let texts = [
+        Text { text: 5, queryid: 23, database: 2, user: 3 },
+        Text { text: 13, queryid: 24, database: 26, user: 10 },
+        Text { text: 19, queryid: 25, database: 27, user: 15 },
+    ];
+    show_prepared(&mut rows, &texts)?;
+    rows.iter_mut().for_each(|row| row.truncate(SHOWN));
+    Ok(rows)
+}
+
+/// In which columns of a row a session's text is, and what tells which statement it executes.
+#[derive(Clone, Copy)]
+struct Text {
+    text: usize,
+    queryid: usize,
+    database: usize,
+    user: usize,
+}
+
+/// EXECUTE says only what somebody named a statement: in its place comes the one that was prepared, where the history of this
+/// database has it and the caller may see it.
+fn show_prepared(rows: &mut [Row], texts: &[Text]) -> Result<(), Error> {
+    let names_one = |text: &Cell| {
+        let text = text.text().unwrap_or_default();
+        let shape = parse::shape(text.as_bytes());
+        matches!(shape, Shape::Utility { command, .. } if command == "EXECUTE")
+    };
+    let mut wanted: Vec<(usize, Text)> = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let own = texts.iter().filter(|one| row.get(one.text).is_some_and(names_one));
+        wanted.extend(own.map(|one| (at, *one)));
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let cell = |rows: &[Row], at: usize, column: usize| {
+        rows.get(at).and_then(|row| row.get(column)).cloned().unwrap_or(Cell::Null)
+    };
+    let queryids: Vec<i64> =
+        wanted.iter().filter_map(|(at, one)| cell(rows, *at, one.queryid).int()).collect();
+    let known = statements(&queryids, &Scope::of(0, 0, None).sources)?;
+    for (at, one) in wanted {
+        let name = |column: usize| cell(rows, at, column).text().unwrap_or_default();
+        let queryid = cell(rows, at, one.queryid).int().unwrap_or(0);
+        let found = known.get(&name(one.database), &name(one.user), queryid);
+        let found = found.map(|(_, text)| text.clone()).filter(|text| *text != Cell::Null);
+        if let Some((text, found)) = rows[at].get_mut(one.text).zip(found) {
+            *text = found;
+        }
+    }
+    Ok(())
 }
 
 /// A prepared transaction that is in somebody's way.
@@ -161,7 +217,7 @@ pub(crate) fn prepared() -> Result<HashMap<i32, Prepared>, Error> {
 
 /// Transactions that are longer than this many seconds, the oldest first.
 pub(crate) fn long_transactions(seconds: f64) -> Result<Vec<Row>, Error> {
-    query::rows(
+    let mut rows = query::rows(
         "WITH waiting AS MATERIALIZED (
              SELECT DISTINCT l.pid, b.pid AS blocker
              FROM pg_catalog.pg_lock_status() l
@@ -185,7 +241,9 @@ pub(crate) fn long_transactions(seconds: f64) -> Result<Vec<Row>, Error> {
                  OPERATOR(pg_catalog.>=) $1
          ORDER BY a.xact_start, a.pid",
         &[seconds.into()],
-    )
+    )?;
+    show_prepared(&mut rows, &[Text { text: 12, queryid: 11, database: 2, user: 3 }])?;
+    Ok(rows)
 }
 
 /// What keeps old row versions, the oldest first: kind, name, process, database, user, application, state, age in

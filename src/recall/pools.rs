@@ -10,6 +10,7 @@ use perfmon_core::frame::Span;
 use perfmon_core::pool;
 use perfmon_core::series::{Part, Series};
 use perfmon_core::tally::Who;
+use perfmon_core::window::Level;
 
 use super::activity::{FINE, across, samples, spread, texts};
 use super::plan::{Kept, coarsest_for};
@@ -296,6 +297,28 @@ fn steps<T: Adds>(
         }
     });
     (series, steps)
+}
+
+/// The most sessions of the whole server that waited for locks in one sample; `None` where none is kept.
+pub(crate) fn lock_peak(scope: &Scope) -> Result<Option<u64>, Error> {
+    let kept = Kept::of(&POOL, scope);
+    let (Some(column), true) = (POOL.position("on_lock_peak"), kept.oldest().is_some()) else {
+        return Ok(None);
+    };
+    let groups = Groups::of(scope)?;
+    let is_server = |place: &usize| groups.named[*place].of.level == Of::Server;
+    let mut most = None;
+    let segments = kept.segments(scope, Level::Day);
+    read::frames(&scope.sources, &POOL, &segments, &[column], &mut |row| {
+        for (place, id) in row.ids.iter().enumerate() {
+            let who = (row.head.source, POOL.object_of(*id));
+            if groups.places.get(&who).is_some_and(is_server) {
+                let value = row.column(0).and_then(|values| values.get(place).copied());
+                most = most.max(value);
+            }
+        }
+    });
+    Ok(most)
 }
 
 /// What pg_stat_database counted, in the order of these columns: time in sessions, in statements and waiting inside

@@ -109,6 +109,29 @@ impl Blocked {
     }
 }
 
+/// How many processes waited at a time, at most, of waits by process, beginning and end.
+pub fn at_once(waits: impl Iterator<Item = (i64, i64, i64)>) -> usize {
+    // A wait is there once for each in its way.
+    let waits: BTreeSet<(i64, i64, i64)> = waits.collect();
+    let steps = waits.iter().flat_map(|(_, began, end)| [(*began, 1_i64), (*end, -1)]);
+    // What ends when another begins was not there with it.
+    let steps: BTreeMap<i64, (i64, i64)> = steps.fold(BTreeMap::new(), |mut all, (at, step)| {
+        let (less, more) = all.entry(at).or_insert((0, 0));
+        if step < 0 {
+            *less -= 1
+        } else {
+            *more += 1
+        }
+        all
+    });
+    let mut now = 0_i64;
+    let most = steps.values().map(|(less, more)| {
+        now += less + more;
+        now
+    });
+    most.max().and_then(|most| usize::try_from(most).ok()).unwrap_or(0)
+}
+
 /// The process at the head of a chain, and how many steps it is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {

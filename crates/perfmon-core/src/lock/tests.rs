@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::deadlock::{self, Board, Deadlock, Member, PARTIES, PLACES, WORDS};
-use super::graph::{Blocked, Edge, Instance, MOST_PROCESSES, heads};
+use super::graph::{Blocked, Edge, Instance, MOST_PROCESSES, at_once, heads};
 use super::lasting::Longest;
 use super::ring::{self, Ending, Idle, Ring, Shared, WAITS, Wait};
 use super::tracker::Tracker;
@@ -470,4 +470,13 @@ fn rows_of_a_deadlock_are_named_by_the_waits_that_were_seen() {
     assert_eq!(told(150), (vec![9, 0, 0, 16_390], 5));
     assert_eq!(told(250), (vec![0, 0, 0, 16_390], 0));
     assert_eq!(told(700), (vec![0, 0, 0, 16_390], 0));
+}
+
+#[test]
+fn how_many_waited_at_a_time_is_counted_by_process() {
+    let of = |waits: &[(i64, i64, i64)]| at_once(waits.iter().copied());
+    assert_eq!(of(&[]), 0);
+    // Two in the way of one, and one that ended when the third began.
+    assert_eq!(of(&[(1, 0, 10), (1, 0, 10), (2, 5, 20), (3, 10, 30)]), 2);
+    assert_eq!(of(&[(1, 0, 10), (2, 0, 10), (3, 9, 30)]), 3);
 }

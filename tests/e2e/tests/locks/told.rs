@@ -183,6 +183,16 @@ fn a_crowd_that_waits_is_told_in_part() {
     assert!((64..=128).contains(&sessions), "{sessions}");
     println!("{sessions} sessions, up to {rows} rows for one, chains of up to {depth}");
     assert!(rows <= 4, "{rows}");
+    let (mut reader, said) = server.noticing("app");
+    reader.run(&format!("SELECT count(*) FROM perfmon.blocking({WINDOW})"));
+    let notices = said.lock().unwrap().join(" ");
+    let wanted =
+        format!("up to {CROWD} sessions waited for locks at a time, not all of which are shown");
+    assert!(notices.contains(&wanted), "{notices}");
+    // Before there was a crowd nothing is left out.
+    said.lock().unwrap().clear();
+    reader.run("SELECT count(*) FROM perfmon.blocking(now() - interval '3 hours', now() - interval '2 hours')");
+    assert!(!said.lock().unwrap().concat().contains("at a time"), "{said:?}");
 }
 
 #[test]
@@ -270,4 +280,37 @@ fn transactions_left_open_end_with_a_crash() {
     });
     let heads: Vec<String> = db.evaluate().iter().map(perfmon_e2e::Found::head).collect();
     assert!(!heads.iter().any(|head| head.contains("idle_transaction_leak")), "{heads:?}");
+}
+
+#[test]
+fn of_execute_the_statement_that_was_prepared_is_shown() {
+    let server = sampled().start();
+    let mut db = app(&server);
+    let mut waiter = client(&server, "web", "shop");
+    waiter.run("SET lock_timeout = '45s'");
+    waiter.run("PREPARE change (int) AS UPDATE t SET v = $1 WHERE id = 1");
+    waiter.run("EXECUTE change (5)");
+    let mut holder = client(&server, "batch", "importer");
+    holder.run("PREPARE import (int) AS UPDATE t SET v = v + $1 WHERE id = 1");
+    holder.run("BEGIN");
+    holder.run("EXECUTE import (6)");
+    let known = "SELECT count(*) FROM perfmon.statement WHERE query ~ 'AS UPDATE t SET v'";
+    wait_until("the history has both texts", secs(60), || {
+        db.snapshot();
+        db.val::<i64>(known) >= 2
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| waiter.run("EXECUTE change (7)"));
+        let now = "SELECT query, blocker_query, head_query FROM perfmon.blocking_now()";
+        wait_until("somebody waits", secs(30), || !db.texts(now).is_empty());
+        let (change, import) = (
+            "PREPARE change (int) AS UPDATE t SET v = $1 WHERE id = $2",
+            "PREPARE import (int) AS UPDATE t SET v = v + $1 WHERE id = $2",
+        );
+        assert_eq!(db.texts(now), [texts(&[change, import, import])]);
+        let long =
+            "SELECT query FROM perfmon.long_transactions('0') WHERE application = 'importer'";
+        assert_eq!(db.texts(long), [texts(&[import])]);
+        holder.run("ROLLBACK");
+    });
 }
