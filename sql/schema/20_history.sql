@@ -66,8 +66,8 @@ CREATE TABLE perfmon.statement_minute (
     more pg_catalog.bytea
 ) PARTITION BY LIST (source);
 
--- Execution times as the hooks counted them, by the ids of the statements' dictionary. "histograms" holds one packed
--- histogram after the other, of as many bytes as "lengths" says, so that one is fetched without the others;
+-- Execution times as the hooks counted them, by the ids of the statements' dictionary. "histograms" holds packed
+-- histograms in pieces of as many bytes as "lengths" says, so that one is fetched with few of the others;
 -- "overall" is the sum of all that clients sent.
 CREATE TABLE perfmon.latency_minute (
     source pg_catalog.int8 NOT NULL,

@@ -35,11 +35,12 @@ pub(crate) fn whole(source: i64, segment: Segment, each: &mut dyn FnMut(Span, Ro
     let columns = [LENGTHS, HISTOGRAMS, OVERALL];
     read::rows(&[source], &LATENCY, &[segment], &columns, &mut |raw, head, first| {
         read::unpack_ids(raw, head, first, &mut ids)?;
-        unpack_lengths(raw, head, first + 1, &mut lengths)?;
-        let nested = head.totals.get(1).copied().flatten().unwrap_or(0);
-        let nested = u64::try_from(nested).unwrap_or(0);
         let [histograms, overall] =
             [2, 3].map(|column| raw.with_bytes(first + column, <[u8]>::to_vec));
+        let codec = histograms.as_deref().and_then(codec_of);
+        unpack_lengths(raw, head, first + 1, codec, &mut lengths)?;
+        let nested = head.totals.get(1).copied().flatten().unwrap_or(0);
+        let nested = u64::try_from(nested).unwrap_or(0);
         let row = Row::unpack(&ids, &lengths, [histograms.as_deref(), overall.as_deref()], nested);
         each(head.span, row.map_err(|e| in_column(&LATENCY, HISTOGRAMS, e))?);
         Ok(())
@@ -65,10 +66,18 @@ pub(crate) fn all(sources: &[i64], segments: &[Segment], each: EachAll<'_>) {
     let (mut ids, mut lengths) = (Vec::new(), Vec::new());
     read::rows(sources, &LATENCY, segments, &[LENGTHS, HISTOGRAMS], &mut |raw, head, first| {
         read::unpack_ids(raw, head, first, &mut ids)?;
-        unpack_lengths(raw, head, first + 1, &mut lengths)?;
-        let latencies = raw.with_bytes(first + 2, |b| histogram::unpack(&lengths, b)).transpose();
-        let latencies = latencies.map_err(|e| in_column(&LATENCY, HISTOGRAMS, e))?;
-        each(head, &ids, &latencies.unwrap_or_default());
+        let latencies = raw.with_bytes(first + 2, |bytes| {
+            unpack_lengths(raw, head, first + 1, codec_of(bytes), &mut lengths)?;
+            histogram::unpack(head.n, &lengths, bytes)
+                .map_err(|e| in_column(&LATENCY, HISTOGRAMS, e))
+        });
+        let missing = || in_column(&LATENCY, HISTOGRAMS, Corrupt::new("histograms are missing"));
+        let latencies = match latencies {
+            Some(latencies) => latencies?,
+            None if head.n == 0 => Vec::new(),
+            None => return Err(missing()),
+        };
+        each(head, &ids, &latencies);
         Ok(())
     });
 }
@@ -103,13 +112,17 @@ pub(crate) fn of(objects: &[(i64, u32)], segments: &[Segment], each: EachPoint<'
             each(head, &[]);
             return Ok(());
         }
+        // The sum is small enough to lie in the row itself, and was packed at the same time.
+        let codec = [3, 2]
+            .into_iter()
+            .find_map(|column| raw.with_slice(first + column, 0..1, codec_of).flatten());
         if together {
-            let unpacked = pack::unpack(&source.columns[1], head.n, &mut lengths);
+            let unpacked = unpack_pieces(&source.columns[1], head.n, codec, &mut lengths);
             unpacked.map_err(|e| ("lengths", e))?;
         } else {
-            unpack_lengths(raw, head, first + 1, &mut lengths)?;
+            unpack_lengths(raw, head, first + 1, codec, &mut lengths)?;
         }
-        let points = points(raw, &mut source, first + 2, &lengths, &there);
+        let points = points(raw, &mut source, first + 2, codec, &lengths, &there);
         each(head, &points.map_err(|e| in_column(&LATENCY, HISTOGRAMS, e))?);
         Ok(())
     });
@@ -143,57 +156,73 @@ impl Source {
     }
 }
 
-/// The histograms at some places of a row; `column` is that of all histograms, followed by that of their sum.
+/// The histograms at some places of a row, of which `column` is that of all histograms.
 fn points(
     raw: &Raw<'_>,
     source: &mut Source,
     column: usize,
+    codec: Option<u8>,
     lengths: &[u64],
     there: &[(usize, usize)],
 ) -> Result<Vec<(usize, Latency)>, Corrupt> {
     let missing = || Corrupt::new("histograms end too early");
-    let range = |place: usize| histogram::range(lengths, place).ok_or_else(missing);
+    let codec = codec.ok_or_else(missing)?;
+    let place_of = |index: usize| histogram::place(codec, lengths, index);
     if there.len() > FEW {
-        let point = |bytes: &[u8], place: usize| {
-            let codec = bytes.first().ok_or_else(missing)?;
-            histogram::unpack_one(*codec, bytes.get(range(place)?).ok_or_else(missing)?)
+        let point = |bytes: &[u8], index: usize| {
+            let place = place_of(index)?;
+            let piece = bytes.get(place.range).ok_or_else(missing)?;
+            histogram::unpack_nth(codec, piece, place.before)
         };
         let all = raw.with_bytes(column, |bytes| {
             there.iter().map(|(place, index)| Ok((*index, point(bytes, *place)?))).collect()
         });
         return all.unwrap_or_else(|| Err(missing()));
     }
-    let first = |bytes: &[u8]| bytes.first().copied();
-    // The sum is small enough to lie in the row itself, and was packed at the same time.
-    let codec =
-        raw.with_slice(column + 1, 0..1, first).or_else(|| raw.with_slice(column, 0..1, first));
-    let codec = codec.flatten().ok_or_else(missing)?;
     let pointer = raw.pointer(column);
-    let mut point = |part: Range<usize>| {
-        if let Some(bytes) = pointer.as_ref().and_then(|pointer| source.part(pointer, &part)) {
-            return histogram::unpack_one(codec, bytes);
+    let mut point = |place: histogram::Place| {
+        let (range, before) = (place.range, place.before);
+        if let Some(bytes) = pointer.as_ref().and_then(|pointer| source.part(pointer, &range)) {
+            return histogram::unpack_nth(codec, bytes, before);
         }
-        let slice = raw.with_slice(column, part.clone(), |bytes| {
-            if bytes.len() < part.len() {
+        let slice = raw.with_slice(column, range.clone(), |bytes| {
+            if bytes.len() < range.len() {
                 Err(missing())
             } else {
-                histogram::unpack_one(codec, bytes)
+                histogram::unpack_nth(codec, bytes, before)
             }
         });
         slice.unwrap_or_else(|| Err(missing()))
     };
-    there.iter().map(|(place, index)| Ok((*index, point(range(*place)?)?))).collect()
+    there.iter().map(|(place, index)| Ok((*index, point(place_of(*place)?)?))).collect()
+}
+
+fn codec_of(bytes: &[u8]) -> Option<u8> {
+    bytes.first().copied()
+}
+
+/// Lengths of the pieces of a row of so many statements, of which there are as many as the codec of its histograms says.
+fn unpack_pieces(
+    bytes: &[u8],
+    statements: usize,
+    codec: Option<u8>,
+    lengths: &mut Vec<u64>,
+) -> Result<(), Corrupt> {
+    lengths.clear();
+    let codec = codec.ok_or_else(|| Corrupt::new("histograms are missing"))?;
+    pack::unpack(bytes, histogram::pieces(codec, statements)?, lengths)
 }
 
 fn unpack_lengths<'a>(
     raw: &Raw<'_>,
     head: &Head,
     column: usize,
+    codec: Option<u8>,
     lengths: &mut Vec<u64>,
 ) -> Result<(), (&'a str, Corrupt)> {
     lengths.clear();
-    let done = raw.with_bytes(column, |bytes| pack::unpack(bytes, head.n, lengths)).transpose();
-    match done.map_err(|e| ("lengths", e))? {
+    let done = raw.with_bytes(column, |bytes| unpack_pieces(bytes, head.n, codec, lengths));
+    match done.transpose().map_err(|e| ("lengths", e))? {
         None if head.n > 0 => Err(("lengths", Corrupt::new("lengths are missing"))),
         _ => Ok(()),
     }

@@ -92,6 +92,44 @@ mod tests {
         assert_eq!(out_of_line, 2);
     }
 
+    /// As releases up to 0.5.0 stored them, each statement apart, beside rows of now.
+    #[pg_test]
+    fn rows_of_older_releases_are_still_read() {
+        let source = source::ensure_own(DAY, "here", 42);
+        for minute in 1..=2 {
+            latency::append(Level::Minute, source, &span(DAY + minute * MINUTE_US), &row(3));
+        }
+        let table = history::source_name(&LATENCY, Level::Minute, source);
+        Spi::run(&format!(
+            r"UPDATE perfmon.{table} SET lengths = '\x0103008601', overall = '\x014f6de9d00630',
+                 histograms = '\x014f6de9d00630910100010700' WHERE until = (SELECT min(until) FROM perfmon.{table})"
+        ))
+        .unwrap();
+        let half = |pairs: &[(u8, u64)]| Sparse::new(pairs.iter().copied());
+        let first = Latency {
+            cached: half(&[(45, 1), (46, 1), (69, 1)]),
+            read: half(&[(0, 1)]),
+            peak: Some(169),
+        };
+        let third = Latency { cached: half(&[(50, 900)]), ..Latency::default() };
+        let old = std::collections::BTreeMap::from([
+            (1, first.clone()),
+            (2, Latency::default()),
+            (3, third.clone()),
+        ]);
+        let mut whole = Vec::new();
+        latency::whole(source, HOUR[0], &mut |_, row| whole.push(row.statements));
+        assert_eq!(whole, [old, row(3).statements]);
+        let mut points = Vec::new();
+        let objects = [3, 1].map(|id| (source, id));
+        latency::of(&objects, &HOUR, &mut |_, found| points.push(found.to_vec()));
+        assert_eq!(points[0], [(1, first.clone()), (0, third)]);
+        assert_eq!(points[1].len(), 2);
+        let mut overall = Vec::new();
+        latency::overall(&[source], &HOUR, &mut |_, latency| overall.push(latency.clone()));
+        assert_eq!(overall, [first, row(3).overall]);
+    }
+
     #[pg_test]
     fn hours_and_days_are_the_sums_of_minutes() {
         let source = source::ensure_own(DAY, "here", 42);

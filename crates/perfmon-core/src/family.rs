@@ -137,8 +137,8 @@ pub static STATEMENT: Family = Family {
 };
 
 /// Execution times as the hooks counted them, under the ids of the statements' dictionary. `histograms` holds
-/// one packed histogram after the other, of as many bytes as `lengths` says; `overall` is the sum of all that
-/// clients sent, so that a look at the whole decodes nothing else. Both begin with the same codec byte.
+/// packed histograms in pieces of as many bytes as `lengths` says (`crate::histogram::pack`); `overall` is the
+/// sum of all that clients sent, so that a look at the whole decodes nothing else. Both begin with the same codec byte.
 pub static LATENCY: Family = Family {
     name: "latency",
     columns: &[QUALITY, sum("lengths")],

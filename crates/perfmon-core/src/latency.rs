@@ -84,7 +84,7 @@ impl Row {
         }
     }
 
-    /// As it is stored: ids, lengths and totals, and the two columns of bytes.
+    /// As it is stored: ids, lengths (of pieces, so fewer than ids) and totals, and the two columns of bytes.
     pub fn pack(&self) -> (Frame, [Option<Vec<u8>>; 2]) {
         let ids: Vec<u32> = self.statements.keys().copied().collect();
         let packed = pack::pack(self.statements.values());
@@ -114,13 +114,10 @@ impl Row {
         nested: u64,
     ) -> Result<Self, Corrupt> {
         let latencies = match histograms {
-            Some(bytes) => pack::unpack(lengths, bytes)?,
+            Some(bytes) => pack::unpack(ids.len(), lengths, bytes)?,
             None if ids.is_empty() => Vec::new(),
             None => return Err(Corrupt::new("histograms are missing")),
         };
-        if latencies.len() != ids.len() {
-            return Err(Corrupt::new("there are more ids than histograms, or fewer"));
-        }
         let overall = overall.map(unpack_whole).transpose()?.unwrap_or_default();
         Ok(Self { statements: ids.iter().copied().zip(latencies).collect(), overall, nested })
     }
@@ -278,6 +275,7 @@ mod tests {
     fn lost_histograms_are_an_error() {
         assert!(Row::unpack(&[1], &[3], [None, None], 0).is_err());
         assert!(Row::unpack(&[1, 2], &[0], [Some(&[pack::CODEC]), None], 0).is_err());
+        assert!(Row::unpack(&[1], &[0], [Some(&[pack::GROUPED]), None], 0).is_err());
         assert!(Row::unpack(&[], &[], [None, Some(&[])], 0).is_err());
         assert_eq!(Row::unpack(&[], &[], [None, None], 3).unwrap().nested, 3);
     }

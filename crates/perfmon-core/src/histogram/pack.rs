@@ -1,13 +1,17 @@
-//! Packs the histograms of many statements into bytes and back, each statement apart, so that one of them is
-//! read without the others. What was packed in several intervals adds up exactly.
+//! Packs the histograms of many statements into bytes and back, so that one of them is read with few of the others.
+//! What was packed in several intervals adds up exactly.
 //!
 //! As in `crate::pack`, bytes may come back damaged: readers return [`Corrupt`], never panic, and allocate no
 //! more than a histogram has buckets. A released codec byte never changes its meaning.
 //!
-//! Layout: one codec byte, then the statements in order; how many bytes each takes is a column of its own
-//! (`lengths`, to be packed like any counter). A statement is a string of bits, lowest first, filled up with zero
-//! bits to a whole byte: three flags (cached executions there, executions that read blocks there, longest time
-//! known), eight bits for the place of the longest time if known, then each histogram that is there.
+//! Layout: one codec byte, then pieces in order; how many bytes each takes is a column of its own (`lengths`, to be
+//! packed like any counter). With the first codec a piece is one statement, and takes no bytes if it did nothing. With
+//! the second it is [`GROUP`] statements end to end, the last one fewer: bits that fill up a byte, and lengths, would
+//! otherwise be a fifth of all.
+//!
+//! A piece is a string of bits, lowest first, filled up with zero bits to a whole byte. A statement is three flags
+//! (cached executions there, executions that read blocks there, longest time known), eight bits for the place of the
+//! longest time if known, then each histogram that is there.
 //!
 //! A histogram is its first bucket in eight bits and its count less one, then count after count of the next bucket. A
 //! count of zero is followed by one bit: 0 ends the histogram, 1 is followed by the number of further empty buckets
@@ -17,90 +21,161 @@
 use super::{BUCKETS, Latency, Sparse};
 use crate::pack::Corrupt;
 
-/// Rice-coded counts; the only codec so far.
+/// Each statement apart; no longer written.
 pub const CODEC: u8 = 1;
+/// Statements in groups.
+pub const GROUPED: u8 = 2;
+/// Statements in a piece of the second codec.
+pub const GROUP: usize = 16;
 
 /// Many statements, packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
-    /// How many bytes each statement takes, in order.
+    /// How many bytes each piece takes, in order.
     pub lengths: Vec<u64>,
-    /// The codec byte, then the statements.
+    /// The codec byte, then the pieces.
     pub bytes: Vec<u8>,
 }
 
-/// Packs statements in order. One without executions takes no bytes.
+/// Packs statements in order.
 pub fn pack<'a>(statements: impl IntoIterator<Item = &'a Latency>) -> Packed {
+    let mut packed = Packed { lengths: Vec::new(), bytes: vec![GROUPED] };
+    let mut statements = statements.into_iter().peekable();
+    while statements.peek().is_some() {
+        let before = packed.bytes.len();
+        let mut bits = Writer { out: &mut packed.bytes, word: 0, filled: 0 };
+        for statement in statements.by_ref().take(GROUP) {
+            write(statement, &mut bits);
+        }
+        bits.finish();
+        packed.lengths.push((packed.bytes.len() - before) as u64);
+    }
+    packed
+}
+
+/// Packs statements as older releases did.
+#[cfg(test)]
+pub(super) fn pack_apart(statements: &[Latency]) -> Packed {
     let mut packed = Packed { lengths: Vec::new(), bytes: vec![CODEC] };
     for statement in statements {
         let before = packed.bytes.len();
         if !statement.is_empty() {
-            write(statement, &mut packed.bytes);
+            let mut bits = Writer { out: &mut packed.bytes, word: 0, filled: 0 };
+            write(statement, &mut bits);
+            bits.finish();
         }
         packed.lengths.push((packed.bytes.len() - before) as u64);
     }
     packed
 }
 
-/// Unpacks all statements.
-pub fn unpack(lengths: &[u64], bytes: &[u8]) -> Result<Vec<Latency>, Corrupt> {
+/// How many statements make a piece.
+fn group_of(codec: u8) -> Result<usize, Corrupt> {
+    match codec {
+        CODEC => Ok(1),
+        GROUPED => Ok(GROUP),
+        _ => Err(Corrupt::new(format!(
+            "packed histograms use codec {codec}, this library knows only {CODEC} and {GROUPED}"
+        ))),
+    }
+}
+
+/// How many lengths belong to so many statements; the codec is the first byte of the column.
+pub fn pieces(codec: u8, statements: usize) -> Result<usize, Corrupt> {
+    Ok(statements.div_ceil(group_of(codec)?))
+}
+
+/// Unpacks all of so many statements.
+pub fn unpack(statements: usize, lengths: &[u64], bytes: &[u8]) -> Result<Vec<Latency>, Corrupt> {
     let (&codec, mut rest) = bytes.split_first().ok_or_else(too_short)?;
-    let mut statements = Vec::with_capacity(lengths.len().min(bytes.len()));
+    let group = group_of(codec)?;
+    if lengths.len() != statements.div_ceil(group) {
+        return Err(Corrupt::new("packed histograms have more lengths than pieces, or fewer"));
+    }
+    // A statement of the second codec takes three bits or more.
+    let mut all =
+        Vec::with_capacity(statements.min(bytes.len().saturating_mul(3).max(lengths.len())));
     for &length in lengths {
         let length = usize::try_from(length).ok().filter(|length| *length <= rest.len());
         let (own, after) = rest.split_at(length.ok_or_else(too_short)?);
-        statements.push(unpack_one(codec, own)?);
+        if codec == CODEC {
+            all.push(unpack_one(codec, own)?);
+        } else {
+            let mut bits = Bits { bytes: own, at: 0 };
+            for _ in 0..group.min(statements - all.len()) {
+                all.push(read(&mut bits)?);
+            }
+            bits.end()?;
+        }
         rest = after;
     }
     if !rest.is_empty() {
         return Err(Corrupt::new("packed histograms are longer than their lengths say"));
     }
-    Ok(statements)
+    Ok(all)
+}
+
+/// Where one statement is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The bytes of its piece within the column.
+    pub range: std::ops::Range<usize>,
+    /// How many statements of the piece come before it.
+    pub before: usize,
 }
 
 /// Where in the bytes a statement lies.
-pub fn range(lengths: &[u64], index: usize) -> Option<std::ops::Range<usize>> {
-    let length = usize::try_from(*lengths.get(index)?).ok()?;
-    let before = lengths[..index].iter().try_fold(1u64, |sum, length| sum.checked_add(*length))?;
-    let start = usize::try_from(before).ok()?;
-    Some(start..start.checked_add(length)?)
+pub fn place(codec: u8, lengths: &[u64], index: usize) -> Result<Place, Corrupt> {
+    let group = group_of(codec)?;
+    let piece = index / group;
+    let range = || {
+        let length = usize::try_from(*lengths.get(piece)?).ok()?;
+        let before = lengths[..piece].iter().try_fold(1u64, |sum, one| sum.checked_add(*one))?;
+        let start = usize::try_from(before).ok()?;
+        Some(start..start.checked_add(length)?)
+    };
+    Ok(Place { range: range().ok_or_else(too_short)?, before: index % group })
 }
 
-/// Unpacks one statement from its own bytes; the codec is the first byte of the column.
-pub fn unpack_one(codec: u8, bytes: &[u8]) -> Result<Latency, Corrupt> {
-    if codec != CODEC {
-        return Err(Corrupt::new(format!(
-            "packed histograms use codec {codec}, this library knows only {CODEC}"
-        )));
+/// Unpacks the statement that so many others of a piece come before.
+pub fn unpack_nth(codec: u8, piece: &[u8], before: usize) -> Result<Latency, Corrupt> {
+    if group_of(codec)? == 1 {
+        return unpack_one(codec, piece);
     }
-    if bytes.is_empty() {
+    let mut bits = Bits { bytes: piece, at: 0 };
+    for _ in 0..before {
+        pass(&mut bits)?;
+    }
+    read(&mut bits)
+}
+
+/// Unpacks a piece that is one statement.
+pub fn unpack_one(codec: u8, piece: &[u8]) -> Result<Latency, Corrupt> {
+    if group_of(codec)? == 1 && piece.is_empty() {
         return Ok(Latency::default());
     }
-    let mut bits = Bits { bytes, at: 0 };
-    let flags = bits.take(3)?;
-    let peak = if flags & 4 != 0 { Some(bits.take(8)? as u8) } else { None };
-    let cached = if flags & 1 != 0 { read(&mut bits)? } else { Sparse::default() };
-    let read = if flags & 2 != 0 { read(&mut bits)? } else { Sparse::default() };
+    let mut bits = Bits { bytes: piece, at: 0 };
+    let latency = read(&mut bits)?;
     bits.end()?;
-    Ok(Latency { cached, read, peak })
+    Ok(latency)
 }
 
 fn too_short() -> Corrupt {
     Corrupt::new("packed histograms end too early")
 }
 
-fn write(statement: &Latency, out: &mut Vec<u8>) {
-    let mut bits = Writer { out, word: 0, filled: 0 };
+fn write(statement: &Latency, bits: &mut Writer) {
+    // Where nothing was executed there is no longest time.
+    let peak = statement.peak.filter(|_| !statement.is_empty());
     bits.put(u64::from(!statement.cached.is_empty()), 1);
     bits.put(u64::from(!statement.read.is_empty()), 1);
-    bits.put(u64::from(statement.peak.is_some()), 1);
-    if let Some(place) = statement.peak {
+    bits.put(u64::from(peak.is_some()), 1);
+    if let Some(place) = peak {
         bits.put(u64::from(place), 8);
     }
     for half in [&statement.cached, &statement.read] {
-        write_half(half, &mut bits);
+        write_half(half, bits);
     }
-    bits.finish();
 }
 
 fn write_half(half: &Sparse, bits: &mut Writer) {
@@ -123,23 +198,45 @@ fn write_half(half: &Sparse, bits: &mut Writer) {
     bits.put(0, 1);
 }
 
-fn read(bits: &mut Bits) -> Result<Sparse, Corrupt> {
+fn read(bits: &mut Bits) -> Result<Latency, Corrupt> {
+    let flags = bits.take(3)?;
+    let peak = if flags & 4 != 0 { Some(bits.take(8)? as u8) } else { None };
+    let mut half = |there: u64| {
+        let mut pairs = Vec::new();
+        if flags & there != 0 {
+            walk(bits, |bucket, count| pairs.push((bucket, count)))?;
+        }
+        Ok(Sparse(pairs))
+    };
+    Ok(Latency { cached: half(1)?, read: half(2)?, peak })
+}
+
+/// Passes over one statement.
+fn pass(bits: &mut Bits) -> Result<(), Corrupt> {
+    let flags = bits.take(3)?;
+    if flags & 4 != 0 {
+        bits.skip(8)?;
+    }
+    (0..(flags & 3).count_ones()).try_for_each(|_| walk(bits, |_, _| ()))
+}
+
+/// Hands over bucket and count of a histogram.
+fn walk(bits: &mut Bits, mut each: impl FnMut(u8, u64)) -> Result<(), Corrupt> {
     let mut bucket = bits.take(8)?;
     let mut count = more_than(bits.rice(0)?)?;
-    let mut pairs = Vec::new();
     loop {
         let this = u8::try_from(bucket).ok().filter(|bucket| usize::from(*bucket) < BUCKETS);
         let this = this.ok_or_else(|| {
             Corrupt::new(format!("packed histogram has bucket {bucket}, which does not exist"))
         })?;
-        pairs.push((this, count));
+        each(this, count);
         bucket += 1;
         count = bits.rice(count.ilog2())?;
         if count > 0 {
             continue;
         }
         if bits.take(1)? == 0 {
-            return Ok(Sparse(pairs));
+            return Ok(());
         }
         bucket = bucket.saturating_add(bits.gamma()?);
         count = more_than(bits.rice(0)?)?;
