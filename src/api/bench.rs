@@ -7,6 +7,7 @@ use perfmon_core::frame::{Frame, Span};
 use perfmon_core::histogram::{Latency, Sparse};
 use perfmon_core::latency::{self as histograms, Row};
 use perfmon_core::rollup;
+use perfmon_core::squares::EXEC_SQ;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
@@ -77,13 +78,39 @@ fn recorded(family: &'static Family, own: i64, after: i64) -> Vec<Recorded> {
     rows
 }
 
+/// The least sum of squared times that the calls of a statement can have.
+fn least_squares(frame: &Frame, place: usize) -> u64 {
+    let of = |name: &str| {
+        let column = frame.family.position(name).and_then(|c| frame.columns[c].as_ref());
+        column.map_or(0, |values| values[place]) as f64
+    };
+    (of("exec_us").powi(2) / (of("calls").max(1.0) * 1e3)) as u64
+}
+
+/// What the sums of squared times of statements are over that; calls and times that are jittered apart from them would
+/// have another spread. Empty for what has none.
+fn spreads(frame: &Frame) -> Vec<u64> {
+    if frame.family.name != "statement" {
+        return Vec::new();
+    }
+    let squares = frame.columns[EXEC_SQ].iter().flatten().enumerate();
+    squares.map(|(place, sum)| sum.saturating_sub(least_squares(frame, place))).collect()
+}
+
 fn jittered(original: &Frame, random: &mut Random) -> Frame {
     let mut frame = original.clone();
+    let spreads = spreads(original);
     for (column, how) in frame.columns.iter_mut().zip(original.family.columns) {
         if how.merge == Merge::Sum {
             for value in column.iter_mut().flatten() {
                 *value = random.jitter(*value);
             }
+        }
+    }
+    for (place, spread) in spreads.into_iter().enumerate() {
+        let least = least_squares(&frame, place);
+        if let Some(square) = frame.columns[EXEC_SQ].as_mut().and_then(|c| c.get_mut(place)) {
+            *square = least.saturating_add(random.jitter(spread));
         }
     }
     // Totals of a family without such columns of its own stay as they were.

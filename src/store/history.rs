@@ -5,7 +5,7 @@ use std::ffi::CString;
 
 use perfmon_core::family::Family;
 use perfmon_core::frame::{Frame, Span};
-use perfmon_core::pack;
+use perfmon_core::{pack, squares};
 use pgrx::prelude::*;
 
 use super::period::{Level, Period, level_name};
@@ -92,7 +92,7 @@ pub(super) fn append_raw(
     // Straight into the table that takes it: routing through the parents would load the bounds of
     // all their children, which in a session as short as a collector's costs more than the row.
     let leaf = ensure_leaf(family, level, source, Period::of(level, span.until));
-    let (mut row, mut bytes) = row_arguments(source, span, frame);
+    let (mut row, mut bytes) = row_arguments(level, source, span, frame);
     for index in 0..family.raw.len() {
         let value = raw.get(index).and_then(Option::as_deref);
         bytes += i64::try_from(value.map_or(0, <[u8]>::len)).unwrap_or(i64::MAX);
@@ -130,7 +130,12 @@ fn insert_statement(leaf: &str, columns: &[&str]) -> String {
 }
 
 /// The parameters of a row's INSERT, and how many bytes its packed columns take.
-fn row_arguments(source: i64, span: &Span, frame: &Frame) -> (Vec<Arg<'static>>, i64) {
+fn row_arguments(
+    level: Level,
+    source: i64,
+    span: &Span,
+    frame: &Frame,
+) -> (Vec<Arg<'static>>, i64) {
     let mut row: Vec<Arg<'static>> = vec![
         source.into(),
         sql::time(span.since),
@@ -151,7 +156,10 @@ fn row_arguments(source: i64, span: &Span, frame: &Frame) -> (Vec<Arg<'static>>,
     for index in 0..frame.family.columns.len() {
         let values = frame.columns.get(index).and_then(Option::as_deref);
         // A column of zeros takes no space.
-        let packed = values.filter(|v| v.iter().any(|x| *x != 0)).map(pack::pack);
+        let values = values.filter(|v| v.iter().any(|x| *x != 0));
+        // Sums of rows must come out exactly: only what happened in a minute is rounded.
+        let rounded = || squares::pack(frame, index).filter(|_| level == Level::Minute);
+        let packed = values.map(|values| rounded().unwrap_or_else(|| pack::pack(values)));
         bytes += packed.as_ref().map_or(0, Vec::len);
         row.push(sql::bytes(packed.as_deref()));
     }

@@ -5,6 +5,7 @@
 use perfmon_core::family::{Family, Merge};
 use perfmon_core::frame::{Frame, Quality, Span};
 use perfmon_core::pack::{self, Corrupt};
+use perfmon_core::squares::{Asked, EXEC_SQ};
 use pgrx::prelude::*;
 
 use crate::pg::toast::{Pointer, Reader};
@@ -82,6 +83,8 @@ pub(crate) fn frames(
     columns: &[usize],
     each: &mut dyn FnMut(Row<'_>),
 ) {
+    let asked = Asked::of(family, columns);
+    let columns = asked.columns();
     let mut ids: Vec<u32> = Vec::new();
     let mut values: Vec<Vec<u64>> = vec![Vec::new(); columns.len()];
     let mut present = vec![false; columns.len()];
@@ -92,10 +95,18 @@ pub(crate) fn frames(
             return Ok(());
         }
         unpack_ids(raw, head, first, &mut ids)?;
+        let mut coded = false;
         for (index, slot) in values.iter_mut().enumerate() {
-            let done = raw.with_bytes(first + 1 + index, |b| pack::unpack(b, head.n, slot));
+            let done = raw.with_bytes(first + 1 + index, |bytes| {
+                let (packed, codes) = asked.packed(index, bytes);
+                coded |= codes;
+                pack::unpack(packed, head.n, slot)
+            });
             present[index] = done.is_some();
             done.transpose().map_err(|e| in_column(family, columns[index], e))?;
+        }
+        if coded {
+            asked.restore(&mut values, &present).map_err(|e| in_column(family, EXEC_SQ, e))?;
         }
         each(Row { head, ids: &ids, present: &present, values: &values });
         Ok(())
@@ -115,6 +126,8 @@ pub(crate) fn series_of(
     sources.sort_unstable();
     sources.dedup();
     let wanted: Vec<Wanted> = sources.iter().map(|source| Wanted::of(objects, *source)).collect();
+    let (asked, shown) = (Asked::of(family, columns), columns.len());
+    let columns = asked.columns();
     let mut found = Vec::new();
     let mut places: Vec<usize> = Vec::new();
     let mut unpacked: Vec<Vec<u64>> = vec![Vec::new(); columns.len()];
@@ -134,10 +147,20 @@ pub(crate) fn series_of(
         stored.fill(false);
         if !places.is_empty() {
             beginnings.read(raw, first + 1, head.n, &places);
+            let mut coded = false;
             for (offset, column) in columns.iter().enumerate() {
+                let mut values = |bytes: &[u8]| {
+                    let (packed, codes) = asked.packed(offset, bytes);
+                    coded |= codes;
+                    pack::unpack_some(packed, head.n, &places, &mut unpacked[offset])
+                };
                 stored[offset] = beginnings
-                    .values_at(raw, first + 1, offset, head.n, &places, &mut unpacked[offset])
+                    .values_at(raw, first + 1, offset, &mut values)
                     .map_err(|e| in_column(family, *column, e))?;
+            }
+            if coded {
+                let restored = asked.restore(&mut unpacked, &stored);
+                restored.map_err(|e| in_column(family, EXEC_SQ, e))?;
             }
         }
         let mut nth = 0;
@@ -149,7 +172,7 @@ pub(crate) fn series_of(
                     .filter(|_| present && stored[offset])
                     .or_else(|| absent_value(family, head, *column, present));
             }
-            each(Point { head, index: *index, values: &values });
+            each(Point { head, index: *index, values: &values[..shown] });
             nth += usize::from(present);
         }
         Ok(())
@@ -220,30 +243,27 @@ impl Beginnings {
         }
     }
 
-    /// One column's values at places that ascend; false where the column is not stored.
+    /// Has one column unpacked as far as is needed, by what tells how many bytes it needed; false where the column is
+    /// not stored.
     fn values_at(
         &mut self,
         raw: &Raw<'_>,
         first: usize,
         offset: usize,
-        n: usize,
-        places: &[usize],
-        out: &mut Vec<u64>,
+        unpack: &mut dyn FnMut(&[u8]) -> Result<usize, Corrupt>,
     ) -> Result<bool, Corrupt> {
         let beginning = self.slots.get(offset).copied().flatten();
         if let Some((bytes, (pointer, _))) =
             beginning.and_then(|at| self.bytes.get(at).zip(self.wanted.get(at)))
         {
-            if let Ok(needed) = pack::unpack_some(bytes, n, places, out) {
+            if let Ok(needed) = unpack(bytes) {
                 self.parts[offset] = Some((needed << 10).div_ceil(pointer.len));
                 return Ok(true);
             }
             self.parts[offset] = None;
         }
         // One that was cut too short, or is damaged, is read again as a whole.
-        raw.with_bytes(first + offset, |bytes| pack::unpack_some(bytes, n, places, out))
-            .transpose()
-            .map(|done| done.is_some())
+        raw.with_bytes(first + offset, unpack).transpose().map(|done| done.is_some())
     }
 }
 

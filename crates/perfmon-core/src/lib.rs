@@ -30,6 +30,7 @@ pub mod pooler;
 pub mod report;
 pub mod rollup;
 pub mod series;
+pub mod squares;
 pub mod tally;
 pub mod threshold;
 pub mod trend;
