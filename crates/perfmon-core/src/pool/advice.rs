@@ -202,9 +202,12 @@ fn load(percentile: f64, deviations: f64) -> f64 {
 /// The size that a pool has.
 fn current(group: &Group) -> Option<(u32, &'static str)> {
     let size = |kind: Kind| group.limits.iter().find(|limit| limit.kind == kind).map(|l| l.most);
-    let known = [Kind::Pooler, Kind::Declared, Kind::Inferred];
-    let known = known.into_iter().find_map(|kind| Some((size(kind)?, kind.word())));
-    known.or_else(|| Some((group.open.peak?, "peak")))
+    // No pool of a pooler gets larger than what it shares with others.
+    let pooler = group.limits.iter().filter(|limit| limit.kind.is_of_pooler());
+    let pooler = pooler.map(|limit| limit.most).min().map(|most| (most, Kind::Pooler.word()));
+    let known = [Kind::Declared, Kind::Inferred];
+    let known = || known.into_iter().find_map(|kind| Some((size(kind)?, kind.word())));
+    pooler.or_else(known).or_else(|| Some((group.open.peak?, "peak")))
 }
 
 impl Advice {

@@ -278,7 +278,7 @@ impl Look {
             let group = &if is_full { group.in_its_time() } else { group.clone() };
             let mut load = Load::of(group, self.server()?, self.cpus)?;
             let was_there = group.whose.level != Level::Pool || self.moments.is_empty();
-            load.behind = was_there.then(|| self.behind(group, false)).unwrap_or_default();
+            load.behind = if was_there { self.behind(group, false) } else { Behind::default() };
             load.refused = self.refused_by_own_limit(&group.whose);
             load.head = self.head_of(&group.whose);
             return Some(queue::verdict(&load, thresholds));

@@ -63,6 +63,8 @@ fn pools_share_limits_of_their_database_and_their_user() {
         [(Kind::PoolerDatabase, 6, 6.0), (Kind::PoolerUser, 9, 8.0), (Kind::Pooler, 20, 3.0),]
     );
     assert_eq!(groups[0].binding().unwrap().kind.word(), "pooler, max_db_connections");
+    let advice = advice::advise(&groups[0], None, None, None, &thresholds()).unwrap();
+    assert_eq!((advice.current, advice.current_from), (6, "pooler"));
     let mut groups = [group(pool("cron", "web"), 3, 3)];
     assert_eq!(
         limits_of(&pools[1], &mut groups),
