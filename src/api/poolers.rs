@@ -157,7 +157,7 @@ fn pooler_clients(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let Some(owner) = catalog::extension(c"pg_perfmon").and_then(catalog::extension_owner) else {
         return Ok(());
     };
-    let named = pooler::named(owner).map_err(|error| Error::internal(error.message))?;
+    let named = pooler::named(owner);
     if named.is_empty() {
         return Ok(());
     }

@@ -43,7 +43,7 @@ pub(super) fn poolers(scope: &Scope) -> Result<Vec<Pooler>, Error> {
     }
     if scope.is_own() {
         // Nobody can do anything about one that was dropped.
-        let there = probe::pooler::names().map_err(|error| Error::internal(error.message))?;
+        let there = probe::pooler::names();
         newest.1.retain(|name| there.contains(name));
     }
     let remembered = if scope.is_own() { pooler::remembered() } else { Default::default() };

@@ -4,6 +4,8 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
+use super::fmgr;
+
 /// Names and values.
 pub(crate) type Options = Vec<(String, String)>;
 
@@ -60,6 +62,34 @@ pub(crate) fn version(server: pg_sys::Oid, user: pg_sys::Oid) -> [u32; 2] {
     };
     let own = look(user);
     [of_server, if own == 0 { look(pg_sys::Oid::INVALID) } else { own }]
+}
+
+/// The servers of a foreign data wrapper in this database, by name.
+pub(crate) fn servers(wrapper: pg_sys::Oid) -> Vec<(pg_sys::Oid, String)> {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    let mut found = Vec::new();
+    // SAFETY: a scan of a catalog as of now, under the lock of those who read it; what it finds is copied before it goes
+    // on. On an error the transaction gives lock and scan back.
+    unsafe {
+        let relation = pg_sys::table_open(pg_sys::ForeignServerRelationId, lock);
+        let (none, no_key) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let scan =
+            pg_sys::systable_beginscan(relation, pg_sys::Oid::INVALID, false, none, 0, no_key);
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_foreign_server>();
+            if form.srvfdw == wrapper {
+                found.push((form.oid, fmgr::name_of(&form.srvname)));
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, lock);
+    }
+    found.sort_by(|a, b| a.1.cmp(&b.1));
+    found
 }
 
 /// The oid of a foreign data wrapper.

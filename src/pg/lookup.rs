@@ -8,6 +8,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 
 use super::compat;
+use super::fmgr;
 use super::list;
 use super::scan::{Moment, Row};
 
@@ -46,6 +47,22 @@ impl Found<'_> {
     /// An integer, or an oid.
     pub(crate) fn int4(&self, column: usize) -> Option<i32> {
         self.row.argument(*self.wanted.get(column)?).map(|datum| datum.value() as i32)
+    }
+
+    /// A boolean; false where it is NULL.
+    pub(crate) fn is(&self, column: usize) -> bool {
+        let datum = self.wanted.get(column).and_then(|number| self.row.argument(*number));
+        datum.is_some_and(|datum| datum.value() & 0xFF != 0)
+    }
+
+    /// A text as UTF-8; nothing where the column is of another type.
+    pub(crate) fn text(&self, column: usize) -> Option<String> {
+        let number = *self.wanted.get(column)?;
+        if self.row.type_of(number) != pg_sys::TEXTOID {
+            return None;
+        }
+        // SAFETY: a text has such a header.
+        unsafe { self.row.bytes(number, fmgr::utf8) }
     }
 
     /// Lends the content of a value of variable length.

@@ -36,10 +36,28 @@ pub(crate) fn starting_value(setting: &CStr, role: Option<pg_sys::Oid>) -> Optio
 
 /// The value set for a database and a role, of which each may be all.
 fn value_for(setting: &CStr, database: pg_sys::Oid, role: pg_sys::Oid) -> Option<CString> {
+    // SAFETY: what is lent is the list of settings, in which the value is copied from.
+    with_list(database, role, |list| unsafe { named(list, setting) })?
+}
+
+/// All that is set for a database, or for all of them, whatever the role: the array as it is stored.
+pub(crate) fn settings_of_all_in(database: pg_sys::Oid) -> Option<Vec<u8>> {
+    // SAFETY: an array, which has a varlena header; it is copied, and what was made of it freed with the transaction.
+    with_list(database, pg_sys::Oid::INVALID, |list| unsafe {
+        let plain = pg_sys::pg_detoast_datum(list.cast_mut_ptr());
+        pgrx::varlena::varlena_to_byte_slice(plain).to_vec()
+    })
+}
+
+/// Lends what is set for a database and a role, of which each may be all.
+fn with_list<T>(
+    database: pg_sys::Oid,
+    role: pg_sys::Oid,
+    read: impl FnOnce(pg_sys::Datum) -> T,
+) -> Option<T> {
     let lock = pg_sys::AccessShareLock as i32;
     let mut keys = [pg_sys::ScanKeyData::default(), pg_sys::ScanKeyData::default()];
-    // SAFETY: an index scan of a shared catalog under AccessShareLock; the value is copied from before
-    // the scan ends.
+    // SAFETY: an index scan of a shared catalog under AccessShareLock; what is lent is used before the scan ends.
     unsafe {
         let wanted = [(DATABASE_COLUMN, database), (ROLE_COLUMN, role)];
         for (key, (column, oid)) in keys.iter_mut().zip(wanted) {
@@ -61,7 +79,7 @@ fn value_for(setting: &CStr, database: pg_sys::Oid, role: pg_sys::Oid) -> Option
             let mut is_null = false;
             let list = pg_sys::heap_getattr(tuple, VALUES_COLUMN, (*relation).rd_att, &mut is_null);
             if !is_null {
-                value = named(list, setting);
+                value = Some(read(list));
             }
         }
         pg_sys::systable_endscan(scan);

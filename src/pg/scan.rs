@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 
 use pgrx::pg_sys;
 
+use super::compat;
+
 /// What is committed at one moment.
 pub(crate) struct Moment(pg_sys::Snapshot);
 
@@ -61,6 +63,12 @@ impl Row<'_> {
             pg_sys::heap_getattr(self.tuple, column as i32, self.description, &mut is_null)
         };
         (!is_null).then_some(datum)
+    }
+
+    /// The type of a column that the description has.
+    pub(super) fn type_of(&self, column: u32) -> pg_sys::Oid {
+        // SAFETY: a whole description, of which the caller knows the column.
+        unsafe { (*compat::attribute(self.description, column as i32 - 1)).atttypid }
     }
 
     /// The fixed part of the row.

@@ -136,10 +136,15 @@ fn times_io() -> bool {
 /// A hash of names that stays the same across versions of Rust and of this extension (FNV-1a); parts
 /// are kept apart by a byte that no name has.
 pub(crate) fn label<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
+    hash(parts.into_iter().map(str::as_bytes))
+}
+
+/// The same of bytes.
+fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let mut hash: u64 = 0xCBF2_9CE4_8422_2325;
     let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     for part in parts {
-        part.bytes().for_each(&mut add);
+        part.iter().copied().for_each(&mut add);
         add(0);
     }
     hash

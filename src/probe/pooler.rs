@@ -9,8 +9,7 @@ use perfmon_core::pooler::{
 };
 use pgrx::pg_sys;
 
-use super::ProbeError;
-use crate::pg::{foreign, reading, txn};
+use crate::pg::{foreign, txn};
 
 mod wire;
 
@@ -28,14 +27,8 @@ pub(crate) struct Named {
     pub(crate) version: Version,
 }
 
-const SERVERS: &str = "
-SELECT s.oid::pg_catalog.int8, s.srvname
-FROM pg_catalog.pg_foreign_server s
-WHERE s.srvfdw::pg_catalog.int8 OPERATOR(pg_catalog.=) $1
-ORDER BY s.srvname";
-
 /// The poolers of this database, with what the extension's owner logs in with.
-pub(crate) fn named(owner: pg_sys::Oid) -> Result<Vec<Named>, ProbeError> {
+pub(crate) fn named(owner: pg_sys::Oid) -> Vec<Named> {
     let named = |(oid, name): (pg_sys::Oid, String)| {
         let target = match txn::part(|| foreign::options(oid, owner)) {
             Ok((server, mapping)) => Target::of(&name, &server, &mapping)
@@ -45,23 +38,16 @@ pub(crate) fn named(owner: pg_sys::Oid) -> Result<Vec<Named>, ProbeError> {
         };
         Named { name, target, version: foreign::version(oid, owner) }
     };
-    Ok(found()?.into_iter().map(named).collect())
+    found().into_iter().map(named).collect()
 }
 
 /// The names of all that there are in this database.
-pub(crate) fn names() -> Result<Vec<String>, ProbeError> {
-    Ok(found()?.into_iter().map(|(_, name)| name).collect())
+pub(crate) fn names() -> Vec<String> {
+    found().into_iter().map(|(_, name)| name).collect()
 }
 
-fn found() -> Result<Vec<(pg_sys::Oid, String)>, ProbeError> {
-    let Some(wrapper) = foreign::wrapper(WRAPPER) else { return Ok(Vec::new()) };
-    let mut found: Vec<(pg_sys::Oid, String)> = Vec::new();
-    reading::each(SERVERS, &[i64::from(wrapper.to_u32()).into()], |row| {
-        let oid = row.int8(0).and_then(|oid| u32::try_from(oid).ok());
-        found.extend(oid.map(pg_sys::Oid::from).zip(row.name(1)));
-    })
-    .map_err(|error| ProbeError::unexpected(error.to_string()))?;
-    Ok(found)
+fn found() -> Vec<(pg_sys::Oid, String)> {
+    foreign::wrapper(WRAPPER).map(foreign::servers).unwrap_or_default()
 }
 
 /// What a pooler says of its pools.

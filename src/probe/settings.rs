@@ -6,7 +6,8 @@
 
 use pgrx::prelude::*;
 
-use super::ProbeError;
+use super::{ProbeError, hash};
+use crate::pg::{role, session};
 
 /// One setting, with the value that a new session gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,23 +56,12 @@ SELECT s.name, s.reset_val, s.unit,
                 OPERATOR(pg_catalog.=) pg_catalog.lower(s.name))
 FROM pg_catalog.pg_show_all_settings() s";
 
-/// Moves whenever a setting of this database, or of all, is altered: sessions that begin then have it
-/// without a reload.
-const OF_DATABASE: &str = "
-SELECT pg_catalog.hashtextextended(COALESCE(pg_catalog.string_agg(
-    pg_catalog.concat(r.setdatabase, ' ', r.setconfig), E'\\n' ORDER BY r.setdatabase), ''), 0)
-FROM pg_catalog.pg_db_role_setting r
-WHERE r.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-    AND (r.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-        OR r.setdatabase OPERATOR(pg_catalog.=) (
-            SELECT d.oid FROM pg_catalog.pg_database d
-            WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))";
-
-/// What is set for this database, as one number.
-pub(crate) fn of_database() -> Result<i64, ProbeError> {
-    Spi::connect(|client| client.select(OF_DATABASE, None, &[])?.first().get_one::<i64>())
-        .map(Option::unwrap_or_default)
-        .map_err(|error| ProbeError::unexpected(error.to_string()))
+/// What is set for this database and for all, as one number: moves whenever one of these settings is altered, which
+/// sessions that begin then have without a reload.
+pub(crate) fn of_database() -> i64 {
+    let here = session::database();
+    let kept = [pg_sys::Oid::INVALID, here].map(role::settings_of_all_in);
+    hash(kept.iter().map(|values| values.as_deref().unwrap_or_default())) as i64
 }
 
 /// Reads all settings that are not secret, by name.

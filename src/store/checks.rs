@@ -418,7 +418,7 @@ mod tests {
         assert!(first > 0 && first < 1 << 53);
         assert_eq!(own(), first);
         sql::write("UPDATE perfmon.own_source SET database_oid = 1", &[]);
-        assert_eq!(source::own(), None);
+        assert_eq!((source::own(), source::own_of_owner()), (None, None));
         let second = own();
         assert_ne!(first, second);
         assert_eq!(source::lineage(None), [second, first]);
@@ -435,6 +435,12 @@ mod tests {
         );
         assert_eq!(own(), own_id);
         assert_eq!(source::lineage(None), [own_id, 6, 5]);
+        assert_eq!(source::lineage_of(own_id), [own_id, 6, 5]);
+        assert_eq!((source::lineage_of(5), source::lineage_of(7)), (vec![5], vec![7]));
+        // A circle ends.
+        sql::write("UPDATE perfmon.source_info SET predecessor = 6 WHERE source = 5", &[]);
+        assert_eq!(source::lineage(None), [own_id, 6, 5]);
+        assert_eq!(source::lineage_of(own_id), [own_id, 6, 5]);
     }
 
     #[pg_test]

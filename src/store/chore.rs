@@ -8,6 +8,8 @@ use pgrx::prelude::*;
 
 use super::period::Level;
 use super::{clean, history, prior, retain, rollup, source, sql};
+use crate::pg::clock;
+use crate::pg::lookup::Lookup;
 
 /// How far ahead tables are made, by level: days, months, years. A collector that cannot make tables for
 /// a while then still finds where to write.
@@ -35,8 +37,25 @@ pub(super) struct Note {
     pub(super) since: Option<i64>,
 }
 
-/// All notes.
+/// All notes, for the owner.
 pub(super) fn notes() -> HashMap<String, Note> {
+    look_up().unwrap_or_else(notes_by_query)
+}
+
+/// The same past the executor, as each visit asks; `None` where only SQL can.
+fn look_up() -> Option<HashMap<String, Note>> {
+    let lookup = Lookup::open(history::table_oid("chore")?, &[], &["name", "at", "since"])?;
+    let mut notes = HashMap::new();
+    let looked = lookup.each(&[], |row| {
+        let time = |column: usize| row.int8(column).map(clock::unix_us);
+        if let (Some(name), Some(at)) = (row.text(0), time(1)) {
+            notes.insert(name, Note { at, since: time(2) });
+        }
+    });
+    looked.then_some(notes)
+}
+
+fn notes_by_query() -> HashMap<String, Note> {
     sql::read("SELECT c.name, c.at, c.since FROM perfmon.chore c", &[], |row| {
         Some((row.get::<String>(1)?, Note { at: row.time(2)?, since: row.time(3) }))
     })
@@ -85,7 +104,7 @@ pub(crate) fn note_evaluated(now: i64, cost_us: i64) {
 
 /// What is to be done next, if anything. A read of a few catalog entries and one small table.
 pub(crate) fn maintenance_due(now: i64, interval_us: i64) -> Option<Step> {
-    let own = source::own()?;
+    let own = source::own_of_owner()?;
     let unprepared = FAMILIES.iter().position(|family| {
         history::has_tables(family, Level::Minute, own)
             && Level::ALL

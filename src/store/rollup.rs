@@ -41,7 +41,7 @@ pub(super) fn due(
     let behind = |level, source, by| {
         notes.get(&note_name(level, source)).is_none_or(|note| note.at < by || note.at > now)
     };
-    for source in source::lineage(Some(own)) {
+    for source in source::lineage_of(own) {
         if !FAMILIES.iter().any(|family| history::has_tables(family, Level::Minute, source)) {
             continue;
         }

@@ -3,7 +3,8 @@
 use perfmon_core::objective::declare::Draft;
 use pgrx::prelude::*;
 
-use super::sql;
+use super::{history, sql};
+use crate::pg::lookup::Lookup;
 
 /// Writes an objective; false when there is one of that name.
 pub(crate) fn insert(
@@ -53,8 +54,13 @@ pub(crate) fn delete(name: &str) -> bool {
     gone > 0
 }
 
-/// Whether an objective of the whole cluster is declared here.
+/// Whether an objective of the whole cluster is declared here, for the owner.
 pub(crate) fn of_cluster() -> bool {
+    let lookup = history::table_oid("slo").and_then(|slo| Lookup::open(slo, &[], &["cluster"]));
+    let mut found = false;
+    if lookup.is_some_and(|lookup| lookup.each(&[], |row| found |= row.is(0))) {
+        return found;
+    }
     sql::first("SELECT true FROM perfmon.slo s WHERE s.cluster LIMIT 1", &[], |row| row.get(1))
         .unwrap_or(false)
 }

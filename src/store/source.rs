@@ -1,6 +1,8 @@
 //! Who writes here: the own source, its predecessors, and how a copied or restored database comes by a
 //! new one. Must never reuse a source id for another database.
 
+use std::collections::HashMap;
+
 use super::history;
 use super::sql::{self, optional_text};
 use crate::pg::lookup::Lookup;
@@ -16,6 +18,11 @@ pub(crate) fn own() -> Option<i64> {
         &[database_oid().into()],
         |row| row.get(1),
     )
+}
+
+/// The same for the owner, past SQL where that can be.
+pub(super) fn own_of_owner() -> Option<i64> {
+    own_and_alone().map(|(own, _)| own)
 }
 
 /// The source of this database, and whether there is no other: one look, since every visit takes it.
@@ -107,6 +114,27 @@ pub(crate) fn lineage(source: Option<i64>) -> Vec<i64> {
         |row| row.get(1),
     );
     chain.into_iter().flatten().collect()
+}
+
+/// The own source and those it continues, newest first, for the owner: past SQL where that can be.
+pub(super) fn lineage_of(own: i64) -> Vec<i64> {
+    lineage_past_sql(own).unwrap_or_else(|| lineage(Some(own)))
+}
+
+fn lineage_past_sql(own: i64) -> Option<Vec<i64>> {
+    let table = history::table_oid("source_info")?;
+    let lookup = Lookup::open(table, &[], &["source", "predecessor"])?;
+    let mut before: HashMap<i64, i64> = HashMap::new();
+    let looked = lookup.each(&[], |row| before.extend(row.int8(0).zip(row.int8(1))));
+    let mut chain = vec![own];
+    // Each link is taken once: a circle, however it came about, must end.
+    while let Some(next) = chain.last().and_then(|source| before.remove(source)) {
+        if chain.contains(&next) {
+            break;
+        }
+        chain.push(next);
+    }
+    looked.then_some(chain)
 }
 
 /// The newest source that no other continues.

@@ -10,7 +10,6 @@ use perfmon_core::activity::rows::Lookup;
 use perfmon_core::family::POOLER;
 use perfmon_core::frame::Quality;
 use perfmon_core::pooler::{Asked, Kept, Known, Places, Row, Version, frame, rows};
-use pgrx::pg_sys;
 
 use super::{Visit, owner, pg_monitor};
 use crate::pg::{backends, catalog, clock, session};
@@ -40,14 +39,13 @@ pub(crate) struct Plan {
 /// Looks for poolers; in a transaction. Nothing where there are none.
 pub(crate) fn plan() -> Option<Plan> {
     let owner = owner().ok()?;
-    let named = session::as_user(pg_monitor(), || list(owner))?;
+    let named = session::as_user(pg_monitor(), || pooler::named(owner));
+    if named.is_empty() {
+        return None;
+    }
     let kept = session::as_user(owner, || store::prior::one(POOLER.name));
     let kept = kept.and_then(|bytes| Kept::decode(&bytes).ok()).unwrap_or_default();
     Some(Plan { named, kept })
-}
-
-fn list(owner: pg_sys::Oid) -> Option<Vec<Named>> {
-    pooler::named(owner).ok().filter(|named| !named.is_empty())
 }
 
 /// Asks them; outside of a transaction, if the caller has the choice.
