@@ -11,12 +11,17 @@ use perfmon_core::pack::{self, Corrupt};
 
 use super::history;
 use super::period::Level;
+use super::place::Places;
 use super::read::{self, Head, Segment, Wanted, in_column};
 use super::sql::Raw;
 use crate::pg::toast::{Pointer, Reader};
 
 /// Of more statements than this, all bytes of a row are fetched at once.
 const FEW: usize = 6;
+/// All of a value, in 1/1,024.
+const WHOLE: usize = 1 << 10;
+/// Bytes beyond what should be needed.
+const SPARE: usize = 96;
 
 /// Takes a row: ids, and what each did.
 pub(crate) type EachAll<'e> = &'e mut dyn FnMut(&Head, &[u32], &[Latency]);
@@ -89,65 +94,70 @@ pub(crate) fn of(objects: &[(i64, u32)], segments: &[Segment], each: EachPoint<'
     sources.sort_unstable();
     sources.dedup();
     let wanted: Vec<Wanted> = sources.iter().map(|source| Wanted::of(objects, *source)).collect();
-    let mut source = Source::new();
-    let (mut found, mut lengths) = (Vec::new(), Vec::new());
+    let (mut source, mut places) = (Source::new(), Places::new());
+    let mut lengths = Vec::new();
     let columns = [LENGTHS, HISTOGRAMS, OVERALL];
     read::rows(&sources, &LATENCY, segments, &columns, &mut |raw, head, first| {
         let Ok(which) = sources.binary_search(&head.source) else { return Ok(()) };
         let Wanted { ids, indexes } = &wanted[which];
-        found.clear();
-        let together = source.read(raw, first);
-        if together {
-            pack::find_ids(&source.columns[0], head.n, ids, &mut found).map_err(|e| ("ids", e))?;
-        } else {
-            let places = raw.with_bytes(first, |b| pack::find_ids(b, head.n, ids, &mut found));
-            places.transpose().map_err(|e| ("ids", e))?;
-        }
+        let found = places.find(&mut source.reader, (raw, first, head.n), (which, ids));
         let there: Vec<(usize, usize)> = found
+            .map_err(|e| ("ids", e))?
             .iter()
             .zip(indexes)
             .filter_map(|(place, index)| place.map(|place| (place, *index)))
             .collect();
-        if there.is_empty() {
+        let Some((last, _)) = there.last() else {
             each(head, &[]);
             return Ok(());
-        }
+        };
         // The sum is small enough to lie in the row itself, and was packed at the same time.
         let codec = [3, 2]
             .into_iter()
             .find_map(|column| raw.with_slice(first + column, 0..1, codec_of).flatten());
-        if together {
-            let unpacked = unpack_pieces(&source.columns[1], head.n, codec, &mut lengths);
-            unpacked.map_err(|e| ("lengths", e))?;
-        } else {
-            unpack_lengths(raw, head, first + 1, codec, &mut lengths)?;
-        }
+        source.lengths(raw, head, (first + 1, *last), codec, &mut lengths)?;
         let points = points(raw, &mut source, first + 2, codec, &lengths, &there);
         each(head, &points.map_err(|e| in_column(&LATENCY, HISTOGRAMS, e))?);
         Ok(())
     });
 }
 
-/// Reads values that lie out of line, those of a row together; see [`Reader`].
+/// Reads values that lie out of line; see [`Reader`].
 struct Source {
     reader: Reader,
-    /// Ids and lengths of a row.
-    columns: [Vec<u8>; 2],
+    fetched: [Vec<u8>; 1],
+    /// Of the lengths, the part that was needed last, in 1/1,024; rows resemble the rows before them.
+    share: usize,
     piece: Vec<u8>,
 }
 
 impl Source {
     fn new() -> Self {
-        Self { reader: Reader::new(), columns: Default::default(), piece: Vec::new() }
+        let reader = Reader::new();
+        Self { reader, fetched: Default::default(), share: WHOLE, piece: Vec::new() }
     }
 
-    /// Reads ids and lengths; false where the server must be asked.
-    fn read(&mut self, raw: &Raw<'_>, first: usize) -> bool {
-        let [Some(ids), Some(lengths)] = [raw.pointer(first), raw.pointer(first + 1)] else {
-            return false;
-        };
-        let wanted = [(ids, ids.len), (lengths, lengths.len)];
-        self.reader.beginnings(&wanted, &mut self.columns)
+    /// Lengths up to that of a statement's piece, or of more.
+    fn lengths<'a>(
+        &mut self,
+        raw: &Raw<'_>,
+        head: &Head,
+        (column, last): (usize, usize),
+        codec: Option<u8>,
+        lengths: &mut Vec<u64>,
+    ) -> Result<(), (&'a str, Corrupt)> {
+        if let Some(pointer) = raw.pointer(column) {
+            let enough = (((pointer.len * self.share) >> 10) + SPARE).min(pointer.len);
+            if self.reader.beginnings(&[(pointer, enough)], &mut self.fetched)
+                && let Ok(needed) = unpack_until(&self.fetched[0], (head.n, last), codec, lengths)
+            {
+                self.share = (needed << 10).div_ceil(pointer.len);
+                return Ok(());
+            }
+        }
+        // One that was cut too short, or is damaged, is read again as a whole.
+        self.share = WHOLE;
+        unpack_lengths(raw, head, column, codec, lengths)
     }
 
     fn part(&mut self, of: &Pointer, part: &Range<usize>) -> Option<&[u8]> {
@@ -199,6 +209,18 @@ fn points(
 
 fn codec_of(bytes: &[u8]) -> Option<u8> {
     bytes.first().copied()
+}
+
+/// Lengths of pieces up to that of a statement, of so many in the row; see [`pack::unpack_until`].
+fn unpack_until(
+    bytes: &[u8],
+    (statements, last): (usize, usize),
+    codec: Option<u8>,
+    lengths: &mut Vec<u64>,
+) -> Result<usize, Corrupt> {
+    let codec = codec.ok_or_else(|| Corrupt::new("histograms are missing"))?;
+    let pieces = |statements| histogram::pieces(codec, statements);
+    pack::unpack_until(bytes, pieces(statements)?, pieces(last + 1)? - 1, lengths)
 }
 
 /// Lengths of the pieces of a row of so many statements, of which there are as many as the codec of its histograms says.

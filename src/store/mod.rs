@@ -17,6 +17,7 @@ mod latency_checks;
 pub(crate) mod lock;
 pub(crate) mod object;
 pub(crate) mod period;
+mod place;
 pub(crate) mod plan;
 pub(crate) mod pool;
 pub(crate) mod prior;

@@ -12,6 +12,7 @@ use crate::pg::toast::{Pointer, Reader};
 
 use super::history::{column_name, parent_name};
 use super::period::{Level, Period};
+use super::place::Places;
 use super::sql::{self, Raw};
 
 /// Columns before the totals.
@@ -128,7 +129,7 @@ pub(crate) fn series_of(
     let wanted: Vec<Wanted> = sources.iter().map(|source| Wanted::of(objects, *source)).collect();
     let (asked, shown) = (Asked::of(family, columns), columns.len());
     let columns = asked.columns();
-    let mut found = Vec::new();
+    let (mut reader, mut lookup) = (Reader::new(), Places::new());
     let mut places: Vec<usize> = Vec::new();
     let mut unpacked: Vec<Vec<u64>> = vec![Vec::new(); columns.len()];
     let mut stored = vec![false; columns.len()];
@@ -137,16 +138,13 @@ pub(crate) fn series_of(
     rows(&sources, family, segments, columns, &mut |raw, head, first| {
         let Ok(which) = sources.binary_search(&head.source) else { return Ok(()) };
         let Wanted { ids, indexes } = &wanted[which];
-        let done = raw.with_bytes(first, |b| pack::find_ids(b, head.n, ids, &mut found));
-        done.transpose().map_err(|e| ("ids", e))?.unwrap_or_else(|| {
-            found.clear();
-            found.resize(ids.len(), None);
-        });
+        let found = lookup.find(&mut reader, (raw, first, head.n), (which, ids));
+        let found = found.map_err(|e| ("ids", e))?;
         places.clear();
         places.extend(found.iter().flatten());
         stored.fill(false);
         if !places.is_empty() {
-            beginnings.read(raw, first + 1, head.n, &places);
+            beginnings.read(&mut reader, raw, (first + 1, head.n), &places);
             let mut coded = false;
             for (offset, column) in columns.iter().enumerate() {
                 let mut values = |bytes: &[u8]| {
@@ -203,7 +201,6 @@ impl Wanted {
 
 /// As much of a row's columns as some objects need.
 struct Beginnings {
-    reader: Reader,
     wanted: Vec<(Pointer, usize)>,
     /// By column: where in `wanted` and `bytes`, if it lies out of line and was read.
     slots: Vec<Option<usize>>,
@@ -215,7 +212,6 @@ struct Beginnings {
 impl Beginnings {
     fn new(columns: usize) -> Self {
         Self {
-            reader: Reader::new(),
             wanted: Vec::new(),
             slots: vec![None; columns],
             bytes: vec![Vec::new(); columns],
@@ -224,7 +220,13 @@ impl Beginnings {
     }
 
     /// Reads what lies out of line, all at once.
-    fn read(&mut self, raw: &Raw<'_>, first: usize, n: usize, places: &[usize]) {
+    fn read(
+        &mut self,
+        reader: &mut Reader,
+        raw: &Raw<'_>,
+        (first, n): (usize, usize),
+        places: &[usize],
+    ) {
         let last = places.last().copied().unwrap_or(0);
         self.wanted.clear();
         for (offset, (slot, part)) in self.slots.iter_mut().zip(&self.parts).enumerate() {
@@ -238,7 +240,7 @@ impl Beginnings {
             });
         }
         let bytes = self.bytes.get_mut(..self.wanted.len()).unwrap_or_default();
-        if !self.reader.beginnings(&self.wanted, bytes) {
+        if !reader.beginnings(&self.wanted, bytes) {
             self.slots.fill(None);
         }
     }

@@ -164,6 +164,33 @@ pub fn unpack_some(
     Ok(bytes.len() - rest.len())
 }
 
+/// The values up to a place of `n`, and those that share its block, into `out`, which is emptied first and left empty on
+/// failure. As with [`unpack_some`], `bytes` may be the beginning of a column. Returns how many were needed.
+pub fn unpack_until(
+    bytes: &[u8],
+    n: usize,
+    place: usize,
+    out: &mut Vec<u64>,
+) -> Result<usize, Corrupt> {
+    out.clear();
+    if place >= n {
+        return Err(Corrupt::new(format!("position {place} of a column of {n} values")));
+    }
+    let wanted = n.min((place / BLOCK + 1) * BLOCK);
+    let (codec, mut rest) = body(bytes, wanted)?;
+    out.resize(wanted, 0);
+    for block in out.chunks_mut(BLOCK) {
+        match unpack_block(codec, rest, block) {
+            Ok(after) => rest = after,
+            Err(why) => {
+                out.clear();
+                return Err(why);
+            }
+        }
+    }
+    Ok(bytes.len() - rest.len())
+}
+
 /// About how many bytes of a column of `total` bytes hold the values up to `place` of `n`; a guess that
 /// is right more often than not, for reading no more of a column than is needed.
 pub fn prefix_len(total: usize, n: usize, place: usize) -> usize {

@@ -146,6 +146,17 @@ proptest! {
         if unpack_some(&packed[..enough], values.len(), &places, &mut out).is_ok() {
             prop_assert_eq!(&out, &expected);
         }
+        if let Some(&last) = places.last() {
+            let needed = unpack_until(&packed, values.len(), last, &mut out).unwrap();
+            prop_assert!(last < out.len() && values.starts_with(&out));
+            prop_assert_eq!(unpack_until(&packed[..needed], values.len(), last, &mut out), Ok(needed));
+            if unpack_until(&packed[..enough], values.len(), last, &mut out).is_ok() {
+                prop_assert!(last < out.len() && values.starts_with(&out));
+            } else {
+                prop_assert!(out.is_empty());
+            }
+        }
+        prop_assert!(unpack_until(&packed, values.len(), values.len(), &mut out).is_err());
         let ids: Vec<u32> = places.iter().map(|p| *p as u32 * 3).collect();
         let asked: Vec<u32> = (0..ids.last().map_or(9, |id| id + 9)).collect();
         let mut found = vec![Some(7)];
@@ -161,6 +172,7 @@ proptest! {
         if let Some(first) = bytes.first_mut() { *first = CODEC + *first % 2; }
         let mut out = Vec::new();
         let mut ids = Vec::new();
+        let _ = unpack_until(&bytes, n, at, &mut out);
         let _ = unpack(&bytes, n, &mut out);
         prop_assert!(out.capacity() <= n.max(4));
         if unpack_ids(&bytes, n, &mut ids).is_ok() {
