@@ -121,7 +121,7 @@ impl Reader {
             PgMemoryContexts::For(memory).switch_to(|_| {
                 let Some(open) = self.open(of.table) else { return false };
                 let mut next = first;
-                open.walk([of.value; 2], Some([first, last]), |_, piece, fetch| {
+                open.walk([of.value; 2], [first, last], |_, piece, fetch| {
                     let expected = piece == next && fetch(out);
                     next += 1;
                     expected
@@ -159,7 +159,10 @@ impl Reader {
         }
         let Some(open) = &self.open else { return false };
         let places = &self.places;
-        open.walk([low, high], None, |value, piece, fetch| {
+        // Pieces behind the last one that is needed of any value are passed over within the index.
+        let last = wanted.iter().map(|(pointer, enough)| pointer.len.min(*enough).div_ceil(CHUNK));
+        let pieces = [0, last.max().unwrap_or(0).saturating_sub(1)];
+        open.walk([low, high], pieces, |value, piece, fetch| {
             let place = usize::from(places[(value - low) as usize]);
             let Some((pointer, enough)) = place.checked_sub(1).map(|i| wanted[i]) else {
                 return true;
@@ -208,13 +211,13 @@ impl Open {
         }
     }
 
-    /// Goes through the pieces of the values from `low` to `high`, all or those with a number in a range, in order,
-    /// until `each` says false.
+    /// Goes through the pieces of the values from `low` to `high` that have a number in a range, in order, until `each`
+    /// says false.
     /// The function that it gets appends the piece to a buffer, or says that it cannot be seen.
     fn walk(
         &self,
         [low, high]: [u32; 2],
-        pieces: Option<[usize; 2]>,
+        [first, last]: [usize; 2],
         mut each: impl FnMut(u32, usize, &dyn Fn(&mut Vec<u8>) -> bool) -> bool,
     ) -> bool {
         let mut keys = [pg_sys::ScanKeyData::default(); KEYS as usize];
@@ -232,7 +235,6 @@ impl Open {
                     (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_OIDLE),
                 )
             };
-            let [first, last] = pieces.unwrap_or([0, i32::MAX as usize]);
             let bounds = [
                 (1, from, pg_sys::Datum::from(pg_sys::Oid::from_u32(low))),
                 (1, to, pg_sys::Datum::from(pg_sys::Oid::from_u32(high))),
