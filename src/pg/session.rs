@@ -40,6 +40,14 @@ pub(crate) fn set(name: &str, value: &str) {
     }
 }
 
+/// Gives sorts and sets of this worker at least so much memory each.
+pub(crate) fn ensure_work_mem(kilobytes: i32) {
+    // SAFETY: a variable of this process.
+    if unsafe { pg_sys::work_mem } < kilobytes {
+        set("work_mem", &kilobytes.to_string());
+    }
+}
+
 /// Runs `body` with settings that end with it (or with its transaction, when it fails).
 pub(crate) fn with_settings<R>(settings: &[(&str, &str)], body: impl FnOnce() -> R) -> R {
     // SAFETY: opens a nest level, which the matching call below (or an abort) closes.

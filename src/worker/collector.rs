@@ -156,6 +156,10 @@ impl Order {
     }
 }
 
+/// What pg_stat_statements tells comes as a set, which goes to a file where it does not fit: ten thousand entries take
+/// some five megabytes.
+const WORK_MEM_KB: i32 = 16 << 10;
+
 /// Puts this session beyond the reach of settings that would make it hang, lie or be seen.
 fn prepare(keep_house: bool) {
     session::set("search_path", "pg_catalog, pg_temp");
@@ -167,6 +171,7 @@ fn prepare(keep_house: bool) {
     // Event triggers and triggers of users stay out of what we write.
     session::set("session_replication_role", "replica");
     session::set("jit", "off");
+    session::ensure_work_mem(WORK_MEM_KB);
     session::set("max_parallel_workers_per_gather", "0");
     session::set("row_security", "off");
     session::set("log_min_duration_statement", "-1");
