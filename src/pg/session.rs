@@ -146,17 +146,26 @@ pub(crate) fn spare_page_faults() {
     {
         const HUGE: usize = 2 << 20;
         const ROOM: usize = 16 << 20;
+        // More than a heap mostly has left at its end.
+        const BLOCK: usize = 256 << 10;
         // SAFETY: settings of the allocator of this process, which runs one thread; then a block that
         // makes its heap grow, and is given back to it. Advice changes nothing but speed.
         unsafe {
             libc::mallopt(libc::M_MMAP_THRESHOLD, (ROOM as i32) << 1);
             libc::mallopt(libc::M_TRIM_THRESHOLD, (ROOM as i32) << 2);
             libc::mallopt(libc::M_TOP_PAD, ROOM as i32);
-            let block = libc::malloc(HUGE);
+            let (before, mut size) = (libc::sbrk(0), BLOCK);
+            let mut block = libc::malloc(size);
+            if libc::sbrk(0) == before {
+                libc::free(block);
+                size = HUGE;
+                block = libc::malloc(size);
+            }
             if block.is_null() {
                 return;
             }
-            let start = (block as usize).next_multiple_of(HUGE);
+            // Where the allocator has written behind the block there is a small page already.
+            let start = (block as usize + size + 64).next_multiple_of(HUGE);
             let end = (libc::sbrk(0) as usize) / HUGE * HUGE;
             // Only when the block came from the heap, and this is its end.
             if (start..=start + 2 * ROOM).contains(&end) && end > start {
