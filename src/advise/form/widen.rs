@@ -50,9 +50,11 @@ impl Finder<'_> {
             };
             return exact.then(|| (kind, rounded(sides)));
         }
-        // SAFETY: a catalog look-up.
-        let element =
-            if sides.any { unsafe { pg_sys::get_element_type(*of_type) } } else { *of_type };
+        let element = match sides.any {
+            // SAFETY: a catalog look-up.
+            true => unsafe { pg_sys::get_element_type(*of_type) },
+            false => *of_type,
+        };
         let compared =
             element != Oid::INVALID && self.families.compares(column_type, element, *sign);
         if !KEEP.contains(&function) || !compared {
