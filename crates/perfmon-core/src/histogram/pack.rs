@@ -7,7 +7,7 @@
 //! Layout: one codec byte, then pieces in order; how many bytes each takes is a column of its own (`lengths`, to be
 //! packed like any counter). With the first codec a piece is one statement, and takes no bytes if it did nothing. With
 //! the second it is [`GROUP`] statements end to end, the last one fewer: bits that fill up a byte, and lengths, would
-//! otherwise be a fifth of all.
+//! otherwise be a seventh of all.
 //!
 //! A piece is a string of bits, lowest first, filled up with zero bits to a whole byte. A statement is three flags
 //! (cached executions there, executions that read blocks there, longest time known), eight bits for the place of the
