@@ -105,7 +105,7 @@ mod tests {
     /// The view's own numbers, in our units, for the same entries.
     const VIEW: &str = r#"
         SELECT pg_get_userbyid(userid) || '/' || queryid || '/' || CASE WHEN toplevel THEN 't' ELSE 'f' END,
-            calls, round(total_exec_time * 1000)::bigint, rows, shared_blks_hit, wal_bytes::bigint, wal_records,
+            calls, floor(total_exec_time * 1000 + 0.5)::bigint, rows, shared_blks_hit, wal_bytes::bigint, wal_records,
             round((stddev_exec_time ^ 2 + mean_exec_time ^ 2) * calls * 1000)::bigint,
             round(min_exec_time * 1e6)::bigint, round(max_exec_time * 1e6)::bigint
         FROM pg_stat_statements(false)
