@@ -81,6 +81,14 @@ mod tests {
                 "unstable: age(orders.placed_on) < $1",
             ),
             (
+                "SELECT * FROM customers WHERE born::text LIKE '1950-01%'",
+                "unstable: (customers.born)::text LIKE $1",
+            ),
+            (
+                "SELECT * FROM customers WHERE born::text LIKE $1",
+                "unstable: (customers.born)::text LIKE $1",
+            ),
+            (
                 "SELECT * FROM orders WHERE id::text = $1",
                 "spelled guessed: (orders.id)::text = $1 => orders.id = ($1)::bigint [(id)::text]",
             ),

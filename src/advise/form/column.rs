@@ -231,27 +231,28 @@ impl Finder<'_> {
         operator: Oid,
         pattern: *mut Node,
     ) {
-        // SAFETY: nodes of that query, cast by their own tags; a constant of type text that is not null
-        // is one.
+        // SAFETY: nodes of that query, cast by their own tags.
         unsafe {
+            use FormKind::{Unstable, Wildcard};
             if !is_pattern(operator) {
                 return;
             }
             let known = (*plain(pattern)).type_ == NodeTag::T_Const;
-            if known && !begins_with_wildcard(plain(pattern).cast()) {
-                return;
-            }
             if !known && self.has_columns(scope, pattern) {
                 return;
             }
             let mut mask = self.mask();
             let Some(subject) = self.subject(scope, side, &mut mask) else { return };
+            if known && !subject.unstable && !begins_with_wildcard(plain(pattern).cast()) {
+                return;
+            }
             let Some(text) = self.deparsed(subject.node, Some(&subject.named), false) else {
                 return;
             };
             let Some(value) = self.deparsed(mask.copy(plain(pattern)), None, false) else { return };
             let sign = if matches!(operator.to_u32(), 1627 | 1629) { "ILIKE" } else { "LIKE" };
-            let attnum = if (*subject.node).type_ == NodeTag::T_Var { subject.attnum } else { 0 };
+            let attnum =
+                if is_column(subject.node) || subject.unstable { subject.attnum } else { 0 };
             // Trigrams are of text: of char(n) a cast makes it, which the statement then must have too.
             let padded = pg_sys::exprType(subject.node) == pg_sys::BPCHAROID;
             let better = padded.then(|| format!("({text})::text {sign} {value}"));
@@ -260,7 +261,8 @@ impl Finder<'_> {
                 false => subject.indexable,
             };
             self.keep(Form {
-                kind: FormKind::Wildcard { known },
+                // The text of a date changes with settings: trigrams cannot be of it either.
+                kind: if subject.unstable { Unstable } else { Wildcard { known } },
                 tables: vec![subject.table.to_u32()],
                 attnum,
                 expression: format!("{text} {sign} {value}"),

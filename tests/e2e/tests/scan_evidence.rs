@@ -140,6 +140,11 @@ CREATE TABLE lists AS SELECT id, owner AS k FROM big;
 CREATE TABLE rare AS SELECT id, CASE WHEN id % 4000 = 0 THEN 'open' ELSE 'done' END AS state FROM big;
 CREATE TABLE marked AS SELECT id, CASE WHEN id % 4000 = 0 THEN now() END AS gone FROM big;
 CREATE TABLE either AS SELECT id, owner AS a, id % 4999 AS b FROM big;
+CREATE TABLE arrays AS SELECT id, ARRAY[id, id + 1] AS tags FROM big;
+CREATE TABLE days AS SELECT id, date '1950-01-01' + id AS born FROM big;
+CREATE TABLE truth AS SELECT id, id % 4000 = 0 AS done FROM big;
+CREATE TABLE twice AS SELECT id, id AS k FROM big;
+CREATE TABLE years AS SELECT id, date '1950-01-01' + id AS born FROM big;
 CREATE TABLE twin AS SELECT id, id % 200 AS k, id % 7 AS made, state FROM big;
 VACUUM ANALYZE;
 ";
@@ -170,6 +175,11 @@ fn scans_are_judged_by_what_the_statement_wants_of_them() {
             "SELECT count(*) FROM rare WHERE state = 'open'".to_owned(),
             "SELECT id FROM marked WHERE gone IS NOT NULL".to_owned(),
             format!("SELECT id FROM either WHERE a = {i} OR b = {i}"),
+            format!("SELECT id FROM arrays WHERE {i} = ANY (tags)"),
+            format!("SELECT id FROM days WHERE born::text LIKE '1950-01-{i:02}%'"),
+            "SELECT count(*) FROM truth WHERE done".to_owned(),
+            format!("SELECT count(*) FROM twice WHERE k = (SELECT max(k) - {i} FROM twice)"),
+            "SELECT id FROM years WHERE date_trunc('year', born) = '1951-01-01'".to_owned(),
             // Twins: most of what is read is wanted.
             format!("SELECT count(*) FROM small s JOIN twin t ON t.k = s.owner WHERE s.id > {i}"),
             format!("SELECT id FROM twin ORDER BY made LIMIT {}", 30_000 + i),
@@ -186,15 +196,20 @@ fn scans_are_judged_by_what_the_statement_wants_of_them() {
     let found: Vec<(String, String, String)> =
         rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
     let expected = [
+        ("arrays", "words: No index serves ? = ANY (tags)", "tags"),
         ("cased", "(k);", "k"),
         ("counted", "(k);", "k"),
+        ("days", "words: No index can be on (born)::text", "born"),
         ("either", "words: Create an index for each of the conditions in", ""),
         ("joined", "(k);", "k"),
         ("lists", "(k);", "k"),
         ("marked", "words: Create an index of the wanted rows alone", "gone"),
         ("ordered", "(made);", "made"),
         ("rare", "(state);", "state"),
+        ("truth", "(done);", "done"),
+        ("twice", "(k);", "k"),
         ("unread", "(k);", "k"),
+        ("years", "words: No index on a column serves", "born"),
     ];
     assert_eq!(found.len(), expected.len(), "{found:?}");
     for ((table, words, by), (name, wanted, column)) in found.iter().zip(expected) {

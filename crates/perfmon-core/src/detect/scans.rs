@@ -349,7 +349,7 @@ fn reader<'a>(
     if s.calls == 0 {
         return None;
     }
-    let seen = seen(facts, s.statement_id, table)?;
+    let seen = seen(facts, s.statement_id, table, t)?;
     // What is not understood of a text may still be known of its executions.
     let shape = match (&s.shape, &seen) {
         (Some(shape), _) => Cow::Borrowed(shape),

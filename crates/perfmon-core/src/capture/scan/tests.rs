@@ -208,6 +208,8 @@ fn conditions_are_put_in_words() {
     assert_eq!(null, seen("(c100_3 IS NULL)", own, Some("IS NULL"), Use::Null));
     let any = part(&[Any(96), Column(3), Value]);
     assert_eq!(any, seen("(c100_3 = ANY (?))", own, Some("= ANY"), Use::Equality));
+    let array = part(&[Any(96), Value, Column(3)]);
+    assert_eq!(array, seen("(? = ANY (c100_3))", own, Some("= ANY"), Use::Other));
     let join = part(&[Operator(96, 2), Column(3), Given]);
     assert_eq!(join, seen("(c100_3 = (outer))", own, Some("="), Use::Join));
     let joined = part(&[Operator(96, 2), Column(3), Other(200, 4)]);

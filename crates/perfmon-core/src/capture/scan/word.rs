@@ -184,6 +184,11 @@ impl<N: Names> Words<'_, N> {
         };
         match (token, operands.as_slice()) {
             (Token::Operator(oid, 2), [left, right]) => self.sides(*oid, left, right),
+            // An array that is in the row: neither a B-tree nor GIN finds by it what stands on the left.
+            (Token::Any(oid), [left, right]) if !reads(left) => {
+                let operator = self.names.operator(*oid).map(|name| format!("{name} ANY"));
+                (self.own(right), operator, Use::Other)
+            }
             (Token::Any(oid), [left, right]) => {
                 let (expression, operator, usage) = self.sides(*oid, left, right);
                 (expression, operator.map(|name| format!("{name} ANY")), usage)

@@ -73,7 +73,7 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &Form) -> Option
 /// Whether executions read the whole table for a few rows, which they found by an expression on this column that no index
 /// is on. Where nobody knows what an index would have to be on, the text alone does not tell that there is none.
 fn is_proven(look: &Look<'_>, s: &Statement, table: &Table, form: &Form) -> bool {
-    let Some(Some(seen)) = seen(look.facts, s.statement_id, table) else { return false };
+    let Some(Some(seen)) = seen(look.facts, s.statement_id, table, &look.t) else { return false };
     let column = table.columns.iter().find(|c| c.attnum == form.attnum && form.attnum > 0);
     let on_it = |expression: &str| column.is_none_or(|c| may_be(expression, &c.name));
     let since_us = look.facts.window.since_us;

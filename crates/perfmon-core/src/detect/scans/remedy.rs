@@ -1,10 +1,10 @@
 //! What to do about a scan, in words and as a statement.
 
-use super::seen::OR;
-use super::{Reader, Scan, members};
+use super::seen::{OR, array_of};
+use super::{Reader, Scan, Seen, members};
 use crate::capture::scan::Use;
 use crate::detect::idea::{IndexIdea, Method, Part};
-use crate::facts::{FormKind, Table};
+use crate::facts::{FormKind, Table, Test};
 
 /// Bytes on the average from which values of a column may be too long for an index: none is a whole line of text.
 const LONG: i32 = 100;
@@ -53,10 +53,17 @@ fn without_index(scan: &Scan<'_>) -> String {
 }
 
 /// What to do about conditions that no index of all rows serves.
-fn of_odd(conditions: &[String]) -> String {
-    let (either, alone): (Vec<&str>, Vec<&str>) =
-        conditions.iter().map(String::as_str).partition(|text| text.contains(OR));
+fn of_odd(seen: &Seen) -> String {
+    let (arrays, rest): (Vec<&str>, Vec<&str>) =
+        seen.odd.iter().map(String::as_str).partition(|text| array_of(text).is_some());
+    let (either, alone): (Vec<&str>, Vec<&str>) = rest.into_iter().partition(|t| t.contains(OR));
     let mut words = Vec::new();
+    for column in arrays.iter().filter_map(|text| array_of(text)) {
+        words.push(format!(
+            "No index serves ? = ANY ({column}), where the array is in the row: write {column} @> ARRAY[?], which finds the same \
+             rows, and create a GIN index on {column}."
+        ));
+    }
     if !alone.is_empty() {
         let constants = match alone.iter().any(|text| text.contains('?')) {
             true => ", with the statement's own constant in place of each question mark",
@@ -74,13 +81,24 @@ fn of_odd(conditions: &[String]) -> String {
             either.join(" and ")
         ));
     }
+    let mut picks: Vec<&str> = Vec::new();
+    for p in seen.conditions.iter().filter(|p| p.test != Test::Other) {
+        if !picks.contains(&p.expression.as_str()) {
+            picks.push(&p.expression);
+        }
+    }
+    if !picks.is_empty() {
+        let picks = picks.join(", ");
+        words
+            .push(format!("Where the condition on {picks} leaves few rows, an index on it alone."));
+    }
     words.join(" ")
 }
 
 /// What to do where no index can be composed, since the constants of a statement are not kept, or where none can be.
 fn in_words(reader: &Reader<'_>) -> String {
     if let Some(seen) = reader.seen.as_ref().filter(|seen| seen.computed.is_empty()) {
-        return of_odd(&seen.odd);
+        return of_odd(seen);
     }
     let computed = reader.seen.iter().flat_map(|seen| &seen.computed);
     let (texts, uses): (Vec<&str>, Vec<Use>) =
@@ -90,7 +108,8 @@ fn in_words(reader: &Reader<'_>) -> String {
     let of_table: Vec<_> = forms.filter(|form| form.tables.contains(&reader.table().oid)).collect();
     let leaves_it_alone = |kind: &FormKind| {
         use FormKind::{
-            Converted, Dated, Defaulted, Rounded, Shifted, Spelled, Truncated, Widened,
+            Converted, Dated, Defaulted, Rounded, Shifted, Spelled, Truncated, TruncatedDay,
+            Widened,
         };
         matches!(
             kind,
@@ -101,6 +120,7 @@ fn in_words(reader: &Reader<'_>) -> String {
                 | Shifted { .. }
                 | Spelled
                 | Truncated { .. }
+                | TruncatedDay
                 | Widened
         )
     };

@@ -29,7 +29,7 @@ pub struct Seen {
     /// Conditions of the scan that read most, as an index sees them.
     pub conditions: Vec<Predicate>,
     /// Conditions on columns as they are for which no index can be searched, with `?` for each value: those that leave out a
-    /// value or NULLs, that compare two columns, or that OR joins.
+    /// value or NULLs, that compare two columns, that seek a value in an array of the row, or that OR joins.
     pub odd: Vec<String>,
 }
 
@@ -48,6 +48,7 @@ pub(in crate::detect) fn seen(
     facts: &Facts,
     statement_id: i64,
     table: &Table,
+    t: &Thresholds,
 ) -> Option<Option<Seen>> {
     let own = |e: &&Evidence| e.statement_id == statement_id;
     let all: Vec<&Evidence> = facts.evidence.iter().flatten().filter(own).collect();
@@ -55,14 +56,15 @@ pub(in crate::detect) fn seen(
     if samples < ENOUGH {
         return Some(None);
     }
-    let scans: Vec<&Evidence> = all
+    let mut scans: Vec<&Evidence> = all
         .into_iter()
         .filter(|e| e.kind() == Some(Kind::SeqScan) && e.table == table.name)
         .collect();
     if scans.is_empty() {
         return None;
     }
-    let sum = |slot: Slot| scans.iter().filter_map(|e| e.per_call(slot)).sum::<f64>();
+    wasteful_alone(&mut scans, t);
+    let sum = |slot| sum(&scans, slot);
     let per_scan = |e: &&Evidence| {
         e.counts.get(Slot::Read) as f64 / e.counts.get(Slot::Executions).max(1) as f64
     };
@@ -82,6 +84,27 @@ pub(in crate::detect) fn seen(
         odd: odd(&scans, table),
         conditions: conditions(&scans, table),
     }))
+}
+
+fn sum(scans: &[&Evidence], slot: Slot) -> f64 {
+    scans.iter().filter_map(|e| e.per_call(slot)).sum()
+}
+
+/// Part of what a statement reads of a table that wasteful scans must read to be looked at by themselves.
+const PART: f64 = 0.2;
+
+/// A statement may read a table whole in one place, and for a few rows in another: then it is the latter that is judged.
+fn wasteful_alone(scans: &mut Vec<&Evidence>, t: &Thresholds) {
+    let few = |scans: &[&Evidence]| {
+        sum(scans, Slot::Kept) <= sum(scans, Slot::Read).max(1.0) * t.of(&RETURNED)
+    };
+    if few(scans) {
+        return;
+    }
+    let wasteful: Vec<&Evidence> = scans.iter().copied().filter(|e| few(&[*e])).collect();
+    if sum(&wasteful, Slot::Read) >= sum(scans, Slot::Read) * PART {
+        *scans = wasteful;
+    }
 }
 
 /// Statements whose texts say nothing, though their names do mean something, with the tables that their executions were seen to scan.
@@ -121,7 +144,8 @@ fn conditions(scans: &[&Evidence], table: &Table) -> Vec<Predicate> {
         let test = match operator {
             _ if column.is_none() || condition.text.contains("(subquery)") => Test::Other,
             "=" if is(Use::Equality) => Test::Equal,
-            "= ANY" if is(Use::Equality) => Test::In,
+            "= ANY" if is(Use::Equality) && !condition.text.starts_with(IN_ARRAY) => Test::In,
+            "" if is(Use::Truth) && is_truth(&condition.text, &expression) => Test::Equal,
             "<" | "<=" | ">" | ">=" if is(Use::Range) => Test::Range,
             "IS NULL" => Test::Null,
             _ => Test::Other,
@@ -130,7 +154,14 @@ fn conditions(scans: &[&Evidence], table: &Table) -> Vec<Predicate> {
         Predicate { expression, attnum, test, join: false, other: 0 }
     };
     let narrows = |condition: &&Condition| !passes_most(condition, table);
-    let mut found: Vec<Predicate> = most.node.conditions.iter().filter(narrows).map(read).collect();
+    let all = most.node.conditions.iter().filter(narrows);
+    let mut told: Vec<(bool, Predicate)> =
+        all.map(|condition| (leaves_out(&condition.text), read(condition))).collect();
+    // What leaves something out is seldom why few rows were kept, where a condition stands beside it that picks some.
+    if told.iter().any(|(_, predicate)| predicate.test != Test::Other) {
+        told.retain(|(leaves_out, _)| !leaves_out);
+    }
+    let mut found: Vec<Predicate> = told.into_iter().map(|(_, predicate)| predicate).collect();
     if most.node.cut {
         let (expression, test) = (String::new(), Test::Other);
         found.push(Predicate { expression, attnum: 0, test, join: false, other: 0 });
@@ -152,6 +183,56 @@ fn passes_most(condition: &Condition, table: &Table) -> bool {
     distinct.is_some_and(|values| values < 0.0 || (values - 1.0).abs() < 0.5 || values >= VALUES)
 }
 
+/// A value that is sought in an array of the row.
+const IN_ARRAY: &str = "(? = ANY (";
+
+/// The column in which a condition seeks a value as an element of an array.
+pub(super) fn array_of(text: &str) -> Option<&str> {
+    text.strip_prefix(IN_ARRAY)?.strip_suffix("))")
+}
+
+/// Whether a condition on a column of truth values is one that an index on it serves; that it is not true, or not false,
+/// is none.
+fn is_truth(text: &str, column: &str) -> bool {
+    text == column
+        || ["NOT {}", "{} IS TRUE", "{} IS FALSE"]
+            .iter()
+            .any(|form| text == format!("({})", form.replace("{}", column)))
+}
+
+/// Whether a condition says what rows must not be: NOT, or outside of a range.
+fn leaves_out(text: &str) -> bool {
+    (text.starts_with(NOT) && is_own(text)) || is_outside(text).unwrap_or(false)
+}
+
+/// The beginning of a condition that is the opposite of another.
+const NOT: &str = "(NOT (";
+
+/// Whether it is `((column < ?) OR (column > ?))`.
+fn is_outside(text: &str) -> Option<bool> {
+    let (one, other) = text.strip_prefix('(')?.strip_suffix(')')?.split_once(OR)?;
+    let end = |text: &str| {
+        let (column, rest) = text.strip_prefix('(')?.strip_suffix(" ?)")?.rsplit_once(' ')?;
+        let sign = rest.chars().next().filter(|_| ["<", "<=", ">", ">="].contains(&rest))?;
+        Some((column.to_owned(), sign))
+    };
+    let ((one, below), (other, above)) = (end(one)?, end(other)?);
+    Some(one == other && below != above)
+}
+
+/// What other parts of the plan give is not of this table alone.
+fn is_own(text: &str) -> bool {
+    !["(subquery)", "(outer)", UNKNOWN].iter().any(|word| text.contains(word))
+}
+
+/// Whether there are operators alone in a condition: functions and casts may change with settings, and then are in no index.
+fn is_plain(text: &str) -> bool {
+    let calls = text.match_indices('(').any(|(at, _)| {
+        text[..at].chars().next_back().is_some_and(|before| !matches!(before, ' ' | '('))
+    });
+    !calls && !text.contains("::")
+}
+
 fn odd(scans: &[&Evidence], table: &Table) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for condition in scans.iter().flat_map(|e| &e.node.conditions) {
@@ -159,12 +240,14 @@ fn odd(scans: &[&Evidence], table: &Table) -> Vec<String> {
         let column = table.columns.iter().any(|column| of == Some(column.name.as_str()));
         let text = &condition.text;
         let other = condition.usage == Use::Other.name();
-        let is_odd = (column && other)
+        let is_odd = (column && (other || text.starts_with(IN_ARRAY)))
+            || (column
+                && condition.usage == Use::Truth.name()
+                && !of.is_some_and(|c| is_truth(text, c)))
             || (of.is_none() && other && text.contains(OR))
+            || (of.is_none() && text.starts_with(NOT) && is_plain(text))
             || (column && condition.usage == Use::Null.name() && text.ends_with("IS NOT NULL)"));
-        // What other parts of the plan give is not of this table alone.
-        let own = !["(subquery)", "(outer)", UNKNOWN].iter().any(|word| text.contains(word));
-        if is_odd && own && condition.stage == "filter" && !found.contains(text) {
+        if is_odd && is_own(text) && condition.stage == "filter" && !found.contains(text) {
             found.push(text.clone());
         }
     }

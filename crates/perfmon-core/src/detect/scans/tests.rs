@@ -5,6 +5,7 @@ use crate::facts::{Database, Predicate, Server, Shape, Window};
 use crate::finding::Finding;
 
 mod beyond;
+mod conditions;
 mod unproposed;
 
 fn table() -> Table {

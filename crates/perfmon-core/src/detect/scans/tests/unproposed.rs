@@ -99,6 +99,9 @@ fn words_say_what_is_known_of_the_expression() {
     let dated = crate::facts::FormKind::Dated { zoned: false };
     let written = words(&|facts| form(facts, dated.clone(), Some("at >= $1")));
     assert!(written.contains("perfmon.rewrite_hints()"), "{written}");
+    let day = crate::facts::FormKind::TruncatedDay;
+    let day = words(&|facts| form(facts, day.clone(), Some("at >= $1")));
+    assert!(day.contains("perfmon.rewrite_hints()"), "{day}");
     let contained = words(&|facts| {
         facts.evidence.as_mut().unwrap()[0].node.conditions[0].usage = "containment".to_owned();
     });
