@@ -89,6 +89,8 @@ static THRESHOLDS: &[Threshold] = &[
 
 /// Blocks that a look-up by an index touches besides those of the rows that it finds.
 const DESCENT: f64 = 10.0;
+/// Part of a table from which on all of it is read at least as quickly as by an index.
+const MOST: f64 = 0.5;
 
 /// Something to write in another way.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,9 +198,9 @@ impl<'a> Look<'a> {
     }
 
     /// Whether a statement takes enough time for another form to be felt. What is planned for longer than
-    /// it runs takes more than its execution.
+    /// it runs takes more than its execution. Who types EXPLAIN looks into a statement already.
     fn matters(&self, s: &Statement) -> bool {
-        s.toplevel && s.calls > 0 && self.share(s) >= self.t.of(&SHARE)
+        s.toplevel && !s.explains() && s.calls > 0 && self.share(s) >= self.t.of(&SHARE)
     }
 
     /// Share of the database's execution time, with the time of planning where that is known.
@@ -236,16 +238,30 @@ impl<'a> Look<'a> {
         (blocks >= self.t.of(&BLOCKS)).then_some(blocks)
     }
 
-    /// What is saved at most when only the rows that are returned are read, in ms per hour, and in words.
-    fn fewer_blocks(&self, s: &Statement, blocks: f64) -> (Option<f64>, String) {
+    /// What is saved at most when only the rows that are returned are read, in ms per hour, and in words; `None` where
+    /// a statement wants so many rows of the table that no index would read less.
+    fn fewer_blocks(
+        &self,
+        s: &Statement,
+        blocks: f64,
+        table_rows: f64,
+    ) -> Option<(Option<f64>, String)> {
         // How many rows an aggregate read, nobody knows.
         let gathers = s.shape.as_ref().is_none_or(|shape| shape.aggregates || shape.bounded);
         let rows = s.per_call(s.rows).filter(|_| !gathers);
+        let part = rows.map_or(0.0, |rows| rows / table_rows.max(1.0));
+        // A join may return many rows for each of the table's.
+        let alone = s.shape.as_ref().is_some_and(|shape| shape.tables.len() == 1);
+        if alone && part > MOST {
+            return None;
+        }
         let saved = rows.and_then(|rows| {
-            let share = (1.0 - (rows + DESCENT) / blocks).clamp(0.0, 1.0);
-            Some((rows + DESCENT, per_hour(self.facts, s.exec_ms)? * share))
+            // A block for each row, unless the rows lie side by side: it may be no more than is saved at most.
+            let needed = rows.min(part * blocks) + DESCENT;
+            let share = (1.0 - needed / blocks).clamp(0.0, 1.0);
+            Some((needed, per_hour(self.facts, s.exec_ms)? * share))
         });
-        match saved {
+        Some(match saved.filter(|(needed, _)| *needed < blocks) {
             Some((needed, ms)) => (
                 Some(ms),
                 format!(
@@ -262,7 +278,7 @@ impl<'a> Look<'a> {
                     words::amount(blocks, "block")
                 ),
             ),
-        }
+        })
     }
 
     /// The statement that makes an index on one column or expression.

@@ -53,22 +53,16 @@ fn hint<'a>(
     let own = look.facts.evidence.iter().flatten().filter(|e| {
         e.statement_id == s.statement_id && e.table == table.name && e.statement_samples >= ENOUGH
     });
-    let compared = own.filter_map(|e| compared(e, column)).max_by_key(|seen| seen.executions)?;
-    let given: Vec<&Given> = one
-        .given
-        .iter()
-        .filter(|given| given.attnum == column.attnum && given.sign == compared.sign)
-        .collect();
-    let first = given.first()?;
-    if compared.executions < ENOUGH {
+    let halves = own
+        .map(|e| compared(e, column))
+        .filter(|halves| !halves.is_empty())
+        .max_by_key(|halves| halves[0].executions)?;
+    if halves[0].executions < ENOUGH {
         return None;
     }
-    // Which of several it is, nobody knows. Of a list that was cut down to its first value, the text tells no other.
-    let values = match &given[..] {
-        [one] if compared.any != matches!(one.values, Values::One(_)) => Some(&one.values),
-        _ => None,
-    };
-    let form = form(one.oid, column, &compared, &first.of_type, values);
+    let forms: Vec<Form> = halves.iter().filter_map(|half| half_of(one, column, half)).collect();
+    let form = whole(forms, halves.len())?;
+    let compared = &halves[0];
     let mut hint = column::hint(look, s, &form)?;
     // The others find what they seek by the index.
     let samples = compared.samples.max(compared.executions);
@@ -85,10 +79,41 @@ fn hint<'a>(
     Some(hint)
 }
 
-/// How a node compared a column that it converted.
-fn compared<'a>(e: &'a Seen, column: &Column) -> Option<Compared<'a>> {
+/// The form of one comparison.
+fn half_of(one: &TableUse, column: &Column, compared: &Compared<'_>) -> Option<Form> {
+    let given: Vec<&Given> = one
+        .given
+        .iter()
+        .filter(|given| given.attnum == column.attnum && given.sign == compared.sign)
+        .collect();
+    let first = given.first()?;
+    // Which of several it is, nobody knows. Of a list that was cut down to its first value, the text tells no other.
+    let values = match &given[..] {
+        [one] if compared.any != matches!(one.values, Values::One(_)) => Some(&one.values),
+        _ => None,
+    };
+    Some(form(one.oid, column, compared, &first.of_type, values))
+}
+
+/// The forms of all comparisons of a column as one: with half of them written in another way, the others would still convert
+/// it.
+fn whole(forms: Vec<Form>, all: usize) -> Option<Form> {
+    let is_rounded = |form: &Form| matches!(form.kind, FormKind::Rounded { .. });
+    let texts: Vec<&str> = forms.iter().map(|form| form.expression.as_str()).collect();
+    let expression = texts.join(" AND ");
+    let better: Option<Vec<&str>> = forms.iter().map(|form| form.better.as_deref()).collect();
+    let better = better.filter(|known| known.len() == all).map(|known| known.join(" AND "));
+    // What has to be looked at in one of them has to be in all.
+    let place = forms.iter().position(|form| !is_rounded(form)).unwrap_or(0);
+    let form = forms.into_iter().nth(place)?;
+    Some(Form { expression, better, ..form })
+}
+
+/// How a node compared a column that it converted, each comparison once.
+fn compared<'a>(e: &'a Seen, column: &Column) -> Vec<Compared<'a>> {
     let cast = format!("({})::", column.name);
-    e.node.conditions.iter().find_map(|condition: &Condition| {
+    let mut found: Vec<Compared<'a>> = Vec::new();
+    let all = e.node.conditions.iter().filter_map(|condition: &Condition| {
         let expression = condition.expression.as_deref()?;
         let to = expression.strip_prefix(&cast)?;
         let written = condition.operator.as_deref()?;
@@ -105,7 +130,13 @@ fn compared<'a>(e: &'a Seen, column: &Column) -> Option<Compared<'a>> {
             samples: e.statement_samples,
         })
         .filter(|_| condition.stage == Stage::Filter.name())
-    })
+    });
+    for one in all {
+        if !found.iter().any(|known| known.text == one.text) {
+            found.push(one);
+        }
+    }
+    found
 }
 
 /// The sign with the column first.
@@ -123,11 +154,12 @@ fn form(
     values: Option<&Values>,
 ) -> Form {
     let Compared { to, sign, .. } = *compared;
-    let bound = is_exact(of_type, to).then_some(sign).and_then(bound);
+    let bound = may_round(of_type, to).then_some(sign).and_then(bound);
+    let is_exact = is_exact(of_type, to);
     let (own, to) = (of_type.to_owned(), to.to_owned());
     let kind = match bound {
-        Some(_) => FormKind::Rounded { column: own, to: to.clone() },
-        None => FormKind::Converted { column: own, to: to.clone(), joined: false },
+        Some(_) if is_exact => FormKind::Rounded { column: own, to: to.clone() },
+        _ => FormKind::Converted { column: own, to: to.clone(), joined: false },
     };
     let (name, written) = (&column.name, compared.expression);
     let (expression, better) = match values {
@@ -180,6 +212,11 @@ fn bound(sign: &str) -> Option<&'static str> {
         "<=" | ">" => Some("floor"),
         _ => None,
     }
+}
+
+/// Whether several whole numbers of a type may be one number in floating point.
+pub(super) fn is_coarse(column: &str, to: &str) -> bool {
+    matches!((column, to), ("bigint", "double precision" | "real") | ("integer", "real"))
 }
 
 /// Whether a fraction may be compared with whole numbers.

@@ -46,7 +46,7 @@ pub(super) fn hint<'a>(look: &Look<'a>, s: &'a Statement, form: &Form) -> Option
             .and_then(|c| look.index(table, &c.name, c.attnum, Method::Btree, None, None)),
         false => own_index,
     };
-    let (saved, effect) = look.fewer_blocks(s, blocks);
+    let (saved, effect) = look.fewer_blocks(s, blocks, rows)?;
     let (same_meaning, reason) = meaning(form);
     let (title, remedy) = said(form, s, &subject, better.is_some(), indexed);
     Some(Hint {
@@ -145,6 +145,12 @@ fn meaning(form: &Form) -> (bool, String) {
             true,
             "The same rows, since the column holds whole numbers alone; only a value beyond their range is an error \
              elsewhere.",
+        ),
+        FormKind::Converted { column, to, .. } if cast::is_coarse(column, to) => (
+            false,
+            "The same for whole numbers that floating point holds, up to 2^53 (of real, 2^24): beyond, several of them are one to \
+             it, so that it finds their neighbours too. A fraction equals none of them, and would be rounded to one; and a value that \
+             is too large for the column's type is an error elsewhere.",
         ),
         FormKind::Converted { column, to, .. } if cast::may_round(column, to) => (
             false,

@@ -39,7 +39,7 @@ pub(super) fn hint<'a>(
     let needs = Some(Need { extension: "pg_trgm", installed, available });
     let sql = look.index(table, column, attnum, Method::Gin, needs, Some(opclass));
     let subject = column_of(table, form.attnum);
-    let (saved, mut effect) = look.fewer_blocks(s, blocks);
+    let (saved, mut effect) = look.fewer_blocks(s, blocks, rows)?;
     let mut evidence = look.evidence(s, Some((table, rows)));
     if let Some(seen) = &seen {
         evidence.push(

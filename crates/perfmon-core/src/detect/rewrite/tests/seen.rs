@@ -148,13 +148,44 @@ fn executions_tell_a_conversion_that_the_text_does_not() {
         let expected = format!("created_at {sign} {round}(($4)::numeric)::bigint");
         assert_eq!((better, same), (Some(expected), true));
     }
-    let (_, better, same) = own(&converted("<", "double precision", "bigint"));
-    assert_eq!((better, same), (text("created_at < ($4)::bigint"), false), "not all fit");
+    let floating = converted("<", "double precision", "bigint");
+    let (_, better, same) = own(&floating);
+    let round = text("created_at < ceil(($4)::double precision)::bigint");
+    assert_eq!((better, same), (round, false), "not all fit");
+    assert!(the(&DETECTOR, &floating, CAST).risk.contains("2^53"));
+    assert!(!the(&DETECTOR, &converted("=", "real", "smallint"), CAST).risk.contains("2^53"));
     // Two parameters: which one it was, nobody knows.
     let mut two = converted("=", "numeric", "integer");
     let given = &mut third(&mut two).shape.as_mut().expect("shape").tables[0].given;
     given.push(Given { values: Values::One(5), ..given[0].clone() });
     assert_eq!(own(&two), (text("((created_at)::numeric = ?)"), None, false));
+}
+
+/// The same between two values.
+fn converted_between(other: Option<u32>) -> Facts {
+    let mut facts = converted(">=", "numeric", "bigint");
+    let condition = seen(&mut facts).node.conditions[0].clone();
+    seen(&mut facts).node.conditions.push(crate::capture::scan::Condition {
+        text: "((created_at)::numeric <= ?)".to_owned(),
+        operator: Some("<=".to_owned()),
+        ..condition
+    });
+    let given = &mut shape(&mut facts).tables[0].given;
+    let first = given[0].clone();
+    given.extend(other.map(|n| Given { sign: "<=", values: Values::One(n), ..first }));
+    facts
+}
+
+#[test]
+fn both_ends_of_a_range_are_told_in_one_form() {
+    let (expression, better, same) = own(&converted_between(Some(5)));
+    let both = "(created_at)::numeric >= $4 AND (created_at)::numeric <= $5";
+    assert_eq!(expression.as_deref(), Some(both));
+    let both =
+        "created_at >= ceil(($4)::numeric)::bigint AND created_at <= floor(($5)::numeric)::bigint";
+    assert_eq!((better.as_deref(), same), (Some(both), true));
+    // Half of it would promise what both are needed for.
+    assert_eq!(own(&converted_between(None)).1, None);
 }
 
 /// A statement that compares a whole number with several values, and whose executions converted it for these.
