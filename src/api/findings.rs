@@ -37,7 +37,7 @@ fn evaluate() -> Result<i64, ErrorReport> {
         outcome = txn::with_latest_snapshot(evaluate)?;
     }
     match outcome {
-        Evaluated::Open(open, names) => {
+        Evaluated::Open { open, names, .. } => {
             worker::board::note_names(session::database(), names);
             Ok(open)
         }

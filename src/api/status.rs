@@ -115,7 +115,7 @@ fn items() -> Result<Vec<Item>, Error> {
     items.extend(worker::samples(&board));
     items.extend(worker::places(&board));
     items.push(statements()?);
-    items.extend(worker::names(&board));
+    items.extend([worker::evaluation(&board), worker::names(&board)].into_iter().flatten());
     items.extend(super::captured::items()?);
     items.push(last_snapshot(&board, &scope)?);
     items.push(gaps(&scope)?);

@@ -124,8 +124,15 @@ pub(crate) fn is_due(now: i64, last: Option<(i64, i64)>) -> bool {
 /// What an evaluation came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Evaluated {
-    /// This many findings are open.
-    Open(i64, Names),
+    /// It ran.
+    Open {
+        /// This many findings are open.
+        open: i64,
+        /// See there.
+        names: Names,
+        /// Some tell of connections that were short: that passes without anybody's doing.
+        passing: bool,
+    },
     /// Another session is at it.
     Busy,
     /// There is no history to judge.
@@ -208,7 +215,11 @@ pub(crate) fn evaluate(
         let standing = facts.sequences.iter().flatten();
         let standing = standing.filter_map(|s| Some((s.name.as_str(), s.last_value?)));
         store::sequence::keep(facts.now_us, standing);
-        Ok(Evaluated::Open(store::finding::open(source), Names::of(&facts)))
+        Ok(Evaluated::Open {
+            open: store::finding::open(source),
+            names: Names::of(&facts),
+            passing: judgement.findings.iter().any(detect::passes),
+        })
     })
 }
 

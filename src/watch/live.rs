@@ -59,6 +59,16 @@ pub(crate) fn failures(database: Option<u32>) -> Option<Vec<failure::Counted>> {
     Some(failure::read(&tables.failures, database))
 }
 
+/// Connections that were refused since the server started, or that did not get in for another reason.
+pub(crate) fn refusals() -> u64 {
+    let is_one = |one: &failure::Counted| {
+        let (class, _) = failure::of_kind(one.key.kind);
+        matches!(class, failure::Class::Refused | failure::Class::LoginFailed)
+    };
+    let all = failures(None).unwrap_or_default();
+    all.iter().filter(|one| is_one(one)).fold(0, |sum, one| sum.wrapping_add(one.count))
+}
+
 /// Work of a database's routes since the server started, with `and_all` that of all databases in sum, too; `None`
 /// without preloading.
 pub(crate) fn routes(database: u32, and_all: bool) -> Option<(route::Reading, Option<WorkOfAll>)> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::judge::Names;
+use crate::judge::{self, Names};
 use crate::pg::dbstat::Movement;
 use crate::pg::shmem::{Guard, Segment, Zeroed};
 
@@ -69,6 +69,14 @@ pub(crate) struct Slot {
     pub(crate) evaluation_us: i64,
     /// The last evaluation failed.
     pub(crate) evaluation_failing: bool,
+    /// When an evaluation was tried last, whether it ran or not; 0 is never.
+    pub(crate) evaluation_tried_at: i64,
+    /// What was found then passes by itself, and is over only when somebody looks again.
+    pub(crate) unsettled: bool,
+    /// Poolers are asked here: that they do not answer moves no counter.
+    pub(crate) asks_poolers: bool,
+    /// Connections that were refused before the last visit, which move no counter either.
+    pub(crate) refused: u64,
     /// What became then of names in the texts of statements.
     pub(crate) names: Names,
     /// Up to here the database is known to have been quiet since its last snapshot.
@@ -122,6 +130,28 @@ impl Slot {
     /// Why housekeeping fails, while it does.
     pub(crate) fn house_message(&self) -> Option<String> {
         self.house_message.get()
+    }
+
+    /// Whether the home database has to be visited though no client moved: a pooler may stand still, clients may not get in, what
+    /// was found may be over, and what was stored may not be judged yet.
+    pub(super) fn is_to_be_followed(&self, refused: u64, now: i64) -> bool {
+        let judged = self.evaluated_at >= self.snapshot_id;
+        self.home
+            && (self.asks_poolers
+                || self.unsettled
+                || self.refused != refused
+                || (!judged && self.evaluation_due(now)))
+    }
+
+    /// Whether findings are to be evaluated. One that could not run is tried again no earlier than it would be after one that did.
+    pub(super) fn evaluation_due(&self, now: i64) -> bool {
+        let last = self.evaluated_at.max(self.evaluation_tried_at);
+        judge::is_due(now, (last > 0).then_some((last, self.evaluation_us)))
+    }
+
+    /// Since when findings were not evaluated, where the last evaluation could not run; 0 is ever.
+    pub(crate) fn unjudged_since(&self) -> Option<i64> {
+        (self.evaluation_tried_at > self.evaluated_at).then_some(self.evaluated_at)
     }
 
     /// Keeps why housekeeping failed; an empty reason clears it.

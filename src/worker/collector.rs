@@ -72,17 +72,18 @@ pub extern "C-unwind" fn pg_perfmon_collector_main(argument: pg_sys::Datum) {
 /// something changed.
 fn evaluate(database: pg_sys::Oid) {
     let now = clock::wall_us();
-    let last = board::lock().and_then(|mut board| {
-        let slot = board.slot(database.to_u32())?;
-        (slot.evaluated_at > 0).then_some((slot.evaluated_at, slot.evaluation_us))
+    let due = board::lock().map(|mut board| {
+        let slot = board.slot(database.to_u32());
+        slot.map(|slot| (slot.evaluation_due(now), slot.evaluated_at)).unwrap_or((true, 0))
     });
-    if !judge::is_due(now, last) {
+    let (due, last) = due.unwrap_or((true, 0));
+    if !due {
         return;
     }
     let meter = judge::Meter::start();
     let result = txn::transaction(settings::statement_timeout_ms(), || {
         let lasted = |since| episodes::lasted(database.to_u32(), since);
-        judge::evaluate(judge::By::Schedule(last.map(|(at, _)| at)), lasted)
+        judge::evaluate(judge::By::Schedule((last > 0).then_some(last)), lasted)
             .unwrap_or_else(|error| error.raise())
     });
     let mut was_failing = false;
@@ -91,12 +92,16 @@ fn evaluate(database: pg_sys::Oid) {
     {
         slot.own_transactions += 1;
         slot.movement.transactions += 1;
-        slot.evaluated_at = now;
+        slot.evaluation_tried_at = now;
         slot.evaluation_us = meter.cost_us();
         was_failing = slot.evaluation_failing;
         slot.evaluation_failing = result.is_err();
-        if let Ok(judge::Evaluated::Open(_, names)) = &result {
-            slot.names = *names;
+        // What happened before one that did not run is left for the next.
+        if matches!(result, Ok(judge::Evaluated::Open { .. } | judge::Evaluated::NoHistory)) {
+            slot.evaluated_at = now;
+        }
+        if let Ok(judge::Evaluated::Open { names, passing, .. }) = &result {
+            (slot.names, slot.unsettled) = (*names, *passing);
         }
     }
     match result {
@@ -125,6 +130,10 @@ struct Order {
     request: visit::Request,
     /// Transactions that this visit counts towards its database.
     transactions: i64,
+    /// Connections that were refused before this visit.
+    refused: u64,
+    /// Whether there are poolers to be asked, where that was looked up.
+    asks_poolers: Option<bool>,
 }
 
 impl Order {
@@ -135,6 +144,8 @@ impl Order {
             keep_house: false,
             request: visit::Request::default(),
             transactions: OWN_TRANSACTIONS,
+            refused: live::refusals(),
+            asks_poolers: None,
         };
         if let Some(mut board) = board::lock()
             && let Some(slot) = board.slot(database.to_u32())
@@ -199,6 +210,7 @@ fn ask_poolers(order: &mut Order) -> Option<Answers> {
         let is_ours = installed.as_deref() == Some(visit::LIBRARY_VERSION);
         (is_ours && !session::in_recovery()).then(poolers::plan).flatten()
     });
+    order.asks_poolers = plan.as_ref().ok().map(Option::is_some);
     // Whatever failed fails the snapshot as well, and is told there.
     Some(plan.ok().flatten().map(poolers::ask).unwrap_or_default())
 }
@@ -244,6 +256,8 @@ fn report(
             movement.transactions += order.transactions;
             slot.movement = movement;
             slot.movement_known = true;
+            slot.refused = order.refused;
+            slot.asks_poolers = order.asks_poolers.unwrap_or(slot.asks_poolers);
         } else if order.keep_house {
             slot.movement.transactions += order.transactions;
         }

@@ -226,6 +226,7 @@ impl Launcher {
             by_clients.fold(0_i64, |sum, m| sum.wrapping_add(m.sessions).wrapping_add(m.active_us));
         let anywhere = std::mem::replace(&mut self.moved, by_clients) != by_clients;
         let sampled = std::mem::take(&mut self.clients_moved);
+        let refused = live::refusals();
         let Some(mut board) = board::lock() else { return };
         for (database, movement) in moved {
             let Some(slot) = board.slot(database) else { continue };
@@ -243,7 +244,8 @@ impl Launcher {
             };
             // What samples saw is stored at home.
             let elsewhere = || elsewhere() || (slot.home && sampled);
-            if at_work || elsewhere() || used(slot, movement, now) {
+            let follow = slot.is_to_be_followed(refused, now);
+            if at_work || elsewhere() || follow || used(slot, movement, now) {
                 if !self.queue.contains(&database) {
                     self.queue.push(database);
                 }

@@ -174,7 +174,7 @@ pub(crate) fn evaluate_in_passing() {
         })
     });
     match result {
-        Ok(judge::Evaluated::Open(..)) => session::as_user(owner, || {
+        Ok(judge::Evaluated::Open { .. }) => session::as_user(owner, || {
             store::chore::note_evaluated(now, meter.cost_us());
         }),
         Ok(_) => {}

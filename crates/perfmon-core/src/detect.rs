@@ -101,6 +101,13 @@ pub fn thresholds() -> impl Iterator<Item = &'static Threshold> {
 /// Kind of the finding that a detector failed.
 pub const FAILED: &str = "detector_failed";
 
+/// Whether a finding tells of connections that are short at a time. Who gets none moves no counter, so that somebody has to look
+/// whether that is over.
+pub fn passes(finding: &Finding) -> bool {
+    let kinds = pools::DETECTOR.kinds.iter().chain(pooler::DETECTOR.kinds);
+    finding.severity > Severity::Info && kinds.copied().any(|kind| kind == finding.kind)
+}
+
 /// Lets all detectors look.
 pub fn judge(facts: &Facts, thresholds: &Thresholds) -> Judgement {
     judge_with(DETECTORS, facts, thresholds)

@@ -1,6 +1,6 @@
 //! What the launcher, the collectors and their board say about themselves.
 
-use super::Item;
+use super::{Item, show_time};
 use crate::pg::session;
 use crate::settings;
 use crate::worker::board::{SLOTS, State as Seen};
@@ -134,6 +134,22 @@ pub(super) fn housekeeping(worker: &Status) -> Option<Item> {
         format!("failed {} times in a row: {why}", slot.house_failures),
         "It is tried again, less and less often; until then nothing is added up, and nothing old is dropped. See the server log.",
     ))
+}
+
+/// Findings that are older than they should be: shown while the last evaluation could not run.
+pub(super) fn evaluation(worker: &Status) -> Option<Item> {
+    let slot = worker.slot?;
+    let since = slot.unjudged_since()?;
+    let value = match since {
+        0 => "not evaluated since the server started".to_owned(),
+        at => format!("not evaluated since {}", show_time(at)),
+    };
+    let why = if slot.evaluation_failing {
+        "The last evaluation failed: see the server log. It is tried again with later snapshots."
+    } else {
+        "Another session was evaluating them. It is tried again with a later snapshot."
+    };
+    Some(Item::warning("findings", value, why))
 }
 
 /// Statements whose names could not be resolved, at the last evaluation: nothing is advised for them.

@@ -4,6 +4,8 @@
 
 use perfmon_e2e::{Builder, Db, Found, Server, Stop, WINDOW, code_of, secs, wait_until};
 
+#[path = "pools/quiet.rs"]
+mod quiet;
 #[path = "pools/stalled.rs"]
 mod stalled;
 
