@@ -383,7 +383,9 @@ fn churn(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
         "PostgreSQL manual, How Connections Are Established",
     );
     let pools = look.groups.iter().filter(|group| group.whose.level == Level::Pool);
-    let most = pools.max_by_key(|pool| pool.opened).filter(|pool| pool.opened > 0);
+    // Those that stayed are no churn, as of a server that was just started.
+    let gone = |pool: &Group| pool.opened.saturating_sub(pool.open.peak.unwrap_or(0).into());
+    let most = pools.max_by_key(|pool| gone(pool)).filter(|pool| gone(pool) > 0);
     finding.cause = Some(match most {
         Some(pool) => format!(
             "Most are of {}: samples saw {} of them begin; those shorter than the time between two samples are \
