@@ -206,8 +206,9 @@ impl Tracker {
             let Some(idle) = shared.idles.get_mut(number) else { continue };
             *idle = Idle { tick, ..over(idle, sessions, at) };
         }
-        // What was short when it was seen last may have become long enough since.
+        // What was short when it was seen last may have become long enough since, as far as its session still tells.
         let ended = short.into_values().map(|idle| over(&idle, sessions, at));
+        let ended = ended.filter(|idle| idle.ending == Ending::Resumed as u8);
         for idle in ended.filter(|idle| idle.ended - idle.began >= SHORTEST_IDLE_US) {
             moved = true;
             shared.idles.push(Idle { tick: shared.tick, ..idle });
@@ -225,6 +226,10 @@ fn over(idle: &Idle, sessions: &[Session], at: i64) -> Idle {
         Some(now) if now.transaction == idle.who.transaction => Ending::Resumed,
         Some(_) => Ending::Finished,
     };
-    let ended = end(idle.seen, now.map(|now| now.since), at);
+    let ended = match ending {
+        // What its session does now began with a later transaction, if not after several.
+        Ending::Finished => idle.seen,
+        _ => end(idle.seen, now.map(|now| now.since), at),
+    };
     Idle { ended, ending: ending as u8, ..*idle }
 }
