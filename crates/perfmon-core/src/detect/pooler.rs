@@ -106,7 +106,17 @@ impl<'a> Waiting<'a> {
         } else {
             last.of("wait_watched_us") as f64 >= thresholds.of(&MINUTES) * 60e6 * COVERED
         };
-        (enough && clients >= thresholds.of(&CLIENTS)).then_some(Self {
+        let least = thresholds.of(&CLIENTS);
+        // What was waited before says nothing of now: a pool of the database has somebody who waits, or time waited goes on.
+        let is_own = |other: &&Pool| other.user.is_some() && other.database == pool.database;
+        let newest_of =
+            |other: &Pool| other.rows.last().map(|(_, seen)| seen.of("clients_waiting"));
+        let waits_now = || {
+            let mut own = pooler.pools.iter().filter(is_own);
+            own.any(|other| newest_of(other).is_some_and(|waiting| waiting > 0))
+                || pool.rows.last().and_then(|(_, seen)| seen.waiting()) >= Some(least)
+        };
+        (enough && clients >= least && (last.is_pool() || waits_now())).then_some(Self {
             pooler,
             pool,
             from,

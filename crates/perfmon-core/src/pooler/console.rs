@@ -361,7 +361,7 @@ pub struct Client {
     pub port: Option<u64>,
     /// As it calls itself.
     pub application: Option<String>,
-    /// How long it has waited for a server connection.
+    /// How long it has waited for a server connection, if it does.
     pub wait_us: Option<u64>,
     /// Which it is.
     pub pointer: Option<String>,
@@ -372,6 +372,8 @@ pub struct Client {
 /// Clients, without those of the console; or why there are none.
 pub fn clients(table: &Table) -> Result<Vec<Client>, String> {
     table.answers("SHOW CLIENTS", &["database", "user", "state"])?;
+    // Of others PgBouncer tells the time since their last request.
+    let waits = |line: &Line<'_>| line.full("state").is_some_and(|s| s.starts_with("waiting"));
     let client = |line: Line<'_>| Client {
         database: line.full("database"),
         user: line.full("user"),
@@ -379,7 +381,7 @@ pub fn clients(table: &Table) -> Result<Vec<Client>, String> {
         address: line.full("addr"),
         port: line.number("port"),
         application: line.full("application_name"),
-        wait_us: line.us("wait", "wait_us"),
+        wait_us: line.us("wait", "wait_us").filter(|_| waits(&line)),
         pointer: line.full("ptr"),
         link: line.full("link"),
     };

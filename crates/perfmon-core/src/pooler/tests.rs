@@ -149,11 +149,14 @@ fn clients_and_their_servers_are_linked() {
     let clients = clients(&table(
         "type | user | database | state | addr | port | local_addr | local_port | connect_time | request_time | wait | wait_us | close_needed | ptr | link | remote_pid | tls | application_name
          C | alice | app | active | 10.0.0.7 | 40123 | 10.0.0.1 | 6432 | t | t | 1 | 250000 | 0 | 0x1 | 0x9 | 0 |  | web
+         C | alice | app | waiting | 10.0.0.7 | 40124 | 10.0.0.1 | 6432 | t | t | 2 | 500000 | 0 | 0x3 |  | 0 |  | web
          C | stats | pgbouncer | active | unix | 1 | unix | 6432 | t | t | 0 | 0 | 0 | 0x2 |  | 0 |  | pg_perfmon",
     ))
     .unwrap();
-    assert_eq!(clients.len(), 1);
-    assert_eq!((clients[0].link.as_deref(), clients[0].wait_us), (Some("0x9"), Some(1_250_000)));
+    assert_eq!(clients.len(), 2);
+    assert_eq!(clients[0].link.as_deref(), Some("0x9"));
+    let waited: Vec<Option<u64>> = clients.iter().map(|client| client.wait_us).collect();
+    assert_eq!(waited, [None, Some(2_500_000)], "since its request is no wait");
     assert_eq!((clients[0].address.as_deref(), clients[0].port), (Some("10.0.0.7"), Some(40_123)));
     assert_eq!(clients[0].application.as_deref(), Some("web"));
     let servers = servers(&table(

@@ -139,6 +139,13 @@ fn time_waited_is_exact_where_moments_miss_it() {
     silent(&DETECTOR, &facts(&[], &vec![waited(30_000_000); 3], &[true]), WAITING);
     // A long wait that ended in this minute.
     silent(&DETECTOR, &facts(&[], &[waited(150_000_000)], &[true]), WAITING);
+    // It is over: the last minute saw nobody wait.
+    let over = [waited(300_000_000), waited(300_000_000), waited(0)];
+    silent(&DETECTOR, &facts(&[moment(0, 0), moment(0, 0)], &over, &[true]), WAITING);
+    silent(&DETECTOR, &facts(&[], &over, &[true]), WAITING);
+    // Waits that go on are counted when they end.
+    let long = facts(&[moment(0, 0), moment(9, 1)], &over, &[true]);
+    assert_eq!(the(&DETECTOR, &long, WAITING).object, "front database app");
     // What a pool says need not be said again of its database.
     let both = facts(&[moment(3, 1), moment(3, 1)], &minutes, &[true]);
     assert_eq!(found(&DETECTOR, &both).len(), 1);
