@@ -95,6 +95,13 @@ impl Whose {
             .then_some((self.application.is_some(), self.address.is_some()))
     }
 
+    /// Whether both are pools of the same program, from different addresses.
+    fn differs_in_address_from(&self, other: &Self) -> bool {
+        self.level == Level::Pool
+            && self.address != other.address
+            && *self == Self { address: self.address.clone(), ..other.clone() }
+    }
+
     /// As an object of findings: names may hold anything.
     pub fn object(&self) -> String {
         let all = || "(all others)".to_owned();

@@ -8,7 +8,7 @@ use super::advice::{self, Advice, Counted};
 use super::head::{Blocked, Head};
 use super::limit::{Kind, Limit};
 use super::pooled::Waiting;
-use super::queue::{self, Behind, Cause, Load, Verdict};
+use super::queue::{self, Behind, Cause, Held, Load, Verdict};
 use super::{CRITICAL_RATIO, Figure, Group, Whose};
 use crate::activity::group::Level;
 use crate::capture::failure::Refusal;
@@ -273,13 +273,22 @@ impl Look {
         let Some((main, others)) = kinds.split_first() else {
             // At no moment: what is known of all of the window is all there is.
             let full = |limit: &Limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO);
+            // A pool was not there at moments that were short, or else they would be its own.
+            let was_there = group.whose.level != Level::Pool || self.moments.is_empty();
+            let is_there = was_there || group.open.now > Some(0);
             // What is full is told of the time in which it was there, not of hours in which it was not.
-            let is_full = group.binding().is_some_and(full);
+            let is_full = is_there && group.binding().is_some_and(full);
             let group = &if is_full { group.in_its_time() } else { group.clone() };
             let mut load = Load::of(group, self.server()?, self.cpus)?;
-            let was_there = group.whose.level != Level::Pool || self.moments.is_empty();
             load.behind = if was_there { self.behind(group, false) } else { Behind::default() };
-            load.refused = self.refused_by_own_limit(&group.whose);
+            load.limit = load.limit.filter(|limit| is_full || !full(limit));
+            if was_there || is_full {
+                load.refused = self.refused_by_own_limit(&group.whose);
+            }
+            load.held = self.held(&load, group, |whose| {
+                let found = self.groups.iter().find(|other| other.whose == *whose)?;
+                Some(if is_full { found.in_its_time() } else { found.clone() })
+            });
             load.head = self.head_of(&group.whose);
             return Some(queue::verdict(&load, thresholds));
         };
@@ -307,7 +316,14 @@ impl Look {
         }
     }
 
+    /// Waits are not told apart by address: where sessions of several waited, whose head it is is not known.
     fn head_of(&self, whose: &Whose) -> Option<Head> {
+        let mut waited = self.groups.iter().filter(|other| {
+            other.on_lock > Some(0.0) && other.whose.differs_in_address_from(whose)
+        });
+        if waited.next().is_some() {
+            return None;
+        }
         Head::of(&self.blocked, whose, self.span_us).or_else(|| self.head.clone())
     }
 
@@ -376,8 +392,44 @@ impl Look {
         // When it was that connections were refused is not known, but that the limit must have been full.
         let full = fullest.is_full.then(|| self.refused_by_own_limit(&whole.whose));
         load.refused = full.flatten();
+        load.held = self.held(&load, whole, |whose| {
+            let mark = mark(whose);
+            let own = moments.iter();
+            let own: Vec<(u64, &Group)> =
+                own.filter_map(|m| Some((m.look.samples, m.look.marked(whose, mark)?))).collect();
+            (!own.is_empty()).then(|| mean(whose.clone(), &own))
+        });
         load.head = self.head_of(&whole.whose);
         Some(load)
+    }
+
+    /// Who holds what a group's limit allows, where others are under it too.
+    fn held(
+        &self,
+        load: &Load,
+        group: &Group,
+        find: impl FnOnce(&Whose) -> Option<Group>,
+    ) -> Option<Held> {
+        let whose = &group.whose;
+        // What is refused to a pool is refused to its user.
+        let kind = load.limit.map(|limit| limit.kind).unwrap_or(Kind::Role);
+        let all = match kind {
+            Kind::Server => Whose::server(),
+            Kind::Database => Whose {
+                level: Level::Database,
+                database: whose.database.clone(),
+                ..Whose::server()
+            },
+            Kind::Role => Whose { level: Level::User, user: whose.user.clone(), ..Whose::server() },
+            _ => return None,
+        };
+        let found = Some(&all).filter(|all| *all != whose).and_then(find)?;
+        let holders = self.holders(&all, |pool| &pool.idle);
+        Some(Held {
+            open: found.open.average?,
+            idle: found.idle.average?,
+            by: holders.first().map(|(pool, _)| pool.whose.program()),
+        })
     }
 
     /// How large a group's pool need be.

@@ -117,6 +117,17 @@ impl Behind {
     }
 }
 
+/// All sessions under a limit that several groups share.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Held {
+    /// Open on average.
+    pub open: f64,
+    /// Outside of a transaction.
+    pub idle: f64,
+    /// The program that holds most of these.
+    pub by: Option<String>,
+}
+
 /// What is known of the sessions that may queue, on average over a window.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Load {
@@ -148,6 +159,8 @@ pub struct Load {
     pub refused: Option<u64>,
     /// The limit met first.
     pub limit: Option<Limit>,
+    /// All that are under that limit, if these are others than its own sessions.
+    pub held: Option<Held>,
     /// At the head of those that wait for locks.
     pub head: Option<Head>,
 }
@@ -207,7 +220,21 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     let full = load.limit.filter(|limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO));
     let short = full.is_some() || refused > 0 || waiting >= least;
     let lacks = words_of_lack(load, full.as_ref());
-    if held_idle(load, full.as_ref(), refused > 0) > thresholds.of(&IDLE_RATIO) {
+    let idle_ratio = thresholds.of(&IDLE_RATIO);
+    let others = load.held.as_ref().filter(|held| {
+        let own = held_idle(load, full.as_ref(), refused > 0);
+        let is_shared = full.map_or(refused > 0, |limit| !limit.kind.is_of_pool());
+        is_shared && own <= idle_ratio && held.idle > idle_ratio * held.open
+    });
+    if let Some(Held { open, idle, by }) = others {
+        let by = by.as_ref().map(|by| format!(", most of them of {by}")).unwrap_or_default();
+        let detail = format!(
+            "{lacks}: {idle:.1} of {open:.1} open sessions under the same limit idle outside of a transaction and keep \
+             others out{by}"
+        );
+        return (Cause::PoolTooLarge, detail);
+    }
+    if held_idle(load, full.as_ref(), refused > 0) > idle_ratio {
         if let Some(share) = full.filter(|limit| limit.kind.is_of_pooler()).and_then(|l| l.idle) {
             let of = 100.0 * share;
             let detail =
@@ -223,6 +250,7 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     // One client that reads slowly is in nobody's way; those that hold what others want are.
     let client = load.client + if short { load.stalled } else { 0.0 };
     let executing = load.active - load.stalled;
+    let behind = if waiting > 0.0 { format!("; {lacks}") } else { String::new() };
     let largest = load.lock.max(load.io).max(client).max(load.cpu);
     let is = |part: f64| part >= least && part >= largest;
     if let Some(detail) = held_up(load, full.is_some()).filter(|_| is(load.behind.held_up)) {
@@ -231,17 +259,17 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     if is(load.lock) {
         let head = load.head.as_ref().map(|head| format!("; at the head is {}", head.words()));
         let head = head.unwrap_or_default();
-        return (Cause::Lock, format!("{:.1} sessions wait for locks{head}", load.lock));
+        return (Cause::Lock, format!("{:.1} sessions wait for locks{head}{behind}", load.lock));
     }
     if is(client) && (short || client > load.active) {
         let inside = if load.stalled > load.client { "statement" } else { "transaction" };
         let detail = format!(
-            "{client:.1} sessions wait for their client inside a {inside}, {executing:.1} execute"
+            "{client:.1} sessions wait for their client inside a {inside}, {executing:.1} execute{behind}"
         );
         return (Cause::Client, detail);
     }
     if is(load.io) {
-        return (Cause::Io, format!("{:.1} sessions wait for files", load.io));
+        return (Cause::Io, format!("{:.1} sessions wait for files{behind}", load.io));
     }
     if let Some(cpus) = load.cpus.filter(|cpus| load.cpu_of_all > *cpus && load.cpu >= least) {
         let detail = format!(
@@ -251,7 +279,13 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
         let crowded = load.active_of_all > cpus * thresholds.of(&CROWDED);
         return (if crowded { Cause::PoolTooLarge } else { Cause::Cpu }, detail);
     }
-    let room = format!("while the server has room: {executing:.1} sessions execute");
+    // Of these, the ones whose wait is of no class above.
+    let elsewhere = executing - load.cpu - load.lock - load.io;
+    let elsewhere = Some(elsewhere).filter(|n| *n >= least).map(|n| {
+        format!(", {n:.1} of them wait for something else inside the server: top_waits() names it")
+    });
+    let elsewhere = elsewhere.unwrap_or_default();
+    let room = format!("while the server has room: {executing:.1} sessions execute{elsewhere}");
     let keeps = load.behind.shared().filter(|_| waiting >= least);
     let keeps = keeps.map(|(at, limit)| (format!(" at the pooler {}", name(&at.pooler)), *limit));
     let keeps = keeps.or(full.map(|limit| (String::new(), limit)));

@@ -380,6 +380,22 @@ fn the_head_is_the_one_for_which_most_was_waited() {
 }
 
 #[test]
+fn a_head_is_nobody_s_where_waits_of_several_addresses_may_be_behind_it() {
+    let from = |address: &str, waits: f64| {
+        let whose = Whose { address: Some(address.to_owned()), ..pool("app", "web") };
+        Group { on_lock: Some(waits), active: steady(4), ..group(whose, 5, 4) }
+    };
+    let said = |waits: f64| {
+        let groups = vec![group(Whose::server(), 9, 8), from("a", 4.0), from("b", waits)];
+        let blocked = vec![blocked("app", 1, (0, 50), 77)];
+        let look = Look { groups, blocked, span_us: (NOON, NOON + MINUTE_US), ..Look::default() };
+        look.verdict(&look.groups[1], &thresholds()).unwrap().detail
+    };
+    assert!(said(0.0).contains("at the head is process 77"), "{}", said(0.0));
+    assert_eq!(said(2.0), "4.0 sessions wait for locks");
+}
+
+#[test]
 fn a_full_pool_is_too_small_or_too_large_by_what_it_does() {
     let working = Load { idle: 1.0, active: 4.0, open: 5.0, limit: full(5), ..load() };
     assert_eq!(cause(&working), Cause::PoolTooSmall);

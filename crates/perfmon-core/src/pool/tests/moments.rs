@@ -234,3 +234,72 @@ fn moments_of_different_trouble_are_not_averaged() {
         said.detail
     );
 }
+
+/// A role that may have eight sessions: one program holds seven and does nothing, another works with one.
+fn crowded(samples: u64) -> Look {
+    let mut groups = vec![
+        group(Whose::server(), 8, 1),
+        group(whose(Level::User, "", "app"), 8, 1),
+        group(pool("app", "hog"), 7, 0),
+        group(pool("app", "worker"), 1, 1),
+    ];
+    Limits { roles: vec![role("app", Some(8))], ..Limits::default() }.judge(&mut groups);
+    Look { samples, groups, ..Look::default() }
+}
+
+fn refused(count: u64) -> Option<Vec<Refused>> {
+    let why = Some(crate::capture::failure::Refusal::RoleLimit);
+    Some(vec![Refused { why, user: Some("app".to_owned()), database: None, count }])
+}
+
+#[test]
+fn who_is_crowded_out_is_told_by_whom() {
+    for moments in [vec![crowded(60)], vec![]] {
+        let window = Look { moments, refused: refused(3), ..crowded(60) };
+        let said = |at: usize| window.verdict(&window.groups[at], &thresholds()).unwrap();
+        assert_eq!(said(3).cause, Cause::PoolTooLarge);
+        assert_eq!(
+            said(3).detail,
+            "3 connections were refused: 7.0 of 8.0 open sessions under the same limit idle outside of a transaction and \
+             keep others out, most of them of hog (user app, database shop)"
+        );
+        assert_eq!(said(2).cause, Cause::PoolTooLarge);
+        assert!(said(2).detail.contains(": 7.0 of 7.0 open sessions idle"), "{}", said(2).detail);
+    }
+}
+
+#[test]
+fn nobody_is_short_of_what_was_full_while_he_was_not_there() {
+    let mut window = Look { refused: refused(3), ..crowded(120) };
+    let mut late = group(pool("app", "late"), 1, 1);
+    (late.open.now, late.limits) = (Some(0), window.groups[3].limits.clone());
+    window.groups.push(late.clone());
+    late.limits.clear();
+    let mut calm = crowded(60);
+    calm.groups.truncate(1);
+    calm.groups.push(late);
+    window.moments = vec![crowded(60), calm];
+    let said = window.verdict(&window.groups[4], &thresholds()).unwrap();
+    assert_eq!((said.cause, said.detail.as_str()), (Cause::Nothing, "nothing queues"));
+    assert!(said.evidence.iter().all(|e| e.metric != "refused" && e.metric != "saturation_ratio"));
+}
+
+#[test]
+fn whatever_keeps_sessions_clients_that_wait_are_told() {
+    let busy = Load { idle: 2.0, active: 18.0, behind: queue(3.0), ..load() };
+    let said = |load: Load| verdict(&load, &thresholds()).detail;
+    assert_eq!(
+        said(Load { lock: 12.0, ..busy.clone() }),
+        "12.0 sessions wait for locks; 3.0 clients wait for a connection"
+    );
+    let files = said(Load { io: 12.0, ..busy.clone() });
+    assert_eq!(files, "12.0 sessions wait for files; 3.0 clients wait for a connection");
+    let client = said(Load { client: 14.0, active: 4.0, ..busy.clone() });
+    assert!(client.ends_with("4.0 execute; 3.0 clients wait for a connection"), "{client}");
+    // Replication, or a lock of the server's own.
+    assert_eq!(
+        said(busy),
+        "3.0 clients wait for a connection, while the server has room: 18.0 sessions execute, 16.0 of them wait for \
+         something else inside the server: top_waits() names it"
+    );
+}
