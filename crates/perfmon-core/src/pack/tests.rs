@@ -172,7 +172,9 @@ proptest! {
         if let Some(first) = bytes.first_mut() { *first = CODEC + *first % 2; }
         let mut out = Vec::new();
         let mut ids = Vec::new();
-        let _ = unpack_until(&bytes, n, at, &mut out);
+        let mut some = Vec::new();
+        let _ = unpack_until(&bytes, n, at, &mut some);
+        prop_assert!(some.capacity() <= n.max(4));
         let _ = unpack(&bytes, n, &mut out);
         prop_assert!(out.capacity() <= n.max(4));
         if unpack_ids(&bytes, n, &mut ids).is_ok() {
