@@ -160,6 +160,7 @@ pub fn unpack_one(codec: u8, piece: &[u8]) -> Result<Latency, Corrupt> {
     Ok(latency)
 }
 
+#[cold]
 fn too_short() -> Corrupt {
     Corrupt::new("packed histograms end too early")
 }
@@ -250,6 +251,7 @@ fn more_than(value: u64) -> Result<u64, Corrupt> {
 /// Quotients below this are so many zero bits and a one.
 const UNARY: u64 = 4;
 
+#[cold]
 fn too_large() -> Corrupt {
     Corrupt::new("packed histogram has a number of more than 64 bits")
 }
@@ -310,6 +312,7 @@ struct Bits<'a> {
 
 impl Bits<'_> {
     /// The next 57 bits or more, zero behind the end.
+    #[inline]
     fn peek(&self) -> u64 {
         let rest = self.bytes.get(self.at / 8..).unwrap_or_default();
         let word = rest.first_chunk::<8>().map_or_else(
@@ -319,6 +322,7 @@ impl Bits<'_> {
         word >> (self.at % 8)
     }
 
+    #[inline]
     fn skip(&mut self, n: u32) -> Result<(), Corrupt> {
         self.at += n as usize;
         if self.at > self.bytes.len() * 8 {
@@ -327,11 +331,18 @@ impl Bits<'_> {
         Ok(())
     }
 
+    #[inline]
     fn take(&mut self, n: u32) -> Result<u64, Corrupt> {
         if n > 32 {
-            let low = self.take(32)?;
-            return Ok(low | self.take(n - 32)? << 32);
+            let low = self.take_few(32)?;
+            return Ok(low | self.take_few(n - 32)? << 32);
         }
+        self.take_few(n)
+    }
+
+    /// Up to 32 bits.
+    #[inline]
+    fn take_few(&mut self, n: u32) -> Result<u64, Corrupt> {
         let value = self.peek() & ((1 << n) - 1);
         self.skip(n)?;
         Ok(value)
@@ -355,8 +366,20 @@ impl Bits<'_> {
         Ok(self.take(zeros)? | 1 << zeros)
     }
 
+    #[inline]
     fn rice(&mut self, order: u32) -> Result<u64, Corrupt> {
-        let zeros = u64::from(self.peek().trailing_zeros());
+        let word = self.peek();
+        let zeros = u64::from(word.trailing_zeros());
+        if zeros < UNARY && order <= 32 {
+            // Nearly all numbers, which are looked at once.
+            let behind = zeros as u32 + 1;
+            self.skip(behind + order)?;
+            return Ok(zeros << order | (word >> behind) & ((1 << order) - 1));
+        }
+        self.rice_large(zeros, order)
+    }
+
+    fn rice_large(&mut self, zeros: u64, order: u32) -> Result<u64, Corrupt> {
         let quotient = if zeros < UNARY {
             self.skip(zeros as u32 + 1)?;
             zeros
