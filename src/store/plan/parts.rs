@@ -15,37 +15,45 @@ pub(crate) struct Parts {
     pub(crate) only_small: bool,
 }
 
-/// Of some plans of a statement, those that read parts and whose form is kept. A read. Names in a plan have no schema: what
-/// is called so anywhere must be small.
-pub(crate) fn parts(source: i64, statement: u32, plans: &[i64]) -> HashMap<i64, Parts> {
-    let Ok(statement) = i32::try_from(statement) else { return HashMap::new() };
+/// Of some statements' plans, those that read parts and whose form is kept: one look for all of them, as many statements may
+/// meet a new part at the same time. A read. Names in a plan have no schema: what is called so anywhere must be small.
+pub(crate) fn parts(source: i64, plans: &[(u32, i64)]) -> HashMap<(u32, i64), Parts> {
+    if plans.is_empty() {
+        return HashMap::new();
+    }
+    let statements = super::ids(plans.iter().map(|(statement, _)| *statement));
+    let plans: Vec<i64> = plans.iter().map(|(_, plan)| *plan).collect();
     sql::read(
-        r#"WITH RECURSIVE named AS (
-             SELECT DISTINCT f.plan_id, (n.name OPERATOR(pg_catalog.#>>) '{}')::pg_catalog.name AS name
-             FROM perfmon.plan_form f
+        r#"WITH RECURSIVE named AS MATERIALIZED (
+             SELECT DISTINCT f.statement_id, f.plan_id,
+                 (n.name OPERATOR(pg_catalog.#>>) '{}')::pg_catalog.name AS name
+             FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS w (statement_id, plan_id)
+             JOIN perfmon.plan_form f ON f.source OPERATOR(pg_catalog.=) $1
+                 AND f.statement_id OPERATOR(pg_catalog.=) w.statement_id
+                 AND f.plan_id OPERATOR(pg_catalog.=) w.plan_id
              CROSS JOIN LATERAL pg_catalog.jsonb_path_query(
                  f.plan_json::pg_catalog.jsonb, '$.**."Relation Name"') AS n(name)
-             WHERE f.source OPERATOR(pg_catalog.=) $1 AND f.statement_id OPERATOR(pg_catalog.=) $2
-                 AND f.plan_id OPERATOR(pg_catalog.=) ANY ($3)
+         ), called AS MATERIALIZED (
+             SELECT DISTINCT n.name FROM named n
          ), up AS (
-             SELECT n.plan_id, n.name, c.relpages AS pages, i.inhparent AS above, 1 AS level
-             FROM named n
+             SELECT n.name, c.relpages AS pages, i.inhparent AS above, 1 AS level
+             FROM called n
              JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) n.name
                  AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,f}'::pg_catalog."char"[])
              JOIN pg_catalog.pg_inherits i ON i.inhrelid OPERATOR(pg_catalog.=) c.oid
              UNION ALL
-             SELECT u.plan_id, u.name, u.pages, i.inhparent, u.level OPERATOR(pg_catalog.+) 1
+             SELECT u.name, u.pages, i.inhparent, u.level OPERATOR(pg_catalog.+) 1
              FROM up u
              JOIN pg_catalog.pg_inherits i ON i.inhrelid OPERATOR(pg_catalog.=) u.above
              WHERE u.level OPERATOR(pg_catalog.<) 16
-         ), read AS (
-             SELECT u.plan_id, u.name, u.pages, u.above FROM up u
+         ), read AS MATERIALIZED (
+             SELECT u.name, u.pages, u.above FROM up u
              WHERE NOT EXISTS (
                  SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid OPERATOR(pg_catalog.=) u.above)
              UNION ALL
              -- One that others inherit from may hold rows itself.
-             SELECT n.plan_id, n.name, c.relpages, c.oid
-             FROM named n
+             SELECT n.name, c.relpages, c.oid
+             FROM called n
              JOIN pg_catalog.pg_class c ON c.relname OPERATOR(pg_catalog.=) n.name
                  AND c.relkind OPERATOR(pg_catalog.=) 'r' AND c.relpages OPERATOR(pg_catalog.>) 0
              WHERE EXISTS (
@@ -64,22 +72,26 @@ pub(crate) fn parts(source: i64, statement: u32, plans: &[i64]) -> HashMap<i64, 
              FROM down d
              JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.part
              GROUP BY d.root
-         ), named_small AS (
-             SELECT r.plan_id, r.name, pg_catalog.bool_and(
+         ), small AS MATERIALIZED (
+             SELECT r.name, pg_catalog.bool_and(
                  r.pages::pg_catalog.int8 OPERATOR(pg_catalog.*) 10 OPERATOR(pg_catalog.<) l.pages) AS small
              FROM read r
              JOIN largest l ON l.root OPERATOR(pg_catalog.=) r.above
-             GROUP BY r.plan_id, r.name
+             GROUP BY r.name
          ), of_root AS (
-             SELECT r.plan_id, r.above, pg_catalog.bool_and(s.small) AS small
-             FROM read r
-             JOIN named_small s ON s.plan_id OPERATOR(pg_catalog.=) r.plan_id
-                 AND s.name OPERATOR(pg_catalog.=) r.name
-             GROUP BY r.plan_id, r.above
+             SELECT n.statement_id, n.plan_id, r.above, pg_catalog.bool_and(s.small) AS small
+             FROM named n
+             JOIN (SELECT DISTINCT r.name, r.above FROM read r) r ON r.name OPERATOR(pg_catalog.=) n.name
+             JOIN small s ON s.name OPERATOR(pg_catalog.=) n.name
+             GROUP BY n.statement_id, n.plan_id, r.above
          )
-         SELECT o.plan_id, pg_catalog.bool_or(o.small) FROM of_root o GROUP BY o.plan_id"#,
-        &[source.into(), statement.into(), plans.to_vec().into()],
-        |row| Some((row.get(1)?, Parts { any: true, only_small: row.get(2)? })),
+         SELECT o.statement_id, o.plan_id, pg_catalog.bool_or(o.small) FROM of_root o
+         GROUP BY o.statement_id, o.plan_id"#,
+        &[source.into(), statements.into(), plans.into()],
+        |row| {
+            let statement = u32::try_from(row.get::<i32>(1)?).ok()?;
+            Some(((statement, row.get(2)?), Parts { any: true, only_small: row.get(3)? }))
+        },
     )
     .into_iter()
     .flatten()

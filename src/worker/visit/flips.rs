@@ -63,16 +63,26 @@ impl Visit {
             return Vec::new();
         }
         let currents = store::plan::flipped_to(self.source, &statements);
-        let mut flips: Vec<(u32, Flip)> = Vec::new();
+        // Those that another plan came after: few, but for what is looked at next.
+        let mut changed: Vec<(u32, Standing, Vec<Stretch>)> = Vec::new();
         for statement in statements {
             let plans = plans_of(statement, seen, known);
             let Some(current) = standing(&plans, currents.get(&statement)) else { continue };
             let stretches: Vec<Stretch> = plans.into_values().map(|(_, stretch)| stretch).collect();
+            if flip::flip(current, &stretches).is_some() {
+                changed.push((statement, current, stretches));
+            }
+        }
+        let plans = changed.iter().flat_map(|(statement, _, stretches)| {
+            stretches.iter().map(|stretch| (*statement, stretch.plan))
+        });
+        let parts = store::plan::parts(self.source, &plans.collect::<Vec<_>>());
+        let mut flips: Vec<(u32, Flip)> = Vec::new();
+        for (statement, current, stretches) in changed {
             // A part of a table that was added is read as small tables are, whatever the others are read by. The form of a
             // plan of such a table is waited for, as it may be of such parts alone.
             let says_nothing = |flip: &Flip| {
-                let parts = store::plan::parts(self.source, statement, &[flip.before, flip.after]);
-                let of = |plan: i64| parts.get(&plan).copied().unwrap_or_default();
+                let of = |plan: i64| parts.get(&(statement, plan)).copied().unwrap_or_default();
                 let waits = unstored.contains(&(statement, flip.after));
                 of(flip.after).only_small || (waits && of(flip.before).any)
             };
