@@ -212,8 +212,10 @@ impl Open {
     }
 
     /// Goes through the pieces of the values from `low` to `high` that have a number in a range, in order, until `each`
-    /// says false.
+    /// says false. Both run within one boundary for errors: neither may hold anything to drop while it calls the other, nor
+    /// panic.
     /// The function that it gets appends the piece to a buffer, or says that it cannot be seen.
+    #[expect(ffi_unwind_calls, reason = "the calls are inside pgrx's error boundary")]
     fn walk(
         &self,
         [low, high]: [u32; 2],
@@ -250,34 +252,39 @@ impl Open {
             }
             pg_sys::index_rescan(self.scan, keys.as_mut_ptr(), KEYS, std::ptr::null_mut(), 0);
             let forward = pg_sys::ScanDirection::ForwardScanDirection;
-            while complete && !pg_sys::index_getnext_tid(self.scan, forward).is_null() {
-                let tuple = (*self.scan).xs_itup;
-                if tuple.is_null() {
-                    complete = false;
-                    break;
+            // One boundary for all pieces: a boundary for each call would take longer than the index does. What runs in it
+            // holds nothing to drop when the server is called.
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                while complete && !index_getnext_tid(self.scan, forward).is_null() {
+                    let tuple = (*self.scan).xs_itup;
+                    if tuple.is_null() {
+                        complete = false;
+                        break;
+                    }
+                    let data = tuple.cast::<u8>().add(size_of::<pg_sys::IndexTupleData>());
+                    let value = data.cast::<u32>().read_unaligned();
+                    let piece = data.add(4).cast::<i32>().read_unaligned();
+                    complete = (low..=high).contains(&value)
+                        && usize::try_from(piece)
+                            .is_ok_and(|piece| each(value, piece, &|out| self.fetch(out)));
                 }
-                let data = tuple.cast::<u8>().add(size_of::<pg_sys::IndexTupleData>());
-                let value = data.cast::<u32>().read_unaligned();
-                let piece = data.add(4).cast::<i32>().read_unaligned();
-                complete = (low..=high).contains(&value)
-                    && usize::try_from(piece)
-                        .is_ok_and(|piece| each(value, piece, &|out| self.fetch(out)));
-            }
+            });
             pg_sys::ExecClearTuple(self.slot);
         }
         complete
     }
 
-    /// Appends the piece at which the scan stands.
+    /// Appends the piece at which the scan stands. To be called within a boundary for errors.
+    #[expect(ffi_unwind_calls, reason = "the calls are inside the boundary of the walk")]
     fn fetch(&self, out: &mut Vec<u8>) -> bool {
         // SAFETY: the third column of a TOAST table is the piece, a bytea in line and uncompressed; it
         // lies in a page that the slot keeps pinned.
         unsafe {
-            if !pg_sys::index_fetch_heap(self.scan, self.slot) {
+            if !index_fetch_heap(self.scan, self.slot) {
                 return false;
             }
             if (*self.slot).tts_nvalid < 3 {
-                pg_sys::slot_getsomeattrs_int(self.slot, 3);
+                slot_getsomeattrs_int(self.slot, 3);
             }
             let piece = (*(*self.slot).tts_values.add(2)).cast_mut_ptr::<pg_sys::varlena>();
             if pgrx::varlena::varatt_is_1b_e(piece) || pgrx::varlena::varatt_is_4b_c(piece) {
@@ -324,4 +331,14 @@ unsafe fn begin(
         let scan = pg_sys::index_beginscan(table, index, snapshot, KEYS, 0);
         scan
     }
+}
+
+unsafe extern "C-unwind" {
+    // The server's own, past the bindings' wrappers: called for every piece inside one boundary.
+    fn index_getnext_tid(
+        scan: pg_sys::IndexScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+    ) -> pg_sys::ItemPointer;
+    fn index_fetch_heap(scan: pg_sys::IndexScanDesc, slot: *mut pg_sys::TupleTableSlot) -> bool;
+    fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: std::ffi::c_int);
 }

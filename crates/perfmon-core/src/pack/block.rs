@@ -222,7 +222,7 @@ pub(super) fn skip_block(codec: u8, bytes: &[u8]) -> Result<&[u8], Corrupt> {
     let mut ends = 2 * u32::from(*exceptions);
     while ends > 0 {
         if let Some(eight) = rest.first_chunk::<8>() {
-            let clear = (!u64::from_le_bytes(*eight) & 0x8080_8080_8080_8080).count_ones();
+            let clear = clear_tops(u64::from_le_bytes(*eight));
             // The last end may lie before the eighth byte: then byte by byte.
             if clear < ends {
                 ends -= clear;
@@ -235,6 +235,13 @@ pub(super) fn skip_block(codec: u8, bytes: &[u8]) -> Result<&[u8], Corrupt> {
         rest = after;
     }
     Ok(rest)
+}
+
+/// How many bytes of a word have a clear top bit. A processor that is not known to count bits does not need to: all that
+/// may be set lie a byte apart, and a multiplication adds them up in the highest byte.
+fn clear_tops(word: u64) -> u32 {
+    let tops = !word >> 7 & 0x0101_0101_0101_0101;
+    (tops.wrapping_mul(0x0101_0101_0101_0101) >> 56) as u32
 }
 
 fn packed_len(width: u8, exceptions: u8, n: usize) -> Result<usize, Corrupt> {
