@@ -75,6 +75,10 @@ bench_store() {
         restart
         client cold --dbname bench --question $question
     done
+    say "store: snapshots by call, of the server's counters alone"
+    setting "shared_preload_libraries = '${preload%,pg_perfmon}'" "shared_buffers = '32MB'"
+    restart
+    client call --dbname bench --intervals "${BENCH_INTERVALS:-12}" --executions "${BENCH_EXECUTIONS:-40000}"
     stop
     # Gigabytes; BENCH_KEEP=1 leaves them for a closer look.
     [ -n "${BENCH_KEEP:-}" ] || rm -rf "$data"

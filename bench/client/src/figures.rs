@@ -53,7 +53,23 @@ struct Line(&'static str, &'static str, f64, Option<&'static str>, f64);
 const NO_LIMIT: f64 = f64::INFINITY;
 
 const LINES: &[Line] = &[
-    Line("snapshot: wall, ms (median)", "visit_wall_ms", 20.0, Some("powa_ms"), 1.0),
+    Line(
+        "snapshot of the server's counters, in a session, ms",
+        "counters_ms",
+        20.0,
+        Some("powa_ms"),
+        1.0,
+    ),
+    Line("  its CPU, ms (median)", "counters_cpu_ms", NO_LIMIT, Some("powa_cpu_ms"), 1.0),
+    Line("  its WAL, kB (median)", "counters_wal_bytes", 110.0, Some("powa_wal_bytes"), 1000.0),
+    Line("  statements active in each", "counters_active", NO_LIMIT, None, 1.0),
+    Line(
+        "snapshot of all, by a new collector: wall, ms (median)",
+        "visit_wall_ms",
+        NO_LIMIT,
+        Some("powa_ms"),
+        1.0,
+    ),
     Line(
         "snapshot() as called, commit waited for, ms (median)",
         "call_ms",

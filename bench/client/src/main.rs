@@ -20,6 +20,7 @@ const USAGE: &str = "\
 usage: perfmon-bench TASK --host SOCKETDIR --figures FILE [--dbname NAME] [options]
 tasks: load     makes the tables of the workload
        record   drives and takes snapshots   --active N --intervals N --executions N --postmaster PID [--powa NAME]
+       call     the same by call, where the library is not preloaded --active N --intervals N --executions N
        fill     multiplies what was recorded --days N --parts N
        ask      times the questions, warm
        cold     times one question once      --question N
@@ -107,6 +108,7 @@ fn run() -> Outcome<()> {
     match task.as_str() {
         "load" => load::make(&options),
         "record" => record::record(&options),
+        "call" => record::call(&options),
         "fill" => fill::fill(&options),
         "ask" => ask::warm(&options),
         "cold" => ask::cold(&options),

@@ -141,6 +141,40 @@ pub(crate) fn record(options: &Options) -> Outcome<()> {
     told_by_history(&mut watch, &boundary, &mut figures)
 }
 
+/// Times snapshots of the server's counters alone, by call in a session that lasts: what PoWA's session does. The
+/// server must not have the library preloaded.
+pub(crate) fn call(options: &Options) -> Outcome<()> {
+    let mut drivers = load::clients(options)?;
+    let mut caller = options.connect(&options.dbname)?;
+    let pid: i32 = caller.query_one("SELECT pg_backend_pid()", &[])?.get(0);
+    let mut costs = Costs::default();
+    let intervals = WARM_UP + options.intervals as u64;
+    for interval in 0..intervals {
+        load::drive(&mut drivers, options, interval)?;
+        if interval == WARM_UP {
+            costs = Costs::default();
+        }
+        let (wal, cpu) = (wal_position(&mut caller)?, own_ms(pid)?);
+        let began = Instant::now();
+        caller.query_one("SELECT perfmon.snapshot()", &[])?;
+        let wall = began.elapsed().as_secs_f64() * 1e3;
+        note(&format!("interval {} of {intervals}: snapshot {wall:.1} ms", interval + 1));
+        costs.wall_ms.push(wall);
+        costs.cpu_ms.push(own_ms(pid)? - cpu);
+        costs.wal_bytes.push(wal_position(&mut caller)? - wal);
+    }
+    let row = caller.query_one(
+        "SELECT min(n)::float8
+         FROM (SELECT n FROM perfmon.statement_minute ORDER BY until DESC LIMIT $1) last",
+        &[&(options.intervals as i64)],
+    )?;
+    let mut figures = Figures::open(options, false)?;
+    figures.number("counters_active", row.get::<_, Option<f64>>(0).unwrap_or(0.0))?;
+    figures.number("counters_ms", median(costs.wall_ms))?;
+    figures.number("counters_cpu_ms", median(costs.cpu_ms))?;
+    figures.number("counters_wal_bytes", median(costs.wal_bytes))
+}
+
 /// What the rows themselves say.
 fn told_by_history(watch: &mut Client, boundary: &str, figures: &mut Figures) -> Outcome<()> {
     let row = watch.query_one(
