@@ -12,10 +12,53 @@ const DEEPEST: usize = 12;
 /// Targets of targets of … that a column is followed through.
 const FURTHEST: usize = 8;
 
+/// Results of subqueries with a higher number are not told from what other nodes give.
+const MOST_RESULTS: usize = 1024;
+
+/// Results of subqueries that are computed once, before the first row: a bit each, by the number of the parameter that
+/// holds them.
+#[derive(Clone, Copy)]
+pub(super) struct Once([u64; MOST_RESULTS / 64]);
+
+impl Default for Once {
+    fn default() -> Self {
+        Self([0; MOST_RESULTS / 64])
+    }
+}
+
+impl Once {
+    /// Remembers those of a node, which it and the nodes below it may look at.
+    ///
+    /// # Safety
+    /// A node of an execution.
+    pub(super) unsafe fn note(&mut self, node: *mut pg_sys::PlanState) {
+        // SAFETY: by the caller's word; a list has `length` cells, of subplans or of numbers.
+        unsafe {
+            let Some(subplans) = (*node).initPlan.as_ref() else { return };
+            for i in 0..subplans.length.max(0) as usize {
+                let state = (*subplans.elements.add(i)).ptr_value.cast::<pg_sys::SubPlanState>();
+                let Some(results) = (*(*state).subplan).setParam.as_ref() else { continue };
+                for j in 0..results.length.max(0) as usize {
+                    let number = (*results.elements.add(j)).int_value.unsigned_abs() as usize;
+                    if number < MOST_RESULTS {
+                        self.0[number / 64] |= 1 << (number % 64);
+                    }
+                }
+            }
+        }
+    }
+
+    fn has(&self, number: i32) -> bool {
+        let number = number.unsigned_abs() as usize;
+        number < MOST_RESULTS && self.0[number / 64] & 1 << (number % 64) != 0
+    }
+}
+
 /// Writes the conditions of one node.
 pub(super) struct Writer<'a> {
     statement: *mut pg_sys::PlannedStmt,
     params: pg_sys::ParamListInfo,
+    once: &'a Once,
     plan: *mut pg_sys::Plan,
     /// Place of the table in the range table; 0 for none.
     scan: u32,
@@ -26,12 +69,12 @@ impl<'a> Writer<'a> {
     /// # Safety
     /// A node of the statement's plan, and the parameters that it was executed with, or NULL; all must outlive this.
     pub(super) unsafe fn new(
-        (statement, params): (*mut pg_sys::PlannedStmt, pg_sys::ParamListInfo),
+        (statement, params, once): (*mut pg_sys::PlannedStmt, pg_sys::ParamListInfo, &'a Once),
         plan: *mut pg_sys::Plan,
         scan: u32,
         code: &'a mut Code,
     ) -> Self {
-        Self { statement, params, plan, scan, code }
+        Self { statement, params, once, plan, scan, code }
     }
 
     /// All conditions of a list.
@@ -104,8 +147,9 @@ impl<'a> Writer<'a> {
                 NodeTag::T_Var => self.column(&*node.cast(), 0),
                 NodeTag::T_Const | NodeTag::T_SQLValueFunction => self.leaf(Token::Value, false),
                 NodeTag::T_Param => {
-                    let kind = (*node.cast::<pg_sys::Param>()).paramkind;
-                    let given = kind == pg_sys::ParamKind::PARAM_EXEC;
+                    let param = &*node.cast::<pg_sys::Param>();
+                    let given = param.paramkind == pg_sys::ParamKind::PARAM_EXEC
+                        && !self.once.has(param.paramid);
                     self.leaf(if given { Token::Given } else { Token::Value }, given)
                 }
                 NodeTag::T_OpExpr => {

@@ -13,6 +13,7 @@ mod condition;
 mod counted;
 pub(crate) mod dbstat;
 pub(crate) mod describe;
+mod estimate;
 pub(crate) mod execution;
 pub(crate) mod explain;
 pub(crate) mod fmgr;

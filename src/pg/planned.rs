@@ -6,9 +6,10 @@ use perfmon_core::capture::scan::{Counts, Kind, Slot};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{NodeTag, PlanState};
 
-use super::condition::Writer;
+use super::condition::{Once, Writer};
 use super::counted::Counted;
-use super::rows::{self, Rows};
+use super::estimate;
+use super::rows;
 use super::spill;
 
 /// More nodes of one plan are not looked at.
@@ -19,8 +20,6 @@ const MOST_OPEN: usize = 1024;
 const MOST_SUBPLANS: usize = 1024;
 /// Tables with a lower number are the server's own.
 const FIRST_OF_USERS: u32 = pg_sys::FirstNormalObjectId;
-/// An estimate that is off by more is wrong.
-const WRONG: f64 = 10.0;
 
 /// What a node did, and where its conditions are.
 pub(crate) struct Done {
@@ -51,14 +50,26 @@ pub(super) struct Planned {
     params: pg_sys::ParamListInfo,
     /// Place among the inheritance relations where the last child was found: they stand in the order of the plan.
     cursor: i32,
+    /// What subqueries gave once for all rows.
+    once: Once,
 }
 
 /// The nodes of [`Stack`]: too many to be cleared for each plan.
-static mut OPEN: [Open; MOST_OPEN] = [Open(std::ptr::null_mut(), false); MOST_OPEN];
+static mut OPEN: [Open; MOST_OPEN] =
+    [Open(std::ptr::null_mut(), Above { cut: false, gather: std::ptr::null_mut() }); MOST_OPEN];
 
-/// A node to be looked at, and whether one above it may have stopped it early.
+/// A node to be looked at, and where it stands.
 #[derive(Clone, Copy)]
-struct Open(*mut PlanState, bool);
+struct Open(*mut PlanState, Above);
+
+/// What stands above a node.
+#[derive(Clone, Copy)]
+struct Above {
+    /// Something that may have stopped it early.
+    cut: bool,
+    /// What gathers the rows of several processes; NULL where only one runs the node.
+    gather: *mut PlanState,
+}
 
 /// Hands each node that tells something to `each`, and then what the execution as a whole tells. One that was left early
 /// did not give all the rows that it could.
@@ -74,22 +85,23 @@ pub(super) unsafe fn walk(
     unsafe {
         let root = (*query).planstate;
         let (statement, params) = ((*query).plannedstmt, (*query).params);
-        let mut planned = Planned { statement, params, cursor: 0 };
+        let mut planned = Planned { statement, params, cursor: 0, once: Once::default() };
         let mut open = Stack { used: 0, met: [0; MOST_SUBPLANS / 64] };
         let mut counted = Counted::of(statement, params);
-        open.push(root, left_early);
+        open.push(root, Above { cut: left_early, gather: std::ptr::null_mut() });
         for _ in 0..MOST_NODES {
-            let Some(Open(node, cut)) = open.pop() else {
+            let Some(Open(node, above)) = open.pop() else {
                 if counted.asks_for_any() {
                     each(&Done::whole(Kind::Existence), &mut |_| {});
                 }
                 return;
             };
             counted.look((*node).plan);
-            if let Some(done) = planned.done(node, cut) {
+            planned.once.note(node);
+            if let Some(done) = planned.done(node, above) {
                 each(&done, &mut |code| planned.conditions(&done, code));
             }
-            open.children(node, cut);
+            open.children(node, above);
         }
     }
 }
@@ -101,10 +113,10 @@ struct Stack {
 }
 
 impl Stack {
-    fn push(&mut self, node: *mut PlanState, cut: bool) {
+    fn push(&mut self, node: *mut PlanState, above: Above) {
         if !node.is_null() && self.used < MOST_OPEN {
             // SAFETY: a variable of this process, which has one thread and walks one plan at a time.
-            unsafe { (&raw mut OPEN).cast::<Open>().add(self.used).write(Open(node, cut)) };
+            unsafe { (&raw mut OPEN).cast::<Open>().add(self.used).write(Open(node, above)) };
             self.used += 1;
         }
     }
@@ -117,15 +129,16 @@ impl Stack {
 
     /// # Safety
     /// A list of nodes of an execution, or of subplans; or NULL.
-    unsafe fn list(&mut self, list: *mut pg_sys::List, sub: bool) {
+    unsafe fn list(&mut self, list: *mut pg_sys::List, sub: bool, above: Above) {
         // SAFETY: by the caller's word; a list has `length` cells from `elements` on.
         unsafe {
             let Some(list) = list.as_ref() else { return };
             for i in 0..list.length.max(0) as usize {
                 let cell = (*list.elements.add(i)).ptr_value;
                 // A subquery of an expression may be left as soon as its result is known.
+                let above = Above { cut: true, ..above };
                 if !sub {
-                    self.push(cell.cast(), true);
+                    self.push(cell.cast(), above);
                     continue;
                 }
                 let state = &*cell.cast::<pg_sys::SubPlanState>();
@@ -133,7 +146,7 @@ impl Stack {
                 let (word, bit) = (id / 64, 1 << (id % 64));
                 if self.met[word] & bit == 0 {
                     self.met[word] |= bit;
-                    self.push(state.planstate, true);
+                    self.push(state.planstate, above);
                 }
             }
         }
@@ -141,26 +154,29 @@ impl Stack {
 
     /// # Safety
     /// An array of so many nodes.
-    unsafe fn array(&mut self, nodes: *mut *mut PlanState, n: i32, cut: bool) {
+    unsafe fn array(&mut self, nodes: *mut *mut PlanState, n: i32, above: Above) {
         if nodes.is_null() {
             return;
         }
         for i in (0..n.max(0) as usize).rev() {
             // SAFETY: by the caller's word.
-            self.push(unsafe { *nodes.add(i) }, cut);
+            self.push(unsafe { *nodes.add(i) }, above);
         }
     }
 
     /// # Safety
     /// A node of an execution.
-    unsafe fn children(&mut self, node: *mut PlanState, cut: bool) {
+    unsafe fn children(&mut self, node: *mut PlanState, above: Above) {
         // SAFETY: by the caller's word; a node is of the kind that its plan says.
         unsafe {
             let plan = (*node).plan;
             let tag = (*plan).type_;
-            let below = cut || rows::stops_early(plan, tag);
+            let mut below = Above { cut: above.cut || rows::stops_early(plan, tag), ..above };
+            if matches!(tag, NodeTag::T_Gather | NodeTag::T_GatherMerge) {
+                below.gather = node;
+            }
             // The last that is pushed is looked at first.
-            self.list((*node).subPlan, true);
+            self.list((*node).subPlan, true, above);
             match tag {
                 NodeTag::T_Append => {
                     let state = node.cast::<pg_sys::AppendState>();
@@ -174,13 +190,13 @@ impl Stack {
                     self.push((*node.cast::<pg_sys::SubqueryScanState>()).subplan, below);
                 }
                 NodeTag::T_CustomScan => {
-                    self.list((*node.cast::<pg_sys::CustomScanState>()).custom_ps, false);
+                    self.list((*node.cast::<pg_sys::CustomScanState>()).custom_ps, false, above);
                 }
                 _ => {}
             }
             self.push((*node).righttree, below);
             self.push((*node).lefttree, below);
-            self.list((*node).initPlan, true);
+            self.list((*node).initPlan, true, above);
         }
     }
 }
@@ -189,8 +205,8 @@ impl Planned {
     /// What a node did, if that is worth telling.
     ///
     /// # Safety
-    /// A node of this plan's execution; `cut` says that one above it may have stopped it.
-    unsafe fn done(&mut self, node: *mut PlanState, cut: bool) -> Option<Done> {
+    /// A node of this plan's execution, and what stands above it.
+    unsafe fn done(&mut self, node: *mut PlanState, above: Above) -> Option<Done> {
         // SAFETY: by the caller's word.
         unsafe {
             let plan = (*node).plan;
@@ -208,12 +224,13 @@ impl Planned {
             counts.set(Slot::Loops, rows.loops as u64);
             counts.set(Slot::Read, (rows.kept + rows.removed) as u64);
             counts.set(Slot::Kept, rows.kept as u64);
-            counts.set(Slot::Estimated, ((*plan).plan_rows * rows.loops) as u64);
+            counts.set(Slot::Estimated, estimate::expected(node, above.gather, rows.loops) as u64);
             if let Some(bytes) = spilled {
                 counts.set(Slot::Spills, 1);
                 counts.set(Slot::SpilledBytes, bytes);
             }
-            let misjudged = kind == Kind::NestedLoop && misjudged(node, cut, &rows, &mut counts);
+            let misjudged = kind == Kind::NestedLoop
+                && estimate::is_wrong(node, (above.gather, above.cut), &rows, &mut counts);
             if !telling && !misjudged {
                 return None;
             }
@@ -309,7 +326,8 @@ impl Planned {
         // SAFETY: by the caller's word; a plan is of the kind that its tag says.
         unsafe {
             let plan = done.plan;
-            let mut writer = Writer::new((self.statement, self.params), plan, done.scan, code);
+            let mut writer =
+                Writer::new((self.statement, self.params, &self.once), plan, done.scan, code);
             match (*plan).type_ {
                 NodeTag::T_IndexScan => {
                     let scan = plan.cast::<pg_sys::IndexScan>();
@@ -356,33 +374,6 @@ impl Planned {
             }
             writer.stage(Stage::Filter, (*plan).qual);
         }
-    }
-}
-
-/// Whether an estimate of a nested loop was wrong: what it gives, or its outer side, for each row of which the
-/// inner side runs.
-///
-/// # Safety
-/// A nested loop of an execution.
-unsafe fn misjudged(node: *mut PlanState, cut: bool, rows: &Rows, counts: &mut Counts) -> bool {
-    let is_off = |estimated: f64, found: f64| {
-        let (estimated, found) = (estimated.max(1.0), found.max(1.0));
-        found > estimated * WRONG || (!cut && estimated > found * WRONG)
-    };
-    // SAFETY: by the caller's word.
-    unsafe {
-        let mut wrong = is_off((*(*node).plan).plan_rows, rows.kept / rows.loops);
-        let outer = (*node).lefttree;
-        if !outer.is_null()
-            && let Some(outer_rows) = rows::given(outer)
-        {
-            let estimated = (*(*outer).plan).plan_rows;
-            counts.set(Slot::Outer, outer_rows.kept as u64);
-            counts.set(Slot::OuterEstimated, (estimated * outer_rows.loops) as u64);
-            wrong |= is_off(estimated, outer_rows.kept / outer_rows.loops);
-        }
-        counts.set(Slot::Misestimates, wrong.into());
-        wrong
     }
 }
 

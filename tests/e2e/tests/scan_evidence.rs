@@ -245,6 +245,59 @@ fn reads_that_nobody_explains_are_told() {
 }
 
 #[test]
+fn parallel_scans_are_estimated_as_a_whole_and_results_of_subqueries_are_values() {
+    let server = Server::manual()
+        .conf("pg_perfmon.scan_sample_rate = 1")
+        .conf("compute_query_id = on")
+        .conf("max_parallel_workers = 4")
+        .start();
+    let mut watcher = app(&server);
+    watcher.run(
+        "CREATE TABLE long AS SELECT id, owner AS k FROM big CROSS JOIN generate_series(1, 4)",
+    );
+    watcher.run("VACUUM ANALYZE long");
+    watcher.snapshot();
+    let mut db = server.db("app");
+    let shared = "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = '1MB';
+        SET enable_hashjoin = off; SET enable_mergejoin = off";
+    let alone = "SET max_parallel_workers_per_gather = 0";
+    let mut estimated = Vec::new();
+    for (aggregate, settings) in [
+        ("count(*)", alone.to_owned()),
+        ("sum(l.id)", format!("{shared}; SET max_parallel_workers_per_gather = 3")),
+        ("max(l.id)", "SET parallel_leader_participation = off".to_owned()),
+    ] {
+        db.run(&settings);
+        let scan = format!("SELECT {aggregate} FROM long l WHERE k < 17");
+        let join =
+            format!("SELECT {aggregate} FROM long l JOIN small s ON s.id = l.k WHERE l.id > 49000");
+        let plan = db.list::<String>(&format!("EXPLAIN {scan}")).join("\n");
+        assert_eq!(plan.contains("Parallel Seq Scan"), settings != alone, "{plan}");
+        db.run(&scan);
+        db.run(&join);
+        let of = |db: &mut Db, query: &str, what: &str| -> i64 {
+            let id = db.queryid_of(query);
+            db.val(&format!("SELECT {what} FROM perfmon.scans_since_start() WHERE queryid = {id} AND table_name = 'public.long'"))
+        };
+        estimated
+            .push([of(&mut db, &scan, "rows_estimated"), of(&mut db, &join, "rows_estimated")]);
+    }
+    for more in &estimated[1..] {
+        for (one, whole) in more.iter().zip(estimated[0]) {
+            assert!((one - whole).abs() <= 4, "of one process and of several: {estimated:?}");
+        }
+    }
+    db.run("SELECT count(*) FROM big WHERE owner = (SELECT max(owner) - 1 FROM small)");
+    db.run("SELECT count(*) FROM small s, big b WHERE s.owner + b.owner = 77");
+    watcher.snapshot_with_texts(secs(30));
+    let uses = watcher.list::<String>(
+        "SELECT concat_ws(' ', usage, operator, samples) FROM perfmon.predicates() WHERE table_name = 'public.big' AND expression = 'owner'",
+    );
+    // What is computed of two tables is found by no index.
+    assert_eq!(uses, ["equality = 1"]);
+}
+
+#[test]
 fn a_window_that_stops_early_is_no_misestimate() {
     let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
     let mut watcher = app(&server);

@@ -132,7 +132,8 @@ fn pattern(s: &Statement, table: u32, expression: &str, anchored: bool) -> Optio
 fn of_table(one: &TableUse) -> impl Iterator<Item = (String, Use, bool)> + '_ {
     let compared = one.predicates.iter().map(|p| {
         let usage = match p.test {
-            _ if p.join => Use::Join,
+            // No index finds what is computed of both tables.
+            _ if p.join && p.test != Test::Other => Use::Join,
             Test::Equal | Test::In => Use::Equality,
             Test::Range | Test::Between => Use::Range,
             Test::Pattern | Test::Prefix => Use::Pattern,
@@ -171,6 +172,7 @@ mod tests {
                 predicate("made", Test::Between, false),
                 predicate("customer", Test::Equal, true),
                 predicate("note", Test::Other, false),
+                predicate("sum", Test::Other, true),
             ],
             order_by: vec![order],
             group_by: vec!["day".to_owned()],
