@@ -53,6 +53,10 @@ fn name(node: &Value) -> String {
     {
         operation.clone_into(&mut name);
     }
+    // As EXPLAIN calls it: another plan reads the same table with one process alone.
+    if node.get("Parallel Aware").and_then(Value::as_bool) == Some(true) {
+        name.insert_str(0, "Parallel ");
+    }
     if let Some(index) = word("Index Name") {
         name = format!("{name} using {index}");
     }
@@ -95,5 +99,7 @@ mod tests {
         assert_eq!(one(index), Some(("Index Scan using i on t".to_owned(), 1.0)));
         let update = r#"[{"Plan": {"Node Type": "ModifyTable", "Operation": "Update", "Relation Name": "t", "Total Cost": 2.0}}]"#;
         assert_eq!(one(update), Some(("Update on t".to_owned(), 1.0)));
+        let shared = r#"[{"Plan": {"Node Type": "Seq Scan", "Parallel Aware": true, "Relation Name": "t", "Total Cost": 2.0}}]"#;
+        assert_eq!(one(shared), Some(("Parallel Seq Scan on t".to_owned(), 1.0)));
     }
 }
