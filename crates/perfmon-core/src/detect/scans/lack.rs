@@ -159,7 +159,14 @@ impl Lack<'_> {
                 && e.kind().is_some_and(|kind| (Kind::SeqScan..=Kind::BitmapScan).contains(&kind))
                 && !led(e)
         });
-        own.filter_map(|e| e.per_call(Slot::Kept)).reduce(|a, b| a + b)
+        // Where each of several processes reads all of a table, for a hash table of its own, the same rows are counted
+        // for each of them.
+        let often = |e: &crate::facts::Evidence| {
+            let whole = super::rows_of(table).filter(|_| e.kind() == Some(Kind::SeqScan));
+            let read = e.per_call(Slot::Read).zip(whole);
+            read.map_or(1.0, |(read, rows)| (read / rows).max(1.0))
+        };
+        own.filter_map(|e| Some(e.per_call(Slot::Kept)? / often(e))).reduce(|a, b| a + b)
     }
 }
 

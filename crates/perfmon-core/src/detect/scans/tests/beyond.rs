@@ -153,6 +153,13 @@ fn rows_that_lead_to_others_are_counted_where_the_result_hides_them() {
     }
     let silent = |why: &str, facts: Facts| assert_eq!(all_of(&facts), Vec::new(), "{why}");
     silent("a sum over half of them", led(1, Some(10_000), &sum));
+    let by_three = |table_rows: f64| {
+        let mut facts = led(1, Some(1_500), &sum);
+        facts.tables.as_mut().unwrap()[1].rows = Some(table_rows);
+        all_of(&facts).len()
+    };
+    let (one, three) = (by_three(20_000.0), by_three(20_000.0 / 3.0));
+    assert_eq!((one, three), (0, 1), "three processes read the other table whole");
     silent("the first of half of them", led(10, Some(10_000), &page));
     // What is returned was thrown away above the join.
     silent("few of half of them", led(10, Some(10_000), &|_| {}));
