@@ -243,8 +243,8 @@ fn predicates(
             one.pattern.as_deref().into(),
             seen.map(|seen| seen.samples).into(),
             seen.map(|seen| seen.rows_read).into(),
-            seen.map(|seen| seen.rows_kept).into(),
-            ratio(seen.map(|seen| seen.rows_kept), seen.map(|seen| seen.rows_read)).into(),
+            seen.and_then(|seen| seen.rows_kept).into(),
+            ratio(seen.and_then(|seen| seen.rows_kept), seen.map(|seen| seen.rows_read)).into(),
             seen.map_or(Cell::Null, |seen| seen.alone.into()),
         ])?;
     }

@@ -229,11 +229,37 @@ impl<'a> Writer<'a> {
                     self.code.back_to(mark);
                     self.leaf(if varies { Token::Unknown } else { Token::Value }, varies)
                 }
+                NodeTag::T_CoalesceExpr => {
+                    let args = (*node.cast::<pg_sys::CoalesceExpr>()).args;
+                    self.inner(Token::Coalesce(length(args)), args, depth)
+                }
+                NodeTag::T_SubscriptingRef => self.element(&*node.cast(), depth),
                 NodeTag::T_SubPlan | NodeTag::T_AlternativeSubPlan => {
                     self.leaf(Token::Subquery, true)
                 }
                 _ => self.leaf(Token::Unknown, true),
             }
+        }
+    }
+
+    /// An element of an array, or of a document.
+    ///
+    /// # Safety
+    /// As for `expression`.
+    unsafe fn element(&mut self, of: &pg_sys::SubscriptingRef, depth: usize) -> bool {
+        let mark = self.code.mark();
+        // SAFETY: by the caller's word.
+        let n = unsafe { length(of.refupperindexpr) };
+        // A part of an array, and what an assignment makes, is nothing that is compared.
+        if n == 0 || n == u8::MAX || !of.reflowerindexpr.is_null() || !of.refassgnexpr.is_null() {
+            return self.leaf(Token::Unknown, true);
+        }
+        self.code.push(Token::Element(n + 1));
+        // SAFETY: by the caller's word.
+        unsafe {
+            let varies = self.expression(of.refexpr.cast(), depth + 1);
+            let by = self.list(of.refupperindexpr, depth);
+            self.settle(mark, varies || by)
         }
     }
 

@@ -145,6 +145,10 @@ CREATE TABLE days AS SELECT id, date '1950-01-01' + id AS born FROM big;
 CREATE TABLE truth AS SELECT id, id % 4000 = 0 AS done FROM big;
 CREATE TABLE twice AS SELECT id, id AS k FROM big;
 CREATE TABLE years AS SELECT id, date '1950-01-01' + id AS born FROM big;
+CREATE TABLE filled AS SELECT id, CASE WHEN id % 4000 = 0 THEN true END AS open FROM big;
+CREATE TABLE firsts AS SELECT id, ARRAY[owner, id] AS pair FROM big;
+CREATE EXTENSION citext;
+CREATE TABLE mails AS SELECT id, ('M' || id || '@example.org')::citext AS mail FROM big;
 CREATE TABLE twin AS SELECT id, id % 200 AS k, id % 7 AS made, state FROM big;
 VACUUM ANALYZE;
 ";
@@ -180,6 +184,9 @@ fn scans_are_judged_by_what_the_statement_wants_of_them() {
             "SELECT count(*) FROM truth WHERE done".to_owned(),
             format!("SELECT count(*) FROM twice WHERE k = (SELECT max(k) - {i} FROM twice)"),
             "SELECT id FROM years WHERE date_trunc('year', born) = '1951-01-01'".to_owned(),
+            "SELECT count(*) FROM filled WHERE coalesce(open, false)".to_owned(),
+            format!("SELECT id FROM firsts WHERE pair[1] = {i}"),
+            format!("SELECT id FROM mails WHERE mail LIKE 'm{i}@%'"),
             // Twins: most of what is read is wanted.
             format!("SELECT count(*) FROM small s JOIN twin t ON t.k = s.owner WHERE s.id > {i}"),
             format!("SELECT id FROM twin ORDER BY made LIMIT {}", 30_000 + i),
@@ -200,9 +207,12 @@ fn scans_are_judged_by_what_the_statement_wants_of_them() {
         ("cased", "(k);", "k"),
         ("counted", "(k);", "k"),
         ("days", "words: No index can be on (born)::text", "born"),
-        ("either", "words: Create an index for each of the conditions in", ""),
+        ("either", "words: Create an index for each of the conditions in", "a, b"),
+        ("filled", "words: Create an index on the expression COALESCE(open, ?)", "open"),
+        ("firsts", "words: Create an index on the expression pair[?]", "pair[?]"),
         ("joined", "(k);", "k"),
         ("lists", "(k);", "k"),
+        ("mails", "words: No index on mail itself is searched for (mail ~~ ?)", "mail"),
         ("marked", "words: Create an index of the wanted rows alone", "gone"),
         ("ordered", "(made);", "made"),
         ("rare", "(state);", "state"),
@@ -216,6 +226,11 @@ fn scans_are_judged_by_what_the_statement_wants_of_them() {
         assert_eq!(table, &format!("public.{name}"), "{found:?}");
         assert!(words.contains(wanted) && by.contains(column), "{table}: {words} by {by}");
     }
+    let sides = watcher.list::<String>(
+        "SELECT format('%s %s %s %s', expression, usage, operator, samples) FROM perfmon.predicates()
+         WHERE table_name = 'public.either' AND rows_read > 0 AND rows_kept IS NULL ORDER BY 1",
+    );
+    assert_eq!(sides, ["a equality = 20", "b equality = 20"]);
 }
 
 #[test]

@@ -14,9 +14,9 @@ mod word;
 
 pub use code::Code;
 use code::Token;
-pub use described::{Condition, Described};
+pub use described::{Condition, Described, Side};
 pub use kind::Kind;
-pub use word::{Names, Part, Pattern, UNKNOWN, Use, line, part_of};
+pub use word::{Compared, Names, Part, Pattern, UNKNOWN, Use, line, part_of};
 
 /// Longest conditions that are kept; what is beyond is cut off, and said to be.
 pub const LONGEST: usize = 208;

@@ -131,7 +131,7 @@ pub(crate) mod tests {
             expression: Some(column.to_owned()),
             operator: Some("=".to_owned()),
             usage: "equality".to_owned(),
-            pattern: None,
+            ..Condition::default()
         };
         let node = Described {
             node: kind.name().to_owned(),

@@ -31,8 +31,8 @@ pub struct Seen {
     pub samples: u64,
     /// Rows that these nodes read, and that they kept.
     pub rows_read: u64,
-    /// See `rows_read`.
-    pub rows_kept: u64,
+    /// See `rows_read`; `None` of one side of an OR, since nobody counts what each of them keeps.
+    pub rows_kept: Option<u64>,
     /// No other condition stood beside it: what was kept is its own doing.
     pub alone: bool,
 }
@@ -57,13 +57,15 @@ pub fn usages(facts: &Facts) -> Vec<(Usage, Option<Seen>)> {
                 pattern: condition.pattern.clone(),
             };
             let seen = all.entry(usage).or_default();
-            let known = seen.get_or_insert(Seen { alone: true, ..Seen::default() });
+            let begun = Seen { rows_kept: Some(0), alone: true, ..Seen::default() };
+            let known = seen.get_or_insert(begun);
             known.samples += e.counts.get(Slot::Executions);
             known.rows_read += e.counts.get(Slot::Read);
-            known.rows_kept += e.counts.get(Slot::Kept);
+            known.rows_kept = known.rows_kept.map(|kept| kept + e.counts.get(Slot::Kept));
             known.alone &= alone;
         }
     }
+    add_sides(facts, &mut all);
     for s in facts.statements.iter().flatten() {
         for usage in by_text(s, facts) {
             let same = |known: &Usage| {
@@ -78,6 +80,28 @@ pub fn usages(facts: &Facts) -> Vec<(Usage, Option<Seen>)> {
         }
     }
     all.into_iter().collect()
+}
+
+/// What is compared within an OR, unless it is compared by itself as well: then that tells more.
+fn add_sides(facts: &Facts, all: &mut BTreeMap<Usage, Option<Seen>>) {
+    let scans = facts.evidence.iter().flatten().filter(|e| e.kind() != Some(Kind::Conflict));
+    for e in scans.filter(|e| !e.table.is_empty()) {
+        for side in e.node.conditions.iter().flat_map(|condition| &condition.sides) {
+            let usage = Usage {
+                statement_id: e.statement_id,
+                table: e.table.clone(),
+                expression: side.expression.clone(),
+                usage: side.usage.clone(),
+                operator: side.operator.clone(),
+                pattern: side.pattern.clone(),
+            };
+            let known = all.entry(usage).or_default().get_or_insert_default();
+            if known.rows_kept.is_none() {
+                known.samples += e.counts.get(Slot::Executions);
+                known.rows_read += e.counts.get(Slot::Read);
+            }
+        }
+    }
 }
 
 /// The table and the column or expression that a condition is about. Sorts and groups are of no table themselves: their
@@ -186,7 +210,7 @@ mod tests {
 
     fn short(facts: &Facts) -> Vec<(String, String, Option<u64>)> {
         let all = usages(facts).into_iter();
-        all.map(|(one, seen)| (one.expression, one.usage, seen.map(|seen| seen.rows_kept)))
+        all.map(|(one, seen)| (one.expression, one.usage, seen.and_then(|seen| seen.rows_kept)))
             .collect()
     }
 
@@ -281,6 +305,35 @@ mod tests {
         let found = short(&facts);
         assert_eq!(found.iter().filter(|(_, _, seen)| seen.is_some()).count(), 1, "{found:?}");
         assert!(found.contains(&line("day", "group", Some(7))), "{found:?}");
+    }
+
+    #[test]
+    fn sides_of_an_or_are_told_without_what_they_keep() {
+        let mut facts = by_texts();
+        let mut seen = evidence(5, Kind::SeqScan, "public.t", "owner", 3);
+        seen.counts.set(Slot::Read, 300);
+        seen.counts.set(Slot::Kept, 6);
+        let side = |expression: &str| crate::capture::scan::Side {
+            expression: expression.to_owned(),
+            operator: Some("=".to_owned()),
+            usage: "equality".to_owned(),
+            pattern: None,
+        };
+        let sides = vec![side("owner"), side("state")];
+        let text = "((owner = ?) OR (state = ?))".to_owned();
+        let (stage, usage) = ("filter".to_owned(), "other".to_owned());
+        let either = Condition { stage, text, usage, sides, ..Condition::default() };
+        seen.node.conditions.push(either);
+        assert_eq!(seen.node.filters(), ["owner", "state"]);
+        facts.evidence = Some(vec![seen.clone(), seen]);
+        let all = usages(&facts);
+        let of = |expression: &str| {
+            all.iter().find(|(one, _)| one.expression == expression).and_then(|(_, seen)| *seen)
+        };
+        let state = Seen { samples: 6, rows_read: 600, rows_kept: None, alone: false };
+        assert_eq!(of("state"), Some(state));
+        let owner = Seen { rows_kept: Some(12), ..state };
+        assert_eq!(of("owner"), Some(owner), "it is compared by itself, too");
     }
 
     #[test]

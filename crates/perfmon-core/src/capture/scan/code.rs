@@ -106,6 +106,10 @@ pub enum Token {
     Wildcard,
     /// A value: a pattern of which the beginning is fixed.
     Anchored,
+    /// The first of so many that is not NULL.
+    Coalesce(u8),
+    /// An element of what comes first, by one value or more.
+    Element(u8),
 }
 
 impl Token {
@@ -133,6 +137,8 @@ impl Token {
             Self::Cut => (20, 0, 0),
             Self::Wildcard => (21, 0, 0),
             Self::Anchored => (22, 0, 0),
+            Self::Coalesce(n) => (23, 0, n.into()),
+            Self::Element(n) => (24, 0, n.into()),
         }
     }
 
@@ -161,6 +167,8 @@ impl Token {
             20 => Self::Cut,
             21 => Self::Wildcard,
             22 => Self::Anchored,
+            23 => Self::Coalesce(n),
+            24 => Self::Element(n),
             _ => return None,
         })
     }
@@ -169,6 +177,7 @@ impl Token {
     pub fn operands(self) -> usize {
         match self {
             Self::Operator(_, n) | Self::Function(_, n) | Self::And(n) | Self::Or(n) => n.into(),
+            Self::Coalesce(n) | Self::Element(n) => n.into(),
             Self::Distinct(_) | Self::Any(_) | Self::All(_) => 2,
             Self::Cast(_) | Self::Not | Self::IsNull | Self::IsNotNull | Self::Truth(_) => 1,
             _ => 0,
@@ -178,7 +187,7 @@ impl Token {
 
 /// Tags with an oid, and with a small number.
 const WITH_OID: [u8; 7] = [3, 6, 7, 8, 9, 10, 11];
-const WITH_NUMBER: [u8; 8] = [1, 2, 3, 6, 8, 12, 13, 17];
+const WITH_NUMBER: [u8; 10] = [1, 2, 3, 6, 8, 12, 13, 17, 23, 24];
 
 impl Default for Code {
     fn default() -> Self {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::code::{Stage, Token};
-use super::{Kind, Names, Part, Subject, Use, part_of};
+use super::{Compared, Kind, Names, Part, Subject, Use, part_of};
 
 /// Longest description: names are kept in an index, of which an entry takes a third of a page at most.
 const LONGEST: usize = 1_600;
@@ -25,7 +25,7 @@ pub struct Described {
 }
 
 /// One of its conditions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     /// Where it is applied, by name.
     pub stage: String,
@@ -42,6 +42,35 @@ pub struct Condition {
     /// Of a pattern that was seen, what it begins with, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
+    /// Where OR joins several conditions: what is compared in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sides: Vec<Side>,
+}
+
+/// What one of several conditions compares of which one must be true.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    /// The column or expression.
+    pub expression: String,
+    /// By which operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// How, by name.
+    pub usage: String,
+    /// Of a pattern that was seen, what it begins with, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+}
+
+impl From<Compared> for Side {
+    fn from(one: Compared) -> Self {
+        Self {
+            expression: one.expression,
+            operator: one.operator,
+            usage: one.usage.name().to_owned(),
+            pattern: one.pattern.map(|pattern| pattern.name().to_owned()),
+        }
+    }
 }
 
 impl From<Part> for Condition {
@@ -53,6 +82,7 @@ impl From<Part> for Condition {
             operator: part.operator,
             usage: part.usage.name().to_owned(),
             pattern: part.pattern.map(|pattern| pattern.name().to_owned()),
+            sides: part.sides.into_iter().map(Side::from).collect(),
         }
     }
 }
@@ -108,11 +138,11 @@ impl Described {
         texts.join(", ")
     }
 
-    /// Columns and expressions by which rows are thrown away, each once.
+    /// Columns and expressions by which rows are thrown away, each once, those within an OR included.
     pub fn filters(&self) -> Vec<&str> {
         let mut all: Vec<&str> = Vec::new();
         let filters = self.conditions.iter().filter(|c| c.stage == Stage::Filter.name());
-        for expression in filters.filter_map(|c| c.expression.as_deref()) {
+        for expression in filters.flat_map(Condition::compared) {
             if !all.contains(&expression) {
                 all.push(expression);
             }
@@ -122,6 +152,12 @@ impl Described {
 }
 
 impl Condition {
+    /// What it compares: one column or expression, or those within an OR.
+    fn compared(&self) -> impl Iterator<Item = &str> {
+        let sides = self.sides.iter().map(|side| side.expression.as_str());
+        self.expression.as_deref().into_iter().chain(sides)
+    }
+
     /// Whether an index of its column or expression could find rows by it.
     pub fn is_searchable(&self) -> bool {
         let not = [Use::Other, Use::Sort, Use::Group].map(Use::name);

@@ -177,6 +177,56 @@ fn seen(
 }
 
 #[test]
+fn sides_of_an_or_and_what_is_around_columns_are_told() {
+    use Token::*;
+    let equal = |column| [Operator(96, 2), Column(column), Value];
+    let all = [
+        vec![Or(3), And(2)],
+        equal(3).to_vec(),
+        vec![Operator(97, 2), Column(4), Value],
+        equal(3).to_vec(),
+        vec![IsNull, Column(5)],
+    ]
+    .concat();
+    let [either] = &part_of(&subject(1, code(&all)), &mut Called)[..] else { panic!("one") };
+    assert_eq!((either.expression.as_deref(), either.usage), (None, Use::Other));
+    let sides: Vec<(&str, Use)> =
+        either.sides.iter().map(|side| (side.expression.as_str(), side.usage)).collect();
+    let expected = [("c100_3", Use::Equality), ("c100_4", Use::Range), ("c100_5", Use::Null)];
+    assert_eq!(sides, expected);
+    for (tokens, text, expression, operator, usage) in [
+        (
+            vec![Operator(96, 2), Coalesce(2), Column(3), Value, Value],
+            "(COALESCE(c100_3, ?) = ?)",
+            "COALESCE(c100_3, ?)",
+            Some("="),
+            Use::Equality,
+        ),
+        (
+            vec![Coalesce(2), Column(3), Value],
+            "COALESCE(c100_3, ?)",
+            "COALESCE(c100_3, ?)",
+            None,
+            Use::Truth,
+        ),
+        (
+            vec![Operator(96, 2), Element(3), Column(3), Value, Value, Value],
+            "(c100_3[?][?] = ?)",
+            "c100_3[?][?]",
+            Some("="),
+            Use::Equality,
+        ),
+        (vec![Function(870, 1), Column(3)], "lower(c100_3)", "lower(c100_3)", None, Use::Truth),
+    ] {
+        assert_eq!(Code::of(code(&tokens).bytes()).tokens(), tokens);
+        let own = Some(expression);
+        assert_eq!(part(&tokens), seen(text, own, operator, usage));
+    }
+    let outer = part(&[Function(870, 2), Column(3), Given]);
+    assert_eq!((outer.1, outer.3), (None, Use::Other), "it changes with another table's rows");
+}
+
+#[test]
 fn conditions_are_put_in_words() {
     use Token::*;
     let own = Some("c100_3");

@@ -114,6 +114,21 @@ pub struct Part {
     pub usage: Use,
     /// Of a pattern that was seen, what it begins with.
     pub pattern: Option<Pattern>,
+    /// Where OR joins several conditions: what is compared in them, each once.
+    pub sides: Vec<Compared>,
+}
+
+/// What one of several conditions compares of which one must be true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// The column or expression.
+    pub expression: String,
+    /// The operator between it and the value.
+    pub operator: Option<String>,
+    /// How it compares.
+    pub usage: Use,
+    /// Of a pattern that was seen, what it begins with.
+    pub pattern: Option<Pattern>,
 }
 
 /// A tree of parts.
@@ -121,6 +136,9 @@ enum Tree {
     Leaf(Token),
     Branch(Token, Vec<Tree>),
 }
+
+/// More sides of an OR are not told apart.
+const MOST_SIDES: usize = 16;
 
 /// Deeper conditions than the hooks write are no conditions.
 const DEEPEST: usize = 64;
@@ -173,7 +191,25 @@ impl<N: Names> Words<'_, N> {
             _ => self.comparison(tree),
         };
         let pattern = Some(tree).filter(|_| usage == Use::Pattern).and_then(begins);
-        Part { stage, text, expression, operator, usage, pattern }
+        let mut sides = Vec::new();
+        if matches!(tree, Tree::Branch(Token::Or(_), _)) {
+            self.sides_of(tree, &mut sides);
+        }
+        Part { stage, text, expression, operator, usage, pattern, sides }
+    }
+
+    /// What is compared in each of the conditions that AND and OR join.
+    fn sides_of(&mut self, tree: &Tree, found: &mut Vec<Compared>) {
+        if let Tree::Branch(Token::And(_) | Token::Or(_), operands) = tree {
+            operands.iter().for_each(|operand| self.sides_of(operand, found));
+            return;
+        }
+        let (Some(expression), operator, usage) = self.comparison(tree) else { return };
+        let pattern = Some(tree).filter(|_| usage == Use::Pattern).and_then(begins);
+        let one = Compared { expression, operator, usage, pattern };
+        if usage != Use::Other && found.len() < MOST_SIDES && !found.contains(&one) {
+            found.push(one);
+        }
     }
 
     /// What is compared, by which operator, and how.
@@ -197,6 +233,10 @@ impl<N: Names> Words<'_, N> {
             (Token::IsNotNull, [one]) => (self.own(one), Some("IS NOT NULL".to_owned()), Use::Null),
             (Token::Truth(_) | Token::Not, [one @ Tree::Leaf(Token::Column(_))]) => {
                 (self.own(one), None, Use::Truth)
+            }
+            // A function, or what it may be wrapped in, that is a truth value itself.
+            (Token::Function(..) | Token::Coalesce(_) | Token::Element(_), _) if !given(tree) => {
+                (self.own(tree), None, Use::Truth)
             }
             _ => (None, None, Use::Other),
         }
@@ -283,6 +323,14 @@ impl<N: Names> Words<'_, N> {
             (Token::Cast(oid), [one]) => {
                 let name = self.names.type_name(oid);
                 format!("({one})::{}", name.as_deref().unwrap_or(UNKNOWN))
+            }
+            (Token::Coalesce(_), all) => format!("COALESCE({})", all.join(", ")),
+            (Token::Element(_), [of, by @ ..]) => {
+                let by: String = by.iter().map(|one| format!("[{one}]")).collect();
+                match operands.first() {
+                    Some(Tree::Leaf(Token::Column(_))) => format!("{of}{by}"),
+                    _ => format!("({of}){by}"),
+                }
             }
             (Token::And(_), all) => format!("({})", all.join(" AND ")),
             (Token::Or(_), all) => format!("({})", all.join(" OR ")),

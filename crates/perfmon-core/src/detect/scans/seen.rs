@@ -255,13 +255,19 @@ fn odd(scans: &[&Evidence], table: &Table) -> Vec<String> {
 }
 
 fn computed(scans: &[&Evidence], table: &Table) -> Vec<Computed> {
-    const SERVED: [Use; 4] = [Use::Equality, Use::Range, Use::Pattern, Use::Containment];
+    const SERVED: [Use; 5] =
+        [Use::Equality, Use::Range, Use::Pattern, Use::Containment, Use::Truth];
+    // Whether an index can be on another function nobody knows here.
+    let is_sure = |condition: &Condition| {
+        let inner = condition.text.strip_prefix("COALESCE");
+        condition.usage != Use::Truth.name() || inner.is_some_and(is_plain)
+    };
     let mut found: Vec<Computed> = Vec::new();
     for condition in scans.iter().flat_map(|e| &e.node.conditions) {
         let Some(expression) = condition.expression.as_deref() else { continue };
         let usage = SERVED.into_iter().find(|usage| usage.name() == condition.usage);
         let column = table.columns.iter().any(|column| column.name == expression);
-        let Some(usage) = usage.filter(|_| !column) else { continue };
+        let Some(usage) = usage.filter(|_| !column && is_sure(condition)) else { continue };
         let one = Computed { expression: expression.to_owned(), usage };
         if !found.contains(&one) {
             found.push(one);

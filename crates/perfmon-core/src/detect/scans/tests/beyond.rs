@@ -303,7 +303,7 @@ fn odd(text: &str, expression: Option<&str>, usage: Use, kept: u64) -> Facts {
         expression: expression.map(str::to_owned),
         operator: None,
         usage: usage.name().to_owned(),
-        pattern: None,
+        ..Condition::default()
     };
     facts.evidence.as_mut().unwrap()[0].node.conditions.push(condition);
     facts
@@ -328,8 +328,13 @@ fn conditions_that_are_no_search_have_words() {
     told(&odd("(status < created)", status, Use::Other, 13));
     let either = told(&odd("((status = ?) OR (customer_id = ?))", None, Use::Other, 13));
     assert!(either.contains("an index for each of the conditions in ((status = ?) OR"), "{either}");
+    let filled = "COALESCE(status, ?)";
+    let default = told(&odd(filled, Some(filled), Use::Truth, 13));
+    assert!(default.contains("on the expression COALESCE(status, ?) with"), "{default}");
     // Twins.
     let silent = |why: &str, facts: Facts| assert_eq!(all_of(&facts), Vec::new(), "{why}");
+    let call = "allowed(status)";
+    silent("who knows what it does", odd(call, Some(call), Use::Truth, 13));
     silent("many are kept", odd("(status <> ?)", status, Use::Other, 50_000));
     silent("of nothing in the table", odd("(random() < ?)", None, Use::Other, 13));
     silent("of a subquery", odd("(status <> (subquery))", status, Use::Other, 13));

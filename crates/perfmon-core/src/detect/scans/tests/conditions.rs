@@ -34,7 +34,7 @@ fn scan(conditions: &[Text<'_>], read: u64, kept: u64) -> Shown {
         expression: expression.map(text),
         operator: operator.map(text),
         usage: text(usage),
-        pattern: None,
+        ..Condition::default()
     };
     one.node.conditions = conditions.iter().map(condition).collect();
     one
