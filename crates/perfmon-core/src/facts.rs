@@ -20,7 +20,7 @@ pub mod statement;
 
 pub use evidence::Evidence;
 pub use failure::Failures;
-pub use form::{Form, FormKind, Moved, Offset, Returned};
+pub use form::{Form, FormKind, Moved, Offset, Patterned, Returned};
 pub use host::{Host, HostDisk, HostRow};
 pub use plan::{PlanFlip, PlanTimes};
 pub use pooler::{Pool, Pooler};

@@ -201,6 +201,33 @@ mod tests {
                 "pattern: lower((customers.name)::text) ILIKE ($1 || $2) [lower((name)::text)]",
             ),
         ]);
+        run("CREATE EXTENSION citext");
+        run("CREATE TABLE public.others (mail public.citext, nick name, code char(8))");
+        all_have(&[
+            (
+                "SELECT * FROM others WHERE mail LIKE 'a%'",
+                "wildcard caseless: others.mail LIKE $1 => (others.mail)::text ILIKE $1 [(mail)::text]",
+            ),
+            (
+                "SELECT * FROM others WHERE mail ILIKE $1",
+                "pattern caseless: others.mail LIKE $1 => (others.mail)::text ILIKE $1 [(mail)::text]",
+            ),
+            (
+                "SELECT * FROM others WHERE nick LIKE $1",
+                "pattern name: others.nick LIKE $1 => (others.nick)::text LIKE $1 [(nick)::text]",
+            ),
+            (
+                "SELECT * FROM others WHERE nick ILIKE '%a'",
+                "wildcard name: others.nick ILIKE $1 => (others.nick)::text ILIKE $1 [(nick)::text]",
+            ),
+            (
+                "SELECT * FROM others WHERE code LIKE $1",
+                "pattern padded: others.code LIKE $1 => (others.code)::text LIKE $1 [(code)::text]",
+            ),
+            ("SELECT * FROM others WHERE nick LIKE 'a%'", ""),
+            ("SELECT * FROM others WHERE mail = 'a'", ""),
+            ("SELECT * FROM others WHERE mail ~ 'a'", ""),
+        ]);
     }
 
     #[pg_test]

@@ -87,8 +87,32 @@ mod tests {
         let query = "SELECT * FROM a WHERE m::text = ANY ($1::text[])";
         assert_eq!(only(query).kind, FormKind::Spelled);
         same(query, &[vec!["ARRAY['bad', 'good']"]]);
+        run("ALTER TABLE a ADD y bool; UPDATE a SET y = (ARRAY[true, false, NULL])[1 + id % 3]");
+        let query = "SELECT * FROM a WHERE y::text = $1::text";
+        let form = only(query);
+        assert_eq!(
+            (&form.kind, form.better.as_deref()),
+            (&FormKind::Spelled, Some("a.y = (($1)::text)::boolean"))
+        );
+        same(query, &[vec!["'true'"], vec!["'false'"], vec!["NULL"]]);
+        same("SELECT * FROM a WHERE y::varchar = ANY ($1::text[])", &[vec!["ARRAY['true']"]]);
         // Its order is not that of texts.
         let form = only("SELECT * FROM a WHERE m::text < $1::text");
         assert_eq!(form.better, None, "{form:?}");
+    }
+
+    #[pg_test]
+    fn patterns_in_what_is_no_text() {
+        random_rows();
+        run("CREATE EXTENSION citext");
+        run("ALTER TABLE a ADD c public.citext, ADD o name;
+             UPDATE a SET c = (ARRAY['Ab', 'aB', 'b_', 'a%', '', NULL])[1 + id % 6],
+                 o = (ARRAY['Ab', 'aB', 'b_', 'a%', '', NULL])[1 + id % 6]");
+        let patterns = ["'a%'", "'%b'", "'_B'", "'a\\%'", "''", "NULL"];
+        let patterns: Vec<Vec<&str>> = patterns.iter().map(|one| vec![*one]).collect();
+        for condition in ["c LIKE $1", "c ILIKE $1", "o LIKE $1", "o ILIKE $1", "c LIKE $1::citext"]
+        {
+            same(&format!("SELECT * FROM a WHERE {condition}"), &patterns);
+        }
     }
 }

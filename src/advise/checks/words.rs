@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use perfmon_core::facts::{Form, FormKind, Moved};
+use perfmon_core::facts::{Form, FormKind, Moved, Patterned};
 
 use super::shape;
 
@@ -25,8 +25,15 @@ pub(super) fn in_words(form: &Form) -> String {
         FormKind::Converted { column, to, joined } => {
             format!("converted {column} to {to}{}", mark(*joined, " joined"))
         }
-        FormKind::Wildcard { known: true } => "wildcard".into(),
-        FormKind::Wildcard { known: false } => "pattern".into(),
+        FormKind::Wildcard { known, of } => {
+            let of = match of {
+                Patterned::Text => "",
+                Patterned::Padded => " padded",
+                Patterned::Name => " name",
+                Patterned::Caseless => " caseless",
+            };
+            format!("{}{of}", if *known { "wildcard" } else { "pattern" })
+        }
         FormKind::Unconnected { parts } => format!("unconnected {}", parts.len()),
         FormKind::NotIn { inner_nullable, outer_nullable, rows, .. } => {
             let nulls = [mark(*inner_nullable, " inner"), mark(*outer_nullable, " outer")];

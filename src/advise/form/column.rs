@@ -1,10 +1,12 @@
 //! Columns around which something stands where they are compared.
 
-use std::ffi::CStr;
-
 use perfmon_core::facts::{Form, FormKind};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{CoercionForm, Node, NodeTag, Oid};
+
+mod pattern;
+
+pub(super) use pattern::is_pattern;
 
 use super::each::values_of;
 use super::typed::{is_bare, spelled, typed};
@@ -12,8 +14,6 @@ use super::{Finder, Mask, Named, mask};
 use crate::advise::scope::{Entry, What, plain};
 use crate::pg::{describe, list, tree};
 
-/// Operators on text, fixed in the catalogs: LIKE and ILIKE of text and of char(n).
-const PATTERNS: [u32; 4] = [1209, 1627, 1211, 1629];
 /// Signs of the comparisons of a btree, by strategy.
 pub(super) const SIGNS: [&str; 5] = ["<", "<=", "=", ">=", ">"];
 pub(super) const EQUAL: usize = 2;
@@ -222,58 +222,6 @@ impl Finder<'_> {
         }
     }
 
-    /// LIKE with a pattern that begins with a wildcard, or may begin with one: what executions compare with is not in
-    /// the text.
-    pub(super) unsafe fn pattern(
-        &mut self,
-        scope: usize,
-        side: *mut Node,
-        operator: Oid,
-        pattern: *mut Node,
-    ) {
-        // SAFETY: nodes of that query, cast by their own tags.
-        unsafe {
-            use FormKind::{Unstable, Wildcard};
-            if !is_pattern(operator) {
-                return;
-            }
-            let known = (*plain(pattern)).type_ == NodeTag::T_Const;
-            if !known && self.has_columns(scope, pattern) {
-                return;
-            }
-            let mut mask = self.mask();
-            let Some(subject) = self.subject(scope, side, &mut mask) else { return };
-            if known && !subject.unstable && !begins_with_wildcard(plain(pattern).cast()) {
-                return;
-            }
-            let Some(text) = self.deparsed(subject.node, Some(&subject.named), false) else {
-                return;
-            };
-            let Some(value) = self.deparsed(mask.copy(plain(pattern)), None, false) else { return };
-            let sign = if matches!(operator.to_u32(), 1627 | 1629) { "ILIKE" } else { "LIKE" };
-            let attnum =
-                if is_column(subject.node) || subject.unstable { subject.attnum } else { 0 };
-            // Trigrams are of text: of char(n) a cast makes it, which the statement then must have too.
-            let padded = pg_sys::exprType(subject.node) == pg_sys::BPCHAROID;
-            let better = padded.then(|| format!("({text})::text {sign} {value}"));
-            let indexable = match padded {
-                true => subject.indexable.map(|column| format!("({column})::text")),
-                false => subject.indexable,
-            };
-            self.keep(Form {
-                // The text of a date changes with settings: trigrams cannot be of it either.
-                kind: if subject.unstable { Unstable } else { Wildcard { known } },
-                tables: vec![subject.table.to_u32()],
-                attnum,
-                expression: format!("{text} {sign} {value}"),
-                better,
-                indexable,
-                inside: subject.inside,
-                guessed: false,
-            });
-        }
-    }
-
     /// What a side is, in columns of one table.
     unsafe fn subject(&self, scope: usize, side: *mut Node, mask: &mut Mask) -> Option<Subject> {
         // SAFETY: a node of that query; copies are changed.
@@ -412,8 +360,17 @@ impl Finder<'_> {
         unsafe {
             let node = subject.node;
             match (*node).type_ {
-                NodeTag::T_CoerceViaIO => spelled(node.cast(), subject.column_type, sides),
+                NodeTag::T_CoerceViaIO => {
+                    let cast = &*node.cast::<pg_sys::CoerceViaIO>();
+                    spelled(cast.arg.cast(), cast.resulttype, subject.column_type, sides)
+                }
                 NodeTag::T_FuncExpr => {
+                    let call = &*node.cast::<pg_sys::FuncExpr>();
+                    // Truth values have a function where other types are written and read again.
+                    if call.funcid.to_u32() == pg_sys::F_TEXT_BOOL {
+                        let column = list::nodes(call.args).first().copied()?;
+                        return spelled(column, call.funcresulttype, subject.column_type, sides);
+                    }
                     let wider = self.widened(node.cast(), subject, sides);
                     wider.or_else(|| self.called(node.cast(), sides))
                 }
@@ -458,24 +415,6 @@ unsafe fn is_truncated(node: *mut Node) -> bool {
         (*node).type_ == NodeTag::T_FuncExpr
             && TRUNCATE.contains(&(*node.cast::<pg_sys::FuncExpr>()).funcid.to_u32())
     }
-}
-
-/// # Safety
-/// A constant of a live query.
-unsafe fn begins_with_wildcard(constant: *mut pg_sys::Const) -> bool {
-    // SAFETY: by the caller's word; a constant of type text that is not null is one.
-    unsafe {
-        if (*constant).constisnull || (*constant).consttype != pg_sys::TEXTOID {
-            return false;
-        }
-        let text = pg_sys::text_to_cstring((*constant).constvalue.cast_mut_ptr());
-        matches!(CStr::from_ptr(text).to_bytes().first(), Some(b'%' | b'_'))
-    }
-}
-
-/// Whether an operator is LIKE or ILIKE.
-pub(super) fn is_pattern(operator: Oid) -> bool {
-    PATTERNS.contains(&operator.to_u32())
 }
 
 pub(super) unsafe fn is_column(node: *mut Node) -> bool {

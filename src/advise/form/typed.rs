@@ -2,22 +2,24 @@
 
 use perfmon_core::facts::FormKind;
 use pgrx::pg_sys;
-use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::{Node, Oid};
 
 use super::column::{EQUAL, Sides, is_column};
 use crate::pg::describe;
 
 /// A column that is written as text, and so compared.
 pub(super) unsafe fn spelled(
-    cast: *mut pg_sys::CoerceViaIO,
+    from: *mut Node,
+    to: Oid,
     column_type: Oid,
     sides: &Sides,
 ) -> Option<(FormKind, String)> {
-    const EXACT: [Oid; 4] = [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::UUIDOID];
+    const EXACT: [Oid; 5] =
+        [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::UUIDOID, pg_sys::BOOLOID];
     const AS_TEXT: [Oid; 2] = [pg_sys::TEXTOID, pg_sys::VARCHAROID];
     const AS_TEXTS: [Oid; 2] = [pg_sys::TEXTARRAYOID, pg_sys::VARCHARARRAYOID];
     // SAFETY: a copy.
-    let (column, to) = unsafe { (is_column((*cast).arg.cast()), (*cast).resulttype) };
+    let column = unsafe { is_column(from) };
     let texts: &[Oid] = if sides.any { &AS_TEXTS } else { &AS_TEXT };
     // SAFETY: a catalog look-up.
     let exact = EXACT.contains(&column_type) || unsafe { pg_sys::type_is_enum(column_type) };

@@ -4,6 +4,8 @@
 
 use perfmon_e2e::{Db, Server, secs};
 
+#[path = "rewrites/as_text.rs"]
+mod as_text;
 #[path = "rewrites/seen.rs"]
 mod seen;
 #[path = "rewrites/unkept.rs"]

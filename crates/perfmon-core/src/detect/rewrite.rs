@@ -174,7 +174,7 @@ pub(super) fn tells_not_in(facts: &Facts, t: &Thresholds, s: &Statement) -> bool
 
 fn of_form<'a>(look: &Look<'a>, s: &'a Statement, form: &'a Form) -> Option<Hint<'a>> {
     match &form.kind {
-        FormKind::Wildcard { known } => pattern::hint(look, s, form, *known),
+        FormKind::Wildcard { known, of } => pattern::hint(look, s, form, (*known, *of)),
         FormKind::Unconnected { parts } => product::hint(look, s, form, parts),
         FormKind::NotIn { inner_nullable, outer_nullable, rows, hashable } => {
             let nullable = (*inner_nullable, *outer_nullable);

@@ -75,10 +75,12 @@ pub enum FormKind {
         /// The type that it is converted to.
         to: String,
     },
-    /// A pattern that begins with a wildcard.
+    /// A pattern that begins with a wildcard, or any pattern where the type's LIKE is none that indexes know.
     Wildcard {
         /// The pattern is in the text; else executions have to tell what it begins with.
         known: bool,
+        /// What is compared with it.
+        of: Patterned,
     },
     /// Tables that no condition connects, in the parts that conditions do connect.
     Unconnected {
@@ -103,6 +105,20 @@ pub enum FormKind {
         /// It is a parameter that is counted, `count($1)`, of which the text does not tell whether it is NULL.
         given: bool,
     },
+}
+
+/// What a pattern is sought in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patterned {
+    /// Text: trigrams are of it.
+    Text,
+    /// `char(n)`, whose blanks at the end are no part of its text.
+    Padded,
+    /// `name`, as the server calls its own objects: its text is the same.
+    Name,
+    /// A type that is compared without regard to case (citext): its LIKE is ILIKE of its text, for which no index of the
+    /// type is searched, whatever the pattern begins with.
+    Caseless,
 }
 
 /// Arithmetic that is taken to the other side of a comparison.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Evidence, Facts, FormKind, Statement, Table, TableUse, Test};
+use super::{Evidence, Facts, FormKind, Patterned, Statement, Table, TableUse, Test};
 use crate::capture::scan::{Condition, Kind, Pattern, Slot, Use};
 use crate::facts::expression::uncast;
 
@@ -141,7 +141,7 @@ fn by_text<'a>(s: &'a Statement, facts: &'a Facts) -> impl Iterator<Item = Usage
 /// What the text says of a pattern's beginning.
 fn pattern(s: &Statement, table: u32, expression: &str, anchored: bool) -> Option<Pattern> {
     let wildcard = s.shape.iter().flat_map(|shape| &shape.forms).any(|form| {
-        form.kind == FormKind::Wildcard { known: true }
+        matches!(form.kind, FormKind::Wildcard { known: true, of } if of != Patterned::Caseless)
             && form.tables.contains(&table)
             && form.indexable.as_deref() == Some(expression)
     });
@@ -265,7 +265,7 @@ mod tests {
             pattern("c", Test::Pattern),
         ];
         shape.forms = vec![Form {
-            kind: FormKind::Wildcard { known: true },
+            kind: FormKind::Wildcard { known: true, of: Patterned::Text },
             tables: vec![10],
             attnum: 1,
             expression: "c LIKE $1".to_owned(),

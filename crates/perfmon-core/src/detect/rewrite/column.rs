@@ -134,8 +134,8 @@ fn meaning(form: &Form) -> (bool, String) {
         FormKind::Defaulted => (true, "The same rows: what is NULL is compared with the default."),
         FormKind::Spelled => (
             false,
-            "The same for a value as the server writes it; one that is not of the column's type is an error, and one with \
-             blanks or leading zeros is found where it was not.",
+            "The same for a value as the server writes it; one that is not of the column's type is an error, and one in \
+             another spelling (blanks, leading zeros, yes for true) is found where it was not.",
         ),
         FormKind::Widened => (
             true,

@@ -5,14 +5,14 @@ use crate::capture::scan::{Condition, Pattern, Slot};
 use crate::detect::idea::{Method, Need};
 use crate::detect::words;
 use crate::facts::evidence::ENOUGH;
-use crate::facts::{Form, Statement, Table};
+use crate::facts::{Form, Patterned, Statement, Table};
 use crate::finding::{Effort, Evidence};
 
 pub(super) fn hint<'a>(
     look: &Look<'a>,
     s: &'a Statement,
     form: &'a Form,
-    known: bool,
+    (known, of): (bool, Patterned),
 ) -> Option<Hint<'a>> {
     let (table, rows) = look.large(&form.tables)?;
     let blocks = look.blocks(s)?;
@@ -31,7 +31,9 @@ pub(super) fn hint<'a>(
     if look.facts.indexes.iter().flatten().any(by_trigrams) {
         return None;
     }
-    let seen = if known { None } else { Some(seen(look, s, table, form)?) };
+    // No index is searched for the LIKE of such a type, whatever the pattern begins with.
+    let any = of == Patterned::Caseless;
+    let seen = if known || any { None } else { Some(seen(look, s, table, form)?) };
     let server = &look.facts.server;
     let installed = server.extensions.iter().any(|(name, _)| name == "pg_trgm");
     let available = installed || server.available_extensions.iter().any(|name| name == "pg_trgm");
@@ -47,46 +49,37 @@ pub(super) fn hint<'a>(
         );
         effect.push_str(&seen.words());
     }
-    let remedy = match sql.is_some() {
-        true if form.better.is_some() => {
-            "Compare the column as text, and make an index of trigrams on that, which finds a pattern wherever it stands: \
-             there is none for char(n)."
-        }
-        true => {
-            "Make an index of trigrams, which finds a pattern wherever it stands; patterns of fewer than three characters \
-                 still read all."
-        }
-        false => {
-            "Search for words, by a tsvector with a GIN index, or have pg_trgm installed on this machine, whose indexes find a \
-                  pattern wherever it stands."
-        }
-    };
     Some(Hint {
         kind: WILDCARD,
         statement: s,
         severity: look.severity(s),
         table: Some(table),
         title: format!(
-            "Statement {} seeks {} with a wildcard in {}",
+            "Statement {} seeks {} in {}",
             s.statement_id,
-            if known { "a pattern that begins" } else { "patterns that begin" },
+            match (any, known) {
+                (true, _) => "patterns by the LIKE of a type that ignores case",
+                (false, true) => "a pattern that begins with a wildcard",
+                (false, false) => "patterns that begin with a wildcard",
+            },
             words::name(&subject)
         ),
         subject,
         expression: Some(form.expression.clone()),
         better: form.better.clone(),
-        same_meaning: form.better.is_none(),
-        reason: match form.better.is_some() {
+        same_meaning: of != Patterned::Padded,
+        reason: reason(of).to_owned(),
+        cause: match any {
             true => {
-                "The blanks at the end of char(n) are no part of the text: a pattern that ends with them, or with a place for \
-                 each character, finds others."
+                "The LIKE of such a type is a function of its own, which no index knows: every row is compared with the pattern, \
+                 whatever that begins with."
             }
-            false => "An index changes no result.",
-        }
-        .to_owned(),
-        cause: "A btree is searched from the beginning of its values, which the pattern leaves open: every row is compared with \
-                it.",
-        remedy: remedy.to_owned(),
+            false => {
+                "A btree is searched from the beginning of its values, which the pattern leaves open: every row is compared with \
+                 it."
+            }
+        },
+        remedy: remedy(of, sql.is_some()).to_owned(),
         sql,
         // The others are none of an index of trigrams' business.
         saved_ms_per_hour: saved.map(|ms| ms * seen.as_ref().map_or(1.0, Seen::ratio)),
@@ -94,6 +87,45 @@ pub(super) fn hint<'a>(
         evidence,
         effort: Effort::Low,
     })
+}
+
+fn reason(of: Patterned) -> &'static str {
+    match of {
+        Patterned::Text => "An index changes no result.",
+        Patterned::Padded => {
+            "The blanks at the end of char(n) are no part of the text: a pattern that ends with them, or with a place for \
+             each character, finds others."
+        }
+        Patterned::Name => "The same rows: the text of a name is the name.",
+        Patterned::Caseless => {
+            "The same rows: LIKE of a type that ignores case is ILIKE of its text."
+        }
+    }
+}
+
+fn remedy(of: Patterned, has_index: bool) -> &'static str {
+    match (has_index, of) {
+        (false, _) => {
+            "Search for words, by a tsvector with a GIN index, or have pg_trgm installed on this machine, whose indexes find a \
+             pattern wherever it stands."
+        }
+        (true, Patterned::Text) => {
+            "Make an index of trigrams, which finds a pattern wherever it stands; patterns of fewer than three characters \
+             still read all."
+        }
+        (true, Patterned::Padded) => {
+            "Compare the column as text, and make an index of trigrams on that, which finds a pattern wherever it stands: \
+             there is none for char(n)."
+        }
+        (true, Patterned::Name) => {
+            "Compare the column as text, and make an index of trigrams on that, which finds a pattern wherever it stands: \
+             there is none for names."
+        }
+        (true, Patterned::Caseless) => {
+            "Compare the column as text by ILIKE, and make an index of trigrams on that, which finds a pattern wherever it \
+             stands, without regard to case."
+        }
+    }
 }
 
 /// What executions showed of a pattern that is a parameter.

@@ -197,7 +197,7 @@ fn a_wildcard_at_the_beginning_wants_trigrams() {
     let pattern = Form {
         indexable: Some("note".to_owned()),
         attnum: 3,
-        ..form(FormKind::Wildcard { known: true })
+        ..form(FormKind::Wildcard { known: true, of: crate::facts::Patterned::Text })
     };
     let mut facts = with(pattern);
     assert_eq!(the(&DETECTOR, &facts, WILDCARD).statement, None, "not on this machine");
@@ -211,7 +211,7 @@ fn a_wildcard_at_the_beginning_wants_trigrams() {
 
 /// A pattern that is a parameter, in executions of which so many had a pattern of the kind.
 fn sought(begins: Option<&str>, column: &str, executions: u64) -> Facts {
-    let kind = FormKind::Wildcard { known: false };
+    let kind = FormKind::Wildcard { known: false, of: crate::facts::Patterned::Text };
     let mut facts = with(Form { indexable: Some("note".to_owned()), attnum: 3, ..form(kind) });
     let statement = third(&mut facts).statement_id;
     let mut seen = evidence(statement, Kind::SeqScan, "public.orders", column, executions);

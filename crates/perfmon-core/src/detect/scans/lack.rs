@@ -6,7 +6,7 @@ use super::{Computed, RETURNED, Seen};
 use crate::capture::scan::{Kind, Slot, Use};
 use crate::detect::idea::{IndexIdea, may_serve};
 use crate::facts::evidence::ENOUGH;
-use crate::facts::{Facts, Index, Shape, Statement, Table, TableUse, Test};
+use crate::facts::{Facts, Index, Patterned, Shape, Statement, Table, TableUse, Test};
 use crate::threshold::Thresholds;
 
 /// A statement that scans a table.
@@ -195,5 +195,9 @@ fn is_unserved(seen: &Seen, own: &[Index], (since_us, t): (i64, &Thresholds)) ->
         |one: &Computed| !own.iter().any(|index| may_serve(index, &one.expression, since_us));
     let partial = own.iter().any(|index| index.unread || index.predicate.is_some());
     let odd = !partial && !seen.odd.is_empty();
+    let searched = |(column, ..): &(String, String, Patterned)| {
+        own.iter().any(|index| may_serve(index, column, since_us))
+    };
+    let odd = odd || seen.patterned.iter().any(|one| !searched(one));
     seen.kept_few(t) && (odd || seen.computed.iter().any(lacks))
 }

@@ -4,7 +4,7 @@ use super::seen::{OR, array_of};
 use super::{Reader, Scan, Seen, members};
 use crate::capture::scan::Use;
 use crate::detect::idea::{IndexIdea, Method, Part};
-use crate::facts::{FormKind, Table, Test};
+use crate::facts::{FormKind, Patterned, Table, Test};
 
 /// Bytes on the average from which values of a column may be too long for an index: none is a whole line of text.
 const LONG: i32 = 100;
@@ -56,8 +56,8 @@ fn without_index(scan: &Scan<'_>) -> String {
 fn of_odd(seen: &Seen) -> String {
     let (arrays, rest): (Vec<&str>, Vec<&str>) =
         seen.odd.iter().map(String::as_str).partition(|text| array_of(text).is_some());
+    let mut words: Vec<String> = seen.patterned.iter().map(of_pattern).collect();
     let (either, alone): (Vec<&str>, Vec<&str>) = rest.into_iter().partition(|t| t.contains(OR));
-    let mut words = Vec::new();
     for column in arrays.iter().filter_map(|text| array_of(text)) {
         words.push(format!(
             "No index serves ? = ANY ({column}), where the array is in the row: write {column} @> ARRAY[?], which finds the same \
@@ -93,6 +93,24 @@ fn of_odd(seen: &Seen) -> String {
             .push(format!("Where the condition on {picks} leaves few rows, an index on it alone."));
     }
     words.join(" ")
+}
+
+/// What to do about a pattern that is sought in something else than text.
+fn of_pattern((column, text, of): &(String, String, Patterned)) -> String {
+    let how = match of {
+        Patterned::Caseless => {
+            return format!(
+                "No index on {column} itself is searched for {text}: perfmon.rewrite_hints() has a form that compares it as text."
+            );
+        }
+        Patterned::Padded => "An index on {} with bpchar_pattern_ops",
+        Patterned::Name | Patterned::Text => "An index on {}",
+    };
+    let how = how.replace("{}", column);
+    format!(
+        "{how} is searched for {text} where the pattern has a fixed beginning; for others, compare it as text: see \
+         perfmon.rewrite_hints()."
+    )
 }
 
 /// What to do where no index can be composed, since the constants of a statement are not kept, or where none can be.

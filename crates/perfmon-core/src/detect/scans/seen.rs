@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use super::{RETURNED, Reader};
 use crate::capture::scan::{Condition, Kind, Slot, UNKNOWN, Use};
 use crate::facts::evidence::ENOUGH;
-use crate::facts::{Evidence, Facts, Predicate, Shape, Statement, Table, TableUse, Test};
+use crate::facts::{
+    Evidence, Facts, FormKind, Patterned, Predicate, Shape, Statement, Table, TableUse, Test,
+};
 use crate::threshold::Thresholds;
 
 /// Between conditions of which one is enough.
@@ -31,6 +33,8 @@ pub struct Seen {
     /// Conditions on columns as they are for which no index can be searched, with `?` for each value: those that leave out a
     /// value or NULLs, that compare two columns, that seek a value in an array of the row, or that OR joins.
     pub odd: Vec<String>,
+    /// Columns that are no text and are compared with patterns, each with the condition and what it is.
+    pub patterned: Vec<(String, String, Patterned)>,
 }
 
 /// An expression that is compared, in whose place no column is.
@@ -82,6 +86,7 @@ pub(in crate::detect) fn seen(
         filters,
         computed: computed(&scans, table),
         odd: odd(&scans, table),
+        patterned: patterned(&scans, facts, statement_id, table),
         conditions: conditions(&scans, table),
     }))
 }
@@ -249,6 +254,32 @@ fn odd(scans: &[&Evidence], table: &Table) -> Vec<String> {
             || (column && condition.usage == Use::Null.name() && text.ends_with("IS NOT NULL)"));
         if is_odd && is_own(text) && condition.stage == "filter" && !found.contains(text) {
             found.push(text.clone());
+        }
+    }
+    found
+}
+
+/// Columns of other types than text that are compared with patterns, as the text of the statement says.
+fn patterned(
+    scans: &[&Evidence],
+    facts: &Facts,
+    statement_id: i64,
+    table: &Table,
+) -> Vec<(String, String, Patterned)> {
+    let own = facts.statements.iter().flatten().filter(|s| s.statement_id == statement_id);
+    let forms = own.flat_map(|s| &s.shape).flat_map(|shape| &shape.forms);
+    let mut found: Vec<(String, String, Patterned)> = Vec::new();
+    for form in forms.filter(|form| form.tables.contains(&table.oid)) {
+        let FormKind::Wildcard { of, .. } = form.kind else { continue };
+        let Some(column) = table.columns.iter().find(|c| c.attnum == form.attnum) else { continue };
+        let by = |c: &&Condition| {
+            c.usage == Use::Pattern.name() && c.expression.as_deref() == Some(&column.name)
+        };
+        let condition = scans.iter().flat_map(|e| &e.node.conditions).find(by);
+        if let Some(condition) = condition.filter(|_| of != Patterned::Text)
+            && !found.iter().any(|(known, ..)| *known == column.name)
+        {
+            found.push((column.name.clone(), condition.text.clone(), of));
         }
     }
     found

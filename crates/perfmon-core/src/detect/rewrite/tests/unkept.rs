@@ -50,7 +50,7 @@ fn trigrams_of_char_n_need_a_cast_in_the_statement() {
         better: Some("(note)::text LIKE $1".to_owned()),
         indexable: Some("(note)::text".to_owned()),
         attnum: 3,
-        ..form(FormKind::Wildcard { known: true })
+        ..form(FormKind::Wildcard { known: true, of: crate::facts::Patterned::Padded })
     };
     let mut facts = with(padded);
     facts.server.available_extensions.push("pg_trgm".to_owned());
@@ -60,6 +60,33 @@ fn trigrams_of_char_n_need_a_cast_in_the_statement() {
     assert!(finding.risk.contains("blanks"), "not the same: {}", finding.risk);
     let t = Thresholds::default();
     assert_eq!(hints(&facts, &t)[0].better.as_deref(), Some("(note)::text LIKE $1"));
+}
+
+#[test]
+fn patterns_of_names_and_of_types_that_ignore_case_are_sought_as_text() {
+    use crate::facts::Patterned::{Caseless, Name};
+    let of = |of, known| {
+        let kind = FormKind::Wildcard { known, of };
+        let better = Some("(note)::text ILIKE $1".to_owned());
+        let mut facts = with(Form {
+            better,
+            indexable: Some("(note)::text".to_owned()),
+            attnum: 3,
+            ..form(kind)
+        });
+        facts.server.available_extensions.push("pg_trgm".to_owned());
+        facts
+    };
+    // Whatever it begins with; of a name, executions have to tell.
+    for (facts, word) in [(of(Caseless, false), "ignores case"), (of(Name, true), "name")] {
+        let finding = the(&DETECTOR, &facts, WILDCARD);
+        let sql = finding.statement.expect("an index");
+        assert!(sql.ends_with("USING gin (((note)::text) gin_trgm_ops);"), "{sql}");
+        let t = Thresholds::default();
+        let hint = &hints(&facts, &t)[0];
+        assert!(hint.same_meaning && hint.reason.contains(word), "{}", hint.reason);
+    }
+    silent(&DETECTOR, &of(Name, false), WILDCARD);
 }
 
 #[test]

@@ -346,3 +346,33 @@ fn conditions_that_are_no_search_have_words() {
     guessed.evidence = Some(Vec::new());
     silent("nobody looked", guessed);
 }
+
+#[test]
+fn patterns_that_no_index_of_text_is_searched_for_have_words() {
+    use crate::facts::{Form, FormKind, Patterned};
+    let of = |of: Patterned, kept: u64| {
+        let mut facts = odd("(status ~~ ?)", Some("status"), Use::Pattern, kept);
+        let form = Form {
+            kind: FormKind::Wildcard { known: false, of },
+            tables: vec![10],
+            attnum: 4,
+            expression: "status LIKE $1".to_owned(),
+            better: None,
+            indexable: None,
+            inside: false,
+            guessed: false,
+        };
+        facts.statements.as_mut().unwrap()[0].shape.as_mut().unwrap().forms.push(form);
+        all_of(&facts).into_iter().map(|f| (f.remedy, f.statement)).collect::<Vec<_>>()
+    };
+    let told = of(Patterned::Caseless, 13);
+    let [(words, None)] = &told[..] else { panic!("{told:?}") };
+    assert!(
+        words.starts_with("No index on status itself is searched for (status ~~ ?)"),
+        "{words}"
+    );
+    let told = of(Patterned::Name, 13);
+    let [(words, None)] = &told[..] else { panic!("{told:?}") };
+    assert!(words.starts_with("An index on status is searched for (status ~~ ?) where"), "{words}");
+    assert_eq!(of(Patterned::Caseless, 50_000), Vec::new(), "many are kept");
+}
