@@ -97,16 +97,17 @@ fn of_odd(seen: &Seen) -> String {
 
 /// What to do about a pattern that is sought in something else than text.
 fn of_pattern((column, text, of): &(String, String, Patterned)) -> String {
+    // Neither ILIKE nor a wildcard at the beginning leaves anything to search for.
+    let open = [" ~~* ", " %?)"].iter().any(|sign| text.contains(sign));
+    if open || *of == Patterned::Caseless {
+        return format!(
+            "No index on {column} itself is searched for {text}: perfmon.rewrite_hints() has a form that compares it as text."
+        );
+    }
     let how = match of {
-        Patterned::Caseless => {
-            return format!(
-                "No index on {column} itself is searched for {text}: perfmon.rewrite_hints() has a form that compares it as text."
-            );
-        }
-        Patterned::Padded => "An index on {} with bpchar_pattern_ops",
-        Patterned::Name | Patterned::Text => "An index on {}",
+        Patterned::Padded => format!("An index on {column} with bpchar_pattern_ops"),
+        _ => format!("An index on {column}"),
     };
-    let how = how.replace("{}", column);
     format!(
         "{how} is searched for {text} where the pattern has a fixed beginning; for others, compare it as text: see \
          perfmon.rewrite_hints()."
