@@ -234,6 +234,11 @@ impl<'a> Writer<'a> {
                     self.inner(Token::Coalesce(length(args)), args, depth)
                 }
                 NodeTag::T_SubscriptingRef => self.element(&*node.cast(), depth),
+                NodeTag::T_RowCompareExpr => self.rows(&*node.cast(), depth),
+                NodeTag::T_RowExpr => {
+                    let args = (*node.cast::<pg_sys::RowExpr>()).args;
+                    self.inner(Token::Row(length(args)), args, depth)
+                }
                 NodeTag::T_SubPlan | NodeTag::T_AlternativeSubPlan => {
                     self.leaf(Token::Subquery, true)
                 }
@@ -260,6 +265,24 @@ impl<'a> Writer<'a> {
             let varies = self.expression(of.refexpr.cast(), depth + 1);
             let by = self.list(of.refupperindexpr, depth);
             self.settle(mark, varies || by)
+        }
+    }
+
+    /// Rows compared by `<` and the like, column by column.
+    ///
+    /// # Safety
+    /// As for `expression`.
+    unsafe fn rows(&mut self, of: &pg_sys::RowCompareExpr, depth: usize) -> bool {
+        // SAFETY: by the caller's word; there is an operator for each pair of columns.
+        unsafe {
+            let Some(operators) = of.opnos.as_ref().filter(|all| all.length > 0) else {
+                return self.leaf(Token::Unknown, true);
+            };
+            let mark = self.code.mark();
+            self.code.push(Token::Operator((*operators.elements).oid_value.to_u32(), 2));
+            let left = self.inner(Token::Row(length(of.largs)), of.largs, depth + 1);
+            let right = self.inner(Token::Row(length(of.rargs)), of.rargs, depth + 1);
+            self.settle(mark, left || right)
         }
     }
 

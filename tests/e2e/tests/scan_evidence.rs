@@ -146,6 +146,7 @@ CREATE TABLE truth AS SELECT id, id % 4000 = 0 AS done FROM big;
 CREATE TABLE twice AS SELECT id, id AS k FROM big;
 CREATE TABLE years AS SELECT id, date '1950-01-01' + id AS born FROM big;
 CREATE TABLE filled AS SELECT id, CASE WHEN id % 4000 = 0 THEN true END AS open FROM big;
+CREATE TABLE paged AS SELECT id, owner AS k FROM big;
 CREATE TABLE firsts AS SELECT id, ARRAY[owner, id] AS pair FROM big;
 CREATE EXTENSION citext;
 CREATE TABLE mails AS SELECT id, ('M' || id || '@example.org')::citext AS mail FROM big;
@@ -185,6 +186,7 @@ fn scans_are_judged_by_what_the_statement_wants_of_them() {
             format!("SELECT count(*) FROM twice WHERE k = (SELECT max(k) - {i} FROM twice)"),
             "SELECT id FROM years WHERE date_trunc('year', born) = '1951-01-01'".to_owned(),
             "SELECT count(*) FROM filled WHERE coalesce(open, false)".to_owned(),
+            format!("SELECT count(*) FROM paged WHERE (k, id) > (4990, {i})"),
             format!("SELECT id FROM firsts WHERE pair[1] = {i}"),
             format!("SELECT id FROM mails WHERE mail LIKE 'm{i}@%'"),
             // Twins: most of what is read is wanted.
@@ -215,6 +217,7 @@ fn scans_are_judged_by_what_the_statement_wants_of_them() {
         ("mails", "words: No index on mail itself is searched for (mail ~~ ?)", "mail"),
         ("marked", "words: Create an index of the wanted rows alone", "gone"),
         ("ordered", "(made);", "made"),
+        ("paged", "(k);", "k"),
         ("rare", "(state);", "state"),
         ("truth", "(done);", "done"),
         ("twice", "(k);", "k"),

@@ -110,6 +110,8 @@ pub enum Token {
     Coalesce(u8),
     /// An element of what comes first, by one value or more.
     Element(u8),
+    /// So many side by side.
+    Row(u8),
 }
 
 impl Token {
@@ -139,6 +141,7 @@ impl Token {
             Self::Anchored => (22, 0, 0),
             Self::Coalesce(n) => (23, 0, n.into()),
             Self::Element(n) => (24, 0, n.into()),
+            Self::Row(n) => (25, 0, n.into()),
         }
     }
 
@@ -169,6 +172,7 @@ impl Token {
             22 => Self::Anchored,
             23 => Self::Coalesce(n),
             24 => Self::Element(n),
+            25 => Self::Row(n),
             _ => return None,
         })
     }
@@ -177,7 +181,7 @@ impl Token {
     pub fn operands(self) -> usize {
         match self {
             Self::Operator(_, n) | Self::Function(_, n) | Self::And(n) | Self::Or(n) => n.into(),
-            Self::Coalesce(n) | Self::Element(n) => n.into(),
+            Self::Coalesce(n) | Self::Element(n) | Self::Row(n) => n.into(),
             Self::Distinct(_) | Self::Any(_) | Self::All(_) => 2,
             Self::Cast(_) | Self::Not | Self::IsNull | Self::IsNotNull | Self::Truth(_) => 1,
             _ => 0,
@@ -187,7 +191,7 @@ impl Token {
 
 /// Tags with an oid, and with a small number.
 const WITH_OID: [u8; 7] = [3, 6, 7, 8, 9, 10, 11];
-const WITH_NUMBER: [u8; 10] = [1, 2, 3, 6, 8, 12, 13, 17, 23, 24];
+const WITH_NUMBER: [u8; 11] = [1, 2, 3, 6, 8, 12, 13, 17, 23, 24, 25];
 
 impl Default for Code {
     fn default() -> Self {

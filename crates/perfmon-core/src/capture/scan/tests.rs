@@ -217,6 +217,13 @@ fn sides_of_an_or_and_what_is_around_columns_are_told() {
             Use::Equality,
         ),
         (vec![Function(870, 1), Column(3)], "lower(c100_3)", "lower(c100_3)", None, Use::Truth),
+        (
+            vec![Operator(97, 2), Row(2), Column(3), Column(4), Value],
+            "(ROW(c100_3, c100_4) < ?)",
+            "c100_3",
+            Some("<"),
+            Use::Range,
+        ),
     ] {
         assert_eq!(Code::of(code(&tokens).bytes()).tokens(), tokens);
         let own = Some(expression);

@@ -260,7 +260,12 @@ impl<N: Names> Words<'_, N> {
         } else {
             usage
         };
-        (self.own(one), name, usage)
+        // Of rows the first column decides most, and is the one by which an index finds a range of them.
+        let first = match one {
+            Tree::Branch(Token::Row(_), columns) if usage == Use::Range => columns.first(),
+            _ => None,
+        };
+        (self.own(first.unwrap_or(one)), name, usage)
     }
 
     fn own(&mut self, tree: &Tree) -> Option<String> {
@@ -325,6 +330,7 @@ impl<N: Names> Words<'_, N> {
                 format!("({one})::{}", name.as_deref().unwrap_or(UNKNOWN))
             }
             (Token::Coalesce(_), all) => format!("COALESCE({})", all.join(", ")),
+            (Token::Row(_), all) => format!("ROW({})", all.join(", ")),
             (Token::Element(_), [of, by @ ..]) => {
                 let by: String = by.iter().map(|one| format!("[{one}]")).collect();
                 match operands.first() {
