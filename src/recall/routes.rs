@@ -1,9 +1,10 @@
 //! Work by application and route, added up over a window.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use perfmon_core::family::{ROUTE, ROUTE_FAILURES};
 use perfmon_core::histogram::{Sparse, Sum};
+use perfmon_core::pool::Sender;
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
 
@@ -74,6 +75,21 @@ pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
         time.then_with(|| names(a).cmp(&names(b)))
     });
     Ok((routes, covered_us))
+}
+
+/// Transactions by application and user.
+pub(crate) fn senders(scope: &Scope) -> Result<Vec<Sender>, Error> {
+    let mut found: BTreeMap<[String; 2], u64> = BTreeMap::new();
+    for route in routes(scope)?.0 {
+        let Some([application, user, _]) = route.names else { continue };
+        let who: [String; 2] = [application, user].map(|name| name.text().unwrap_or_default());
+        let sum = found.entry(who).or_default();
+        *sum = sum.saturating_add(route.transactions.executions());
+    }
+    let senders = found.into_iter();
+    let sender =
+        senders.map(|([application, user], n)| Sender { application, user, transactions: n });
+    Ok(sender.collect())
 }
 
 /// One pair for each bucket, ascending.

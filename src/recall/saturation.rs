@@ -23,6 +23,7 @@ use super::objects::Objects;
 use super::plan::Kept;
 use super::pooler;
 use super::pools::{self, Group as Named, Groups, Opened, Use};
+use super::routes;
 use super::scope::Scope;
 use crate::error::Error;
 use crate::pg::{backends, clock};
@@ -31,6 +32,8 @@ use crate::store::read;
 
 /// Steps of a window in which a trend is looked for.
 const STEPS: i64 = 60;
+/// So many sessions begin in a second that it may be asked whose they are.
+const MANY_PER_S: f64 = 1.0;
 /// Days that are compared.
 const DAYS: i64 = 7;
 
@@ -79,6 +82,9 @@ pub(crate) fn pools(
         let touches = |wait: &&Blocked| wait.began_us < scope.until && wait.seen_us >= scope.since;
         look.blocked = blocked.iter().filter(touches).cloned().collect();
         look.waiting = told.over((scope.since, scope.until)).1;
+        if look.sessions_of(None).and_then(Sessions::per_s) > Some(MANY_PER_S) {
+            look.senders = routes::senders(scope)?;
+        }
     }
     let [last, recent, mut window] = looks;
     window.moments = moments(scope, &kept, &groups, (&limits, &told));

@@ -147,6 +147,17 @@ impl Whose {
     }
 }
 
+/// Who sent statements, by the hooks, which see short sessions too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// The application's name.
+    pub application: String,
+    /// Its user.
+    pub user: String,
+    /// Transactions.
+    pub transactions: u64,
+}
+
 /// What is known of a group over a window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {

@@ -4,6 +4,8 @@
 
 use perfmon_e2e::{Builder, Db, Found, Server, Stop, WINDOW, code_of, secs, wait_until};
 
+#[path = "pools/churn.rs"]
+mod churn;
 #[path = "pools/quiet.rs"]
 mod quiet;
 #[path = "pools/stalled.rs"]
@@ -209,30 +211,6 @@ fn a_declared_pool_is_full_when_it_is_busy() {
     assert!(of(&found, "pool_saturation", object).is_none());
     db.run("SELECT perfmon.drop_pool('web')");
     assert!(saturation::<bool>(&mut db, "pool_limit_from IS DISTINCT FROM 'declared'", pool));
-}
-
-#[test]
-fn churn_is_found_and_ends() {
-    let server = sampled().start();
-    let mut db = server.new_db("app");
-    db.run("CREATE DATABASE bench");
-    let script = server.dir().join("one.sql");
-    std::fs::write(&script, "SELECT 1;\n").unwrap();
-    db.snapshot();
-    let args =
-        ["-n", "-C", "-c", "2", "-j", "2", "-T", "3", "-f", script.to_str().unwrap(), "bench"];
-    server.client("pgbench", &args).success();
-    // The last ones count when they have ended.
-    db.snapshot();
-    let found = db.evaluate();
-    let churn = the(&found, "connection_churn", "server");
-    assert_eq!(churn.severity, "warning");
-    let bench = "level = 'database' AND database_name = 'bench'";
-    let per_s: f64 = saturation(&mut db, "sessions_per_s", bench);
-    let ms: f64 = saturation(&mut db, "session_ms", bench);
-    assert!(per_s > 2.0 && ms < 10_000.0, "{per_s} {ms}");
-    let found = two_intervals(&mut db);
-    assert!(of(&found, "connection_churn", "server").is_none());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Connections: limits that are nearly reached, or will be, connections that were refused, pools that are too large, and
 //! sessions that come and go.
 
-use super::words::{count, counted, milliseconds, moment, number, percent, span};
+use super::words::{counted, moment, number, percent, span};
 use super::{Detector, Judgement};
 use crate::activity::group::Level;
 use crate::capture::failure::Refusal;
@@ -14,6 +14,7 @@ use crate::pool::queue::{CROWDED, Cause, IDLE_RATIO, MIN_SESSIONS, Verdict};
 use crate::pool::{CRITICAL_RATIO, Group, Look, Pools, WARNING_RATIO, Whose};
 use crate::threshold::{Threshold, Thresholds};
 
+mod churn;
 mod refused;
 #[cfg(test)]
 mod tests;
@@ -49,18 +50,6 @@ const EXHAUSTION_CRITICAL_HOURS: Threshold = Threshold::new(
     "hours until connections run out: critical",
     "pg_perfmon",
 );
-const CHURN_PER_S: Threshold = Threshold::new(
-    "connection_churn_per_s",
-    2.0,
-    "sessions that come and go per second: warning",
-    "pg_perfmon: each costs a process and a login, some milliseconds",
-);
-const CHURN_MS: Threshold = Threshold::new(
-    "connection_churn_ms",
-    10_000.0,
-    "length of a session above which it is not said to come and go",
-    "pg_perfmon",
-);
 
 static THRESHOLDS: &[Threshold] = &[
     WARNING_RATIO,
@@ -79,8 +68,8 @@ static THRESHOLDS: &[Threshold] = &[
     LITTLE_RATIO,
     OVERSIZED_RATIO,
     OVERSIZED_MIN,
-    CHURN_PER_S,
-    CHURN_MS,
+    churn::PER_S,
+    churn::LENGTH_MS,
     refused::MIN_AUTHENTICATION,
 ];
 
@@ -97,7 +86,7 @@ fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
     }
     oversized(&pools.window, thresholds, judgement);
     let look = if pools.standing { &pools.recent } else { &pools.window };
-    churn(look, thresholds, judgement);
+    churn::detect(look, facts.server.started_us, thresholds, judgement);
 }
 
 /// The limit that is a group's own, so that each is judged once.
@@ -353,60 +342,6 @@ fn oversized(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
         finding.effort = Effort::Medium;
         judgement.add(finding);
     }
-}
-
-/// Sessions that came and are gone again: what came beyond the most that were ever open.
-fn churn(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
-    let (Some(sessions), Some(server)) = (look.sessions_of(None), look.server()) else {
-        judgement.unknown(CHURN);
-        return;
-    };
-    let stayed = u64::from(server.open.peak.unwrap_or(0));
-    let gone = sessions.sessions.saturating_sub(stayed) as f64;
-    let per_s = gone / (sessions.covered_us as f64 / 1e6).max(1e-9);
-    // How long they last may not be known: that they are gone is.
-    let long = sessions.mean_ms.is_some_and(|mean_ms| mean_ms > thresholds.of(&CHURN_MS));
-    if sessions.covered_us <= 0 || per_s <= thresholds.of(&CHURN_PER_S) || long {
-        return;
-    }
-    let mut title = format!("{} sessions a second come and go", number(per_s));
-    if let Some(mean_ms) = sessions.mean_ms {
-        title.push_str(&format!(", each lasts {}", milliseconds(mean_ms)));
-    }
-    let mut finding = Finding::new(
-        CHURN,
-        Severity::Warning,
-        "server",
-        title,
-        "Let programs keep their connections: a pool in the program, or a pooler before the server. Each connection \
-         costs a process, a login and cold caches.",
-        "PostgreSQL manual, How Connections Are Established",
-    );
-    let pools = look.groups.iter().filter(|group| group.whose.level == Level::Pool);
-    // Those that stayed are no churn, as of a server that was just started.
-    let gone = |pool: &Group| pool.opened.saturating_sub(pool.open.peak.unwrap_or(0).into());
-    let most = pools.max_by_key(|pool| gone(pool)).filter(|pool| gone(pool) > 0);
-    finding.cause = Some(match most {
-        Some(pool) => format!(
-            "Most are of {}: samples saw {} of them begin; those shorter than the time between two samples are \
-             seldom seen.",
-            pool.whose.program(),
-            count(pool.opened as f64)
-        ),
-        None => "They are too short to be seen by samples.".to_owned(),
-    });
-    finding.evidence.push(
-        Evidence::new("sessions_per_s", per_s, "sessions/s")
-            .over(thresholds.of(&CHURN_PER_S))
-            .out_of(i64::try_from(sessions.sessions).unwrap_or(i64::MAX)),
-    );
-    if let Some(mean_ms) = sessions.mean_ms {
-        let lasts = Evidence::new("session_ms", mean_ms, "ms");
-        finding.evidence.push(lasts.over(thresholds.of(&CHURN_MS)));
-    }
-    finding.effort = Effort::Medium;
-    finding.gain = Some("Statements begin at once, and processors do their work only.".to_owned());
-    judgement.add(finding);
 }
 
 /// The cause in words of a title.

@@ -9,7 +9,7 @@ use super::head::{Blocked, Head};
 use super::limit::{Kind, Limit};
 use super::pooled::Waiting;
 use super::queue::{self, Behind, Cause, Held, Load, Verdict};
-use super::{CRITICAL_RATIO, Figure, Group, Whose};
+use super::{CRITICAL_RATIO, Figure, Group, Sender, Whose};
 use crate::activity::group::Level;
 use crate::capture::failure::Refusal;
 use crate::threshold::Thresholds;
@@ -110,6 +110,8 @@ pub struct Look {
     pub refused: Option<Vec<Refused>>,
     /// What the server counted.
     pub sessions: Vec<Sessions>,
+    /// Who sent statements of this database, where many sessions began.
+    pub senders: Vec<Sender>,
     /// Processors.
     pub cpus: Option<f64>,
     /// Start and end, microseconds since the Unix epoch.

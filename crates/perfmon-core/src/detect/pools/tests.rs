@@ -6,6 +6,8 @@ use crate::pool::forecast::Point;
 use crate::pool::limit::{Declared, Limits, Role, Server};
 use crate::pool::{Course, Figure, Refused, Sessions};
 
+mod churn;
+
 fn steady(number: u32) -> Figure {
     let float = Some(f64::from(number));
     Figure { now: Some(number), average: float, p95: float, p99: float, peak: Some(number) }
@@ -271,35 +273,6 @@ fn what_a_role_is_refused_is_no_queue_of_the_server() {
         .collect();
     use Cause::{Nothing, PoolTooLarge};
     assert_eq!(causes, [Nothing, Nothing, PoolTooLarge, PoolTooLarge]);
-}
-
-#[test]
-fn sessions_that_come_and_go() {
-    let churning = |sessions: u64, each_ms: f64| {
-        let mut facts = facts(look(&[("app", "web", 4, 1, 0)], &limits()));
-        let look = &mut pools(&mut facts).recent;
-        look.sessions[0].sessions = sessions;
-        look.sessions[0].mean_ms = Some(each_ms);
-        look.groups.last_mut().unwrap().opened = sessions / 2;
-        facts
-    };
-    let finding = the(&DETECTOR, &churning(36_004, 40.0), CHURN);
-    assert_eq!(finding.title, "10 sessions a second come and go, each lasts 40 ms");
-    assert!(finding.cause.unwrap().starts_with("Most are of web (user app, database shop)"));
-    silent(&DETECTOR, &churning(3_600, 40.0), CHURN);
-    silent(&DETECTOR, &churning(36_004, 60_000.0), CHURN);
-    let mut untimed = churning(36_004, 60_000.0);
-    pools(&mut untimed).recent.sessions[0].mean_ms = None;
-    let finding = the(&DETECTOR, &untimed, CHURN);
-    assert_eq!(finding.title, "10 sessions a second come and go");
-}
-
-#[test]
-fn a_pool_that_fills_at_the_start_is_no_churn() {
-    let mut facts = calm();
-    let sessions = &mut pools(&mut facts).recent.sessions[0];
-    (sessions.sessions, sessions.mean_ms, sessions.covered_us) = (100, Some(0.0), 10_000_000);
-    silent(&DETECTOR, &facts, CHURN);
 }
 
 #[test]
