@@ -133,8 +133,7 @@ impl Adds for Use {
 pub(crate) struct Opened {
     open: Spread,
     peak: u64,
-    /// Sessions that came.
-    pub(crate) opened: u64,
+    opened: u64,
 }
 
 impl Opened {
@@ -235,6 +234,13 @@ impl<T: Adds> Step<T> {
     ) -> impl Iterator<Item = (&'a Group, &'a T)> {
         let all = groups.named.iter().enumerate();
         all.filter_map(|(place, group)| Some((group, self.get(place)?)))
+    }
+}
+
+impl Step {
+    /// Sessions of a group that came.
+    pub(crate) fn opened(&self, place: usize) -> u64 {
+        self.get(place).and_then(|found| found.sum("opened")).unwrap_or(0)
     }
 }
 

@@ -87,8 +87,10 @@ pub(crate) fn pools(
         }
     }
     let [last, recent, mut window] = looks;
-    window.moments = moments(scope, &kept, &groups, (&limits, &told));
-    let courses = courses(scope, &kept, &groups);
+    let steps = whole_steps(scope, &kept, &groups);
+    let of_moment = |(span_us, step): &Whole| moment(*span_us, (step, &groups), &limits, &told);
+    window.moments = steps.iter().map(of_moment).collect();
+    let courses = courses(scope, &kept, &groups, &steps);
     Ok(Some(Pools { last, recent, window, courses, ..Pools::default() }))
 }
 
@@ -127,13 +129,11 @@ fn told(scope: &Scope) -> Result<Told, Error> {
     Ok(told)
 }
 
-/// What is known of moments of the window: of whole rows, since parts of them are rounded.
-fn moments(
-    scope: &Scope,
-    kept: &Kept,
-    groups: &Groups,
-    (limits, told): (&Limits, &Told),
-) -> Vec<Look> {
+/// Start and end of a step, and what samples found in it.
+type Whole = ((i64, i64), pools::Step);
+
+/// Steps of the window, each of whole rows, since parts of them are rounded.
+fn whole_steps(scope: &Scope, kept: &Kept, groups: &Groups) -> Vec<Whole> {
     let mut ends: Vec<i64> = Vec::new();
     let segments = kept.segments(scope, Level::Day);
     read::frames(&scope.sources, &POOL, &segments, &[], &mut |row| {
@@ -151,8 +151,7 @@ fn moments(
     let edges: Vec<i64> = chosen.map(|(_, end)| *end).collect();
     let spans: Vec<(i64, i64)> = edges.windows(2).map(|edge| (edge[0], edge[1])).collect();
     let (_, steps) = pools::pools(scope, groups, edges);
-    let steps = spans.into_iter().zip(&steps).filter(|(_, step)| step.samples > 0);
-    steps.map(|(span_us, step)| moment(span_us, (step, groups), limits, told)).collect()
+    spans.into_iter().zip(steps).filter(|(_, step)| step.samples > 0).collect()
 }
 
 /// What is known of a step of the window.
@@ -345,31 +344,30 @@ fn sessions(scope: &Scope) -> Result<Vec<Sessions>, Error> {
 }
 
 /// The course of all groups: by step of the window, and by hour of the days before.
-fn courses(scope: &Scope, kept: &Kept, groups: &Groups) -> Vec<Course> {
+fn courses(scope: &Scope, kept: &Kept, groups: &Groups, whole: &[Whole]) -> Vec<Course> {
     let length = scope.until.saturating_sub(scope.since).max(1);
     let round = [HOUR_US, MINUTE_US, 1_000_000];
     let unit = round.into_iter().find(|unit| length / STEPS >= *unit).unwrap_or(1_000);
     let step = (length / STEPS).div_euclid(unit).max(1).saturating_mul(unit);
-    let empty = |named: &Named| Course {
+    let course = |(place, named): (usize, &Named)| Course {
         whose: whose(named),
         open: Vec::new(),
-        opened: Vec::new(),
+        opened: whole.iter().map(|(_, step)| step.opened(place)).collect(),
         other_days: Vec::new(),
     };
     // Of a group that was not there at all nothing is to be said.
     let mut courses: Vec<(bool, Course)> =
-        groups.named().iter().map(|named| (false, empty(named))).collect();
+        groups.named().iter().enumerate().map(|named| (false, course(named))).collect();
     let edges = series::edges(scope.since, scope.until, step);
-    each_step(scope, edges, groups, &mut courses, |course, at, open, opened| {
+    each_step(scope, edges, groups, &mut courses, |course, at, open| {
         course.open.push((at, open));
-        course.opened.push(opened);
     });
     let day = scope.until.saturating_sub(DAY_US);
     let first = day.saturating_sub(DAYS * DAY_US);
     if kept.oldest().is_some_and(|oldest| oldest < day) {
         let days = scope.quietly(first.max(kept.oldest().unwrap_or(first)), day);
         let edges = series::edges(days.since, days.until, HOUR_US);
-        each_step(&days, edges, groups, &mut courses, |course, at, open, _| {
+        each_step(&days, edges, groups, &mut courses, |course, at, open| {
             // An hour is known by its start.
             course.other_days.push((at.saturating_sub(HOUR_US), open));
         });
@@ -380,13 +378,13 @@ fn courses(scope: &Scope, kept: &Kept, groups: &Groups) -> Vec<Course> {
     courses
 }
 
-/// Hands over what each group had in each step that has samples: its end, open sessions, and those that came.
+/// Hands over what each group had in each step that has samples: its end, and open sessions.
 fn each_step(
     scope: &Scope,
     edges: Vec<i64>,
     groups: &Groups,
     courses: &mut [(bool, Course)],
-    mut each: impl FnMut(&mut Course, i64, f64, u64),
+    mut each: impl FnMut(&mut Course, i64, f64),
 ) {
     let (series, steps) = pools::series::<Opened>(scope, groups, edges);
     for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.samples > 0) {
@@ -395,8 +393,7 @@ fn each_step(
             let found = step.get(place);
             *was_there |= found.is_some();
             let open = found.and_then(|found| found.quantile(0.95, step.samples));
-            let opened = found.map_or(0, |found| found.opened);
-            each(course, end, open.unwrap_or(0.0), opened);
+            each(course, end, open.unwrap_or(0.0));
         }
     }
 }

@@ -315,8 +315,9 @@ pub fn hides(hidden: Option<f64>, open: Option<f64>) -> bool {
 pub use course::{Course, Pools};
 pub use look::{Look, Refused, Sessions};
 
-/// How many steps of a series had so many new sessions that it was a storm, and the most in one step: those that exceed
-/// the median by six times the median deviation, and by no less than `least`.
+/// How many storms of new sessions there were in a series of steps, and the most in one step: steps that exceed the median by
+/// six times the median deviation, and by no less than `least`. Neighbouring ones are one storm, and one of two steps lies
+/// across their border: it is as large as both.
 pub fn storms(opened: &[u64], least: u64) -> (usize, u64) {
     let most = opened.iter().copied().max().unwrap_or(0);
     if opened.len() < 5 {
@@ -329,5 +330,11 @@ pub fn storms(opened: &[u64], least: u64) -> (usize, u64) {
     let median = middle(opened.to_vec());
     let deviation = middle(opened.iter().map(|n| n.abs_diff(median)).collect());
     let over = median.saturating_add(least.max(6 * deviation));
-    (opened.iter().filter(|n| **n > over).count(), most)
+    let storms = opened.chunk_by(|a, b| (*a > over) == (*b > over));
+    let storms: Vec<&[u64]> = storms.filter(|steps| steps[0] > over).collect();
+    let size = |storm: &&[u64]| match storm {
+        [one, other] => one.saturating_add(*other),
+        steps => steps.iter().copied().max().unwrap_or(0),
+    };
+    (storms.len(), storms.iter().map(size).max().unwrap_or(most))
 }

@@ -31,7 +31,7 @@ pub struct Course {
     pub whose: Whose,
     /// Open sessions by step of the window: what 95 % of samples did not exceed.
     pub open: Vec<Point>,
-    /// Sessions that came, by step.
+    /// Sessions that came, by steps of whole intervals: such a step tells how many came at a time, and no share of them.
     pub opened: Vec<u64>,
     /// Open sessions by hour of other days.
     pub other_days: Vec<Point>,

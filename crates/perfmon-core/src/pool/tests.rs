@@ -421,6 +421,11 @@ fn storms_stand_out() {
     calm[7] = 40;
     calm[20] = 45;
     assert_eq!(storms(&calm, 10), (2, 45));
+    // One across the border of two steps, and one that lasts.
+    calm[8] = 25;
+    assert_eq!(storms(&calm, 10), (2, 65));
+    calm[9] = 30;
+    assert_eq!(storms(&calm, 10), (2, 45));
     assert_eq!(storms(&[100, 0], 10), (0, 100), "two steps say nothing of what is usual");
     let busy: Vec<u64> = (0..60).map(|i| 500 + i % 7).collect();
     assert_eq!(storms(&busy, 10).0, 0);

@@ -70,3 +70,22 @@ fn a_program_that_churns_is_named_among_sessions_that_stay() {
     let found = two_intervals(&mut db);
     assert!(of(&found, "connection_churn", "server").is_none());
 }
+
+#[test]
+fn a_storm_is_one_however_short_the_steps() {
+    let server = sampled().conf("max_connections = 100").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE web LOGIN");
+    // Of each interval a step of the window, a sixtieth of it, is a small part.
+    db.sampled_intervals(6, 3);
+    let since: String = db.val("SELECT (clock_timestamp() - interval '20 seconds')::text");
+    let held: Vec<_> = (0..40).map(|_| server.connect("web", "app")).collect();
+    db.sampled_intervals(1, 3);
+    drop(held);
+    db.sampled_intervals(3, 3);
+    let storms: Vec<String> = db.list(&format!(
+        "SELECT format('%s: %s storm of %s, %s open', level, storms, storm_peak_per_step, open_peak)
+         FROM perfmon.pool_saturation('{since}', now()) WHERE level IN ('user', 'pool') AND user_name = 'web' ORDER BY 1"
+    ));
+    assert_eq!(storms, ["pool: 1 storm of 40, 40 open", "user: 1 storm of 40, 40 open"]);
+}
