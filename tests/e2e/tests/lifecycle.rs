@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use perfmon_e2e::schemas::limits;
-use perfmon_e2e::{Db, Found, Server, code_of};
+use perfmon_e2e::{Db, Found, Server, code_of, secs, wait_until};
 
 /// A database in which one index is there twice, and judged nothing yet.
 fn prepared(server: &Server) -> Db {
@@ -149,4 +149,25 @@ fn readers_see_findings_without_statements_and_others_nothing() {
     ] {
         assert_eq!(code_of(&nobody.fails(sql)), "42501", "{sql}");
     }
+}
+
+#[test]
+fn an_evaluation_that_could_not_run_is_made_up_for() {
+    let server = Server::builder().start();
+    let mut db = server.new_db("app");
+    db.snapshot();
+    let findings =
+        "SELECT count(*) FROM perfmon.status() WHERE item = 'findings' AND state = 'warning'";
+    // Whoever evaluates keeps others from it until the end of the transaction.
+    let mut other = server.db("app");
+    other.run("BEGIN");
+    other.run("SELECT perfmon.evaluate()");
+    wait_until("one is tried in vain, and that is told", secs(120), || {
+        db.val::<i64>(findings) == 1
+    });
+    db.run("ALTER SYSTEM SET full_page_writes = off");
+    db.run("SELECT pg_reload_conf()");
+    other.run("COMMIT");
+    wait_until("it is made up for", secs(120), || db.val::<i64>(findings) == 0);
+    assert!(db.findings().iter().any(|found| found.kind == "setting_full_page_writes"));
 }
