@@ -4,6 +4,7 @@
 pub(crate) mod activity;
 pub(crate) mod cell;
 pub(crate) mod counting;
+mod elsewhere;
 pub(crate) mod evidence;
 pub(crate) mod failures;
 pub(crate) mod host;

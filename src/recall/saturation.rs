@@ -3,19 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 
 use perfmon_core::activity::Kind;
-use perfmon_core::activity::group::{self, BLOCK_US, Grouping, Key, PEAKS, SPREADS, Tally, tally};
-use perfmon_core::activity::rows::{self, Of};
+use perfmon_core::activity::group::{
+    self, BLOCK_US, Grouping, Key, Level as Of, PEAKS, SPREADS, Tally, tally,
+};
+use perfmon_core::activity::rows;
 use perfmon_core::activity::spread::place;
 use perfmon_core::family::{DATABASE, POOL};
 use perfmon_core::pool::advice;
 use perfmon_core::pool::head::{Blocked, Head};
 use perfmon_core::pool::limit::{Limits, plateau};
-use perfmon_core::pool::pooled::Told;
+use perfmon_core::pool::pooled::{Told, Waiting};
+use perfmon_core::pool::queue::Load;
 use perfmon_core::pool::{Course, Figure, Group, Look, Pools, Sessions, Whose};
 use perfmon_core::pooler::{Kept as Remembered, Seen};
 use perfmon_core::series;
 use perfmon_core::window::{DAY_US, HOUR_US, Level, MINUTE_US};
 
+use super::elsewhere::Elsewhere;
 use super::failures::Failures;
 use super::limits;
 use super::locks;
@@ -34,6 +38,8 @@ use crate::store::read;
 const STEPS: i64 = 60;
 /// So many sessions begin in a second that it may be asked whose they are.
 const MANY_PER_S: f64 = 1.0;
+/// Fewer sessions that wait for something else make no queue.
+const FEW: f64 = 0.1;
 /// Days that are compared.
 const DAYS: i64 = 7;
 
@@ -65,9 +71,9 @@ pub(crate) fn pools(
     let last = scope.quietly(last, scope.until);
     let cpus = cpus.filter(|_| own).and_then(|cpus| u32::try_from(cpus).ok()).map(f64::from);
     let mut looks = [
-        look(&last, &groups, now.as_ref(), &limits)?,
-        look(&recent, &groups, now.as_ref(), &limits)?,
-        look(scope, &groups, now.as_ref(), &limits)?,
+        look(&last, &groups, now.as_ref(), (&limits, &told))?,
+        look(&recent, &groups, now.as_ref(), (&limits, &told))?,
+        look(scope, &groups, now.as_ref(), (&limits, &told))?,
     ];
     let grouping = is_live.then(settings::pool_grouping).or_else(|| looks[0].grouping());
     if let Some(grouping) = grouping {
@@ -81,15 +87,25 @@ pub(crate) fn pools(
         look.span_us = (scope.since, scope.until);
         let touches = |wait: &&Blocked| wait.began_us < scope.until && wait.seen_us >= scope.since;
         look.blocked = blocked.iter().filter(touches).cloned().collect();
-        look.waiting = told.over((scope.since, scope.until)).1;
         if look.sessions_of(None).and_then(Sessions::per_s) > Some(MANY_PER_S) {
             look.senders = routes::senders(scope)?;
         }
     }
-    let [last, recent, mut window] = looks;
-    let steps = whole_steps(scope, &kept, &groups);
+    let [mut last, mut recent, mut window] = looks;
+    let mut steps = whole_steps(scope, &kept, &groups);
+    // Who waits at a pooler that gives nothing leaves this server without anything to be seen.
+    let holds_up = |span| told.over(span).1.iter().any(|waiting| waiting.held_up > 0.0);
+    steps.retain(|(span, step)| step.samples > 0 || holds_up(*span));
     let of_moment = |(span_us, step): &Whole| moment(*span_us, (step, &groups), &limits, &told);
     window.moments = steps.iter().map(of_moment).collect();
+    let all = [&mut last, &mut recent, &mut window];
+    if window_waits(&all) {
+        let events = Elsewhere::of(scope)?;
+        for look in all {
+            look.events = events.over(look.span_us);
+            look.moments.iter_mut().for_each(|look| look.events = events.over(look.span_us));
+        }
+    }
     let courses = courses(scope, &kept, &groups, &steps);
     Ok(Some(Pools { last, recent, window, courses, ..Pools::default() }))
 }
@@ -129,6 +145,16 @@ fn told(scope: &Scope) -> Result<Told, Error> {
     Ok(told)
 }
 
+/// Whether sessions waited inside statements for something that groups do not count.
+fn window_waits(looks: &[&mut Look]) -> bool {
+    let waits = |look: &Look| {
+        let server = look.server();
+        let load = server.and_then(|server| Load::of(server, server, look.cpus));
+        load.is_some_and(|load| load.elsewhere_of_any_kind() >= FEW)
+    };
+    looks.iter().any(|look| waits(look) || look.moments.iter().any(waits))
+}
+
 /// Start and end of a step, and what samples found in it.
 type Whole = ((i64, i64), pools::Step);
 
@@ -151,7 +177,7 @@ fn whole_steps(scope: &Scope, kept: &Kept, groups: &Groups) -> Vec<Whole> {
     let edges: Vec<i64> = chosen.map(|(_, end)| *end).collect();
     let spans: Vec<(i64, i64)> = edges.windows(2).map(|edge| (edge[0], edge[1])).collect();
     let (_, steps) = pools::pools(scope, groups, edges);
-    spans.into_iter().zip(steps).filter(|(_, step)| step.samples > 0).collect()
+    spans.into_iter().zip(steps).collect()
 }
 
 /// What is known of a step of the window.
@@ -197,7 +223,7 @@ fn now() -> Now {
     }
     let whose = |key: &Key| {
         let [database, user, _] = rows::group_names(key, &mut names);
-        whose(&Named { of: Of::key(key), database, user })
+        whose(&Named { of: rows::Of::key(key), database, user })
     };
     let keys: Vec<(Key, Tally)> = tallies.into_iter().collect();
     let named: Vec<Whose> = keys.iter().map(|(key, _)| key).map(whose).collect();
@@ -218,8 +244,14 @@ fn whose(named: &Named) -> Whose {
 }
 
 /// All groups over a window.
-fn look(scope: &Scope, named: &Groups, now: Option<&Now>, limits: &Limits) -> Result<Look, Error> {
-    let mut look = Look { samples: 0, ..Look::default() };
+fn look(
+    scope: &Scope,
+    named: &Groups,
+    now: Option<&Now>,
+    (limits, told): (&Limits, &Told),
+) -> Result<Look, Error> {
+    let waiting = told.over((scope.since, scope.until)).1;
+    let mut look = Look { waiting, ..Look::default() };
     let mut groups: BTreeMap<Whose, Group> = BTreeMap::new();
     if scope.since < scope.until {
         let (series, steps) = pools::pools(scope, named, vec![scope.since, scope.until]);
@@ -236,8 +268,10 @@ fn look(scope: &Scope, named: &Groups, now: Option<&Now>, limits: &Limits) -> Re
         look.refused = failures.errors.is_some().then_some(failures.refused);
         look.sessions = sessions(scope)?;
     }
-    for whose in now.into_iter().flat_map(Now::keys) {
-        groups.entry(whose.clone()).or_insert_with(|| Group::of(whose.clone()));
+    // Who waits at a pooler need not have a session.
+    let held_up = look.waiting.iter().filter(|waiting| waiting.held_up > 0.0).flat_map(whom);
+    for whose in now.into_iter().flat_map(Now::keys).cloned().chain(held_up) {
+        groups.entry(whose.clone()).or_insert_with(|| Group::of(whose));
     }
     look.groups = groups.into_values().collect();
     for group in &mut look.groups {
@@ -259,6 +293,15 @@ fn look(scope: &Scope, named: &Groups, now: Option<&Now>, limits: &Limits) -> Re
     }
     limits.judge(&mut look.groups);
     Ok(look)
+}
+
+/// The database and the user for whose connections clients wait.
+fn whom(waiting: &Waiting) -> [Whose; 2] {
+    let named = |name: &String| Some(name.clone());
+    [
+        Whose { level: Of::Database, database: named(&waiting.database), ..Whose::server() },
+        Whose { level: Of::User, user: named(&waiting.user), ..Whose::server() },
+    ]
 }
 
 /// How many samples a block has; `None` where some are of none, as those that an earlier release took.
@@ -292,6 +335,7 @@ fn group_of(whose: Whose, found: &Use, samples: u64, block: Option<f64>) -> Grou
     let at_peak = open.peak.map_or(0, |peak| found.spreads[0].at(place(peak)));
     let mut group = Group::of(whose);
     group.inferred = plateau(&group.whose, &open, at_peak, samples);
+    group.samples = samples;
     group.open = open;
     group.busy = figure(1);
     let there = found.spreads[0].samples().min(samples);

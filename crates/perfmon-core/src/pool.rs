@@ -3,11 +3,13 @@
 
 pub mod advice;
 mod course;
+pub mod elsewhere;
 pub mod forecast;
 pub mod head;
 pub mod limit;
 pub mod look;
 pub mod pooled;
+mod pressed;
 pub mod queue;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,8 @@ mod churn;
 mod quiet;
 #[path = "pools/stalled.rs"]
 mod stalled;
+#[path = "pools/standby.rs"]
+mod standby;
 
 /// Samples ten times a second; snapshots and evaluations by call.
 fn sampled() -> Builder {

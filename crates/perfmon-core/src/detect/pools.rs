@@ -218,6 +218,9 @@ fn remedy(verdict: Option<&Verdict>, limit: &Limit) -> String {
         Cause::Cpu | Cause::Io => "Make the statements cheaper that take most time (perfmon.top_statements()); more \
              connections would make each slower."
             .to_owned(),
+        Cause::Wait => "Look at what they wait for: perfmon.top_waits() names the event and the statements. For SyncRep, \
+             bring the standby back or take it out of synchronous_standby_names. More connections would wait for the same."
+            .to_owned(),
         Cause::Pooler => "Look at the pooler's console: SHOW DATABASES tells what is paused or disabled (RESUME, ENABLE), \
              SHOW CONFIG and SHOW USERS its limits. More connections of the server would not be used."
             .to_owned(),

@@ -1,14 +1,15 @@
 //! What is known of all pools over a stretch of time, and what follows of it for one of them.
 
-use std::cmp::Reverse;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 
 use super::advice::{self, Advice, Counted};
+use super::elsewhere::{Elsewhere, Event};
 use super::head::{Blocked, Head};
 use super::limit::{Kind, Limit};
 use super::pooled::Waiting;
-use super::queue::{self, Behind, Cause, Held, Load, Verdict};
+use super::pressed::Short;
+use super::queue::{self, Behind, Held, Load, Verdict};
 use super::{CRITICAL_RATIO, Figure, Group, Sender, Whose};
 use crate::activity::group::Level;
 use crate::capture::failure::Refusal;
@@ -89,7 +90,7 @@ impl PartialEq for Index {
     }
 }
 
-fn mark(whose: &Whose) -> u64 {
+pub(super) fn mark(whose: &Whose) -> u64 {
     let mut hasher = DefaultHasher::new();
     whose.hash(&mut hasher);
     hasher.finish()
@@ -120,39 +121,12 @@ pub struct Look {
     pub blocked: Vec<Blocked>,
     /// At the head of those that wait for locks now, whoever they are.
     pub head: Option<Head>,
+    /// For what sessions waited inside statements, of what groups do not count themselves.
+    pub events: Vec<Event>,
     /// Clients that waited at poolers.
     pub waiting: Vec<Waiting>,
     /// The same step by step, as far as why sessions queue depends on it: samples, groups with limits, and who waited.
     pub moments: Vec<Look>,
-}
-
-/// A part of the window in which a group was short of connections.
-#[derive(Clone)]
-struct Moment<'a> {
-    look: &'a Look,
-    group: &'a Group,
-    /// A limit of it was full.
-    is_full: bool,
-    /// Who waited for its connections at poolers.
-    behind: Behind,
-}
-
-/// What a group is short of at a moment.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Short {
-    /// Clients wait at a pooler that uses none of its connections for them.
-    HeldUp,
-    /// Clients wait for connections that others have, although no limit of the server is full.
-    Waits,
-    /// A limit is full.
-    Full,
-}
-
-/// All such moments of one kind.
-struct Pressed {
-    short: Short,
-    samples: u64,
-    load: Load,
 }
 
 /// A mean over parts with so many samples.
@@ -164,7 +138,7 @@ pub(super) fn weighted(parts: impl Iterator<Item = (u64, f64)>) -> Option<f64> {
 }
 
 /// A group on average over several stretches.
-fn mean(whose: Whose, parts: &[(u64, &Group)]) -> Group {
+pub(super) fn mean(whose: Whose, parts: &[(u64, &Group)]) -> Group {
     let of = |value: &dyn Fn(&Group) -> Option<f64>| {
         weighted(parts.iter().filter_map(|(samples, group)| Some((*samples, value(group)?))))
     };
@@ -194,7 +168,7 @@ impl Look {
     }
 
     /// A group whose mark is known.
-    fn marked(&self, whose: &Whose, mark_of: u64) -> Option<&Group> {
+    pub(super) fn marked(&self, whose: &Whose, mark_of: u64) -> Option<&Group> {
         let index = self.index.0.get_or_init(|| {
             let marks = self.groups.iter().enumerate();
             let mut all: Vec<(u64, usize)> = marks.map(|(at, g)| (mark(&g.whose), at)).collect();
@@ -254,7 +228,7 @@ impl Look {
 
     /// Clients that wait at poolers for connections of a group. Of the same database and user there may be pools that never
     /// came by way of the pooler: a pool's own are those whose sessions are known to be the pooler's.
-    fn behind(&self, group: &Group, is_pooled: bool) -> Behind {
+    pub(super) fn behind(&self, group: &Group, is_pooled: bool) -> Behind {
         let whose = &group.whose;
         let of_pooler = || group.limits.iter().any(|limit| limit.kind == Kind::Pooler);
         if whose.level == Level::Pool && !is_pooled && !of_pooler() {
@@ -292,6 +266,8 @@ impl Look {
                 Some(if is_full { found.in_its_time() } else { found.clone() })
             });
             load.head = self.head_of(&group.whose);
+            load.elsewhere =
+                Elsewhere::of(&load, &group.whose, [(1, self.events.as_slice())].into_iter());
             return Some(queue::verdict(&load, thresholds));
         };
         let mut verdict = queue::verdict(&main.load, thresholds);
@@ -306,7 +282,7 @@ impl Look {
     }
 
     /// What was refused to a group by the limit that is its own; to a pool, what was refused to its user.
-    fn refused_by_own_limit(&self, whose: &Whose) -> Option<u64> {
+    pub(super) fn refused_by_own_limit(&self, whose: &Whose) -> Option<u64> {
         let user = Whose { level: Level::User, ..whose.clone() };
         let of = |whose: &Whose, why: Refusal| self.refused(whose, Some(why));
         match whose.level {
@@ -319,7 +295,7 @@ impl Look {
     }
 
     /// Waits are not told apart by address: where sessions of several waited, whose head it is is not known.
-    fn head_of(&self, whose: &Whose) -> Option<Head> {
+    pub(super) fn head_of(&self, whose: &Whose) -> Option<Head> {
         let mut waited = self.groups.iter().filter(|other| {
             other.on_lock > Some(0.0) && other.whose.differs_in_address_from(whose)
         });
@@ -329,84 +305,8 @@ impl Look {
         Head::of(&self.blocked, whose, self.span_us).or_else(|| self.head.clone())
     }
 
-    /// Moments at which a limit of a group was full or somebody waited for its connections: only these say why. Those at which
-    /// clients wait although no limit is full are another trouble than the others, and so are those at which a pooler
-    /// gives connections to nobody: an average would be of none of them.
-    /// What lasted longer comes first; of what nothing is to be said is left out.
-    fn pressed(&self, group: &Group, thresholds: &Thresholds) -> Vec<Pressed> {
-        let moments: Vec<(Short, Moment<'_>)> = self.presses(group, thresholds).collect();
-        let of = |short: Short| {
-            let own = moments.iter().filter(|moment| moment.0 == short);
-            let own: Vec<Moment<'_>> = own.map(|moment| moment.1.clone()).collect();
-            let samples = own.iter().map(|moment| moment.look.samples).sum();
-            let load = self.load_of(group, &own)?;
-            Some(Pressed { short, samples, load })
-        };
-        let mut all: Vec<Pressed> =
-            [Short::Full, Short::Waits, Short::HeldUp].into_iter().filter_map(of).collect();
-        all.retain(|kind| queue::verdict(&kind.load, thresholds).cause != Cause::Nothing);
-        all.sort_by_key(|kind| Reverse((kind.samples, kind.short)));
-        all
-    }
-
-    fn presses<'a>(
-        &'a self,
-        whole: &'a Group,
-        thresholds: &'a Thresholds,
-    ) -> impl Iterator<Item = (Short, Moment<'a>)> {
-        let is_pooled = whole.limits.iter().any(|limit| limit.kind == Kind::Pooler);
-        let mark = mark(&whole.whose);
-        self.moments.iter().filter_map(move |look| {
-            let group = look.marked(&whole.whose, mark)?;
-            let full = |limit: &Limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO);
-            let is_full = group.binding().is_some_and(full);
-            let behind = look.behind(group, is_pooled);
-            let short = [
-                (Short::Full, is_full),
-                (Short::Waits, behind.waiting.is_some_and(|waiting| waiting > 0.0)),
-                (Short::HeldUp, behind.held_up > 0.0),
-            ];
-            let (short, _) = short.into_iter().find(|(_, is)| *is)?;
-            Some((short, Moment { look, group, is_full, behind }))
-        })
-    }
-
-    /// A group and all of the server as they were on average at some moments, under the limit that was fullest.
-    fn load_of(&self, whole: &Group, moments: &[Moment<'_>]) -> Option<Load> {
-        let ratio = |group: &Group| group.binding().map_or(0.0, Limit::ratio);
-        let fullest = moments.iter().max_by(|a, b| ratio(a.group).total_cmp(&ratio(b.group)))?;
-        let own: Vec<(u64, &Group)> = moments.iter().map(|m| (m.look.samples, m.group)).collect();
-        let all = moments.iter().filter_map(|m| Some((m.look.samples, m.look.server()?)));
-        let all: Vec<(u64, &Group)> = all.collect();
-        if all.is_empty() {
-            return None;
-        }
-        let own = mean(whole.whose.clone(), &own);
-        let own = Group { limits: fullest.group.limits.clone(), ..own };
-        let mut load = Load::of(&own, &mean(Whose::server(), &all), self.cpus)?;
-        // What a pooler gave is known of moments only: they tell how much of it idles all together, and not each.
-        let pooler = whole.limits.iter().find(|limit| limit.kind == Kind::Pooler);
-        let of_pooler = load.limit.as_mut().filter(|limit| limit.kind.is_of_pooler());
-        if let (Some(limit), Some(pooler)) = (of_pooler, pooler) {
-            limit.idle = pooler.idle;
-        }
-        load.behind = Behind::mean(moments.iter().map(|m| (m.look.samples, &m.behind)));
-        // When it was that connections were refused is not known, but that the limit must have been full.
-        let full = fullest.is_full.then(|| self.refused_by_own_limit(&whole.whose));
-        load.refused = full.flatten();
-        load.held = self.held(&load, whole, |whose| {
-            let mark = mark(whose);
-            let own = moments.iter();
-            let own: Vec<(u64, &Group)> =
-                own.filter_map(|m| Some((m.look.samples, m.look.marked(whose, mark)?))).collect();
-            (!own.is_empty()).then(|| mean(whose.clone(), &own))
-        });
-        load.head = self.head_of(&whole.whose);
-        Some(load)
-    }
-
     /// Who holds what a group's limit allows, where others are under it too.
-    fn held(
+    pub(super) fn held(
         &self,
         load: &Load,
         group: &Group,

@@ -1,5 +1,6 @@
 //! Why sessions queue: one verdict, and what shows it.
 
+use super::elsewhere::Elsewhere;
 use super::head::Head;
 use super::limit::Limit;
 use super::look::weighted;
@@ -42,6 +43,8 @@ pub enum Cause {
     Lock,
     /// They wait for files.
     Io,
+    /// They wait inside the server for something else: a standby, another process, a lock of the server's own.
+    Wait,
     /// They wait for their client inside a transaction.
     Client,
     /// Clients wait at a pooler that gives them none of its connections: it is paused, or another limit of it is reached.
@@ -60,6 +63,7 @@ impl Cause {
             Self::Cpu => "cpu",
             Self::Lock => "lock",
             Self::Io => "io",
+            Self::Wait => "wait",
             Self::Client => "client",
             Self::Pooler => "pooler",
             Self::PoolTooSmall => "pool_too_small",
@@ -131,6 +135,8 @@ pub struct Held {
 /// What is known of the sessions that may queue, on average over a window.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Load {
+    /// No sample tells of sessions, as nothing happened: their numbers are not known.
+    pub unseen: bool,
     /// Open sessions.
     pub open: f64,
     /// Outside of a transaction.
@@ -143,6 +149,8 @@ pub struct Load {
     pub lock: f64,
     /// Waiting for files.
     pub io: f64,
+    /// Waiting inside statements for something else, where it is known for what.
+    pub elsewhere: Option<Elsewhere>,
     /// Waiting for the client inside a transaction, between two statements.
     pub client: f64,
     /// Waiting for the client inside a statement: it sends no more of what it copies, or does not read results.
@@ -187,6 +195,16 @@ impl Load {
             limit: group.binding().copied(),
             ..Self::default()
         })
+    }
+
+    /// Inside a statement, not waiting for the client.
+    fn executing(&self) -> f64 {
+        self.active - self.stalled
+    }
+
+    /// Of these, the ones whose wait is for nothing of what is counted.
+    pub fn elsewhere_of_any_kind(&self) -> f64 {
+        (self.executing() - self.cpu - self.lock - self.io).max(0.0)
     }
 }
 
@@ -249,9 +267,10 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     }
     // One client that reads slowly is in nobody's way; those that hold what others want are.
     let client = load.client + if short { load.stalled } else { 0.0 };
-    let executing = load.active - load.stalled;
+    let executing = load.executing();
+    let elsewhere = load.elsewhere.as_ref().map_or(0.0, |elsewhere| elsewhere.sessions);
     let behind = if waiting > 0.0 { format!("; {lacks}") } else { String::new() };
-    let largest = load.lock.max(load.io).max(client).max(load.cpu);
+    let largest = load.lock.max(load.io).max(elsewhere).max(client).max(load.cpu);
     let is = |part: f64| part >= least && part >= largest;
     if let Some(detail) = held_up(load, full.is_some()).filter(|_| is(load.behind.held_up)) {
         return (Cause::Pooler, detail);
@@ -271,6 +290,9 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     if is(load.io) {
         return (Cause::Io, format!("{:.1} sessions wait for files{behind}", load.io));
     }
+    if let Some(found) = load.elsewhere.as_ref().filter(|found| is(found.sessions)) {
+        return (Cause::Wait, format!("{}{behind}", found.words()));
+    }
     if let Some(cpus) = load.cpus.filter(|cpus| load.cpu_of_all > *cpus && load.cpu >= least) {
         let detail = format!(
             "{:.1} sessions want a processor at a time, there are {cpus:.0}",
@@ -279,9 +301,7 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
         let crowded = load.active_of_all > cpus * thresholds.of(&CROWDED);
         return (if crowded { Cause::PoolTooLarge } else { Cause::Cpu }, detail);
     }
-    // Of these, the ones whose wait is of no class above.
-    let elsewhere = executing - load.cpu - load.lock - load.io;
-    let elsewhere = Some(elsewhere).filter(|n| *n >= least).map(|n| {
+    let elsewhere = Some(load.elsewhere_of_any_kind()).filter(|n| *n >= least).map(|n| {
         format!(", {n:.1} of them wait for something else inside the server: top_waits() names it")
     });
     let elsewhere = elsewhere.unwrap_or_default();
@@ -341,16 +361,24 @@ fn words_of_lack(load: &Load, full: Option<&Limit>) -> String {
 
 fn evidence(load: &Load, thresholds: &Thresholds) -> Vec<Evidence> {
     let least = thresholds.of(&MIN_SESSIONS);
-    let mut all = vec![
-        Evidence::new("open_avg", load.open, "sessions"),
-        Evidence::new("idle_avg", load.idle, "sessions"),
-        Evidence::new("active_avg", load.active, "sessions"),
-        Evidence::new("on_cpu_avg", load.cpu, "sessions").over(least),
-        Evidence::new("on_lock_avg", load.lock, "sessions").over(least),
-        Evidence::new("on_io_avg", load.io, "sessions").over(least),
-        Evidence::new("in_transaction_avg", load.client, "sessions").over(least),
-        Evidence::new("stalled_avg", load.stalled, "sessions").over(least),
-    ];
+    let seen = || {
+        [
+            Evidence::new("open_avg", load.open, "sessions"),
+            Evidence::new("idle_avg", load.idle, "sessions"),
+            Evidence::new("active_avg", load.active, "sessions"),
+            Evidence::new("on_cpu_avg", load.cpu, "sessions").over(least),
+            Evidence::new("on_lock_avg", load.lock, "sessions").over(least),
+            Evidence::new("on_io_avg", load.io, "sessions").over(least),
+            Evidence::new("in_transaction_avg", load.client, "sessions").over(least),
+            Evidence::new("stalled_avg", load.stalled, "sessions").over(least),
+        ]
+    };
+    let mut all: Vec<Evidence> = if load.unseen { Vec::new() } else { seen().into() };
+    if let Some(elsewhere) = &load.elsewhere {
+        let waiting = Evidence::new("waiting_elsewhere_avg", elsewhere.sessions, "sessions");
+        all.push(waiting.over(least));
+        all.push(Evidence::new("wait_event", elsewhere.event.as_str(), ""));
+    }
     let cpus = load.cpus.map(|cpus| Evidence::new("cpus", cpus, ""));
     let waiting = load.behind.waiting.map(|n| Evidence::new("clients_waiting", n, "clients"));
     let refused = load.refused.map(|n| Evidence::new("refused", n, "connections"));

@@ -10,6 +10,7 @@ use crate::threshold::Thresholds;
 use proptest::prelude::*;
 
 mod advised;
+mod elsewhere;
 mod moments;
 mod poolers;
 

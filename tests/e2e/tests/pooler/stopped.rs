@@ -45,6 +45,11 @@ fn a_database_that_is_paused_is_told_as_such() {
         told,
         [detail, "clients_held_up", "1.0", detail, "pooler_state", "paused or disabled"]
     );
+    // And so it is of the pool that has no session left.
+    let of_pool: Vec<String> = db.list(&format!(
+        "SELECT cause || ': ' || detail FROM perfmon.why_queued({WINDOW}) WHERE level = 'pool' AND user_name = 'alice'"
+    ));
+    assert_eq!(of_pool, [format!("pooler: {detail}")]);
     console.run("RESUME app");
     waiter.join().unwrap();
     db.snapshot();
