@@ -261,10 +261,13 @@ impl Look {
             if was_there || is_full {
                 load.refused = self.refused_by_own_limit(&group.whose);
             }
-            load.held = self.held(&load, group, |whose| {
-                let found = self.groups.iter().find(|other| other.whose == *whose)?;
-                Some(if is_full { found.in_its_time() } else { found.clone() })
-            });
+            // It is asked for only where it is full, and would be asked for each of hundreds of pools.
+            if is_full || load.refused > Some(0) {
+                load.held = self.held(&load, group, |whose| {
+                    let found = self.groups.iter().find(|other| other.whose == *whose)?;
+                    Some(if is_full { found.in_its_time() } else { found.clone() })
+                });
+            }
             load.head = self.head_of(&group.whose);
             load.elsewhere =
                 Elsewhere::of(&load, &group.whose, [(1, self.events.as_slice())].into_iter());
@@ -296,6 +299,10 @@ impl Look {
 
     /// Waits are not told apart by address: where sessions of several waited, whose head it is is not known.
     pub(super) fn head_of(&self, whose: &Whose) -> Option<Head> {
+        // Where nobody waited there is none, however many groups would have to be looked at.
+        if self.blocked.is_empty() && self.head.is_none() {
+            return None;
+        }
         let mut waited = self.groups.iter().filter(|other| {
             other.on_lock > Some(0.0) && other.whose.differs_in_address_from(whose)
         });
@@ -326,11 +333,10 @@ impl Look {
             _ => return None,
         };
         let found = Some(&all).filter(|all| *all != whose).and_then(find)?;
-        let holders = self.holders(&all, |pool| &pool.idle);
         Some(Held {
             open: found.open.average?,
             idle: found.idle.average?,
-            by: holders.first().map(|(pool, _)| pool.whose.program()),
+            by: self.most_idle(&all).map(|pool| pool.whose.program()),
         })
     }
 
@@ -355,6 +361,15 @@ impl Look {
                 && (level == Level::Server || group.whose.database == whose.database)
         };
         self.groups.iter().find(same)?.busy.average
+    }
+
+    /// The pool with most idle sessions of a group.
+    fn most_idle(&self, whose: &Whose) -> Option<&Group> {
+        let pools = self.groups.iter().filter(|group| group.whose.level == Level::Pool);
+        let idle = pools.filter_map(|pool| Some((pool, pool.idle.used()?)));
+        let idle = idle.filter(|(pool, idle)| *idle > 0.0 && whose.holds(&pool.whose));
+        // The first of those that have as many.
+        idle.reduce(|most, next| if next.1 > most.1 { next } else { most }).map(|(pool, _)| pool)
     }
 
     /// Who holds most of the sessions of a group: pools in order of what they hold.

@@ -37,17 +37,16 @@ impl Pooled {
     pub(super) fn comes_from<'a>(&self, own: &[&'a Group]) -> Option<&'a Option<String>> {
         const ROUNDING: f64 = 0.5;
         const DRIFT: f64 = 1.1;
-        let of = |address: &Option<String>| -> f64 {
-            let from = own.iter().filter(|group| group.whose.address == *address);
-            from.filter_map(|group| group.open.average).fold(0.0, |sum, open| sum + open)
-        };
-        let addresses = own.iter().map(|group| &group.whose.address);
-        let most = addresses.max_by(|a, b| of(a).total_cmp(&of(b)))?;
+        let mut open: BTreeMap<&'a Option<String>, f64> = BTreeMap::new();
+        for group in own {
+            *open.entry(&group.whose.address).or_default() += group.open.average.unwrap_or(0.0);
+        }
+        let (most, open) = open.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
         let mut from = own.iter().filter(|group| group.whose.address == *most);
         let all_fit = from.all(|group| {
             group.open.peak.is_none_or(|peak| peak <= self.servers_peak.max(self.size))
         });
-        (all_fit && of(most) <= self.servers * DRIFT + ROUNDING).then_some(most)
+        (all_fit && open <= self.servers * DRIFT + ROUNDING).then_some(most)
     }
 
     /// Its own size, and what it shares with others; `own` are sessions of its database and user.

@@ -96,17 +96,17 @@ impl Look {
     fn load_of(&self, whole: &Group, moments: &[Moment<'_>]) -> Option<Load> {
         let ratio = |m: &Moment<'_>| m.group.and_then(Group::binding).map_or(0.0, Limit::ratio);
         let fullest = moments.iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b)))?;
-        // Where it came in the middle of a moment, it is told as it was while it was there.
-        let there = |m: &Moment<'_>| m.group.map(|group| (group.there.max(1), group.in_its_time()));
-        let there: Vec<(u64, Group)> = moments.iter().filter_map(there).collect();
-        let own: Vec<(u64, &Group)> = there.iter().map(|(n, group)| (*n, group)).collect();
+        let groups = moments.iter().filter_map(|m| Some((m.look.samples, m.group?)));
+        let own: Vec<(u64, &Group)> = groups.collect();
         let all = moments.iter().filter_map(|m| Some((m.look.samples, m.look.server()?)));
         let all: Vec<(u64, &Group)> = all.collect();
         let behind = Behind::mean(moments.iter().map(|m| (m.look.weight(), &m.behind)));
         let Some(limited) = fullest.group.filter(|_| !all.is_empty()) else {
             return Some(Load { unseen: true, cpus: self.cpus, behind, ..Load::default() });
         };
-        let own = mean(whole.whose.clone(), &own);
+        // Where it came in the middle of a moment, it is told as it was while it was there.
+        let there = own.iter().map(|(samples, group)| group.there.min(*samples)).sum();
+        let own = Group { there, ..mean(whole.whose.clone(), &own) }.in_its_time();
         let own = Group { limits: limited.limits.clone(), ..own };
         let mut load = Load::of(&own, &mean(Whose::server(), &all), self.cpus)?;
         // What a pooler gave is known of moments only: they tell how much of it idles all together, and not each.
@@ -119,13 +119,14 @@ impl Look {
         // When it was that connections were refused is not known, but that the limit must have been full.
         let full = fullest.is_full.then(|| self.refused_by_own_limit(&whole.whose));
         load.refused = full.flatten();
-        load.held = self.held(&load, whole, |whose| {
+        let find = |whose: &Whose| {
             let mark = mark(whose);
             let own = moments.iter();
             let own: Vec<(u64, &Group)> =
                 own.filter_map(|m| Some((m.look.samples, m.look.marked(whose, mark)?))).collect();
             (!own.is_empty()).then(|| mean(whose.clone(), &own))
-        });
+        };
+        load.held = fullest.is_full.then(|| self.held(&load, whole, find)).flatten();
         load.head = self.head_of(&whole.whose);
         let events = moments.iter().map(|m| (m.look.samples, m.look.events.as_slice()));
         load.elsewhere = Elsewhere::of(&load, &whole.whose, events);
