@@ -355,7 +355,9 @@ pub(crate) fn await_answer(timeout_ms: i64, mut done: impl FnMut() -> bool) -> b
             }
             // In slices, so that a launcher that died without a word is noticed.
             let slice = (left / 1000).clamp(1, 200);
-            pg_sys::ConditionVariableTimedSleep(answered, slice, pg_sys::PG_WAIT_EXTENSION);
+            // A worker is awaited, and told as that: whoever waits so has nobody in the way.
+            let what = pg_sys::WaitEventIPC::WAIT_EVENT_BGWORKER_SHUTDOWN;
+            pg_sys::ConditionVariableTimedSleep(answered, slice, what);
             finished = done();
         }
         pg_sys::ConditionVariableCancelSleep();
