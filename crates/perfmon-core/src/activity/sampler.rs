@@ -7,6 +7,9 @@ use super::ring::{NO_GROUP, Record};
 use super::shared::Shared;
 use super::{Kind, Session};
 
+/// No interval between samples is longer: a first sample that is later is one before which none were wanted.
+const FIRST_US: i64 = 60_000_000;
+
 /// What the writer knows beside the sums.
 #[derive(Debug, Default)]
 pub struct Sampler {
@@ -47,6 +50,7 @@ impl Sampler {
         shared.last_at = sample.at;
         shared.sessions = u32::try_from(sample.sessions.len()).unwrap_or(u32::MAX);
         let (number, stored) = (shared.samples, shared.stored);
+        let is_first = number == 1 && sample.at.saturating_sub(shared.began) <= FIRST_US;
         let mut moved = false;
         let mut seen: Vec<(i32, i64)> = Vec::with_capacity(sample.sessions.len());
         for session in sample.sessions {
@@ -56,7 +60,7 @@ impl Sampler {
             if session.kind == Kind::Client {
                 // From 18 on sessions can be seen before it is known whose they are: they come when it is.
                 let known = session.user != 0;
-                let opened = known && self.is_new(session);
+                let opened = known && self.is_new(session, is_first);
                 if known {
                     seen.push((session.pid, session.started));
                 }
@@ -86,10 +90,12 @@ impl Sampler {
         self.known = None;
     }
 
-    /// Whether no sample before saw it. Of those that were there at the first, nothing is known.
-    fn is_new(&self, session: &Session) -> bool {
+    /// Whether no sample before saw it. Of those that were there at the first after a pause, nothing is known; those at the first
+    /// since the server started came since then.
+    fn is_new(&self, session: &Session, is_first: bool) -> bool {
         let id = (session.pid, session.started);
-        self.known.as_ref().is_some_and(|known| known.binary_search(&id).is_err())
+        let known = self.known.as_ref();
+        known.map_or(is_first, |known| known.binary_search(&id).is_err())
     }
 
     /// Forgets what it knew of another life of the sums, or of another process that wrote them.

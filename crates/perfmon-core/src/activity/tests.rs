@@ -142,6 +142,19 @@ fn a_storm_has_its_peak_and_a_calm_after_it_has_its_own() {
 }
 
 #[test]
+fn who_is_there_at_the_first_sample_came_since_the_server_started() {
+    let two = [session(1, State::Idle), session(2, State::Idle)];
+    let came = |taker: &mut Taker| {
+        taker.take(&two);
+        taker.take(&two);
+        of_level(&Moved::between(None, &taker.read()), Level::Server)[0].sums[11]
+    };
+    assert_eq!(came(&mut Taker::new()), 2);
+    // Samples were switched on later.
+    assert_eq!(came(&mut Taker { at: 3_600_000_000, ..Taker::new() }), 0);
+}
+
+#[test]
 fn idle_sessions_move_nothing() {
     let mut taker = Taker::new();
     let idle = [session(1, State::Idle), session(2, State::Idle)];

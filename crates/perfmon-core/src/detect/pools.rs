@@ -86,7 +86,7 @@ fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
     }
     oversized(&pools.window, thresholds, judgement);
     let look = if pools.standing { &pools.recent } else { &pools.window };
-    churn::detect(look, facts.server.started_us, thresholds, judgement);
+    churn::detect(look, thresholds, judgement);
 }
 
 /// The limit that is a group's own, so that each is judged once.

@@ -32,21 +32,22 @@ struct Gone {
 }
 
 impl Gone {
-    fn of(look: &Look, server_started_us: i64) -> Option<Self> {
+    fn of(look: &Look) -> Option<Self> {
         let counted = look.sessions_of(None).filter(|counted| counted.covered_us > 0)?;
+        if look.samples == 0 {
+            return None;
+        }
         let server = look.server()?;
         let seconds = counted.covered_us as f64 / 1e6;
         let peak = u64::from(server.open.peak.unwrap_or(0));
-        // Whoever came and stays was seen to come. Of those who came before the first sample that is not known.
-        let began_within = server_started_us >= look.span_us.0;
-        let stayed = if began_within { peak } else { peak.min(server.opened) };
+        // Whoever came and stays was seen to come.
+        let stayed = peak.min(server.opened);
         let sessions = counted.sessions.saturating_sub(stayed);
-        let between_ms =
-            (look.samples > 0).then(|| counted.covered_us as f64 / 1000.0 / look.samples as f64);
-        let unseen = sessions.saturating_sub(server.opened);
+        let between_ms = counted.covered_us as f64 / 1000.0 / look.samples as f64;
+        let unseen = counted.sessions.saturating_sub(server.opened).min(sessions);
         let seen_ms = length_of_seen(look);
         // The time of those that stay is in what the server counts, so that it is no shorter than the truth.
-        let all = [counted.mean_ms, between_ms.filter(|_| unseen > sessions / 2)];
+        let all = [counted.mean_ms, Some(between_ms).filter(|_| unseen > sessions / 2)];
         let counted_ms = all.into_iter().flatten().reduce(f64::min);
         let at_most_ms = if unseen > sessions / 2 { counted_ms } else { seen_ms.or(counted_ms) };
         Some(Self {
@@ -75,17 +76,12 @@ fn length_of_seen(look: &Look) -> Option<f64> {
     (gone > 0).then(|| open * look.covered_us as f64 / 1000.0 / gone as f64)
 }
 
-pub(super) fn detect(
-    look: &Look,
-    server_started_us: i64,
-    thresholds: &Thresholds,
-    judgement: &mut Judgement,
-) {
+pub(super) fn detect(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
     if look.sessions_of(None).is_none() || look.server().is_none() {
         judgement.unknown(CHURN);
         return;
     }
-    let Some(gone) = Gone::of(look, server_started_us) else { return };
+    let Some(gone) = Gone::of(look) else { return };
     // How long they last may not be known: that they are gone is.
     let long = gone.at_most_ms.is_some_and(|ms| ms > thresholds.of(&LENGTH_MS));
     if gone.per_s <= thresholds.of(&PER_S) || long {

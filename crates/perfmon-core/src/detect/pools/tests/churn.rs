@@ -41,7 +41,6 @@ fn sessions_that_come_and_go() {
 fn sessions_that_stay_hide_none_that_come_and_go() {
     // The time of a hundred sessions that stay makes the short ones seem to last 33 s each.
     let mut facts = calm();
-    facts.server.started_us = 0;
     let look = &mut pools(&mut facts).recent;
     look.span_us = (1_000_000_000, 1_030_000_000);
     (look.covered_us, look.samples) = (30_000_000, 30);
@@ -91,8 +90,7 @@ fn a_pool_that_fills_at_the_start_is_no_churn() {
     let look = &mut pools(&mut facts).recent;
     let sessions = &mut look.sessions[0];
     (sessions.sessions, sessions.mean_ms, sessions.covered_us) = (100, Some(0.0), 10_000_000);
-    // Who came before the first sample was not seen to come.
-    look.span_us = (0, 10_000_000);
-    facts.server.started_us = 1_000_000;
+    // Each was seen to come, those of the first sample too.
+    look.groups[0].opened = 100;
     silent(&DETECTOR, &facts, CHURN);
 }
