@@ -42,9 +42,9 @@ enum Says {
 }
 
 fn says(name: &str) -> Says {
-    // Of parallel queries, and of what passes messages to them.
-    const HELPERS: [&str; 6] =
-        ["Append", "BgWorker", "ExecuteGather", "Hash", "MessageQueue", "Parallel"];
+    // Of parallel queries, and of what passes messages to them; the second is spelled otherwise from 17 on.
+    const HELPERS: [&str; 7] =
+        ["Append", "BgWorker", "Bgworker", "ExecuteGather", "Hash", "MessageQueue", "Parallel"];
     let Some((class, event)) = wait::split(name) else { return Says::Counted };
     match Class::parse(class) {
         Some(Class::Lock | Class::Io | Class::Client) => Says::Counted,

@@ -47,7 +47,9 @@ fn a_standby_that_is_missing_is_no_pool_that_is_too_small() {
 
 #[test]
 fn who_sleeps_or_has_helpers_is_not_in_anybodys_way() {
-    for wait in ["Timeout/PgSleep", "IPC/ExecuteGather", "IPC/MessageQueueReceive"] {
+    for wait in
+        ["Timeout/PgSleep", "IPC/ExecuteGather", "IPC/BgWorkerShutdown", "IPC/BgworkerShutdown"]
+    {
         let look = waiting(vec![event("app", wait, 10.0)]);
         assert_eq!(verdict_of(&look, Level::Pool).cause, Cause::Nothing, "{wait}");
     }
