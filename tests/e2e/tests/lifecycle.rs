@@ -155,6 +155,8 @@ fn readers_see_findings_without_statements_and_others_nothing() {
 fn an_evaluation_that_could_not_run_is_made_up_for() {
     let server = Server::builder().start();
     let mut db = server.new_db("app");
+    // What is judged happened between two.
+    db.snapshot();
     db.snapshot();
     let findings =
         "SELECT count(*) FROM perfmon.status() WHERE item = 'findings' AND state = 'warning'";
