@@ -14,7 +14,14 @@ fn a_database_that_is_paused_is_told_as_such() {
     pooler.declare(&mut db, pooler.dir().to_str().unwrap(), POOLER_PASSWORD);
     db.snapshot();
     let mut client = pooler.client("alice");
-    client.run("SELECT 1");
+    client.run("BEGIN");
+    // What no sample saw is no pool.
+    wait_until("a sample saw its session", secs(30), || {
+        db.val::<bool>(
+            "SELECT count(*) > 0 FROM perfmon.recent_activity() WHERE user_name = 'alice'",
+        )
+    });
+    client.run("COMMIT");
     let mut console = pooler.client_of("postgres", "pgbouncer");
     console.run("PAUSE app");
     let waiter = thread::spawn(move || client.run("SELECT 1"));
