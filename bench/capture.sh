@@ -1,5 +1,5 @@
 # What the hooks add to one statement: instructions, which no noise touches, and the ratio of transactions a second.
-# BENCH_CAPTURE_PARTS=instructions measures those alone, in minutes.
+# BENCH_CAPTURE_PARTS=instructions measures those alone, in minutes; times leaves them out.
 # The instructions of an execution are those of our own library, and of what it calls, the rest of the hook chain
 # excepted; two runs of different length are subtracted, so that what is done once falls out.
 
@@ -188,8 +188,7 @@ capture_scripts() {
 }
 
 bench_capture() {
-    local rounds=${BENCH_ROUNDS:-40} order
-    local -a figures usual
+    local rounds=${BENCH_ROUNDS:-40}
     say "capture: instructions of the hooks in one prepared SELECT by primary key"
     install_release
     make_server capture
@@ -198,6 +197,19 @@ bench_capture() {
     sql postgres -c 'CREATE EXTENSION pg_stat_statements' -c 'CREATE EXTENSION pg_perfmon'
     "$bin/pgbench" -h "$sockets" -U postgres -i -q -s 1 postgres >/dev/null 2>&1
     stop
+    case ${BENCH_CAPTURE_PARTS:-all} in
+    instructions) capture_all_instructions ;;
+    times) capture_times "$rounds" ;;
+    *)
+        capture_all_instructions
+        capture_times "$rounds"
+        ;;
+    esac
+}
+
+capture_all_instructions() {
+    local order
+    local -a figures usual
     for order in pg_stat_statements,pg_perfmon pg_perfmon,pg_stat_statements pg_perfmon; do
         read -r -a figures < <(capture_instructions "$order")
         note "$order: ${figures[0]} instructions of ${figures[1]} in the whole transaction"
@@ -210,7 +222,6 @@ bench_capture() {
         fi
     done
     capture_sampling "${usual[1]}"
-    if [ "${BENCH_CAPTURE_PARTS:-all}" != instructions ]; then capture_times "$rounds"; fi
 }
 
 # The same with every execution looked into; $1 are the instructions of a transaction by default. The executor does some of

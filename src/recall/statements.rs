@@ -149,12 +149,20 @@ pub(crate) fn deviation_ms(
 
 /// Adds their execution times to statements.
 pub(crate) fn add_times(scope: &Scope, lines: &mut [Line]) {
-    let groups: Vec<Vec<Who>> = lines.iter().map(Line::all_names).collect();
+    read_times(scope, lines, None);
+}
+
+/// The same, and gives those of others: rows are read once for all of them.
+fn read_times(scope: &Scope, lines: &mut [Line], others: Option<Vec<Who>>) -> Option<Times> {
+    let mut groups: Vec<Vec<Who>> = lines.iter().map(Line::all_names).collect();
+    groups.extend(others);
     // The window was widened aloud once.
-    let sums = latency::sums(&scope.quietly(scope.since, scope.until), &groups);
+    let mut sums = latency::sums(&scope.quietly(scope.since, scope.until), &groups);
+    let others = sums.split_off(lines.len()).pop().flatten();
     for (line, times) in lines.iter_mut().zip(sums) {
         line.times = times;
     }
+    others
 }
 
 /// All statements of the window, added up in some columns.
@@ -169,7 +177,7 @@ pub(crate) struct Sums {
 
 pub(crate) fn add_up(scope: &Scope, columns: &[usize]) -> Sums {
     let kept = Kept::of(&STATEMENT, scope);
-    let segments = kept.segments(scope, Level::Day);
+    let segments = latency::by_level(kept.segments(scope, Level::Day));
     let mut tally = Tally::new(&STATEMENT, columns);
     let (mut covered_us, mut total_exec_us) = (0_i64, None);
     let total = STATEMENT.totals.iter().position(|t| *t == "total_exec_us").unwrap_or(0);
@@ -205,22 +213,24 @@ pub(crate) fn fold(scope: &Scope, tally: &mut Tally) -> Result<HashMap<Who, Vec<
 /// The first statements by an order, with the columns of `top_statements` and their execution times.
 pub(crate) fn top(scope: &Scope, order: usize, most: Option<usize>) -> Result<Vec<Line>, Error> {
     let mut lines = top_with(scope, order, most, &SHOWN)?;
-    add_times(scope, &mut lines);
-    add_rest(scope, order, most, &mut lines);
+    let is_told = lines.iter().any(|line| line.who.1 == OTHER);
+    let rest = || scope.sources.iter().map(|source| (*source, OTHER)).collect();
+    let rest = read_times(scope, &mut lines, (!is_told).then(rest));
+    if let Some(rest) = rest.filter(|times| times.all().executions() > 0) {
+        add_rest(scope, (order, most), &mut lines, rest);
+    }
     Ok(lines)
 }
 
 /// What the hooks counted of statements without a place of their own, under id 0. pg_stat_statements knows these
 /// apart, so that it is a line of times alone, at its place in the order.
-fn add_rest(scope: &Scope, order: usize, most: Option<usize>, lines: &mut Vec<Line>) {
+fn add_rest(
+    scope: &Scope,
+    (order, most): (usize, Option<usize>),
+    lines: &mut Vec<Line>,
+    rest: Times,
+) {
     let Some(newest) = scope.sources.first().copied() else { return };
-    if lines.iter().any(|line| line.who.1 == OTHER) {
-        return;
-    }
-    let all: Vec<Who> = scope.sources.iter().map(|source| (*source, OTHER)).collect();
-    let scope = &scope.quietly(scope.since, scope.until);
-    let rest = latency::sums(scope, &[all]).pop().flatten();
-    let Some(rest) = rest.filter(|times| times.all().executions() > 0) else { return };
     let (word, names) = ORDERS[order];
     let rank = rank_by_times(word, &rest.all()).unwrap_or(-1.0);
     let rank_of = |line: &Line| match percentile(word).is_some() || line.value("calls").is_none() {

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use perfmon_e2e::{Db, Server, WINDOW, code_of, secs, wait_until};
+use perfmon_e2e::{Db, Server, code_of, secs, wait_until};
 
 use super::{named, of, the, two_intervals};
 
@@ -35,6 +35,7 @@ fn a_missing_standby_is_why_connections_are_short() {
     });
     // What was before belongs to another interval.
     db.snapshot();
+    let since: String = db.val("SELECT clock_timestamp()::text");
     let refused = server.try_connect("batch", "app").err().unwrap();
     assert_eq!(code_of(&refused), "53300");
     let found = two_intervals(&mut db);
@@ -43,7 +44,8 @@ fn a_missing_standby_is_why_connections_are_short() {
     assert!(cause.contains("5.0 sessions wait inside the server, for IPC/SyncRep"), "{cause}");
     assert!(full.remedy.contains("synchronous_standby_names"), "{}", full.remedy);
     let why: Vec<String> = db.list(&format!(
-        "SELECT DISTINCT cause FROM perfmon.why_queued({WINDOW}) WHERE user_name = 'batch' OR level = 'server'"
+        "SELECT DISTINCT cause FROM perfmon.why_queued('{since}', clock_timestamp())
+         WHERE user_name = 'batch' OR level = 'server'"
     ));
     assert_eq!(why, ["wait"]);
     db.run("ALTER SYSTEM RESET synchronous_standby_names");
