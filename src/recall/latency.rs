@@ -157,19 +157,12 @@ fn half(half: &Sparse) -> Sum {
     sum
 }
 
-/// Rows to be added up over a window: the fewest that cover it, those of a level together, as they are asked for at once.
-/// `None` where nothing at all was counted in it.
+/// Rows to be added up over a window: the fewest that cover it. `None` where nothing at all was counted in it.
 fn segments(scope: &Scope) -> Option<Vec<Segment>> {
     let kept = Kept::of(&LATENCY, scope);
     kept.oldest()
         .is_some_and(|oldest| oldest < scope.until)
-        .then(|| by_level(kept.segments(scope, Level::Day)))
-}
-
-/// For sums, in which rows may come in any order.
-pub(super) fn by_level(mut segments: Vec<Segment>) -> Vec<Segment> {
-    segments.sort_by_key(|segment| segment.0);
-    segments
+        .then(|| kept.segments(scope, Level::Day))
 }
 
 /// What some statements did over the window, each with those that it was before a copy or a restore: `groups` holds

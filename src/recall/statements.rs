@@ -177,7 +177,7 @@ pub(crate) struct Sums {
 
 pub(crate) fn add_up(scope: &Scope, columns: &[usize]) -> Sums {
     let kept = Kept::of(&STATEMENT, scope);
-    let segments = latency::by_level(kept.segments(scope, Level::Day));
+    let segments = kept.segments(scope, Level::Day);
     let mut tally = Tally::new(&STATEMENT, columns);
     let (mut covered_us, mut total_exec_us) = (0_i64, None);
     let total = STATEMENT.totals.iter().position(|t| *t == "total_exec_us").unwrap_or(0);

@@ -342,8 +342,7 @@ pub(super) fn in_column(family: &Family, column: usize, error: Corrupt) -> (&'st
 pub(super) type Visit<'v> =
     &'v mut dyn FnMut(&Raw<'_>, &Head, usize) -> Result<(), (&'static str, Corrupt)>;
 
-/// Runs one query for segments of one level that follow each other, since planning it takes as long as reading some tens of
-/// rows, for columns by their place among the stored ones. The visitor gets the position of `ids`, after which the columns come.
+/// Runs one query per segment, for columns by their place among the stored ones. The visitor gets the position of `ids`, after which the columns come.
 /// Columns past the end of the family ask for ids alone.
 pub(super) fn rows(
     sources: &[i64],
@@ -354,16 +353,10 @@ pub(super) fn rows(
 ) {
     let mut warnings: Vec<String> = Vec::new();
     let mut unread = 0_usize;
-    let segments: Vec<&Segment> =
-        segments.iter().filter(|(_, since, until)| since < until).collect();
-    let queries = segments.chunk_by(|a, b| a.0 == b.0).flat_map(|run| run.chunks(MOST_RANGES));
-    for run in queries {
-        let parent = parent_name(family, run[0].0);
-        let query = select_statement(family, &parent, columns, run.len());
-        let mut arguments: Vec<sql::Arg<'_>> = vec![sources.to_vec().into()];
-        for (_, since, until) in run {
-            arguments.extend([sql::time(*since), sql::time(*until)]);
-        }
+    for (level, since, until) in segments.iter().filter(|(_, since, until)| since < until) {
+        let parent = parent_name(family, *level);
+        let query = select_statement(family, &parent, columns);
+        let arguments = [sources.to_vec().into(), sql::time(*since), sql::time(*until)];
         sql::scan(&query, &arguments, |raw| {
             let Some(head) = head_of(raw, family) else {
                 return;
@@ -395,10 +388,7 @@ pub(super) fn rows(
     }
 }
 
-/// Ranges of time that one query asks for.
-const MOST_RANGES: usize = 8;
-
-fn select_statement(family: &Family, parent: &str, columns: &[usize], ranges: usize) -> String {
+fn select_statement(family: &Family, parent: &str, columns: &[usize]) -> String {
     let mut list: Vec<&str> = HEAD.to_vec();
     list.extend(family.totals);
     if !columns.is_empty() {
@@ -406,19 +396,12 @@ fn select_statement(family: &Family, parent: &str, columns: &[usize], ranges: us
     }
     list.extend(columns.iter().filter_map(|c| family.stored(*c)).map(column_name));
     let list: Vec<String> = list.iter().map(|column| format!("r.{column}")).collect();
-    let range = |n: usize| {
-        let (since, until) = (2 * n + 2, 2 * n + 3);
-        format!(
-            "r.until OPERATOR(pg_catalog.>) ${since} AND r.until OPERATOR(pg_catalog.<=) ${until}"
-        )
-    };
-    let ranges: Vec<String> = (0..ranges).map(range).collect();
     format!(
         "SELECT {} FROM perfmon.{parent} r
-         WHERE r.source OPERATOR(pg_catalog.=) ANY ($1) AND ({})
+         WHERE r.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND r.until OPERATOR(pg_catalog.>) $2 AND r.until OPERATOR(pg_catalog.<=) $3
          ORDER BY r.until",
-        list.join(", "),
-        ranges.join(" OR ")
+        list.join(", ")
     )
 }
 
