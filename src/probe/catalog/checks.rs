@@ -126,8 +126,9 @@ mod tests {
         let part = index(&found, "zoo_a_b_idx").key.clone();
         assert_eq!(part.len(), 2);
         let of = |start: &str| {
-            let all = found.indexes.iter().map(|i| &i.fact);
-            all.filter(|i| i.definition.contains(start)).collect::<Vec<_>>()
+            // Other tests of the same server commit indexes of their own.
+            let all = found.indexes.iter().filter(|i| i.plain[1].starts_with("zoo_"));
+            all.map(|i| &i.fact).filter(|i| i.definition.contains(start)).collect::<Vec<_>>()
         };
         let ordered = of("(a DESC NULLS LAST, b NULLS FIRST)")[0];
         let order: Vec<_> =
