@@ -218,7 +218,7 @@ CREATE FUNCTION perfmon.host_status() RETURNS TABLE (
 )]
 fn host_status(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let mut sink = Sink::open(fcinfo);
-    let machine = probe::host::whole().map_err(|error| Error::internal(error.message))?;
+    let machine = probe::host::whole();
     let scope = Scope::of(now().saturating_sub(RECENT_US), now(), None);
     let seen = last_interval(&scope)?;
     for line in processors(&machine, seen.as_ref()) {

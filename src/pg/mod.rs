@@ -5,6 +5,7 @@ pub(crate) mod analyze;
 pub(crate) mod area;
 pub(crate) mod backends;
 pub(crate) mod catalog;
+pub(crate) mod changed;
 pub(crate) mod classes;
 pub(crate) mod clock;
 pub(crate) mod column;

@@ -6,8 +6,10 @@ use std::io::Read;
 
 use perfmon_core::host::{Files, Machine, Place, Space, disks};
 
-use super::ProbeError;
-use crate::pg::reading;
+use pgrx::pg_sys;
+
+use crate::pg::describe;
+use crate::pg::scan::{self, Moment};
 
 /// No file that is read is as long as that.
 const LONGEST: u64 = 4 << 20;
@@ -52,23 +54,16 @@ pub(super) fn processors(machine: &Machine) -> Option<i64> {
 }
 
 /// All of it, with the file systems that the server writes to.
-pub(crate) fn whole() -> Result<Machine, ProbeError> {
-    let places = places()?;
-    Ok(Machine { disks: disks(&Here, &places), ..machine() })
+pub(crate) fn whole() -> Machine {
+    Machine { disks: disks(&Here, &places()), ..machine() }
 }
 
-const TABLESPACES: &str = "
-SELECT t.oid::pg_catalog.int8::pg_catalog.text, pg_catalog.quote_ident(t.spcname)
-FROM pg_catalog.pg_tablespace t
-WHERE t.spcname OPERATOR(pg_catalog.<>) ALL ('{pg_default,pg_global}')
-ORDER BY t.spcname";
-
 /// The server's directories. Its processes work in the first.
-fn places() -> Result<Vec<Place>, ProbeError> {
+fn places() -> Vec<Place> {
     let Some(data) =
         std::env::current_dir().ok().and_then(|path| path.into_os_string().into_string().ok())
     else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
     let place =
         |what: &str, path: String, is_in_use| Place { what: what.to_owned(), path, is_in_use };
@@ -76,15 +71,18 @@ fn places() -> Result<Vec<Place>, ProbeError> {
         place("data directory", data.clone(), true),
         place("WAL", format!("{data}/pg_wal"), false),
     ];
-    reading::each(TABLESPACES, &[], |row| {
-        if let Some((oid, name)) = row.text(0).zip(row.text(1)) {
-            found.push(place(
-                &format!("tablespace {name}"),
-                format!("{data}/pg_tblspc/{oid}"),
-                false,
-            ));
+    let own = [pg_sys::DEFAULTTABLESPACE_OID, pg_sys::GLOBALTABLESPACE_OID];
+    let mut spaces: Vec<(String, u32)> = Vec::new();
+    scan::rows(pg_sys::TableSpaceRelationId, None, &Moment::now(), |row| {
+        // SAFETY: the fixed part of a row of pg_tablespace.
+        let space = unsafe { row.form::<pg_sys::FormData_pg_tablespace>() };
+        if !own.contains(&space.oid) {
+            spaces.push((describe::quoted(&describe::name(&space.spcname)), space.oid.to_u32()));
         }
-    })
-    .map_err(|error| ProbeError::unexpected(error.to_string()))?;
-    Ok(found)
+    });
+    spaces.sort();
+    found.extend(spaces.into_iter().map(|(name, oid)| {
+        place(&format!("tablespace {name}"), format!("{data}/pg_tblspc/{oid}"), false)
+    }));
+    found
 }

@@ -6,6 +6,7 @@ mod catalog;
 mod parts;
 mod words;
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use perfmon_core::change::{Key, Kind, Object};
@@ -13,7 +14,7 @@ use pgrx::pg_sys;
 
 use super::ProbeError;
 use crate::pg::scan::Moment;
-use crate::pg::{clock, compat};
+use crate::pg::{changed, clock, compat};
 use catalog::Catalog;
 
 /// Time in which definitions are read in one look; what is left then waits for the next.
@@ -46,6 +47,39 @@ pub(crate) fn counters() -> i64 {
     catalog::CATALOGS.iter().fold(0, |sum: i64, catalog| {
         let stats = compat::table_stats(false, *catalog).unwrap_or_default();
         sum.wrapping_add(stats.inserted).wrapping_add(stats.updated).wrapping_add(stats.deleted)
+    })
+}
+
+/// What this session remembers of its last look.
+#[derive(Clone, Copy)]
+pub(crate) struct Sight {
+    /// What nobody is told of.
+    untold: u64,
+    /// When it was kept; 0 before.
+    at: i64,
+}
+
+thread_local! {
+    static LAST: Cell<Option<Sight>> = const { Cell::new(None) };
+}
+
+/// Begins to notice what happens to the catalog, before a look.
+pub(crate) fn begin_to_watch() -> Sight {
+    LAST.set(None);
+    changed::begin();
+    Sight { untold: catalog::untold(&Moment::now()), at: 0 }
+}
+
+/// What was seen is stored, as of that time, if this transaction commits.
+pub(crate) fn saw(sight: Sight, at: i64) {
+    LAST.set(Some(Sight { at, ..sight }));
+}
+
+/// Whether a look would find what the one did that was stored last, at that time: it was this session's, and nothing has
+/// happened since. A session that has just begun does not know.
+pub(crate) fn is_as_seen(at: i64) -> bool {
+    LAST.get().is_some_and(|last| {
+        last.at == at && !changed::is_changed() && last.untold == catalog::untold(&Moment::now())
     })
 }
 

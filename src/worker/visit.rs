@@ -128,10 +128,10 @@ fn snapshot_alone(
         });
         session::as_user(owner, || visit.store_settings(read, own));
     }
-    if let Some(counters) = visit.objects_due() {
+    if let Some(standing) = visit.objects_due() {
         let seen = session::as_user(owner, || visit.seen_objects());
         let look = session::as_user(pg_monitor(), || visit.look_at_objects(&seen));
-        session::as_user(owner, || visit.store_objects(&seen, look, counters));
+        session::as_user(owner, || visit.store_objects(&seen, look, &standing));
     }
     session::as_user(owner, || {
         visit.finish();
@@ -356,7 +356,7 @@ impl Visit {
             self.subjects.push(probed);
         }
         if home {
-            self.host = self.attempt("the machine", probe::host::whole);
+            self.host = self.attempt("the machine", || Ok(probe::host::whole()));
             if self.poolers.is_none() {
                 self.poolers = poolers::plan().map(poolers::ask);
             }

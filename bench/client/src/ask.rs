@@ -20,7 +20,11 @@ fn questions(end: &str, statement: i32) -> [(&'static str, String); 6] {
     [
         (
             "top_hour",
-            format!("SELECT * FROM perfmon.top_statements({end} - interval '1 hour', {end})"),
+            // From half past one hour to half past the next: of an hour that is over, one row would be read.
+            format!(
+                "SELECT * FROM perfmon.top_statements(date_trunc('hour', {end}) - interval '90 minutes', \
+                 date_trunc('hour', {end}) - interval '30 minutes')"
+            ),
         ),
         (
             "top_month",

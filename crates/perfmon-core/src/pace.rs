@@ -46,6 +46,11 @@ impl Pace {
         moved || waited >= ANYWAY_US.max(wait)
     }
 
+    /// When the last look was, microseconds since the Unix epoch; 0: never.
+    pub fn last(&self) -> i64 {
+        self.at
+    }
+
     /// Notes a look: where the counters stood before it, what it cost, whether it found anything, and
     /// whether it left something for the next.
     pub fn looked(&mut self, now: i64, counters: i64, cost_us: i64, found: bool, unfinished: bool) {

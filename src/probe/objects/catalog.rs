@@ -123,6 +123,36 @@ pub(super) struct Catalog {
     members: HashSet<u32>,
 }
 
+/// Of what the server does not tell other sessions when it changes, all that a look reads, as one number: extensions,
+/// schemas, and what belongs to extensions.
+pub(super) fn untold(at: &Moment) -> u64 {
+    let members = parts::members(at);
+    let mut hash = Hash::new();
+    hash.number(members.iter().fold(0, |sum: u64, oid| sum.wrapping_add(mixed(*oid))));
+    let mut add = |oid: u32, words: &[&[u8]]| {
+        let mut one = Hash::new();
+        one.number(u64::from(oid));
+        words.iter().for_each(|word| one.add(word));
+        // In whatever order they are found.
+        hash.0 = hash.0.wrapping_add(one.0);
+    };
+    for (oid, schema) in schemas(at, &members) {
+        add(oid, &[schema.name.to_bytes()]);
+    }
+    for (oid, extension) in extensions(at) {
+        let schema = extension.schema.to_le_bytes();
+        add(oid, &[extension.name.as_bytes(), &extension.version, &schema]);
+    }
+    hash.0
+}
+
+/// A number of which sums say which numbers they are of.
+fn mixed(oid: u32) -> u64 {
+    let mut hash = Hash::new();
+    hash.number(u64::from(oid));
+    hash.0
+}
+
 impl Catalog {
     pub(super) fn read(at: &Moment) -> Self {
         let members = parts::members(at);

@@ -10,6 +10,12 @@ use crate::pg::clock;
 use crate::probe::objects::{self, Look, Seen};
 use crate::{probe, store};
 
+/// What is read before a look at the catalog.
+pub(super) struct Standing {
+    counters: i64,
+    sight: Option<objects::Sight>,
+}
+
 /// Most texts read in one visit.
 const MOST_TEXTS: i64 = 10_000;
 
@@ -76,10 +82,17 @@ impl Visit {
 
     /// Where the catalog's counters stand, if it is time to look at it: whoever asks for a snapshot does not
     /// wait for them to move, which they do only seconds after the fact.
-    pub(super) fn objects_due(&self) -> Option<i64> {
+    pub(super) fn objects_due(&self) -> Option<Standing> {
         let counters = objects::counters();
+        let pace = &self.header.objects;
         let asked = !self.request.scheduled || self.request.asked;
-        (asked || self.header.objects.is_due(self.until, counters)).then_some(counters)
+        let may_wait = !asked || objects::is_as_seen(pace.last());
+        if may_wait && !pace.is_due(self.until, counters) {
+            return None;
+        }
+        // A collector ends before it could look again.
+        let sight = (!self.request.scheduled).then(objects::begin_to_watch);
+        Some(Standing { counters, sight })
     }
 
     pub(super) fn seen_objects(&self) -> Seen {
@@ -95,8 +108,14 @@ impl Visit {
 
     /// Keeps the catalog as it is, and what changed in it since it was last seen; the first look changes
     /// nothing, nor does what a restore brings along.
-    pub(super) fn store_objects(&mut self, seen: &Seen, look: (Option<Look>, i64), counters: i64) {
+    pub(super) fn store_objects(
+        &mut self,
+        seen: &Seen,
+        look: (Option<Look>, i64),
+        standing: &Standing,
+    ) {
         let (look, cost_us) = look;
+        let counters = standing.counters;
         let Some(look) = look else {
             // Not at once again, whatever was wrong.
             self.header.objects.looked(self.until, counters, cost_us, false, true);
@@ -106,6 +125,9 @@ impl Visit {
         store::object::replace(self.source, &look.objects, &look.left);
         store::change::record(self.source, self.until, &changes);
         let found = !changes.is_empty();
+        if let Some(sight) = standing.sight.filter(|_| !look.unfinished) {
+            objects::saw(sight, self.until);
+        }
         self.header.objects.looked(self.until, counters, cost_us, found, look.unfinished);
     }
 

@@ -415,6 +415,39 @@ fn without_preloading_too_and_nothing_stays_of_what_is_rolled_back() {
     assert_eq!(db.new_changes(), []);
 }
 
+/// Whoever asks sees what was committed, however often nothing had been found before; and what was written before a look
+/// and committed after it left no trace but at its commit.
+#[test]
+fn what_is_committed_after_a_look_is_found_by_the_next() {
+    for server in [Server::unloaded(), Server::manual()] {
+        let server = server.start();
+        let mut db = looked_at(&server, "CREATE TABLE t (a int)");
+        let mut other = server.db("app");
+        other.run("BEGIN; CREATE TABLE late (a int)");
+        for _ in 0..3 {
+            assert_eq!(db.new_changes(), []);
+        }
+        other.run("COMMIT");
+        assert_eq!(db.new_changes(), [created("table", "public.late", "(a integer)")]);
+        for _ in 0..3 {
+            assert_eq!(db.new_changes(), []);
+        }
+        db.run(
+            "BEGIN; SAVEPOINT s; ALTER TABLE late ADD b int; ROLLBACK TO s; DROP TABLE t; COMMIT",
+        );
+        assert_eq!(db.new_changes(), [dropped("table", "public.t", "(a integer)")]);
+        assert_eq!(db.new_changes(), []);
+        other.run("VACUUM FULL pg_class");
+        other.run("VACUUM FULL pg_attribute");
+        assert_eq!(db.new_changes(), []);
+        other.run("ALTER TABLE late ADD b int");
+        assert_eq!(
+            db.new_changes(),
+            [altered("table", "public.late", "(a integer)", "(a integer, b integer)")]
+        );
+    }
+}
+
 #[test]
 fn the_first_mark_waits_for_the_first_snapshot() {
     let server = Server::manual().conf("pg_perfmon.enabled = off").start();
