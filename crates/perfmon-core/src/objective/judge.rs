@@ -205,10 +205,22 @@ fn throughput(verdict: &mut Verdict, rows: &[Row], per_second: f64) {
     if us <= 0 {
         return;
     }
-    let actual = executions as f64 / (us as f64 / 1e6);
+    let rate = |us: i64| executions as f64 / (us as f64 / 1e6);
+    let recorded_us: i64 = rows.iter().map(|row| row.length_us).sum();
+    // Intervals of which it is not known whether they were executed at all are not like the others: those may be known
+    // only because something was.
+    let (actual, least) = (rate(us), rate(recorded_us));
     verdict.executions = Some(executions);
     verdict.actual = Some(actual);
-    verdict.status = if actual >= per_second { Status::Met } else { Status::Missed };
+    verdict.low = (recorded_us > us).then_some(least);
+    let is_known = us as f64 >= KNOWN * recorded_us as f64;
+    verdict.status = match actual >= per_second {
+        _ if least >= per_second => Status::Met,
+        _ if !is_known => Status::NoData,
+        true => Status::Met,
+        false => Status::Missed,
+    };
+    verdict.uncertain = verdict.status == Status::Met && least < per_second;
 }
 
 /// How the time of a window was spent.

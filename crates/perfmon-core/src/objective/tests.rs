@@ -200,6 +200,33 @@ fn throughput_is_by_the_time_that_is_known() {
 }
 
 #[test]
+fn a_throughput_of_a_few_known_minutes_is_not_that_of_the_hour() {
+    let target = |per_second| Target::Throughput { per_second };
+    let unknown = |n| Row { latency: None, executions: None, ..minute(n, &[]) };
+    // Busy for six minutes; of the others nobody knows whether there was anything.
+    let busy = |minutes: i64| {
+        hour(move |n| if n < minutes { minute(n, &[(600, 1.0)]) } else { unknown(n) })
+    };
+    let verdict = over_the_hour(target(5.0), &busy(6));
+    assert_eq!(
+        (verdict.status, verdict.actual, verdict.low),
+        (Status::NoData, Some(10.0), Some(1.0))
+    );
+    let why = History { no_latency: Some("not counted, as so: SET it;".to_owned()), ..busy(6) };
+    let detail = over_the_hour(target(5.0), &why).detail();
+    assert_eq!(detail, "not counted, as so: SET it; 6 of 60 minutes are known");
+    // What is known is enough, whatever the rest was.
+    let verdict = over_the_hour(target(1.0), &busy(6));
+    assert_eq!((verdict.status, verdict.uncertain), (Status::Met, false));
+    // Most is known: judged by that, and said to be doubtful where the rest could turn it.
+    let verdict = over_the_hour(target(9.5), &busy(54));
+    assert_eq!((verdict.status, verdict.uncertain), (Status::Met, true));
+    assert!(verdict.detail().contains("uncertain"), "{}", verdict.detail());
+    let verdict = over_the_hour(target(11.0), &busy(54));
+    assert_eq!((verdict.status, verdict.uncertain), (Status::Missed, false));
+}
+
+#[test]
 fn only_a_missing_server_and_late_answers_are_not_available() {
     let fine = hour(|n| minute(n, &[(100, 20.0)]));
     let kept = over_the_hour(UP, &fine);

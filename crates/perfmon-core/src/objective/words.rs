@@ -102,8 +102,13 @@ impl Verdict {
         said.extend(self.doubt());
         said.extend(self.badness());
         said.extend(self.coverage());
-        let said: Vec<String> = said.into_iter().filter(|s| !s.is_empty()).collect();
-        said.join("; ")
+        let last = said.len() - 1;
+        // A line of SQL ends with its own.
+        let parts = said.iter().enumerate().map(|(i, part)| match i == last {
+            true => part.as_str(),
+            false => part.trim_end_matches(';'),
+        });
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
     }
 
     fn reason(&self) -> String {
