@@ -431,3 +431,8 @@ pub(crate) fn max_routes() -> usize {
 pub(crate) fn max_statements() -> usize {
     usize::try_from(MAX_STATEMENTS.get()).unwrap_or(0)
 }
+
+/// Whether the server keeps errors from the hook on its log while `log_min_messages` is this.
+pub(crate) fn hides_errors(log_min_messages: &str) -> bool {
+    ["log", "fatal", "panic"].iter().any(|level| level.eq_ignore_ascii_case(log_min_messages))
+}

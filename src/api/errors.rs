@@ -15,10 +15,10 @@ use super::rows::{Cell, Sink};
 use super::series::{Changes, edges};
 use crate::error::Error;
 use crate::recall::failures::{Failure, Failures, error_ratio, interval, kinds};
-use crate::recall::names;
 use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::query;
 use crate::recall::statements::{ms, per_s, quality, ratio};
+use crate::recall::{counting, names};
 use crate::store::read;
 use crate::watch::live;
 
@@ -33,6 +33,22 @@ pub(super) fn notice_unless_counted(what: &str) {
         format!("{what} are not counted: pg_perfmon is not in shared_preload_libraries"),
         "In postgresql.conf: add pg_perfmon to shared_preload_libraries, then restart the server."
     );
+}
+
+/// Says whose errors the server keeps from the hooks now, and the line that changes that.
+pub(super) fn notice_if_hidden() -> Result<(), Error> {
+    if live::began().is_none() {
+        return Ok(());
+    }
+    if let Some(missing) = counting::hidden_errors(None)? {
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!("errors are not counted: {}", missing.problem),
+            missing.fix
+        );
+    }
+    Ok(())
 }
 
 #[pg_extern(
@@ -68,6 +84,7 @@ fn errors(
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
     notice_unless_counted("errors");
+    notice_if_hidden()?;
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
@@ -163,6 +180,7 @@ fn error_series(
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
     notice_unless_counted("errors");
+    notice_if_hidden()?;
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
@@ -188,10 +206,12 @@ fn failures(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<bool>), Error
     read::frames(&scope.sources, &FAILURE, &segments, &columns, &mut |row| {
         let (span, known) = (row.head.span, row.head.is_known(columns[0]));
         series.cover(span.since, span.until, span.length_us, 0);
-        if let Some(bucket) = series.bucket_of(span.until).filter(|_| !known) {
+        let all = interval(row.head);
+        // Of some users errors may be known though those of others are not.
+        let is_hidden = !known || all.errors.is_none();
+        if let Some(bucket) = series.bucket_of(span.until).filter(|_| is_hidden) {
             hidden[bucket] = true;
         }
-        let all = interval(row.head);
         series.add(EXECUTIONS, span.until, all.executions);
         series.add(ERRORS, span.until, all.errors);
         series.add(CANCELLED, span.until, all.cancelled);

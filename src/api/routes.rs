@@ -6,7 +6,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
-use super::errors::notice_unless_counted;
+use super::errors::{notice_if_hidden, notice_unless_counted};
 use super::rows::{Cell, Sink};
 use crate::recall::failures::error_ratio;
 use crate::recall::routes::{self, Route};
@@ -50,6 +50,7 @@ fn routes(
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
     notice_unless_counted("statements by route");
+    notice_if_hidden()?;
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
@@ -66,7 +67,8 @@ fn cells(route: &Route, covered_us: i64) -> [Cell; 18] {
     let at = |sum: &Sum, q: f64| Cell::from(sum.quantile(q).map(|found| found.ns / NS_PER_MS));
     let (statements, transactions) = (&route.statements, &route.transactions);
     let calls = statements.executions();
-    let tried = calls.saturating_add(route.errors).saturating_add(route.cancelled);
+    let failed = route.errors.zip(route.cancelled).map(|(a, b)| a.saturating_add(b));
+    let tried = failed.map(|failed| calls.saturating_add(failed));
     let [application, user, name] = match &route.names {
         Some(names) => names.clone(),
         None => [Cell::Null, Cell::Null, "(all other routes)".into()],
@@ -86,9 +88,9 @@ fn cells(route: &Route, covered_us: i64) -> [Cell; 18] {
         statements.max().map(|found| found.ns / NS_PER_MS).into(),
         route.errors.into(),
         route.cancelled.into(),
-        error_ratio(Some(calls), Some(route.errors), Some(route.cancelled)).into(),
+        error_ratio(Some(calls), route.errors, route.cancelled).into(),
         transactions.executions().into(),
-        ratio(Some(tried), Some(transactions.executions())).into(),
+        ratio(tried, Some(transactions.executions())).into(),
         at(transactions, 0.5),
         at(transactions, 0.95),
         at(transactions, 0.99),

@@ -49,6 +49,36 @@ pub(crate) fn settings_of_all_in(database: pg_sys::Oid) -> Option<Vec<u8>> {
     })
 }
 
+/// What a setting is for some database or some role: database and role, of which each may be all, and value.
+pub(crate) fn kept(setting: &CStr) -> Vec<(pg_sys::Oid, pg_sys::Oid, CString)> {
+    let lock = pg_sys::AccessShareLock as i32;
+    let mut found = Vec::new();
+    // SAFETY: a scan of a shared catalog under AccessShareLock; both oids are never NULL, and what is read of the list
+    // is copied before the next row.
+    unsafe {
+        let relation = pg_sys::table_open(SETTINGS, lock);
+        let (snapshot, keys) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let scan = pg_sys::systable_beginscan(relation, SETTINGS_INDEX, false, snapshot, 0, keys);
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let mut is_null = false;
+            let mut column = |n| pg_sys::heap_getattr(tuple, n, (*relation).rd_att, &mut is_null);
+            let [database, role] = [DATABASE_COLUMN, ROLE_COLUMN]
+                .map(|n| pg_sys::Oid::from(column(i32::from(n)).value() as u32));
+            let list = column(VALUES_COLUMN);
+            if !is_null && let Some(value) = named(list, setting) {
+                found.push((database, role, value));
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, lock);
+    }
+    found
+}
+
 /// Lends what is set for a database and a role, of which each may be all.
 fn with_list<T>(
     database: pg_sys::Oid,

@@ -102,16 +102,55 @@ pub(crate) fn missing(user: Option<&str>) -> Result<Option<Missing>, Error> {
     }))
 }
 
+/// The setting by which the server keeps errors from the hooks.
+const LEAST_LOGGED: &str = "log_min_messages";
+
+/// Why errors of sessions of this database, or of those of one user in it, do not get to the hooks; `None` if they do.
+/// Without a user, one role of which that is so is enough.
+pub(crate) fn hidden_errors(user: Option<&str>) -> Result<Option<Missing>, Error> {
+    let kept = kept(LEAST_LOGGED)?;
+    let strongest = match user {
+        Some(_) => kept.iter().find(|kept| kept.is_for(user)),
+        None => kept.iter().find(|kept| settings::hides_errors(&kept.value)),
+    };
+    if let Some(one) = strongest {
+        let of = one.role().map(|role| format!(" for role {role}")).unwrap_or_default();
+        return Ok(settings::hides_errors(&one.value).then(|| Missing {
+            problem: format!("{LEAST_LOGGED} is {}{of}", one.value),
+            fix: one.fix(LEAST_LOGGED),
+        }));
+    }
+    let own = session::configured(c"log_min_messages").unwrap_or_default();
+    Ok(settings::hides_errors(&own).then(|| Missing {
+        problem: format!("{LEAST_LOGGED} is {own}"),
+        fix: format!("ALTER SYSTEM SET {LEAST_LOGGED} = 'error'; SELECT pg_reload_conf();"),
+    }))
+}
+
+/// Roles whose errors do not get to the hooks though others' do.
+pub(crate) fn hiding_roles() -> Result<Vec<String>, Error> {
+    let roles = roles_with(LEAST_LOGGED, settings::hides_errors)?;
+    Ok(roles.into_iter().map(|(role, _)| role).collect())
+}
+
 /// Roles of which nothing is counted here though others are, each with the line that changes that.
 pub(crate) fn uncounted_roles() -> Result<Vec<(String, String)>, Error> {
-    let kept = kept(CAPTURE)?;
+    roles_with(CAPTURE, |value| value == "off")
+}
+
+/// Roles for which a setting is kept with such a value, each with the line that takes it back.
+fn roles_with(
+    setting: &str,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, String)>, Error> {
+    let kept = kept(setting)?;
     let mut seen: Vec<&str> = Vec::new();
     let mut found = Vec::new();
     for one in &kept {
         let Some(role) = one.role().filter(|role| !seen.contains(role)) else { continue };
         seen.push(role);
-        if one.value == "off" {
-            found.push((role.to_owned(), one.fix(CAPTURE)));
+        if is_meant(&one.value) {
+            found.push((role.to_owned(), one.fix(setting)));
         }
     }
     Ok(found)

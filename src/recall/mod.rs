@@ -29,4 +29,5 @@ pub(crate) mod saturation;
 pub(crate) mod scope;
 pub(crate) mod statements;
 pub(crate) mod times;
+mod untold;
 pub(crate) mod words;

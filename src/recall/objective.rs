@@ -18,6 +18,7 @@ use super::plan::Kept;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
+use super::untold::{hidden, hides_errors, not_counted};
 use super::{counting, names, query};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
@@ -29,7 +30,7 @@ pub(crate) struct Declared {
     /// Where its period begins, given the end.
     pub(crate) since: i64,
     /// The source whose statement it means, where it means one.
-    source: i64,
+    pub(super) source: i64,
 }
 
 /// Windows up to this length are read minute by minute; longer ones by the hour.
@@ -134,33 +135,11 @@ impl<'a> Observer<'a> {
         let no_errors = all.is_empty() || all.iter().any(|row| row.errors.is_none());
         let why = if no_latency || no_errors { not_counted(declared)? } else { None };
         history.no_latency = why.clone().filter(|_| no_latency);
-        history.no_errors = why.filter(|_| no_errors);
+        if no_errors {
+            history.no_errors = why.map_or_else(|| hidden(declared), |why| Ok(Some(why)))?;
+        }
         Ok(history)
     }
-}
-
-/// Why nothing is counted of those whom an objective means, and the line that changes that.
-fn not_counted(declared: &Declared) -> Result<Option<String>, Error> {
-    let user = match &declared.objective.scope {
-        objective::Scope::User(name) => Some(name.clone()),
-        objective::Scope::Statement(id) => query::value(
-            "SELECT s.user_name FROM perfmon.statement s
-             WHERE s.source OPERATOR(pg_catalog.=) $1
-                 AND s.statement_id OPERATOR(pg_catalog.=) $2::pg_catalog.int4",
-            &[declared.source.into(), (*id).into()],
-        )?
-        .text(),
-        _ => None,
-    };
-    let words = |problem: &str, fix: &str| format!("not counted, as {problem}: {fix}");
-    if let Some(missing) = counting::missing(user.as_deref())? {
-        return Ok(Some(words(&missing.problem, &missing.fix)));
-    }
-    let is_application = matches!(declared.objective.scope, objective::Scope::Application(_));
-    let roles = if is_application { counting::uncounted_roles()? } else { Vec::new() };
-    Ok(roles
-        .first()
-        .map(|(role, fix)| words(&format!("pg_perfmon.capture is off for role {role}"), fix)))
 }
 
 /// The stretches to be read, and how fine: burn rates need the last hours by the minute.
@@ -275,10 +254,17 @@ impl Rows {
             });
             return Ok(());
         }
+        let failures = FAILURE.position("failures");
+        // Where errors of some user are hidden, those of the others are known apart.
+        let known_apart = !hides_errors(scope, of)?;
+        let is_known = |head: &read::Head| {
+            total(&FAILURE, head, "errors").is_some()
+                || known_apart && failures.is_some_and(|column| head.is_known(column))
+        };
         if matches!(of.objective.scope, objective::Scope::Application(_)) {
             let mut known = HashSet::new();
             read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
-                known.extend(total(&FAILURE, row.head, "errors").map(|_| row.head.span.until));
+                known.extend(is_known(row.head).then_some(row.head.span.until));
             });
             let hidden = self.0.values_mut().filter(|row| !known.contains(&row.until_us));
             hidden.for_each(|row| row.errors = None);
@@ -290,9 +276,9 @@ impl Rows {
             _ => return Ok(()),
         };
         let kinds = failures::kinds(scope)?;
-        let columns: Vec<usize> = FAILURE.position("failures").into_iter().collect();
+        let columns: Vec<usize> = failures.into_iter().collect();
         read::frames(&scope.sources, &FAILURE, segments, &columns, &mut |row| {
-            let is_known = total(&FAILURE, row.head, "errors").is_some();
+            let is_known = is_known(row.head);
             let Some(target) = self.0.get_mut(&row.head.span.until).filter(|_| is_known) else {
                 return;
             };

@@ -9,9 +9,9 @@ use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
 
 use super::cell::Cell;
-use super::names;
 use super::plan::Kept;
 use super::scope::Scope;
+use super::{counting, names};
 use crate::error::Error;
 use crate::store::read;
 
@@ -22,8 +22,9 @@ pub(crate) struct Route {
     pub(crate) names: Option<[Cell; 3]>,
     pub(crate) statements: Sum,
     pub(crate) transactions: Sum,
-    pub(crate) errors: u64,
-    pub(crate) cancelled: u64,
+    /// `None` where the server kept some of them from the hooks.
+    pub(crate) errors: Option<u64>,
+    pub(crate) cancelled: Option<u64>,
 }
 
 /// Counts by bucket while they are added up.
@@ -33,6 +34,8 @@ struct Counts {
     transactions: Vec<(u8, u64)>,
     errors: u64,
     cancelled: u64,
+    /// Some failures were kept from the hooks.
+    hidden: bool,
 }
 
 /// Routes of the window, most time first, and the time that the rows cover.
@@ -43,9 +46,11 @@ pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
     let mut covered_us = 0_i64;
     read::frames(&scope.sources, &ROUTE, &segments, &columns, &mut |row| {
         covered_us = covered_us.saturating_add(row.head.span.length_us);
+        let hidden = !ROUTE.position("errors").is_some_and(|errors| row.head.is_known(errors));
         for (place, id) in row.ids.iter().enumerate() {
             let value = |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
             let sums = counts.entry((row.head.source, ROUTE.object_of(*id))).or_default();
+            sums.hidden |= hidden;
             let bucket = (id & 255) as u8;
             if u32::from(bucket) == ROUTE_FAILURES {
                 sums.errors = sums.errors.saturating_add(value(2));
@@ -57,16 +62,26 @@ pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
         }
     });
     let dictionary = names::objects(ROUTE.name, &scope.sources)?;
+    let hiding: Vec<Cell> =
+        counting::hiding_roles()?.iter().map(|role| Cell::from(role.as_str())).collect();
     // The same names under an older source are the same route.
     let mut named: HashMap<String, Route> = HashMap::new();
     for (who, sums) in counts {
         let names = if who.1 == 0 { None } else { dictionary.get(&who).cloned() };
-        let route = named.entry(format!("{names:?}")).or_default();
+        let none = || Route { errors: Some(0), cancelled: Some(0), ..Route::default() };
+        let route = named.entry(format!("{names:?}")).or_insert_with(none);
+        // Among all others there may be anybody.
+        let may_hide = match &names {
+            Some([_, user, _]) => hiding.contains(user),
+            None => !hiding.is_empty(),
+        };
+        let known = !sums.hidden && !may_hide;
         route.names = names;
         route.statements.add_half(&Sparse::new(sorted(sums.statements)));
         route.transactions.add_half(&Sparse::new(sorted(sums.transactions)));
-        route.errors = route.errors.saturating_add(sums.errors);
-        route.cancelled = route.cancelled.saturating_add(sums.cancelled);
+        let add = |sum: Option<u64>, n: u64| sum.filter(|_| known).map(|sum| sum.saturating_add(n));
+        route.errors = add(route.errors, sums.errors);
+        route.cancelled = add(route.cancelled, sums.cancelled);
     }
     let mut routes: Vec<Route> = named.into_values().collect();
     routes.sort_by(|a, b| {

@@ -3,7 +3,7 @@
 //! Sums must come out exactly, whatever is left out by name, and merging in several steps must give the
 //! same as merging at once.
 
-use crate::family::{Family, Merge};
+use crate::family::{FAILURE, Family, Merge};
 use crate::frame::{Frame, Quality, Span};
 use std::iter::zip;
 
@@ -14,7 +14,8 @@ pub const OTHER: u32 = 0;
 ///
 /// A counter is known for the whole only if every part with activity knew it; otherwise the column still
 /// holds what was counted, a lower bound. A gauge is known if any part knew it; the last value stands, and
-/// an object whose gauge was never read has 0. A total is unknown only if no part knew it.
+/// an object whose gauge was never read has 0. A total is unknown only if no part knew it; those of errors, if one
+/// part with executions did not.
 ///
 /// With `keep` (say 0.999) the biggest objects that make up this share of both calls and execution time
 /// keep their names; the others become [`OTHER`]. Families without these columns keep all.
@@ -48,12 +49,16 @@ pub fn merge(
     {
         (ids, columns) = fold(family, &ids, &columns, &small);
     }
-    let totals = (0..family.totals.len())
+    let mut totals: Vec<Option<i64>> = (0..family.totals.len())
         .map(|t| {
             let known = frames.iter().filter_map(|f| f.totals.get(t).copied().flatten());
             known.reduce(i64::saturating_add)
         })
         .collect();
+    for frame in frames.iter().filter(|frame| family.name == FAILURE.name && hides_errors(frame)) {
+        known &= frame.known;
+        totals.iter_mut().skip(1).for_each(|total| *total = None);
+    }
     let columns = columns.into_iter().map(|c| c.iter().any(|&v| v != 0).then_some(c)).collect();
     Some((span, Frame { family, ids, columns, known, totals }))
 }
@@ -69,6 +74,13 @@ pub fn merge_spans(spans: impl IntoIterator<Item = Span>, until: i64) -> Option<
         flags: a.flags | b.flags,
     })?;
     Some(Span { until, ..joined })
+}
+
+/// Whether something was executed of which nobody knows what failed: errors of the rest would be a share of all that
+/// was executed.
+fn hides_errors(frame: &Frame) -> bool {
+    let total = |t: usize| frame.totals.get(t).copied().flatten();
+    total(0).is_some_and(|executions| executions > 0) && total(1).is_none()
 }
 
 fn places_of(some: &[u32], all: &[u32]) -> Vec<u32> {
@@ -306,6 +318,34 @@ mod tests {
         assert_eq!(known(&[&quiet, &full]).known >> plans & 1, 1);
         let made = known(&[&full, &bare]);
         assert_eq!((made.known >> plans & 1, value(&made, "plans", 1)), (0, Some(1)));
+    }
+
+    #[test]
+    fn errors_are_unknown_where_those_of_a_part_are() {
+        let part = |executions, errors| {
+            let mut frame = frame(&FAILURE, &[7], &[("failures", &[2])]);
+            frame.totals = vec![Some(executions), errors, errors];
+            frame
+        };
+        let merged = |parts: &[&Frame]| {
+            let parts: Vec<_> = parts.iter().map(|&f| (span(60), f.clone())).collect();
+            merge(&FAILURE, &parts, 60, None).unwrap().1
+        };
+        let (known, apart, idle) = (part(10, Some(2)), part(30, None), part(0, None));
+        let failures = FAILURE.position("failures").unwrap();
+        let knows = |frame: &Frame| frame.known >> failures & 1 == 1;
+        let made = merged(&[&known, &idle]);
+        assert_eq!((made.totals[0], made.totals[1], knows(&made)), (Some(10), Some(2), true));
+        // Those of some users are known.
+        let made = merged(&[&known, &apart]);
+        assert_eq!((made.totals[0], made.totals[1], knows(&made)), (Some(40), None, true));
+        // Those of nobody are.
+        let mut hidden = frame(&FAILURE, &[], &[]);
+        (hidden.known, hidden.totals) = (1, vec![Some(30), None, None]);
+        let made = merged(&[&known, &hidden]);
+        assert_eq!((made.totals[1], knows(&made)), (None, false));
+        assert_eq!(value(&made, "failures", 7), Some(2), "still a lower bound");
+        assert_eq!(merged(&[&made, &known]).totals[1], None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the hooks counted in shared memory since the last visit: failures, work by route, and what plans did. Readings are kept
 //! until the next visit like those of the server's own counters, and begin anew with the shared memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use perfmon_core::capture::failure::{self, Class};
 use perfmon_core::capture::kept::{self, Interval, Stamp};
@@ -16,10 +16,10 @@ use pgrx::pg_sys;
 
 use super::Visit;
 use super::scans;
-use crate::pg::{catalog, fmgr, session};
-use crate::store;
+use crate::pg::{catalog, fmgr, role, session};
 use crate::store::period::Level;
 use crate::watch::live;
+use crate::{settings, store};
 
 /// What was read.
 pub(super) struct Captured {
@@ -56,8 +56,26 @@ pub(super) fn switched_off() -> Option<String> {
 
 /// Whether errors do not get to the hook.
 pub(super) fn errors_hidden() -> bool {
-    session::configured(c"log_min_messages")
-        .is_some_and(|least| ["log", "fatal", "panic"].contains(&least.as_str()))
+    session::configured(c"log_min_messages").is_some_and(|least| settings::hides_errors(&least))
+}
+
+/// Whether errors of sessions of some database or some role do not get to the hook, by what is kept for these alone.
+pub(super) fn errors_hidden_of_some() -> bool {
+    let kept = role::kept(c"log_min_messages");
+    kept.iter().any(|(_, _, least)| settings::hides_errors(&least.to_string_lossy()))
+}
+
+/// Whether one of these users keeps its errors from the hook here. What is kept for a role in this database is stronger
+/// than what is kept for the role.
+fn errors_hidden_of(users: &BTreeSet<u32>) -> bool {
+    let (here, all) = (session::database(), pg_sys::Oid::INVALID);
+    let kept = role::kept(c"log_min_messages");
+    let of = |database: pg_sys::Oid, user: u32| {
+        kept.iter()
+            .find(|(of, role, _)| *of == database && role.to_u32() == user)
+            .map(|(_, _, least)| settings::hides_errors(&least.to_string_lossy()))
+    };
+    users.iter().any(|user| of(here, *user).or_else(|| of(all, *user)) == Some(true))
 }
 
 impl Visit {
@@ -166,6 +184,12 @@ impl Visit {
                 ]
             })
             .collect();
+        // What is not heard of is not none.
+        let unknown = if errors_hidden() {
+            ["errors", "cancelled"].into_iter().filter_map(|name| ROUTE.position(name)).collect()
+        } else {
+            Vec::new()
+        };
         let ids = self.ids_of(&ROUTE, &called);
         let id_of: HashMap<&Key, u32> = keys.into_iter().zip(ids).collect();
         let mut rows: BTreeMap<u32, [u64; 4]> = BTreeMap::new();
@@ -187,7 +211,7 @@ impl Visit {
             family: &ROUTE,
             ids: rows.keys().copied().collect(),
             columns: [None].into_iter().chain((0..4).map(|i| Some(column(i)))).collect(),
-            known: (1 << ROUTE.columns.len()) - 1,
+            known: unknown.iter().fold((1 << ROUTE.columns.len()) - 1, |all, c| all & !(1 << c)),
             totals: Vec::new(),
         }
     }
@@ -235,7 +259,10 @@ impl Visit {
             frame.columns[column + 1] = Some(rows.values().map(|row| row[column]).collect());
         }
         frame.known = (1 << FAILURE.columns.len()) - 1;
-        let count = |n: u64| i64::try_from(n).ok();
+        // The failures of other users are known, but not how many there were of all.
+        let users = work.map(at_work).unwrap_or_default();
+        let is_known = !errors_hidden_of(&users);
+        let count = |n: u64| i64::try_from(n).ok().filter(|_| is_known);
         frame.totals = vec![executions, count(errors), count(cancelled)];
         frame
     }
@@ -270,6 +297,14 @@ impl Visit {
             .collect();
         self.ids_of(&FAILURE, &names)
     }
+}
+
+/// Who executed something.
+fn at_work(moved: &route::Moved) -> BTreeSet<u32> {
+    let worked = |sums: &BTreeMap<Slot, u32>| {
+        sums.iter().any(|(slot, n)| *n > 0 && matches!(slot, Slot::Statements(_)))
+    };
+    moved.iter().filter(|(_, sums)| worked(sums)).map(|(key, _)| key.user()).collect()
 }
 
 /// What is to be subtracted: nothing from counters that began anew.

@@ -7,7 +7,7 @@ use perfmon_core::family::CLUSTER;
 use perfmon_core::frame::Quality;
 
 use super::Visit;
-use super::captured::errors_hidden;
+use super::captured::{errors_hidden, errors_hidden_of_some};
 use crate::store::period::Level;
 use crate::watch::live;
 use crate::{settings, store};
@@ -41,7 +41,7 @@ impl Visit {
         let now = Whole { times, work };
         let earlier = before.filter(|_| window.continues).map(|kept| kept.whole);
         let mut moved = Moved::between(earlier.as_ref(), &now);
-        if errors_hidden() {
+        if errors_hidden() || errors_hidden_of_some() {
             moved.counts = None;
         }
         // Clients of other databases may be counted though those of this one are not.

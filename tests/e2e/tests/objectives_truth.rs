@@ -108,6 +108,81 @@ fn settings_of_roles_that_hide_errors_are_named() {
 }
 
 #[test]
+fn errors_that_the_server_keeps_to_itself_are_not_none() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run(
+        "ALTER ROLE bob SET log_min_messages = 'FATAL';
+         SELECT perfmon.create_slo('bobs', username => 'bob', error_ratio => 0.5);
+         SELECT perfmon.create_slo('alices', username => 'alice', error_ratio => 0.5);
+         SELECT perfmon.create_slo('database', error_ratio => 0.5);
+         SELECT perfmon.create_slo('cluster', cluster => true, error_ratio => 0.5);
+         SELECT perfmon.create_slo('shop', application => 'shop', error_ratio => 0.5);
+         SELECT perfmon.create_slo('jobs', application => 'jobs', error_ratio => 0.5)",
+    );
+    db.snapshot();
+    let work = |role: &str, application: &str| {
+        let mut client = server.connect(role, "app");
+        client.run(&format!("SET application_name = '{application}'"));
+        for _ in 0..120 {
+            client.run("SELECT 1");
+            client.fails("SELECT 1 / 0");
+        }
+    };
+    work("alice", "shop");
+    work("bob", "jobs");
+    db.snapshot();
+    for name in ["bobs", "database", "cluster", "jobs"] {
+        let (status, actual, detail) = promise(&mut db, name, "errors");
+        assert_eq!((status.as_str(), actual), ("no_data", None), "{name}: {detail}");
+        assert!(detail.contains("ALTER ROLE bob RESET log_min_messages"), "{name}: {detail}");
+    }
+    for name in ["alices", "shop"] {
+        assert_eq!(promise(&mut db, name, "errors").1, Some(0.5), "{name}");
+    }
+    let routes =
+        "SELECT user_name, errors, error_ratio, statements_per_transaction FROM perfmon.routes()
+         WHERE application IN ('shop', 'jobs') ORDER BY 1";
+    type Failing = (String, Option<i64>, Option<f64>, Option<f64>);
+    let of = |db: &mut Db| -> Vec<Failing> {
+        db.rows(routes).iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
+    };
+    let known = ("alice".to_owned(), Some(120), Some(0.5), Some(1.0));
+    assert_eq!(of(&mut db), [known, ("bob".to_owned(), None, None, None)]);
+    let series = "SELECT sum(executions)::bigint, sum(errors)::bigint FROM perfmon.error_series()";
+    let row = &db.rows(series)[0];
+    assert_eq!((row.get::<_, Option<i64>>(0), row.get::<_, Option<i64>>(1)), (Some(240), None));
+    // What is known of others stands there, and it is said that this is not all.
+    let (mut reader, notices) = server.noticing("app");
+    let errors = "SELECT sum(errors)::bigint FROM perfmon.errors()";
+    assert_eq!(reader.val::<i64>(errors), 120);
+    let said = notices.lock().unwrap().join("\n");
+    assert!(said.contains("log_min_messages is fatal for role bob"), "{said}");
+
+    // The setting of nobody in particular.
+    db.run(
+        "ALTER ROLE bob RESET log_min_messages; ALTER DATABASE app SET log_min_messages = 'panic'",
+    );
+    let mut db = server.db("app");
+    db.run(CAPTURE_OFF);
+    work("alice", "shop");
+    db.snapshot();
+    assert_eq!(of(&mut db)[0], ("alice".to_owned(), None, None, None));
+    let last = "(SELECT max(until) - interval '1 millisecond' FROM perfmon.server_minute)";
+    for name in ["alices", "database", "shop"] {
+        let sql = format!(
+            "SELECT status || ': ' || detail FROM perfmon.slo_status({last}) WHERE slo_name = '{name}'"
+        );
+        let said: String = db.val(&sql);
+        assert!(said.contains("no_data: "), "{name}: {said}");
+        assert!(said.contains("ALTER DATABASE app RESET log_min_messages"), "{name}: {said}");
+    }
+    let detail: String =
+        db.val(&format!("SELECT detail FROM perfmon.slo_status({last}) WHERE slo_name = 'shop'"));
+    assert!(!detail.contains(";;"), "{detail}");
+}
+
+#[test]
 fn what_only_begins_or_ends_transactions_thins_nothing_out() {
     let server = Server::manual().start();
     let mut db = app(&server);

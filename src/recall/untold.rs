@@ -1,0 +1,63 @@
+//! Why nothing is known of those whom an objective means: settings that switch counting off, or keep errors from the hooks.
+
+use perfmon_core::family::ROUTE;
+use perfmon_core::objective;
+
+use super::cell::Cell;
+use super::objective::Declared;
+use super::scope::Scope;
+use super::{counting, names, query};
+use crate::error::Error;
+
+/// Whose executions an objective means, where that is one user's.
+fn user_of(declared: &Declared) -> Result<Option<String>, Error> {
+    Ok(match &declared.objective.scope {
+        objective::Scope::User(name) => Some(name.clone()),
+        objective::Scope::Statement(id) => query::value(
+            "SELECT s.user_name FROM perfmon.statement s
+             WHERE s.source OPERATOR(pg_catalog.=) $1
+                 AND s.statement_id OPERATOR(pg_catalog.=) $2::pg_catalog.int4",
+            &[declared.source.into(), (*id).into()],
+        )?
+        .text(),
+        _ => None,
+    })
+}
+
+fn words(problem: &str, fix: &str) -> String {
+    format!("not counted, as {problem}: {fix}")
+}
+
+/// Why errors of those whom an objective means are kept from the hooks, and the line that changes that.
+pub(super) fn hidden(declared: &Declared) -> Result<Option<String>, Error> {
+    let missing = counting::hidden_errors(user_of(declared)?.as_deref())?;
+    Ok(missing.map(|missing| words(&missing.problem, &missing.fix)))
+}
+
+/// Why nothing is counted of those whom an objective means, and the line that changes that.
+pub(super) fn not_counted(declared: &Declared) -> Result<Option<String>, Error> {
+    if let Some(missing) = counting::missing(user_of(declared)?.as_deref())? {
+        return Ok(Some(words(&missing.problem, &missing.fix)));
+    }
+    let is_application = matches!(declared.objective.scope, objective::Scope::Application(_));
+    let roles = if is_application { counting::uncounted_roles()? } else { Vec::new() };
+    Ok(roles
+        .first()
+        .map(|(role, fix)| words(&format!("pg_perfmon.capture is off for role {role}"), fix)))
+}
+
+/// Whether one of those whom an objective means keeps errors from the hooks.
+pub(super) fn hides_errors(scope: &Scope, of: &Declared) -> Result<bool, Error> {
+    let hiding = counting::hiding_roles()?;
+    if hiding.is_empty() {
+        return Ok(false);
+    }
+    let objective::Scope::Application(name) = &of.objective.scope else {
+        return Ok(user_of(of)?.is_none_or(|user| hiding.contains(&user)));
+    };
+    let name = Cell::from(name.as_str());
+    let mut routes = names::objects(ROUTE.name, &scope.sources)?.into_values();
+    Ok(routes.any(|[application, user, _]| {
+        application == name && user.text().is_some_and(|user| hiding.contains(&user))
+    }))
+}
