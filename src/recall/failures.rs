@@ -85,6 +85,19 @@ impl Failures {
         Self::in_segments(scope, &kept.segments(scope, Level::Day))
     }
 
+    /// Whether errors are not known of a time in which something was executed.
+    pub(crate) fn is_part(&self) -> bool {
+        let hides = |one: &Interval| one.errors.is_none() && one.executions.is_some_and(|n| n > 0);
+        self.intervals.iter().any(hides)
+    }
+
+    /// How many errors there were at least, where only a part is known: what is known of single users counts.
+    pub(crate) fn least(&self) -> Option<i64> {
+        let found = self.all.iter().filter(|one| one.kind.class.is_error()).map(|one| one.count);
+        let least = i64::try_from(found.sum::<u64>()).ok()?;
+        (least > 0 || self.errors.is_some()).then_some(least)
+    }
+
     fn in_segments(scope: &Scope, segments: &[Segment]) -> Result<Self, Error> {
         let columns: Vec<usize> = (0..FAILURE.columns.len()).collect();
         let mut tally = Tally::new(&FAILURE, &columns);

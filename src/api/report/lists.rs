@@ -188,7 +188,6 @@ fn times_of(times: &latency::Times) -> Times {
     }
 }
 
-/// What failed; `None` where nobody counted it.
 /// The machine, where it is recorded.
 pub(in crate::api) fn machine(scope: &Scope) -> Result<Option<Machine>, Error> {
     let Some(seen) = host::over(scope) else { return Ok(None) };
@@ -197,9 +196,14 @@ pub(in crate::api) fn machine(scope: &Scope) -> Result<Option<Machine>, Error> {
     Ok(Some(Machine::of(&seen, disks.into_iter().map(disk).collect())))
 }
 
+/// What failed; `None` where nobody counted it. Where the server kept errors of some users, or for some time, from the
+/// hooks, what is known is no share of anything.
 pub(in crate::api) fn errors(scope: &Scope) -> Result<Option<Errors>, Error> {
     let failures = Failures::of(scope)?;
-    let Some(errors) = failures.errors else { return Ok(None) };
+    let is_part = failures.is_part();
+    let Some(errors) = (if is_part { failures.least() } else { failures.errors }) else {
+        return Ok(None);
+    };
     let kind = |one: &Failure| ErrorKind {
         class: one.kind.class.name().to_owned(),
         sqlstate: one.kind.state.clone(),
@@ -211,7 +215,7 @@ pub(in crate::api) fn errors(scope: &Scope) -> Result<Option<Errors>, Error> {
         lost_ms: ms(Some(one.lost_us)).unwrap_or(0.0),
     };
     let cancelled = failures.cancelled.unwrap_or(0);
-    let executions = failures.executions;
+    let executions = failures.executions.filter(|_| !is_part);
     Ok(Some(Errors {
         executions,
         errors,

@@ -25,6 +25,10 @@ pub(in crate::report) fn errors(out: &mut String, errors: Option<&Errors>) {
                 some_percent(ratio)
             )
         }
+        None if errors.executions.is_none() => format!(
+            "{} statements failed at least: errors of some roles, or of a part of the time, are not known",
+            count(Some(errors.errors))
+        ),
         None => format!("{} statements failed", count(Some(errors.errors))),
     };
     if errors.cancelled > 0 {
