@@ -18,7 +18,7 @@ use super::plan::Kept;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
-use super::untold::{hidden, hides_errors, not_counted};
+use super::untold::{hidden, hides_errors, not_counted, without};
 use super::{counting, names, query};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
@@ -130,6 +130,7 @@ impl<'a> Observer<'a> {
             down: down(self.scope, since)?,
             ..History::default()
         };
+        history.without = without(declared)?;
         let all = history.within(since, self.scope.until);
         let no_latency = all.is_empty() || all.iter().any(|row| row.latency.is_none());
         let no_errors = all.is_empty() || all.iter().any(|row| row.errors.is_none());

@@ -177,6 +177,8 @@ pub struct History {
     pub no_latency: Option<String>,
     /// Why errors are not known, and what turns them on.
     pub no_errors: Option<String>,
+    /// Whose executions nobody counts, in words.
+    pub without: Option<String>,
 }
 
 impl History {
@@ -266,4 +268,6 @@ pub struct Verdict {
     pub uncertain: bool,
     /// Why nothing is known, and what turns it on.
     pub missing: Option<String>,
+    /// Whose executions it says nothing about, in words.
+    pub without: Option<String>,
 }

@@ -36,7 +36,8 @@ fn a_role_that_is_not_counted_is_unknown() {
          SELECT perfmon.create_slo('bobs', username => 'bob', throughput_per_second => 1e-6, p95_ms => 10,
              error_ratio => 0.01, availability_ratio => 0.99);
          SELECT perfmon.create_slo('shop', application => 'shop', throughput_per_second => 1e-6, p95_ms => 10);
-         SELECT perfmon.create_slo('alice', username => 'alice', p95_ms => 1000, error_ratio => 0.5)",
+         SELECT perfmon.create_slo('alice', username => 'alice', p95_ms => 1000, error_ratio => 0.5);
+         SELECT perfmon.create_slo('everybody', p95_ms => 1000)",
     );
     for role in ["alice", "bob"] {
         let mut client = server.connect(role, "app");
@@ -61,6 +62,12 @@ fn a_role_that_is_not_counted_is_unknown() {
     for objective in ["p95", "errors"] {
         assert_eq!(promise(&mut db, "alice", objective).0, "met", "{objective}");
     }
+    // What is left out of all is said.
+    let (status, _, detail) = promise(&mut db, "everybody", "p95");
+    assert!(
+        status == "met" && detail.ends_with("without role bob, of which nothing is counted"),
+        "{detail}"
+    );
     let (state, value, hint) = item(&mut db, "capture");
     assert!(state == "warning" && value.contains("bob"), "{value}");
     assert_eq!(hint.as_deref(), Some("ALTER ROLE bob RESET pg_perfmon.capture;"));
@@ -152,6 +159,8 @@ fn errors_that_the_server_keeps_to_itself_are_not_none() {
     let series = "SELECT sum(executions)::bigint, sum(errors)::bigint FROM perfmon.error_series()";
     let row = &db.rows(series)[0];
     assert_eq!((row.get::<_, Option<i64>>(0), row.get::<_, Option<i64>>(1)), (Some(240), None));
+    let report: String = db.val("SELECT perfmon.report()");
+    assert!(report.contains("120 statements failed at least"), "{report}");
     // What is known of others stands there, and it is said that this is not all.
     let (mut reader, notices) = server.noticing("app");
     let errors = "SELECT sum(errors)::bigint FROM perfmon.errors()";

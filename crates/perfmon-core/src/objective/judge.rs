@@ -64,6 +64,7 @@ fn begun(
         looked_at_us: until.saturating_sub(since),
         uncertain: false,
         missing: missing.clone(),
+        without: history.without.clone(),
     }
 }
 

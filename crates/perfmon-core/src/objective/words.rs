@@ -102,6 +102,7 @@ impl Verdict {
         said.extend(self.doubt());
         said.extend(self.badness());
         said.extend(self.coverage());
+        said.extend(self.without.iter().map(|whose| format!("without {whose}")));
         let last = said.len() - 1;
         // A line of SQL ends with its own.
         let parts = said.iter().enumerate().map(|(i, part)| match i == last {
