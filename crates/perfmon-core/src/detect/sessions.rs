@@ -140,7 +140,10 @@ fn chains(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Fi
     }
     let crowd = crowd(facts, sessions);
     let mut found: BTreeMap<(String, String), (f64, Finding)> = BTreeMap::new();
-    for ((process, who), waits) in by_head {
+    let heads = by_head.into_iter().flat_map(|((process, who), waits)| {
+        by_transaction(waits).into_iter().map(move |waits| (process, who, waits))
+    });
+    for (process, who, waits) in heads {
         if let Some((longest, mut finding)) = chain(process, who, &waits, crowd, thresholds) {
             look_there(facts, &who.database, BLOCKING, &mut finding);
             // One program that does it again and again is one finding, of its worst time.
@@ -152,6 +155,30 @@ fn chains(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Fi
         }
     }
     found.into_values().map(|(_, finding)| finding).collect()
+}
+
+/// Waits behind one process, told apart by its transactions: what one did says nothing of those before and after it.
+fn by_transaction(mut waits: Vec<&LockWait>) -> Vec<Vec<&LockWait>> {
+    waits.sort_by_key(|wait| wait.seen_us);
+    let mut found: Vec<(i64, Vec<&LockWait>)> = Vec::new();
+    for wait in waits {
+        match found.last_mut() {
+            // That transaction began before the one of this wait, or is the same: it was seen in it.
+            Some((seen, same)) if head_began_us(wait) <= *seen => {
+                *seen = wait.seen_us;
+                same.push(wait);
+            }
+            _ => found.push((wait.seen_us, vec![wait])),
+        }
+    }
+    found.into_iter().map(|(_, waits)| waits).collect()
+}
+
+/// When the head's transaction began; one whose age is not known may have gone on for ever.
+fn head_began_us(wait: &LockWait) -> i64 {
+    #[allow(clippy::cast_possible_truncation)]
+    let us = |seconds: f64| (seconds * 1e6) as i64;
+    wait.head_transaction_s.map_or(i64::MIN, |age| wait.seen_us.saturating_sub(us(age)))
 }
 
 /// How many waited at once on the whole server, by samples, where that is more than a look at locks takes in.

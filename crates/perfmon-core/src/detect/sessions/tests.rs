@@ -101,6 +101,36 @@ fn chains_are_told_by_their_head() {
 }
 
 #[test]
+fn transactions_of_one_process_are_told_apart() {
+    let now = samples::healthy().now_us;
+    let over = |pid| LockWait {
+        seen_us: now - 10 * SECOND,
+        ended: true,
+        head_transaction_s: Some(40.0),
+        ..wait(pid, 40, 1)
+    };
+    // The next transaction of the same process, at work, kept somebody waiting for a moment.
+    let short = LockWait {
+        head_state: "active".to_owned(),
+        head_transaction_s: Some(1.0),
+        ..wait(8, 1, 1)
+    };
+    for short in [LockWait { ended: true, ..short.clone() }, short] {
+        let finding = the(&DETECTOR, &chain(vec![over(8), over(9), short]), CHAIN);
+        let title = "2 sessions waited up to 30 s for locks that checkout (user shop) in database";
+        assert!(finding.title.starts_with(title), "{}", finding.title);
+        let cause = finding.cause.as_deref().unwrap_or_default();
+        assert!(cause.contains("idled inside its transaction after statement 4"), "{cause}");
+        let age = finding.evidence.iter().find(|one| one.metric == "head_transaction_age_s");
+        assert_eq!(age.map(|one| &one.value), Some(&40.0.into()));
+    }
+    // One transaction, in which it was at work at last.
+    let later = LockWait { head_state: "active".to_owned(), ..wait(9, 5, 1) };
+    let finding = the(&DETECTOR, &chain(vec![over(8), later]), CHAIN);
+    assert!(finding.title.starts_with("2 sessions wait up to 30 s"), "{}", finding.title);
+}
+
+#[test]
 fn a_crowd_of_which_a_part_is_looked_at_is_told_as_such() {
     let crowd = |looked_at: i64, peak: u32| {
         let mut facts = chain((10..10 + looked_at).map(|pid| wait(pid, 30, 1)).collect());
