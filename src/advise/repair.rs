@@ -85,14 +85,15 @@ fn may_precede_a_value(word: &Token<'_>) -> bool {
     WORDS.split(' ').any(|known| word.is(known))
 }
 
-/// `extract($1 FROM …)`, which is a call of a function like any other.
+/// `extract($1 FROM …)`, which is a call of a function like any other. `date_part` is another one, for which an index
+/// serves no `extract`.
 fn extract(tokens: &[Token<'_>]) -> Option<(Vec<u8>, usize)> {
     let [name, open, parameter, from, ..] = tokens else { return None };
     let matches = name.is("extract")
         && open.text == b"("
         && parameter.kind == Kind::Parameter
         && from.is("from");
-    matches.then(|| ([b"pg_catalog.date_part(", parameter.text, b","].concat(), 4))
+    matches.then(|| ([b"pg_catalog.\"extract\"(", parameter.text, b","].concat(), 4))
 }
 
 fn tokens(text: &[u8]) -> Vec<Token<'_>> {
@@ -225,7 +226,7 @@ mod tests {
                 "CAST($1 AS timestamp with time zone), CAST($2 AS time)",
             ),
             ("a = \"My Type\" $1", "a = CAST($1 AS \"My Type\")"),
-            ("extract ( $1 FROM b) = $2", "pg_catalog.date_part($1, b) = $2"),
+            ("extract ( $1 FROM b) = $2", "pg_catalog.\"extract\"($1, b) = $2"),
             (
                 "/* é /* date $1 */ */ uuid /*x*/ $1 -- date $1",
                 "/* é /* date $1 */ */ CAST($1 AS uuid) -- date $1",

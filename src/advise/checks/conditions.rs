@@ -169,7 +169,7 @@ mod tests {
             ("SELECT * FROM orders WHERE placed_on >= date $1", "orders(placed_on <>)"),
             (
                 "SELECT * FROM orders WHERE extract($1 FROM placed_on) = $2",
-                "orders(date_part($1, placed_on) ?)",
+                "orders(\"extract\"($1, placed_on) ?)",
             ),
         ]);
     }

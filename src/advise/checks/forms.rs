@@ -64,7 +64,7 @@ mod tests {
             ),
             (
                 "SELECT * FROM customers WHERE extract($1 FROM born) = $2",
-                "templated: date_part($1, customers.born) = $2",
+                "templated: \"extract\"($1, customers.born) = $2",
             ),
             ("SELECT * FROM orders WHERE data ->> $1 = $2", "templated: (orders.data ->> $1) = $2"),
             (

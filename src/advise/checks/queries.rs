@@ -390,7 +390,7 @@ mod tests {
             ),
             (
                 "SELECT sum(total) FROM orders WHERE EXTRACT(year FROM placed_on) = 2020",
-                "orders(date_part($1, placed_on) ?) | bounded | aggregates",
+                "orders(\"extract\"($1, placed_on) ?) | bounded | aggregates",
             ),
             (
                 "SELECT id, status FROM orders WHERE id IN (1, 2, 3) ORDER BY 2 LIMIT 7",

@@ -5,8 +5,8 @@ use super::*;
 /// A statement that looks rows up by `extract(year from at)`, whose constant is not kept, and what it showed.
 fn by_expression(read: u64, kept: u64) -> Facts {
     let mut shown = seen(Kind::SeqScan, "public.orders", read, kept);
-    shown.node.conditions[0].expression = Some("extract(?, at)".to_owned());
-    let shape = looks(vec![on(0, "date_part($1, at)", Test::Other)]);
+    shown.node.conditions[0].expression = Some("\"extract\"(?, at)".to_owned());
+    let shape = looks(vec![on(0, "\"extract\"($1, at)", Test::Other)]);
     let mut facts = facts(table(), reader(shape));
     facts.evidence = Some(vec![shown]);
     facts
@@ -24,9 +24,9 @@ fn a_proven_scan_is_told_where_no_index_can_be_composed() {
     let all = all_of(&facts);
     let [f] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!((f.object.as_str(), f.statement.as_deref()), ("public.orders", None));
-    assert!(f.remedy.starts_with("Create an index on the expression extract(?, at)"), "{f:?}");
+    assert!(f.remedy.starts_with("Create an index on the expression \"extract\"(?, at)"), "{f:?}");
     assert!(f.remedy.contains("in place of each question mark"), "{}", f.remedy);
-    assert!(f.cause.as_ref().is_some_and(|cause| cause.contains("extract(?, at)")), "{f:?}");
+    assert!(f.cause.as_ref().is_some_and(|cause| cause.contains("\"extract\"(?, at)")), "{f:?}");
     assert_eq!(f.helped.len(), 1);
     assert!(f.impact.saved_ms_per_hour.is_some_and(|ms| ms > 7_000.0), "{f:?}");
     let scans = scans(&facts, &Thresholds::default());
@@ -95,7 +95,7 @@ fn words_say_what_is_known_of_the_expression() {
         });
     };
     let unstable = words(&|facts| form(facts, crate::facts::FormKind::Unstable, None));
-    assert!(unstable.starts_with("No index can be on extract(?, at)"), "{unstable}");
+    assert!(unstable.starts_with("No index can be on \"extract\"(?, at)"), "{unstable}");
     let dated = crate::facts::FormKind::Dated { zoned: false };
     let written = words(&|facts| form(facts, dated.clone(), Some("at >= $1")));
     assert!(written.contains("perfmon.rewrite_hints()"), "{written}");
@@ -114,7 +114,7 @@ fn words_say_what_is_known_of_the_expression() {
     let remedies: Vec<_> = all[0].readers.iter().map(|r| remedy_of(&all[0], r)).collect();
     assert_eq!(remedies.len(), 2, "{all:?}");
     assert!(remedies[0].1.is_some() && remedies[1].1.is_none(), "{remedies:?}");
-    assert!(remedies[1].0.contains("extract(?, at)"), "{remedies:?}");
+    assert!(remedies[1].0.contains("\"extract\"(?, at)"), "{remedies:?}");
 }
 
 #[test]
