@@ -212,12 +212,25 @@ unsafe fn case(case: *mut pg_sys::CaseExpr) -> bool {
 }
 
 /// Arrays of parameters alone, which the analyser takes for texts, whatever they are compared with: a parameter in their
-/// place is of the type that fits.
+/// place is of the type that fits. What equals any of them, or none, is in a list of them or not: so all of them stay.
 unsafe fn arrays(expression: *mut pg_sys::A_Expr) -> bool {
-    use pg_sys::A_Expr_Kind::{AEXPR_OP, AEXPR_OP_ALL, AEXPR_OP_ANY};
+    use pg_sys::A_Expr_Kind::{AEXPR_IN, AEXPR_OP, AEXPR_OP_ALL, AEXPR_OP_ANY};
     // SAFETY: a node of the parser's; see `apply`.
     unsafe {
         let (left, right) = (alone_in((*expression).lexpr), alone_in((*expression).rexpr));
+        let in_list = match (*expression).kind {
+            AEXPR_OP_ANY => last_name((*expression).name) == b"=",
+            AEXPR_OP_ALL => last_name((*expression).name) == b"<>",
+            _ => false,
+        };
+        // A list is compared with an operator that has no schema's name before it.
+        let in_list = in_list && list::nodes((*expression).name).len() == 1;
+        if in_list && right.is_some() && !(*expression).lexpr.is_null() {
+            let array = (*expression).rexpr.cast::<pg_sys::A_ArrayExpr>();
+            (*expression).kind = AEXPR_IN;
+            (*expression).rexpr = (*array).elements.cast();
+            return true;
+        }
         if ![AEXPR_OP, AEXPR_OP_ANY, AEXPR_OP_ALL].contains(&(*expression).kind) {
             return false;
         }

@@ -63,6 +63,10 @@ mod tests {
                 "spelled guessed: (orders.id)::text = ANY ($1) => orders.id = ANY (($1)::bigint[]) [(id)::text]",
             ),
             (
+                "SELECT * FROM orders WHERE customer_id::numeric = ANY (ARRAY[$1, $2])",
+                "rounded bigint to numeric guessed: (orders.customer_id)::numeric = ANY (ARRAY[$1, $2]) => (((orders.customer_id = (($1)::numeric)::bigint AND (($1)::numeric)::bigint = ($1)::numeric)) OR ((orders.customer_id = (($2)::numeric)::bigint AND (($2)::numeric)::bigint = ($2)::numeric))) [(customer_id)::numeric]",
+            ),
+            (
                 "SELECT * FROM customers WHERE extract($1 FROM born) = $2",
                 "templated: \"extract\"($1, customers.born) = $2",
             ),

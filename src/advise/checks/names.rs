@@ -114,6 +114,7 @@ mod tests {
         assert_eq!(given("v = $1 OR t = $2"), "4 character varying = One(1), 3 text = One(2)");
         assert_eq!(given("id = ANY ($1)"), "1 integer = Array(1)");
         assert_eq!(given("id IN ($1, $2)"), "1 integer = List([1, 2])");
+        assert_eq!(given("id = ANY (ARRAY[$1, $2])"), "1 integer = List([1, 2])");
         assert_eq!(given("id IN ($1)"), "1 integer = One(1)");
         let many: Vec<String> = (1..=40).map(|n| format!("${n}")).collect();
         assert_eq!(given(&format!("id IN ({})", many.join(", "))), "1 integer = List([])");
