@@ -2,6 +2,8 @@
 //! collector's a query costs some hundred times what the row does. It must never look into a table of a user, and its
 //! callers answer for the privilege. Where a table is not as expected they ask SQL.
 
+mod range;
+
 use std::ffi::CStr;
 
 use pgrx::datum::DatumWithOid;
@@ -11,6 +13,8 @@ use super::compat;
 use super::fmgr;
 use super::list;
 use super::scan::{Moment, Row};
+
+pub(crate) use range::{Columns, Order, may_read};
 
 const SHARE: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 const KEEP: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
@@ -89,10 +93,20 @@ impl Lookup {
     /// A table to be looked into by columns with which one of its indexes begins, in that order; by none, all rows are
     /// found. `None` where there is no such index, or a column is missing.
     pub(crate) fn open(table: pg_sys::Oid, by: &[&str], wanted: &[&str]) -> Option<Self> {
+        Self::open_at(table, by, wanted, Moment::now())
+    }
+
+    /// The same as a query of the caller would see it; `None` also where the caller may not read the table.
+    pub(crate) fn open_as_asked(table: pg_sys::Oid, by: &[&str], wanted: &[&str]) -> Option<Self> {
+        let at = Moment::of_query()?;
+        may_read(table).then(|| Self::open_at(table, by, wanted, at))?
+    }
+
+    fn open_at(table: pg_sys::Oid, by: &[&str], wanted: &[&str], at: Moment) -> Option<Self> {
         // SAFETY: a table under the lock of those who read it.
         unsafe {
             let relation = pg_sys::table_open(table, SHARE);
-            let opened = Self::of(relation, by, wanted);
+            let opened = Self::of(relation, by, wanted, at);
             if opened.is_none() {
                 pg_sys::table_close(relation, KEEP);
             }
@@ -114,7 +128,12 @@ impl Lookup {
 
     /// # Safety
     /// The relation must be open and locked.
-    unsafe fn of(relation: pg_sys::Relation, by: &[&str], wanted: &[&str]) -> Option<Self> {
+    unsafe fn of(
+        relation: pg_sys::Relation,
+        by: &[&str],
+        wanted: &[&str],
+        at: Moment,
+    ) -> Option<Self> {
         // SAFETY: as the caller promises; the list is ours.
         unsafe {
             if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_RELATION {
@@ -133,7 +152,7 @@ impl Lookup {
                 (index, keys) = found?;
             }
             let wanted = wanted.into_iter().map(|number| number as u32).collect();
-            Some(Self { relation, index, keys, wanted, at: Moment::now() })
+            Some(Self { relation, index, keys, wanted, at })
         }
     }
 

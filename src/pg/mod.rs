@@ -27,6 +27,7 @@ mod level;
 pub(crate) mod list;
 pub(crate) mod locks;
 pub(crate) mod lookup;
+pub(crate) mod named;
 pub(crate) mod others;
 pub(crate) mod parse;
 mod pattern;

@@ -19,6 +19,26 @@ impl Moment {
 }
 
 impl Moment {
+    /// What a query of this transaction would see now, its own changes included; `None` outside of queries.
+    pub(crate) fn of_query() -> Option<Self> {
+        // SAFETY: a transaction is open; a change of the command counter is what a query that follows a change makes,
+        // too, and does not come up while processes work together. Registered, the snapshot stays until it is given back.
+        unsafe {
+            if !pg_sys::ActiveSnapshotSet() {
+                return None;
+            }
+            let nothing_changed =
+                pg_sys::GetCurrentTransactionIdIfAny() == pg_sys::InvalidTransactionId;
+            let snapshot = if nothing_changed || pg_sys::IsInParallelMode() {
+                pg_sys::GetActiveSnapshot()
+            } else {
+                pg_sys::CommandCounterIncrement();
+                pg_sys::GetTransactionSnapshot()
+            };
+            Some(Self(pg_sys::RegisterSnapshot(snapshot)))
+        }
+    }
+
     pub(super) fn snapshot(&self) -> pg_sys::Snapshot {
         self.0
     }
@@ -140,6 +160,22 @@ impl Row<'_> {
                     pgrx::varlena::varlena_to_byte_slice(text).to_vec()
                 })
                 .collect()
+        }
+    }
+
+    /// All values at once; what they refer to lasts as the row does.
+    pub(super) fn all(&self, values: &mut Vec<pg_sys::Datum>, nulls: &mut Vec<bool>) {
+        // SAFETY: a tuple of that description; both get one place per column of it.
+        unsafe {
+            let width = usize::try_from((*self.description).natts).unwrap_or(0);
+            values.resize(width, pg_sys::Datum::null());
+            nulls.resize(width, true);
+            pg_sys::heap_deform_tuple(
+                self.tuple,
+                self.description,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
         }
     }
 

@@ -3,12 +3,18 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use perfmon_core::family::{FAMILIES, Family};
+use perfmon_core::family::{FAMILIES, Family, SERVER};
 pub(crate) use perfmon_core::window::Extent;
 
-use super::history::{parent_name, source_name, table_oid};
+use super::history::{parent_name, schema_oid, source_name, table_oid};
+use super::leaf::Leaves;
 use super::period::{Level, Period};
 use super::sql;
+use crate::pg::lookup::Order;
+use crate::pg::named;
+
+/// Rows without a length are the first after something, and do not come by the dozen.
+const FIRST_ROWS: u32 = 3;
 
 /// First and last period of a table that holds one source, by its name.
 type Periods = HashMap<String, (Period, Period)>;
@@ -67,11 +73,17 @@ fn look(family: &Family, sources: &[i64], now: i64, periods: &Periods) -> [Exten
             let Some((first, last)) = periods.get(&source_name(family, level, *source)) else {
                 continue;
             };
-            let oldest = edge(family, level, *source, first.start(), first.end(), "ASC")
-                .or_else(|| edge(family, level, *source, first.start(), last.end(), "ASC"));
-            let near = Period::of(level, now).start();
-            let newest = edge(family, level, *source, near, last.end(), "DESC")
-                .or_else(|| edge(family, level, *source, first.start(), near, "DESC"));
+            let leaves = Leaves::of(family, level, &[*source]);
+            let past_sql = |order| edge_past_sql(leaves.as_ref()?, (*first, *last), order);
+            let oldest = past_sql(Order::Ascending).unwrap_or_else(|| {
+                edge(family, level, *source, first.start(), first.end(), "ASC")
+                    .or_else(|| edge(family, level, *source, first.start(), last.end(), "ASC"))
+            });
+            let newest = past_sql(Order::Descending).unwrap_or_else(|| {
+                let near = Period::of(level, now).start();
+                edge(family, level, *source, near, last.end(), "DESC")
+                    .or_else(|| edge(family, level, *source, first.start(), near, "DESC"))
+            });
             extent.oldest_since = min_some(extent.oldest_since, oldest.map(|(since, _)| since));
             extent.newest_until = extent.newest_until.max(newest.map(|(_, until)| until));
         }
@@ -86,50 +98,57 @@ fn min_some(a: Option<i64>, b: Option<i64>) -> Option<i64> {
     }
 }
 
-/// First and last period that sources have tables for. The catalog's index on names answers at once, for all of them in
-/// one question.
+/// First and last period that sources have tables for. The catalog's index on names answers at once.
 fn periods(families: &[&Family], sources: &[i64]) -> Periods {
-    let mut levels: HashMap<String, Level> = HashMap::new();
+    let mut found = Periods::new();
+    let Some(schema) = schema_oid() else { return found };
     for family in families {
-        for source in sources {
-            let of = |level| (source_name(family, level, *source), level);
-            levels.extend(
-                Level::ALL.map(of).into_iter().filter(|(stem, _)| table_oid(stem).is_some()),
-            );
+        for (source, level) in sources.iter().flat_map(|s| Level::ALL.map(|level| (*s, level))) {
+            let stem = source_name(family, level, source);
+            if table_oid(&stem).is_none() {
+                continue;
+            }
+            let [low, high] = ["00000000", "99999999"].map(|suffix| format!("{stem}_{suffix}"));
+            let period = |name: String| Period::parse(level, name.get(stem.len() + 1..)?);
+            let edges = named::first_and_last(schema, [&low, &high])
+                .and_then(|(first, last)| Some((period(first)?, period(last)?)));
+            if let Some(edges) = edges {
+                found.insert(stem, edges);
+            }
         }
     }
-    if levels.is_empty() {
-        return Periods::new();
-    }
-    let edge = |order: &str| {
-        format!(
-            "(SELECT c.relname::pg_catalog.text FROM pg_catalog.pg_class c
-              WHERE c.relname OPERATOR(pg_catalog.>=)
-                      (s.stem OPERATOR(pg_catalog.||) '_00000000')::pg_catalog.name
-                  AND c.relname OPERATOR(pg_catalog.<=)
-                      (s.stem OPERATOR(pg_catalog.||) '_99999999')::pg_catalog.name
-                  AND c.relkind OPERATOR(pg_catalog.=) 'r'
-                  AND c.relnamespace OPERATOR(pg_catalog.=) 'perfmon'::pg_catalog.regnamespace
-              ORDER BY c.relname {order} LIMIT 1)"
-        )
-    };
-    let query = format!(
-        "SELECT s.stem, {}, {} FROM pg_catalog.unnest($1) s (stem)",
-        edge("ASC"),
-        edge("DESC")
-    );
-    let stems = sql::texts(levels.keys().map(|stem| Some(stem.as_str())));
-    let rows = sql::read(&query, &[stems], |row| {
-        let stem: String = row.get(1)?;
-        let level = *levels.get(&stem)?;
-        let period = |at: usize| {
-            let name: String = row.get(at)?;
-            Period::parse(level, name.get(stem.len() + 1..)?)
-        };
-        let (first, last) = (period(2)?, period(3)?);
-        Some((stem, (first, last)))
+    found
+}
+
+/// The first or last row of these periods, as (since, until); the outer `None` where only a query can tell.
+fn edge_past_sql(
+    leaves: &Leaves<'_>,
+    periods: (Period, Period),
+    order: Order,
+) -> Option<Option<(i64, i64)>> {
+    let mut found = None;
+    let looked = leaves.from_edge(periods, order, &["since", "until"], &mut |row| {
+        found = row.int8(0).zip(row.int8(1));
+        false
     });
-    rows.into_iter().flatten().collect()
+    looked.ok()?;
+    Some(found.map(|(since, until)| (sql::from_server(since), sql::from_server(until))))
+}
+
+/// Whether an interval that has a length ended today or yesterday; where not, only a query can tell whether there is one.
+pub(crate) fn is_measured(sources: &[i64], now: i64) -> bool {
+    let today = Period::of(Level::Minute, now);
+    let yesterday = Period::of(Level::Minute, today.start() - 1);
+    let (mut left, mut found) = (FIRST_ROWS, false);
+    let leaves = Leaves::of(&SERVER, Level::Minute, sources);
+    let looked = leaves.map(|leaves| {
+        leaves.from_edge((yesterday, today), Order::Descending, &["length_us"], &mut |row| {
+            left -= 1;
+            found = row.int8(0).is_some_and(|length| length > 0);
+            !found && left > 0
+        })
+    });
+    looked.is_some_and(|looked| looked.is_ok()) && found
 }
 
 /// The first or last row with `until` in [from, to), as (since, until).

@@ -32,22 +32,24 @@ pub(super) fn source_name(family: &Family, level: Level, source: i64) -> String 
 }
 
 /// The table that holds one source's rows of one period.
-fn leaf_name(family: &Family, level: Level, source: i64, period: Period) -> String {
+pub(super) fn leaf_name(family: &Family, level: Level, source: i64, period: Period) -> String {
     format!("{}_{}", source_name(family, level, source), period.suffix())
 }
 
 /// A table of schema perfmon by its name; a look-up in the catalog cache, no lock.
 pub(crate) fn table_oid(name: &str) -> Option<pg_sys::Oid> {
     let name = CString::new(name).ok()?;
-    // SAFETY: look-ups by valid C strings, inside a transaction.
-    let oid = unsafe {
-        let schema = pg_sys::get_namespace_oid(c"perfmon".as_ptr(), true);
-        if schema == pg_sys::InvalidOid {
-            return None;
-        }
-        pg_sys::get_relname_relid(name.as_ptr(), schema)
-    };
+    let schema = schema_oid()?;
+    // SAFETY: a look-up by a valid C string, inside a transaction.
+    let oid = unsafe { pg_sys::get_relname_relid(name.as_ptr(), schema) };
     (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// The schema of all tables.
+pub(super) fn schema_oid() -> Option<pg_sys::Oid> {
+    // SAFETY: a look-up by a valid C string, inside a transaction.
+    let schema = unsafe { pg_sys::get_namespace_oid(c"perfmon".as_ptr(), true) };
+    (schema != pg_sys::InvalidOid).then_some(schema)
 }
 
 /// Whether a source ever had a row of this family and level.

@@ -14,6 +14,7 @@ pub(crate) mod gap;
 pub(crate) mod history;
 pub(crate) mod latency;
 mod latency_checks;
+mod leaf;
 pub(crate) mod lock;
 pub(crate) mod object;
 pub(crate) mod period;

@@ -11,6 +11,7 @@ use pgrx::prelude::*;
 use crate::pg::toast::{Pointer, Reader};
 
 use super::history::{column_name, parent_name};
+use super::leaf;
 use super::period::{Level, Period};
 use super::place::Places;
 use super::sql::{self, Raw};
@@ -355,9 +356,7 @@ pub(super) fn rows(
     let mut unread = 0_usize;
     for (level, since, until) in segments.iter().filter(|(_, since, until)| since < until) {
         let parent = parent_name(family, *level);
-        let query = select_statement(family, &parent, columns);
-        let arguments = [sources.to_vec().into(), sql::time(*since), sql::time(*until)];
-        sql::scan(&query, &arguments, |raw| {
+        let mut take = |raw: &Raw<'_>| {
             let Some(head) = head_of(raw, family) else {
                 return;
             };
@@ -372,7 +371,13 @@ pub(super) fn rows(
                     ));
                 }
             }
-        });
+        };
+        let wanted = wanted_columns(family, columns);
+        if !leaf::rows(sources, family, (*level, *since, *until), &wanted, &mut take) {
+            let query = select_statement(&parent, &wanted);
+            let arguments = [sources.to_vec().into(), sql::time(*since), sql::time(*until)];
+            sql::scan(&query, &arguments, take);
+        }
     }
     // Only now, with nothing borrowed from the server: a warning may end in a cancellation.
     let rest = unread - warnings.len();
@@ -388,14 +393,19 @@ pub(super) fn rows(
     }
 }
 
-fn select_statement(family: &Family, parent: &str, columns: &[usize]) -> String {
+/// Names of the columns of a row that are asked for.
+fn wanted_columns(family: &Family, columns: &[usize]) -> Vec<&'static str> {
     let mut list: Vec<&str> = HEAD.to_vec();
     list.extend(family.totals);
     if !columns.is_empty() {
         list.push("ids");
     }
     list.extend(columns.iter().filter_map(|c| family.stored(*c)).map(column_name));
-    let list: Vec<String> = list.iter().map(|column| format!("r.{column}")).collect();
+    list
+}
+
+fn select_statement(parent: &str, columns: &[&str]) -> String {
+    let list: Vec<String> = columns.iter().map(|column| format!("r.{column}")).collect();
     format!(
         "SELECT {} FROM perfmon.{parent} r
          WHERE r.source OPERATOR(pg_catalog.=) ANY ($1)

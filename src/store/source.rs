@@ -10,9 +10,21 @@ use pgrx::prelude::*;
 
 /// Ids stay below 2^53, so that JavaScript keeps them.
 const ID_BITS: u32 = 53;
+/// Columns of the row that says whose history this is.
+const OWN: [&str; 2] = ["database_oid", "source"];
+/// Columns that say what a source continues.
+const CHAIN: [&str; 2] = ["source", "predecessor"];
 
 /// The source of this database, if one was drawn. A read: also right on a standby.
 pub(crate) fn own() -> Option<i64> {
+    let table = history::table_oid("own_source");
+    let looked = table
+        .and_then(|table| Lookup::open_as_asked(table, &[], &OWN))
+        .and_then(|lookup| own_in(&lookup));
+    looked.unwrap_or_else(own_by_query)
+}
+
+fn own_by_query() -> Option<i64> {
     sql::first(
         "SELECT o.source FROM perfmon.own_source o WHERE o.database_oid OPERATOR(pg_catalog.=) $1",
         &[database_oid().into()],
@@ -32,18 +44,21 @@ fn own_and_alone() -> Option<(i64, bool)> {
 
 /// The same past SQL; the outer `None` where only that can.
 fn look_up() -> Option<Option<(i64, bool)>> {
-    let database = database_oid().to_u32();
-    let wanted = ["database_oid", "source"];
-    let lookup = Lookup::open(history::table_oid("own_source")?, &[], &wanted)?;
-    let mut own = None;
-    let looked = lookup.each(&[], |row| {
-        own = own.or(row.int8(1).filter(|_| row.int4(0).map(|oid| oid as u32) == Some(database)));
-    });
-    let Some(own) = own.filter(|_| looked) else { return looked.then_some(None) };
+    let lookup = Lookup::open(history::table_oid("own_source")?, &[], &OWN)?;
+    let Some(own) = own_in(&lookup)? else { return Some(None) };
     let lookup = Lookup::open(history::table_oid("source_info")?, &[], &["source"])?;
     let mut alone = true;
     let looked = lookup.each(&[], |row| alone &= row.int8(0) == Some(own));
     looked.then_some(Some((own, alone)))
+}
+
+/// The source of this database by the only row there is; the outer `None` where it cannot be looked at.
+fn own_in(lookup: &Lookup) -> Option<Option<i64>> {
+    let (database, mut own) = (database_oid().to_u32(), None);
+    let looked = lookup.each(&[], |row| {
+        own = own.or(row.int8(1).filter(|_| row.int4(0).map(|oid| oid as u32) == Some(database)));
+    });
+    looked.then_some(own)
 }
 
 fn own_and_alone_by_query() -> Option<(i64, bool)> {
@@ -99,6 +114,14 @@ pub(crate) fn lineage(source: Option<i64>) -> Vec<i64> {
     let Some(start) = source.or_else(own).or_else(newest) else {
         return Vec::new();
     };
+    let table = history::table_oid("source_info");
+    let past_sql = table
+        .and_then(|table| Lookup::open_as_asked(table, &[], &CHAIN))
+        .and_then(|lookup| chain_in(&lookup, start));
+    past_sql.unwrap_or_else(|| lineage_by_query(start))
+}
+
+fn lineage_by_query(start: i64) -> Vec<i64> {
     // UNION, not UNION ALL: a circle, however it came about, must end.
     let chain = sql::read(
         "WITH RECURSIVE chain (source) AS (
@@ -118,15 +141,18 @@ pub(crate) fn lineage(source: Option<i64>) -> Vec<i64> {
 
 /// The own source and those it continues, newest first, for the owner: past SQL where that can be.
 pub(super) fn lineage_of(own: i64) -> Vec<i64> {
-    lineage_past_sql(own).unwrap_or_else(|| lineage(Some(own)))
+    let table = history::table_oid("source_info");
+    let past_sql = table
+        .and_then(|table| Lookup::open(table, &[], &CHAIN))
+        .and_then(|lookup| chain_in(&lookup, own));
+    past_sql.unwrap_or_else(|| lineage_by_query(own))
 }
 
-fn lineage_past_sql(own: i64) -> Option<Vec<i64>> {
-    let table = history::table_oid("source_info")?;
-    let lookup = Lookup::open(table, &[], &["source", "predecessor"])?;
+/// A source and those it continues, newest first; `None` where the table cannot be looked at.
+fn chain_in(lookup: &Lookup, start: i64) -> Option<Vec<i64>> {
     let mut before: HashMap<i64, i64> = HashMap::new();
     let looked = lookup.each(&[], |row| before.extend(row.int8(0).zip(row.int8(1))));
-    let mut chain = vec![own];
+    let mut chain = vec![start];
     // Each link is taken once: a circle, however it came about, must end.
     while let Some(next) = chain.last().and_then(|source| before.remove(source)) {
         if chain.contains(&next) {

@@ -17,9 +17,18 @@ pub(super) type Arg<'a> = DatumWithOid<'a>;
 
 /// A `timestamptz` from microseconds since the Unix epoch.
 pub(super) fn time<'a>(us: i64) -> Arg<'a> {
-    let datum = us.saturating_sub(PG_EPOCH_US);
     // SAFETY: a timestamptz is an i64 passed by value.
-    unsafe { DatumWithOid::new(datum, pg_sys::TIMESTAMPTZOID) }
+    unsafe { DatumWithOid::new(to_server(us), pg_sys::TIMESTAMPTZOID) }
+}
+
+/// Microseconds as the server counts them.
+pub(super) fn to_server(us: i64) -> i64 {
+    us.saturating_sub(PG_EPOCH_US)
+}
+
+/// The other way round.
+pub(super) fn from_server(us: i64) -> i64 {
+    us.saturating_add(PG_EPOCH_US)
 }
 
 /// A `timestamptz` that is NULL.
@@ -244,7 +253,11 @@ pub(super) struct Raw<'a> {
     nulls: &'a [bool],
 }
 
-impl Raw<'_> {
+impl<'a> Raw<'a> {
+    pub(super) fn of(values: &'a [pg_sys::Datum], nulls: &'a [bool]) -> Self {
+        Self { values, nulls }
+    }
+
     fn datum(&self, column: usize) -> Option<pg_sys::Datum> {
         let null = *self.nulls.get(column)?;
         (!null).then(|| self.values.get(column).copied()).flatten()
@@ -267,7 +280,7 @@ impl Raw<'_> {
 
     /// A `timestamptz` as microseconds since the Unix epoch.
     pub(super) fn time(&self, column: usize) -> Option<i64> {
-        self.int8(column).map(|t| t.saturating_add(PG_EPOCH_US))
+        self.int8(column).map(from_server)
     }
 
     /// Where a `bytea` lies, if out of line.
