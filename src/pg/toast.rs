@@ -58,6 +58,32 @@ pub(crate) struct Reader {
     places: Vec<u8>,
 }
 
+/// Some pieces of one value.
+#[derive(Default)]
+pub(crate) struct Parts {
+    /// Which ones, ascending.
+    numbers: Vec<usize>,
+    /// All of them, end to end.
+    bytes: Vec<u8>,
+}
+
+impl Parts {
+    fn clear(&mut self) {
+        self.numbers.clear();
+        self.bytes.clear();
+    }
+
+    /// A part that was read.
+    pub(crate) fn get(&self, part: &std::ops::Range<usize>) -> Option<&[u8]> {
+        if part.is_empty() {
+            return Some(&[]);
+        }
+        let nth = self.numbers.binary_search(&(part.start / CHUNK)).ok()?;
+        let start = nth * CHUNK + part.start % CHUNK;
+        self.bytes.get(start..start + part.len())
+    }
+}
+
 struct Open {
     oid: pg_sys::Oid,
     table: pg_sys::Relation,
@@ -99,44 +125,47 @@ impl Reader {
                 .all(|((pointer, enough), out)| out.len() >= pointer.len.min(*enough))
     }
 
-    /// Appends a part of one value to `out`; false when that did not work out, in whatever way.
-    pub(crate) fn part(
+    /// Reads parts of one value, which ascend, in one walk, and of its pieces only those that hold them; false when that
+    /// did not work out, in whatever way.
+    pub(crate) fn parts(
         &mut self,
         of: &Pointer,
-        part: std::ops::Range<usize>,
-        out: &mut Vec<u8>,
+        parts: &[std::ops::Range<usize>],
+        into: &mut Parts,
     ) -> bool {
-        if part.is_empty() || part.end > of.len {
-            return part.is_empty();
+        into.clear();
+        for part in parts.iter().filter(|part| !part.is_empty()) {
+            if part.end > of.len {
+                return false;
+            }
+            let next = into.numbers.last().map_or(0, |last| last + 1);
+            into.numbers.extend((part.start / CHUNK).max(next)..=(part.end - 1) / CHUNK);
         }
+        let Some((first, last)) = into.numbers.first().copied().zip(into.numbers.last().copied())
+        else {
+            return true;
+        };
         // SAFETY: asks whether there is a snapshot.
         if !unsafe { pg_sys::ActiveSnapshotSet() } {
             return false;
         }
-        let (first, last) = (part.start / CHUNK, (part.end - 1) / CHUNK);
-        let start = out.len();
         let memory = self.memory;
         // SAFETY: the context outlives this reader by the promise of `new`.
-        let whole = unsafe {
+        unsafe {
             PgMemoryContexts::For(memory).switch_to(|_| {
                 let Some(open) = self.open(of.table) else { return false };
-                let mut next = first;
-                open.walk([of.value; 2], [first, last], |_, piece, fetch| {
-                    let expected = piece == next && fetch(out);
+                let (numbers, bytes, mut next) = (&into.numbers, &mut into.bytes, 0);
+                let complete = open.walk([of.value; 2], [first, last], |_, number, fetch| {
+                    if numbers.get(next) != Some(&number) {
+                        return true;
+                    }
                     next += 1;
-                    expected
-                })
+                    let end = bytes.len() + (of.len - number * CHUNK).min(CHUNK);
+                    fetch(bytes) && bytes.len() == end
+                });
+                complete && next == numbers.len()
             })
-        };
-        // Cut what the pieces hold before and behind.
-        let got = start..start + (part.end - first * CHUNK);
-        if !whole || out.len() < got.end {
-            out.truncate(start);
-            return false;
         }
-        out.truncate(got.end);
-        out.drain(start..start + part.start - first * CHUNK);
-        true
     }
 
     fn open(&mut self, table: pg_sys::Oid) -> Option<&Open> {

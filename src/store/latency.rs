@@ -14,10 +14,8 @@ use super::period::Level;
 use super::place::Places;
 use super::read::{self, Head, Segment, Wanted, in_column};
 use super::sql::Raw;
-use crate::pg::toast::{Pointer, Reader};
+use crate::pg::toast::{Parts, Reader};
 
-/// Of more statements than this, all bytes of a row are fetched at once.
-const FEW: usize = 6;
 /// All of a value, in 1/1,024.
 const WHOLE: usize = 1 << 10;
 /// Bytes beyond what should be needed.
@@ -116,8 +114,8 @@ pub(crate) fn of(objects: &[(i64, u32)], segments: &[Segment], each: EachPoint<'
             .into_iter()
             .find_map(|column| raw.with_slice(first + column, 0..1, codec_of).flatten());
         source.lengths(raw, head, (first + 1, *last), codec, &mut lengths)?;
-        let points = points(raw, &mut source, first + 2, codec, &lengths, &there);
-        each(head, &points.map_err(|e| in_column(&LATENCY, HISTOGRAMS, e))?);
+        let points = source.points(raw, (first + 2, codec), &lengths, &there);
+        each(head, points.map_err(|e| in_column(&LATENCY, HISTOGRAMS, e))?);
         Ok(())
     });
 }
@@ -128,13 +126,22 @@ struct Source {
     fetched: [Vec<u8>; 1],
     /// Of the lengths, the part that was needed last, in 1/1,024; rows resemble the rows before them.
     share: usize,
-    piece: Vec<u8>,
+    parts: Parts,
+    ranges: Vec<Range<usize>>,
+    /// Room for what is found in a row, used again for the next one.
+    points: Vec<(usize, Latency)>,
 }
 
 impl Source {
     fn new() -> Self {
-        let reader = Reader::new();
-        Self { reader, fetched: Default::default(), share: WHOLE, piece: Vec::new() }
+        Self {
+            reader: Reader::new(),
+            fetched: Default::default(),
+            share: WHOLE,
+            parts: Parts::default(),
+            ranges: Vec::new(),
+            points: Vec::new(),
+        }
     }
 
     /// Lengths up to that of a statement's piece, or of more.
@@ -160,51 +167,64 @@ impl Source {
         unpack_lengths(raw, head, column, codec, lengths)
     }
 
-    fn part(&mut self, of: &Pointer, part: &Range<usize>) -> Option<&[u8]> {
-        self.piece.clear();
-        self.reader.part(of, part.clone(), &mut self.piece).then_some(self.piece.as_slice())
+    /// The histograms at some places of a row, which ascend, of which `column` is that of all histograms. Only the pieces
+    /// that hold them are fetched, and none is gone through twice.
+    fn points(
+        &mut self,
+        raw: &Raw<'_>,
+        (column, codec): (usize, Option<u8>),
+        lengths: &[u64],
+        there: &[(usize, usize)],
+    ) -> Result<&[(usize, Latency)], Corrupt> {
+        let missing = || Corrupt::new("histograms end too early");
+        let codec = codec.ok_or_else(missing)?;
+        let pieces = histogram::find(codec, lengths, there.iter().map(|(place, _)| *place))?;
+        self.points.resize_with(there.len(), Default::default);
+        for (point, (_, index)) in self.points.iter_mut().zip(there) {
+            point.0 = *index;
+        }
+        self.ranges.clear();
+        self.ranges.extend(pieces.iter().map(|piece| piece.range.clone()));
+        let (parts, points) = (&mut self.parts, &mut self.points);
+        let pointer = raw.pointer(column);
+        if pointer.is_some_and(|pointer| self.reader.parts(&pointer, &self.ranges, parts)) {
+            for piece in &pieces {
+                let bytes = parts.get(&piece.range).ok_or_else(missing)?;
+                unpack_piece(codec, bytes, piece, there, points)?;
+            }
+            return Ok(points);
+        }
+        let whole = raw.with_bytes(column, |bytes| {
+            pieces.iter().try_for_each(|piece| {
+                let bytes = bytes.get(piece.range.clone()).ok_or_else(missing)?;
+                unpack_piece(codec, bytes, piece, there, points)
+            })
+        });
+        whole.unwrap_or_else(|| Err(missing()))?;
+        Ok(points)
     }
 }
 
-/// The histograms at some places of a row, of which `column` is that of all histograms.
-fn points(
-    raw: &Raw<'_>,
-    source: &mut Source,
-    column: usize,
-    codec: Option<u8>,
-    lengths: &[u64],
+/// What is asked for of a piece, into its place among the points.
+fn unpack_piece(
+    codec: u8,
+    bytes: &[u8],
+    piece: &histogram::Piece,
     there: &[(usize, usize)],
-) -> Result<Vec<(usize, Latency)>, Corrupt> {
-    let missing = || Corrupt::new("histograms end too early");
-    let codec = codec.ok_or_else(missing)?;
-    let place_of = |index: usize| histogram::place(codec, lengths, index);
-    if there.len() > FEW {
-        let point = |bytes: &[u8], index: usize| {
-            let place = place_of(index)?;
-            let piece = bytes.get(place.range).ok_or_else(missing)?;
-            histogram::unpack_nth(codec, piece, place.before)
-        };
-        let all = raw.with_bytes(column, |bytes| {
-            there.iter().map(|(place, index)| Ok((*index, point(bytes, *place)?))).collect()
-        });
-        return all.unwrap_or_else(|| Err(missing()));
+    points: &mut [(usize, Latency)],
+) -> Result<(), Corrupt> {
+    let range = piece.wanted.clone();
+    let (there, points) = (&there[range.clone()], &mut points[range]);
+    let is_again = |nth: usize| nth > 0 && there[nth].0 == there[nth - 1].0;
+    let wanted = points.iter_mut().zip(there).enumerate().filter(|(nth, _)| !is_again(*nth));
+    let wanted = wanted.map(|(_, (point, (place, _)))| (place - piece.first, &mut point.1));
+    histogram::unpack_some(codec, bytes, wanted)?;
+    // One and the same may be asked for twice.
+    for nth in (0..points.len()).filter(|nth| is_again(*nth)) {
+        let same = points[nth - 1].1.clone();
+        points[nth].1 = same;
     }
-    let pointer = raw.pointer(column);
-    let mut point = |place: histogram::Place| {
-        let (range, before) = (place.range, place.before);
-        if let Some(bytes) = pointer.as_ref().and_then(|pointer| source.part(pointer, &range)) {
-            return histogram::unpack_nth(codec, bytes, before);
-        }
-        let slice = raw.with_slice(column, range.clone(), |bytes| {
-            if bytes.len() < range.len() {
-                Err(missing())
-            } else {
-                histogram::unpack_nth(codec, bytes, before)
-            }
-        });
-        slice.unwrap_or_else(|| Err(missing()))
-    };
-    there.iter().map(|(place, index)| Ok((*index, point(place_of(*place)?)?))).collect()
+    Ok(())
 }
 
 fn codec_of(bytes: &[u8]) -> Option<u8> {

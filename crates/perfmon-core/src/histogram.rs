@@ -132,10 +132,15 @@ impl Sparse {
             self.0.clone_from(&other.0);
             return;
         }
+        // Both ascend, and mostly in the same buckets.
+        let mut at = 0;
         for &(bucket, count) in &other.0 {
-            match self.0.binary_search_by_key(&bucket, |pair| pair.0) {
-                Ok(at) => self.0[at].1 = self.0[at].1.saturating_add(count),
-                Err(at) => self.0.insert(at, (bucket, count)),
+            while self.0.get(at).is_some_and(|pair| pair.0 < bucket) {
+                at += 1;
+            }
+            match self.0.get_mut(at) {
+                Some(pair) if pair.0 == bucket => pair.1 = pair.1.saturating_add(count),
+                _ => self.0.insert(at, (bucket, count)),
             }
         }
     }

@@ -101,7 +101,7 @@ pub fn unpack(statements: usize, lengths: &[u64], bytes: &[u8]) -> Result<Vec<La
         if codec == CODEC {
             all.push(unpack_one(codec, own)?);
         } else {
-            let mut bits = Bits { bytes: own, at: 0 };
+            let mut bits = Bits::of(own);
             for _ in 0..group.min(statements - all.len()) {
                 all.push(read(&mut bits)?);
             }
@@ -115,38 +115,75 @@ pub fn unpack(statements: usize, lengths: &[u64], bytes: &[u8]) -> Result<Vec<La
     Ok(all)
 }
 
-/// Where one statement is found.
+/// A piece that holds some of the statements that are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The bytes of its piece within the column.
+pub struct Piece {
+    /// Its bytes within the column.
     pub range: std::ops::Range<usize>,
-    /// How many statements of the piece come before it.
-    pub before: usize,
+    /// The statement that it begins with.
+    pub first: usize,
+    /// Which of those that are asked for it holds.
+    pub wanted: std::ops::Range<usize>,
 }
 
-/// Where in the bytes a statement lies.
-pub fn place(codec: u8, lengths: &[u64], index: usize) -> Result<Place, Corrupt> {
+/// Where in the bytes some statements lie, which ascend.
+pub fn find(
+    codec: u8,
+    lengths: &[u64],
+    wanted: impl IntoIterator<Item = usize>,
+) -> Result<Vec<Piece>, Corrupt> {
     let group = group_of(codec)?;
-    let piece = index / group;
-    let range = || {
-        let length = usize::try_from(*lengths.get(piece)?).ok()?;
-        let before = lengths[..piece].iter().try_fold(1u64, |sum, one| sum.checked_add(*one))?;
-        let start = usize::try_from(before).ok()?;
-        Some(start..start.checked_add(length)?)
-    };
-    Ok(Place { range: range().ok_or_else(too_short)?, before: index % group })
+    let mut found: Vec<Piece> = Vec::new();
+    // The piece that is looked at, and where it begins.
+    let (mut piece, mut start) = (0, 1_usize);
+    let length = |piece: usize| lengths.get(piece).and_then(|length| usize::try_from(*length).ok());
+    for (nth, index) in wanted.into_iter().enumerate() {
+        if let Some(last) = found.last_mut()
+            && (last.first..last.first + group).contains(&index)
+        {
+            last.wanted.end = nth + 1;
+            continue;
+        }
+        if index / group < piece {
+            return Err(Corrupt::new("histograms are asked for out of order"));
+        }
+        while piece < index / group {
+            let behind = length(piece).and_then(|length| start.checked_add(length));
+            start = behind.ok_or_else(too_short)?;
+            piece += 1;
+        }
+        let end = length(piece).and_then(|length| start.checked_add(length));
+        let range = start..end.ok_or_else(too_short)?;
+        found.push(Piece { range, first: piece * group, wanted: nth..nth + 1 });
+    }
+    Ok(found)
 }
 
-/// Unpacks the statement that so many others of a piece come before.
-pub fn unpack_nth(codec: u8, piece: &[u8], before: usize) -> Result<Latency, Corrupt> {
-    if group_of(codec)? == 1 {
-        return unpack_one(codec, piece);
+/// Unpacks some statements of a piece, given by how many others come before each, which ascends. Each of the piece's
+/// statements is walked through at most once.
+pub fn unpack_some<'a>(
+    codec: u8,
+    piece: &[u8],
+    wanted: impl IntoIterator<Item = (usize, &'a mut Latency)>,
+) -> Result<(), Corrupt> {
+    let apart = group_of(codec)? == 1;
+    let mut bits = Bits::of(piece);
+    let mut next = 0;
+    for (before, into) in wanted {
+        if apart {
+            *into = unpack_one(codec, piece)?;
+            continue;
+        }
+        if before < next {
+            return Err(Corrupt::new("statements of a piece are asked for out of order"));
+        }
+        for _ in next..before {
+            pass(&mut bits)?;
+        }
+        read_into(&mut bits, into)?;
+        next = before + 1;
     }
-    let mut bits = Bits { bytes: piece, at: 0 };
-    for _ in 0..before {
-        pass(&mut bits)?;
-    }
-    read(&mut bits)
+    Ok(())
 }
 
 /// Unpacks a piece that is one statement.
@@ -154,7 +191,7 @@ pub fn unpack_one(codec: u8, piece: &[u8]) -> Result<Latency, Corrupt> {
     if group_of(codec)? == 1 && piece.is_empty() {
         return Ok(Latency::default());
     }
-    let mut bits = Bits { bytes: piece, at: 0 };
+    let mut bits = Bits::of(piece);
     let latency = read(&mut bits)?;
     bits.end()?;
     Ok(latency)
@@ -200,16 +237,22 @@ fn write_half(half: &Sparse, bits: &mut Writer) {
 }
 
 fn read(bits: &mut Bits) -> Result<Latency, Corrupt> {
+    let mut latency = Latency::default();
+    read_into(bits, &mut latency)?;
+    Ok(latency)
+}
+
+/// The same into the room of another.
+fn read_into(bits: &mut Bits, into: &mut Latency) -> Result<(), Corrupt> {
     let flags = bits.take(3)?;
-    let peak = if flags & 4 != 0 { Some(bits.take(8)? as u8) } else { None };
-    let mut half = |there: u64| {
-        let mut pairs = Vec::new();
+    into.peak = if flags & 4 != 0 { Some(bits.take(8)? as u8) } else { None };
+    for (there, half) in [(1, &mut into.cached), (2, &mut into.read)] {
+        half.0.clear();
         if flags & there != 0 {
-            walk(bits, |bucket, count| pairs.push((bucket, count)))?;
+            walk(bits, |bucket, count| half.0.push((bucket, count)))?;
         }
-        Ok(Sparse(pairs))
-    };
-    Ok(Latency { cached: half(1)?, read: half(2)?, peak })
+    }
+    Ok(())
 }
 
 /// Passes over one statement.
@@ -250,6 +293,8 @@ fn more_than(value: u64) -> Result<u64, Corrupt> {
 
 /// Quotients below this are so many zero bits and a one.
 const UNARY: u64 = 4;
+/// Bits of the longest number that is looked at once: quotient, and 32 below it.
+const MOST_BITS: u32 = UNARY as u32 + 32;
 
 #[cold]
 fn too_large() -> Corrupt {
@@ -308,9 +353,16 @@ struct Bits<'a> {
     bytes: &'a [u8],
     /// Position in bits.
     at: usize,
+    /// What follows from there on, as far as it is at hand: so many bits, and zeros above them.
+    word: u64,
+    left: u32,
 }
 
-impl Bits<'_> {
+impl<'a> Bits<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, word: 0, left: 0 }
+    }
+
     /// The next 57 bits or more, zero behind the end.
     #[inline]
     fn peek(&self) -> u64 {
@@ -322,13 +374,32 @@ impl Bits<'_> {
         word >> (self.at % 8)
     }
 
+    /// Has so many bits at hand, up to 57.
     #[inline]
-    fn skip(&mut self, n: u32) -> Result<(), Corrupt> {
+    fn need(&mut self, n: u32) {
+        if self.left < n {
+            self.word = self.peek();
+            self.left = 64 - (self.at % 8) as u32;
+        }
+    }
+
+    /// Goes on by so many of the bits at hand.
+    #[inline]
+    fn pass(&mut self, n: u32) -> Result<(), Corrupt> {
+        self.word >>= n;
+        self.left -= n;
         self.at += n as usize;
         if self.at > self.bytes.len() * 8 {
             return Err(too_short());
         }
         Ok(())
+    }
+
+    /// Up to 57 bits.
+    #[inline]
+    fn skip(&mut self, n: u32) -> Result<(), Corrupt> {
+        self.need(n);
+        self.pass(n)
     }
 
     #[inline]
@@ -343,8 +414,9 @@ impl Bits<'_> {
     /// Up to 32 bits.
     #[inline]
     fn take_few(&mut self, n: u32) -> Result<u64, Corrupt> {
-        let value = self.peek() & ((1 << n) - 1);
-        self.skip(n)?;
+        self.need(n);
+        let value = self.word & ((1 << n) - 1);
+        self.pass(n)?;
         Ok(value)
     }
 
@@ -368,13 +440,14 @@ impl Bits<'_> {
 
     #[inline]
     fn rice(&mut self, order: u32) -> Result<u64, Corrupt> {
-        let word = self.peek();
-        let zeros = u64::from(word.trailing_zeros());
+        self.need(MOST_BITS);
+        let zeros = u64::from(self.word.trailing_zeros());
         if zeros < UNARY && order <= 32 {
             // Nearly all numbers, which are looked at once.
             let behind = zeros as u32 + 1;
-            self.skip(behind + order)?;
-            return Ok(zeros << order | (word >> behind) & ((1 << order) - 1));
+            let low = (self.word >> behind) & ((1 << order) - 1);
+            self.pass(behind + order)?;
+            return Ok(zeros << order | low);
         }
         self.rice_large(zeros, order)
     }

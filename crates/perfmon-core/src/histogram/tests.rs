@@ -273,8 +273,22 @@ fn statements_apart_are_still_read() {
 }
 
 fn one_of(lengths: &[u64], bytes: &[u8], index: usize) -> Result<Latency, column::Corrupt> {
-    let place = pack::place(bytes[0], lengths, index)?;
-    pack::unpack_nth(bytes[0], &bytes[place.range], place.before)
+    Ok(some_of(lengths, bytes, &[index])?.remove(0))
+}
+
+/// Some statements, which ascend, read into room that holds something else.
+fn some_of(
+    lengths: &[u64],
+    bytes: &[u8],
+    wanted: &[usize],
+) -> Result<Vec<Latency>, column::Corrupt> {
+    let mut room = vec![recorded(&[5_000, 70_000], &[9]); wanted.len()];
+    for piece in pack::find(bytes[0], lengths, wanted.iter().copied())? {
+        let places = wanted[piece.wanted.clone()].iter().map(|place| place - piece.first);
+        let into = places.zip(&mut room[piece.wanted.clone()]);
+        pack::unpack_some(bytes[0], &bytes[piece.range], into)?;
+    }
+    Ok(room)
 }
 
 fn half() -> impl Strategy<Value = Sparse> {
@@ -292,7 +306,7 @@ fn latency() -> impl Strategy<Value = Latency> {
 
 proptest! {
     #[test]
-    fn what_was_packed_comes_back(statements in prop::collection::vec(latency(), 0..36)) {
+    fn what_was_packed_comes_back(statements in prop::collection::vec(latency(), 0..36), chosen: u64) {
         for packed in [pack::pack(&statements), pack::pack_apart(&statements)] {
             let (n, lengths, bytes) = (statements.len(), &packed.lengths, &packed.bytes);
             prop_assert_eq!(pack::pieces(bytes[0], n).unwrap(), lengths.len());
@@ -300,8 +314,11 @@ proptest! {
             for (i, statement) in statements.iter().enumerate() {
                 prop_assert_eq!(&one_of(lengths, bytes, i).unwrap(), statement);
             }
+            let some: Vec<usize> = (0..n).filter(|i| chosen >> i & 1 == 1).collect();
+            let expected: Vec<Latency> = some.iter().map(|i| statements[*i].clone()).collect();
+            prop_assert_eq!(some_of(lengths, bytes, &some).unwrap(), expected);
             let behind = lengths.len() * pack::GROUP;
-            prop_assert!(pack::place(bytes[0], lengths, behind).is_err());
+            prop_assert!(pack::find(bytes[0], lengths, [behind]).is_err());
         }
     }
 
@@ -374,7 +391,9 @@ proptest! {
             for n in [1, 2, 17, 32] {
                 let _ = pack::unpack(n, &[cut, 80 - cut], &bytes);
             }
-            let _ = pack::unpack_nth(codec, &bytes[1..], cut as usize % pack::GROUP);
+            let mut room = [Latency::default(), Latency::default()];
+            let wanted = [cut as usize % 4, cut as usize % pack::GROUP];
+            let _ = pack::unpack_some(codec, &bytes[1..], wanted.into_iter().zip(&mut room));
         }
     }
 
