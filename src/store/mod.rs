@@ -32,3 +32,4 @@ pub(crate) mod size;
 pub(crate) mod slo;
 pub(crate) mod source;
 mod sql;
+mod whole;

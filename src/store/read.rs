@@ -15,6 +15,7 @@ use super::leaf;
 use super::period::{Level, Period};
 use super::place::Places;
 use super::sql::{self, Raw};
+use super::whole::Whole;
 
 /// Columns before the totals.
 const HEAD: [&str; 9] =
@@ -90,16 +91,16 @@ pub(crate) fn frames(
     let mut ids: Vec<u32> = Vec::new();
     let mut values: Vec<Vec<u64>> = vec![Vec::new(); columns.len()];
     let mut present = vec![false; columns.len()];
+    let (mut whole, mut last_ids) = (Whole::new(), None);
     rows(sources, family, segments, columns, &mut |raw, head, first| {
-        ids.clear();
         if columns.is_empty() {
             each(Row { head, ids: &[], present: &[], values: &[] });
             return Ok(());
         }
-        unpack_ids(raw, head, first, &mut ids)?;
+        whole.ids(raw, head, first, (&mut last_ids, &mut ids))?;
         let mut coded = false;
         for (index, slot) in values.iter_mut().enumerate() {
-            let done = raw.with_bytes(first + 1 + index, |bytes| {
+            let done = whole.with_bytes(raw, first + 1 + index, |bytes| {
                 let (packed, codes) = asked.packed(index, bytes);
                 coded |= codes;
                 pack::unpack(packed, head.n, slot)
@@ -327,7 +328,13 @@ pub(super) fn unpack_ids<'a>(
     ids: &mut Vec<u32>,
 ) -> Result<(), (&'a str, Corrupt)> {
     ids.clear();
-    let done = raw.with_bytes(first, |b| pack::unpack_ids(b, head.n, ids));
+    ids_or_none(raw.with_bytes(first, |b| pack::unpack_ids(b, head.n, ids)), head)
+}
+
+pub(super) fn ids_or_none<'a>(
+    done: Option<Result<(), Corrupt>>,
+    head: &Head,
+) -> Result<(), (&'a str, Corrupt)> {
     match done {
         Some(result) => result.map_err(|e| ("ids", e)),
         None if head.n == 0 => Ok(()),

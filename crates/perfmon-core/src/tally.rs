@@ -46,7 +46,11 @@ pub struct Tally {
     /// First known values; empty but for gauges.
     firsts: Vec<Vec<u64>>,
     known: Vec<bool>,
+    /// The ids of the row before, which the next one mostly repeats, and their places.
+    last: (i64, Vec<u32>),
     scratch: Vec<u32>,
+    /// The places are 0, 1, 2 and so on.
+    in_order: bool,
 }
 
 impl Tally {
@@ -63,7 +67,9 @@ impl Tally {
             values: vec![Vec::new(); columns.len()],
             firsts: vec![Vec::new(); columns.len()],
             known: vec![false; columns.len()],
+            last: (0, Vec::new()),
             scratch: Vec::new(),
+            in_order: true,
             merges,
         }
     }
@@ -88,6 +94,12 @@ impl Tally {
             self.known[index] = true;
             let target = &mut self.values[index];
             match (self.merges[index], values) {
+                (Merge::Sum, Some(values)) if self.in_order => {
+                    let there = self.scratch.len();
+                    for (slot, value) in target.iter_mut().take(there).zip(values) {
+                        *slot = slot.saturating_add(*value);
+                    }
+                }
                 (Merge::Sum, Some(values)) => {
                     for (place, value) in self.scratch.iter().zip(values) {
                         let slot = &mut target[*place as usize];
@@ -116,6 +128,12 @@ impl Tally {
     }
 
     fn place(&mut self, source: i64, ids: &[u32]) {
+        if self.last.0 == source && self.last.1 == ids {
+            return;
+        }
+        self.last.0 = source;
+        self.last.1.clear();
+        self.last.1.extend_from_slice(ids);
         let places = self.places.entry(source).or_default();
         self.scratch.clear();
         for id in ids {
@@ -126,6 +144,7 @@ impl Tally {
             }
             self.scratch.push(*slot - 1);
         }
+        self.in_order = (0..).zip(&self.scratch).all(|(place, at)| place == *at);
         for (index, merge) in self.merges.iter().enumerate() {
             let empty = if *merge == Merge::Last { NOTHING } else { 0 };
             self.values[index].resize(self.who.len(), empty);
