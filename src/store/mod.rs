@@ -15,6 +15,7 @@ pub(crate) mod history;
 pub(crate) mod latency;
 mod latency_checks;
 mod leaf;
+mod leaf_checks;
 pub(crate) mod lock;
 pub(crate) mod object;
 pub(crate) mod period;
