@@ -127,7 +127,7 @@ fn edge_past_sql(
     order: Order,
 ) -> Option<Option<(i64, i64)>> {
     let mut found = None;
-    let looked = leaves.from_edge(periods, order, &["since", "until"], &mut |row| {
+    let looked = leaves.rows_at_edge(periods, order, &["since", "until"], &mut |row| {
         found = row.int8(0).zip(row.int8(1));
         false
     });
@@ -142,7 +142,7 @@ pub(crate) fn is_measured(sources: &[i64], now: i64) -> bool {
     let (mut left, mut found) = (FIRST_ROWS, false);
     let leaves = Leaves::of(&SERVER, Level::Minute, sources);
     let looked = leaves.map(|leaves| {
-        leaves.from_edge((yesterday, today), Order::Descending, &["length_us"], &mut |row| {
+        leaves.rows_at_edge((yesterday, today), Order::Descending, &["length_us"], &mut |row| {
             left -= 1;
             found = row.int8(0).is_some_and(|length| length > 0);
             !found && left > 0

@@ -88,7 +88,7 @@ impl<'q> Leaves<'q> {
 
     /// Hands over the first or last rows from one period to another, until `each` says false; an error where only a query
     /// can tell whether there are more of them.
-    pub(super) fn from_edge(
+    pub(super) fn rows_at_edge(
         &self,
         (first, last): (Period, Period),
         order: Order,
