@@ -325,7 +325,8 @@ fn fingerprint(db: &mut Db, window: &str) -> Vec<String> {
 
 #[test]
 fn dumped_and_restored_times_are_the_same() {
-    let server = Server::manual().start();
+    // A restore runs some thousand statements of which each is another one, and what is counted here comes after them.
+    let server = Server::manual().conf("pg_perfmon.max_statements = 20000").start();
     let mut db = server.new_db("app");
     db.run("CREATE TABLE t AS SELECT 1 AS a");
     let mut watcher = unseen(&server, "app");
