@@ -42,7 +42,13 @@ fn watched(server: &Server, name: &str) -> (Db, i64) {
     let mut db = server.new_db(name);
     db.run("CREATE TABLE t (a int)");
     let id = db.queryid_of("SELECT a FROM t WHERE a = 1");
-    db.snapshot();
+    // The first snapshot stores no rows, and it may have been this one.
+    wait_until("there is a table for rows", secs(20), || {
+        db.snapshot();
+        db.val(
+            "SELECT EXISTS (SELECT FROM pg_partition_tree('perfmon.statement_minute') WHERE isleaf)",
+        )
+    });
     (db, id)
 }
 
