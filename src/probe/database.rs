@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 
 use perfmon_core::family::DATABASE;
-use perfmon_core::frame::{Key, Reading};
+use perfmon_core::frame::{Epoch, Key, Reading};
 use pgrx::pg_sys;
 
 use super::{
@@ -32,7 +32,7 @@ pub(crate) fn databases(all: bool, sizes: bool) -> Result<Probed, ProbeError> {
     // Who begins to look at all databases has no earlier values of the others: another epoch.
     let mut epoch = statistics_epoch();
     if all {
-        epoch.identity.push_str("/all");
+        epoch.identity.push_str(Epoch::ALL);
     }
     let keys = list.iter().map(|d| Key(u64::from(d.oid.to_u32()), 0)).collect();
     let reading = Reading {

@@ -49,6 +49,17 @@ impl Epoch {
         self.identity == other.identity
     }
 
+    /// Where all objects are read, and elsewhere only the own one, the identity ends so.
+    pub const ALL: &str = "/all";
+
+    /// Whether the two differ in nothing but which objects are read.
+    pub fn differs_by_scope(&self, other: &Self) -> bool {
+        let own = |epoch: &Self| {
+            epoch.identity.strip_suffix(Self::ALL).unwrap_or(&epoch.identity).to_owned()
+        };
+        !self.same_as(other) && own(self) == own(other)
+    }
+
     /// The timeline: identities begin with `system/timeline`.
     pub fn timeline(&self) -> Option<&str> {
         self.identity.split('/').nth(1)?.split(' ').next()

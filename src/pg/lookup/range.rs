@@ -19,9 +19,13 @@ pub(crate) fn may_read(table: pg_sys::Oid) -> bool {
         if allowed != pg_sys::AclResult::ACLCHECK_OK {
             return false;
         }
-        let relation = pg_sys::table_open(table, SHARE);
+        // It may be gone since its name was looked up, with all of the extension: a query says so in its own words.
+        let relation = pg_sys::try_relation_open(table, SHARE);
+        if relation.is_null() {
+            return false;
+        }
         let plain = !(*(*relation).rd_rel).relrowsecurity;
-        pg_sys::table_close(relation, KEEP);
+        pg_sys::relation_close(relation, KEEP);
         plain
     }
 }

@@ -263,6 +263,11 @@ fn a_chain_of_locks_is_the_cause_and_its_head_is_named() {
                 == 4
         });
         let since = now(&mut db);
+        // Locks are looked at once a second, however often sessions are.
+        wait_until("locks were looked at since", secs(20), || {
+            db.snapshot();
+            db.val(&format!("SELECT count(*) = 4 FROM perfmon.blocking('{since}', now())"))
+        });
         two_intervals(&mut db);
         let until = now(&mut db);
         let why: Vec<Vec<Option<String>>> = db.texts(&format!(

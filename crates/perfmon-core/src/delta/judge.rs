@@ -69,6 +69,9 @@ pub(super) fn anew(prior: Option<&Prior>, start: i64, now: &Sorted<'_>) -> Diffe
         Some(p) if p.epoch.timeline() != reading.epoch.timeline() => {
             (GapKind::Standby, "the server changed its timeline, as after a promotion")
         }
+        Some(p) if p.epoch.differs_by_scope(&reading.epoch) => {
+            (GapKind::Reset, "more or fewer objects are read since")
+        }
         Some(_) => (GapKind::Reset, "the counters were reset"),
     };
     let gap = |until, kind| Gap { since: start, until, kind, detail: detail.into() };

@@ -95,6 +95,23 @@ fn a_lost_prior_is_a_gap_unless_the_counters_say_when_they_began() {
 }
 
 #[test]
+fn what_was_not_read_before_is_no_reset() {
+    let mut first = reading(&DATABASE, 100, &[1], &[("xact_commit", &[10])]);
+    first.epoch.identity = "sys/1/x".into();
+    let mut now = reading(&DATABASE, 200, &[1, 2], &[("xact_commit", &[20, 900])]);
+    now.epoch.identity = format!("sys/1/x{}", Epoch::ALL);
+    let there = difference(Some(&prior(first.clone())), Some(100), &now);
+    let back = difference(Some(&prior(now.clone())), Some(100), &first);
+    for made in [there, back] {
+        assert!(made.baseline);
+        assert_eq!(made.gap.unwrap().detail, "more or fewer objects are read since");
+    }
+    now.epoch.identity = format!("sys/1/y{}", Epoch::ALL);
+    let other = difference(Some(&prior(first)), Some(100), &now);
+    assert_eq!(other.gap.unwrap().detail, "the counters were reset");
+}
+
+#[test]
 fn another_epoch_is_never_subtracted() {
     let before = prior(reading(&INDEX, 50, &[1], &[("idx_scan", &[5])]));
     let mut now = reading(&INDEX, 100, &[1], &[("idx_scan", &[500])]);
