@@ -14,7 +14,7 @@ use super::fmgr;
 use super::list;
 use super::scan::{Moment, Row};
 
-pub(crate) use range::{Columns, Order, may_read};
+pub(crate) use range::{Columns, Order, is_part, may_read};
 
 const SHARE: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 const KEEP: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;

@@ -8,7 +8,7 @@ use super::period::{Level, Period};
 use super::read::Segment;
 use super::sql::{Raw, to_server};
 use crate::pg::heap;
-use crate::pg::lookup::{Columns, Found, Lookup, Order, may_read};
+use crate::pg::lookup::{Columns, Found, Lookup, Order, is_part, may_read};
 
 /// Of more periods than this in one stretch, a query is asked.
 const MOST: usize = 128;
@@ -33,7 +33,7 @@ impl<'q> Leaves<'q> {
         }
         let held = |source: &i64| {
             let table = table_oid(&source_name(family, level, *source));
-            table.map(heap::lock_to_read).is_some()
+            table.inspect(|table| heap::lock_to_read(*table)).is_some_and(is_part)
         };
         let mut sources: Vec<i64> = sources.iter().copied().filter(held).collect();
         sources.sort_unstable();

@@ -96,6 +96,13 @@ mod tests {
         Spi::run("ALTER TABLE perfmon.statement_minute DISABLE ROW LEVEL SECURITY").unwrap();
         assert_eq!(all(), both);
         let middle = history::source_name(&STATEMENT, Level::Minute, source);
+        let alter =
+            format!("ALTER TABLE perfmon.statement_minute DETACH PARTITION perfmon.{middle}");
+        Spi::run(&alter).unwrap();
+        assert_eq!((all(), asked(&[source], DAY, DAY + 2 * DAY_US)), (Some(vec![]), vec![]));
+        let attach = alter.replace("DETACH", "ATTACH");
+        Spi::run(&format!("{attach} FOR VALUES IN ({source})")).unwrap();
+        assert_eq!(all(), both);
         let last = Period::of(Level::Minute, DAY + DAY_US + 1);
         let leaf = history::leaf_name(&STATEMENT, Level::Minute, source, last);
         Spi::run(&format!("ALTER TABLE perfmon.{middle} DETACH PARTITION perfmon.{leaf}")).unwrap();

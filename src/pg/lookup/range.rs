@@ -30,6 +30,12 @@ pub(crate) fn may_read(table: pg_sys::Oid) -> bool {
     }
 }
 
+/// Whether a table is part of another: what was taken out of its parent is not what a query of the parent sees.
+pub(crate) fn is_part(table: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up of the catalog; false where there is no such table any more.
+    unsafe { pg_sys::get_rel_relispartition(table) }
+}
+
 /// The columns that are wanted of one row after the other.
 #[derive(Default)]
 pub(crate) struct Columns {
