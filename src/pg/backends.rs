@@ -32,12 +32,16 @@ pub(crate) fn everybody() -> Vec<Session> {
 
 fn gather(into: &mut Vec<Session>, but: i32) {
     into.clear();
-    let processes = processes();
-    // SAFETY: a variable of this process; the calls forget what it saw before and make a copy of the status of all
-    // processes, whose entries stay valid until the next time.
-    unsafe {
+    // SAFETY: the calls forget what this process saw before and make a copy of the status of all processes. That comes first, as
+    // states pass quickly, and the less time others had to find out that a processor is taken the better.
+    let count = unsafe {
         pg_sys::pgstat_clear_backend_activity_snapshot();
-        for index in 1..=pg_sys::pgstat_fetch_stat_numbackends() {
+        pg_sys::pgstat_fetch_stat_numbackends()
+    };
+    let processes = processes();
+    // SAFETY: the entries of the copy stay valid until the next one.
+    unsafe {
+        for index in 1..=count {
             let Some(local) = super::dbstat::backend(index).as_ref() else { continue };
             let status = &local.backendStatus;
             if status.st_procpid > 0 && status.st_procpid != but {

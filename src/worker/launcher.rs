@@ -92,6 +92,7 @@ pub extern "C-unwind" fn pg_perfmon_launcher_main(_argument: pg_sys::Datum) {
     signal::install();
     // Each sample takes and frees half a megabyte and more.
     crate::pg::session::spare_page_faults();
+    crate::pg::session::run_at_once();
     // SAFETY: the first thing that a worker does; no database: shared catalogs only.
     unsafe {
         pg_sys::BackgroundWorkerInitializeConnectionByOid(
