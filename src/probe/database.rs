@@ -29,7 +29,7 @@ pub(crate) fn databases(all: bool, sizes: bool) -> Result<Probed, ProbeError> {
         let bytes = list.iter().map(|d| files::database(d.oid.to_u32())).collect();
         columns.put("database_bytes", bytes);
     }
-    // Who begins to look at all databases has no earlier values of the others: another epoch.
+    // Who begins to look at all databases has no earlier values of the others; the own one goes on.
     let mut epoch = statistics_epoch();
     if all {
         epoch.identity.push_str(Epoch::ALL);

@@ -430,7 +430,7 @@ impl Visit {
         let last = if prior.is_some() { None } else { self.last_until(family) };
         let difference = delta::difference(prior.as_ref(), last, &reading);
         if let Some(gap) = &difference.gap {
-            self.gap(family.name, gap.since, gap.until, gap.kind, gap.detail.clone());
+            self.tell_gap(family.name, gap);
         }
         let continues = prior.as_ref().is_some_and(|prior| prior.at == difference.since);
         let new_ids = self.name_objects(family, &difference, name.as_ref());

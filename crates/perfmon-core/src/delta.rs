@@ -226,7 +226,7 @@ pub fn difference(prior: Option<&Prior>, last_until: Option<i64>, now: &Reading)
     let now = Sorted::new(now);
     let mut made = match (prior.map(|p| p.at).max(last_until), prior) {
         (None, _) => now.baseline(None),
-        (Some(start), Some(prior)) if prior.epoch.same_as(&now.reading.epoch) => {
+        (Some(start), Some(prior)) if now.reading.epoch.continues(&prior.epoch) => {
             judge::between(prior, start, &now)
         }
         (Some(start), prior) => judge::anew(prior, start, &now),
@@ -267,7 +267,7 @@ pub fn advance_in(
     };
     let reading = &*sorted.reading;
     let pick = |column: &[u64]| sorted.pick(column);
-    let same_epoch = old.as_ref().is_some_and(|o| o.epoch.same_as(&reading.epoch));
+    let same_epoch = old.as_ref().is_some_and(|o| reading.epoch.continues(&o.epoch));
     let before: Vec<Option<usize>> = match &old {
         Some(old) => sorted.positions(old),
         None => vec![None; sorted.order.len()],
@@ -306,6 +306,12 @@ pub fn advance_in(
         floors: reading.floors.iter().map(|c| pick(c)).collect(),
         ceilings: reading.ceilings.iter().map(|c| pick(c)).collect(),
         evictions: reading.evictions,
+        told_until: match &old {
+            Some(old) if old.epoch.is_of_all() => Some(reading.at),
+            Some(old) => old.told_until,
+            None => None,
+        }
+        .filter(|_| !reading.epoch.is_of_all()),
     }
 }
 

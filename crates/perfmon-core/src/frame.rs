@@ -44,20 +44,21 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Whether values of the two may be subtracted.
-    pub fn same_as(&self, other: &Self) -> bool {
-        self.identity == other.identity
-    }
-
-    /// Where all objects are read, and elsewhere only the own one, the identity ends so.
+    /// Where all objects are read, and not only the own one, the identity ends so.
     pub const ALL: &str = "/all";
 
-    /// Whether the two differ in nothing but which objects are read.
-    pub fn differs_by_scope(&self, other: &Self) -> bool {
-        let own = |epoch: &Self| {
-            epoch.identity.strip_suffix(Self::ALL).unwrap_or(&epoch.identity).to_owned()
-        };
-        !self.same_as(other) && own(self) == own(other)
+    /// Whether all objects are read.
+    pub fn is_of_all(&self) -> bool {
+        self.identity.ends_with(Self::ALL)
+    }
+
+    /// Whether values of the two may be subtracted where both have them: which objects are read may differ.
+    pub fn continues(&self, earlier: &Self) -> bool {
+        self.life() == earlier.life()
+    }
+
+    fn life(&self) -> &str {
+        self.identity.strip_suffix(Self::ALL).unwrap_or(&self.identity)
     }
 
     /// The timeline: identities begin with `system/timeline`.

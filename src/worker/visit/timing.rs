@@ -1,6 +1,6 @@
 //! When an interval began and ended, how long it truly was, and what of it is a gap.
 
-use perfmon_core::delta::GapKind;
+use perfmon_core::delta::{self, GapKind};
 use perfmon_core::family;
 use perfmon_core::frame::{Quality, Span};
 
@@ -89,6 +89,15 @@ impl Visit {
     pub(super) fn extend_gap(&self, subject: &str, since: i64, why: String) {
         let gap = gap_of(subject, since, self.until, GapKind::Disabled, why);
         store::gap::extend(self.source, &gap);
+    }
+
+    /// What a difference says is unknown. Something that was not read goes on where it ended: one gap.
+    pub(super) fn tell_gap(&self, subject: &str, gap: &delta::Gap) {
+        let told = gap_of(subject, gap.since, gap.until, gap.kind, gap.detail.clone());
+        match gap.kind {
+            GapKind::Missed => store::gap::extend(self.source, &told),
+            _ => store::gap::record(self.source, &told),
+        }
     }
 
     pub(super) fn gap(&self, subject: &str, since: i64, until: i64, kind: GapKind, detail: String) {

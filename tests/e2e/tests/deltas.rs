@@ -296,3 +296,70 @@ fn scheduled_snapshots_under_load_lose_nothing() {
     let marked: Vec<_> = db.history().into_iter().filter(|s| s.quality != "exact").collect();
     assert!(marked.is_empty(), "{marked:?}");
 }
+
+#[test]
+fn counters_of_this_database_go_on_when_another_becomes_the_home() {
+    const ROLLBACKS: i64 = 7;
+    let server = Server::manual().start();
+    let (mut app, mut other) = (server.new_db("app"), server.new_db("other"));
+    let roll_back = |db: &mut Db| {
+        (0..ROLLBACKS).for_each(|_| db.run("BEGIN; ROLLBACK"));
+        // Reading a table leaves something to flush.
+        db.run("SELECT pg_stat_force_next_flush() FROM pg_database");
+    };
+    let stored = |db: &mut Db, name: &str| -> i64 {
+        db.val(&format!(
+            "SELECT coalesce(sum(xact_rollback), 0)::int8 FROM perfmon.database_history() WHERE database_name = '{name}'"
+        ))
+    };
+    let gap = |db: &mut Db| -> Vec<(i64, i64)> {
+        let gaps = db.gaps().into_iter().filter(|gap| gap.subject == "database");
+        gaps.inspect(|gap| assert_eq!(gap.kind, "missed")).map(|g| (g.since, g.until)).collect()
+    };
+    let is_home = |db: &mut Db| -> bool {
+        db.val("SELECT value LIKE 'here:%' FROM perfmon.status() WHERE item = 'home database'")
+    };
+    let mut first = app.snapshot();
+    wait_until("all databases are read", secs(20), || {
+        first = app.snapshot();
+        is_home(&mut app)
+    });
+    roll_back(&mut app);
+    roll_back(&mut other);
+    let last_of_all = app.snapshot();
+    assert_eq!((stored(&mut app, "app"), stored(&mut app, "other")), (ROLLBACKS, ROLLBACKS));
+    assert_eq!(gap(&mut app), []);
+
+    server.append_conf(&["pg_perfmon.database = 'other'"]);
+    server.reload();
+    roll_back(&mut app);
+    let mut last = app.snapshot();
+    wait_until("this database alone is read", secs(20), || {
+        last = app.snapshot();
+        !is_home(&mut app)
+    });
+    assert_eq!(stored(&mut app, "app"), 2 * ROLLBACKS);
+    let told = gap(&mut app);
+    assert!(told.len() == 1 && told[0].0 >= last_of_all && told[0].1 <= last, "{told:?}");
+
+    roll_back(&mut other);
+    roll_back(&mut app);
+    app.snapshot();
+    assert_eq!(stored(&mut app, "app"), 3 * ROLLBACKS);
+    server.append_conf(&["pg_perfmon.database = 'app'"]);
+    server.reload();
+    roll_back(&mut app);
+    wait_until("all are read again", secs(20), || {
+        last = app.snapshot();
+        is_home(&mut app)
+    });
+    assert_eq!((stored(&mut app, "app"), stored(&mut app, "other")), (4 * ROLLBACKS, ROLLBACKS));
+    let all = gap(&mut app);
+    assert!(all.len() == 1 && all[0].0 == told[0].0 && all[0].1 <= last, "one gap: {all:?}");
+    roll_back(&mut other);
+    app.snapshot();
+    assert_eq!(stored(&mut app, "other"), 2 * ROLLBACKS, "what is new goes on from where it stood");
+    let intervals = app.intervals();
+    let exact = |i: &&perfmon_e2e::Interval| i.until > first;
+    assert!(intervals.iter().filter(exact).all(|i| i.quality == "exact"), "{intervals:?}");
+}

@@ -2,7 +2,7 @@
 
 use super::{Difference, Gap, GapKind, Prior, Sorted};
 use crate::family::{DATABASE, Family, Merge};
-use crate::frame::Quality;
+use crate::frame::{Quality, Reading};
 use crate::pack::is_zero;
 use std::iter::zip;
 
@@ -69,9 +69,6 @@ pub(super) fn anew(prior: Option<&Prior>, start: i64, now: &Sorted<'_>) -> Diffe
         Some(p) if p.epoch.timeline() != reading.epoch.timeline() => {
             (GapKind::Standby, "the server changed its timeline, as after a promotion")
         }
-        Some(p) if p.epoch.differs_by_scope(&reading.epoch) => {
-            (GapKind::Reset, "more or fewer objects are read since")
-        }
         Some(_) => (GapKind::Reset, "the counters were reset"),
     };
     let gap = |until, kind| Gap { since: start, until, kind, detail: detail.into() };
@@ -98,22 +95,37 @@ pub(super) fn between(prior: &Prior, start: i64, now: &Sorted<'_>) -> Difference
     let evicted = prior.evictions != reading.evictions;
     let unless_evicted = if evicted { Quality::LowerBound } else { Quality::Exact };
     let births = reading.born.as_ref();
+    let wider = reading.epoch.is_of_all() && !prior.epoch.is_of_all();
     let fates: Vec<Fate> = zip(&now.order, &positions)
         .map(|(&i, &position)| match (position, births.map(|b| b[i]), &prior.born) {
             (Some(p), Some(born), Some(before)) if before[p] == born => Fate::Same(p, true),
             (Some(_), Some(_), Some(_)) => Fate::New(Quality::LowerBound),
             (Some(p), ..) => Fate::Same(p, false),
             (None, Some(born), _) if born <= prior.at => Fate::Hidden,
+            // Nobody looked at it, so it need not have begun at zero since.
+            (None, ..) if wider => Fate::Hidden,
             (None, ..) => Fate::New(unless_evicted),
         })
         .collect();
     let vanished = prior.keys.len() - positions.iter().flatten().count();
-    // Of a hidden object it is not known what it did since the prior.
-    let hidden = fates.contains(&Fate::Hidden);
+    // Of a hidden object it is not known what it did since the prior. Where nobody looked, a gap says so.
+    let hidden = !wider && fates.contains(&Fate::Hidden);
     let lost = evicted || hidden || (reading.evictions.is_some() && vanished > 0);
     let made = Judge::new(Some(prior), now, fates).difference(start);
     let row = if lost { Quality::LowerBound } else { Quality::Exact };
-    Difference { quality: row.max(made.quality), vanished: vanished as u64, ..made }
+    let gap = unread(prior, start, reading);
+    Difference { quality: row.max(made.quality), vanished: vanished as u64, gap, ..made }
+}
+
+/// The time of which only one object's counters are known and those of the others are lost, as one reading was of all
+/// and the other was not. That between two readings of one object is told together with the next of all.
+fn unread(prior: &Prior, start: i64, now: &Reading) -> Option<Gap> {
+    if prior.epoch.is_of_all() == now.epoch.is_of_all() {
+        return None;
+    }
+    let since = prior.told_until.map_or(start, |told| told.min(start));
+    let detail = "other databases were not read".into();
+    (since < now.at).then_some(Gap { since, until: now.at, kind: GapKind::Missed, detail })
 }
 
 /// The objects of one reading, in the order of their keys, on their way to a difference.

@@ -240,7 +240,7 @@ impl Model {
         if !self.resets.iter().any(|&(at, k)| k == key && at > made.since) {
             return false;
         }
-        let prior = self.prior.as_ref().filter(|p| p.epoch.same_as(&now.epoch));
+        let prior = self.prior.as_ref().filter(|p| now.epoch.continues(&p.epoch));
         let Some((prior, p)) = prior.and_then(|p| Some((p, p.position(Key(key.into(), 1))?)))
         else {
             return true;

@@ -35,6 +35,8 @@ pub struct Prior {
     pub ceilings: Vec<Vec<u64>>,
     /// How often entries had been evicted.
     pub evictions: Option<u64>,
+    /// Where all objects were read once and now are not: until when of the others either counters or a gap are stored.
+    pub told_until: Option<i64>,
 }
 
 impl Prior {
@@ -66,6 +68,10 @@ impl Prior {
             put_columns(&mut out, group);
         }
         put_option(&mut out, self.evictions);
+        // Left out where there is nothing to say, as by libraries that did not know it.
+        if let Some(told) = self.told_until {
+            put_number(&mut out, told as u64);
+        }
         let sum = checksum(&out[5..]);
         out[1..5].copy_from_slice(&sum.to_le_bytes());
         out
@@ -119,6 +125,7 @@ impl Prior {
         let floors = from.columns(n)?;
         let ceilings = from.columns(n)?;
         let evictions = from.option()?;
+        let told_until = if from.0.is_empty() { None } else { Some(from.number()? as i64) };
         if !from.0.is_empty() {
             return Err(Corrupt::new("previous counters have more bytes than they should"));
         }
@@ -134,6 +141,7 @@ impl Prior {
             floors,
             ceilings,
             evictions,
+            told_until,
         })
     }
 }
@@ -325,6 +333,7 @@ mod tests {
             floors: vec![(0..n).collect()],
             ceilings: vec![vec![0; n as usize], (0..n).collect()],
             evictions: Some(u64::MAX),
+            told_until: Some(i64::MAX),
         }
     }
 
@@ -333,7 +342,8 @@ mod tests {
         for n in [0, 1, 300] {
             let prior = sample(n);
             assert_eq!(Prior::decode(&INDEX, &prior.encode()).unwrap(), prior);
-            let bare = Prior { born: None, floors: vec![], evictions: None, ..prior };
+            let bare =
+                Prior { born: None, floors: vec![], evictions: None, told_until: None, ..prior };
             assert_eq!(Prior::decode(&INDEX, &bare.encode()).unwrap(), bare);
         }
     }

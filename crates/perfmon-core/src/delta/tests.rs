@@ -94,21 +94,67 @@ fn a_lost_prior_is_a_gap_unless_the_counters_say_when_they_began() {
     assert!(difference(None, Some(40), &now).baseline, "begun in the future: the clock was set");
 }
 
+/// A reading of database 1 alone, or of 1 and others.
+fn databases(at: i64, keys: &[u64], commits: &[u64]) -> Reading {
+    let mut now = reading(&DATABASE, at, keys, &[("xact_commit", commits)]);
+    let scope = if keys.len() > 1 { Epoch::ALL } else { "" };
+    now.epoch.identity = format!("sys/1/x{scope}");
+    now
+}
+
 #[test]
-fn what_was_not_read_before_is_no_reset() {
-    let mut first = reading(&DATABASE, 100, &[1], &[("xact_commit", &[10])]);
-    first.epoch.identity = "sys/1/x".into();
-    let mut now = reading(&DATABASE, 200, &[1, 2], &[("xact_commit", &[20, 900])]);
-    now.epoch.identity = format!("sys/1/x{}", Epoch::ALL);
-    let there = difference(Some(&prior(first.clone())), Some(100), &now);
-    let back = difference(Some(&prior(now.clone())), Some(100), &first);
-    for made in [there, back] {
-        assert!(made.baseline);
-        assert_eq!(made.gap.unwrap().detail, "more or fewer objects are read since");
+fn what_is_read_in_both_goes_on_when_more_or_less_is_read() {
+    let readings = [
+        databases(100, &[1], &[10]),
+        databases(200, &[1, 2], &[20, 900]),
+        databases(300, &[1, 2], &[21, 950]),
+        databases(400, &[1], &[31]),
+        databases(500, &[1], &[32]),
+        databases(600, &[1, 2, 3], &[42, 5_000, 7]),
+        databases(700, &[1, 2, 3, 4], &[43, 5_001, 7, 3]),
+    ];
+    // Each interval: commits by database, and the time in which the others were not read.
+    type Expected = (&'static [u64], Option<(i64, i64)>);
+    let expected: [Expected; 6] = [
+        (&[10], Some((100, 200))),
+        (&[1, 50], None),
+        (&[10], Some((300, 400))),
+        (&[1], None),
+        (&[10], Some((400, 600))),
+        (&[1, 1, 3], None),
+    ];
+    let mut before = advance(readings[0].clone(), None, &[(0, 1)]);
+    for (now, (commits, unread)) in readings[1..].iter().zip(expected) {
+        let made = difference(Some(&before), Some(before.at), now);
+        assert_eq!(column(&made, now, "xact_commit"), Some(commits.to_vec()), "at {}", now.at);
+        assert_eq!((made.since, made.baseline, made.quality), (before.at, false, Quality::Exact));
+        assert_eq!(made.gap.as_ref().map(|gap| (gap.since, gap.until)), unread);
+        if let Some(gap) = &made.gap {
+            let told = (GapKind::Missed, "other databases were not read");
+            assert_eq!((gap.kind, gap.detail.as_str()), told);
+        }
+        let next = advance(now.clone(), Some(before), &[]);
+        before = Prior::decode(&DATABASE, &next.encode()).unwrap();
+        assert_eq!(before.ids[0], 1, "the name is still the same");
     }
+}
+
+#[test]
+fn a_size_is_kept_when_more_is_read() {
+    let size = DATABASE.position("database_bytes").unwrap();
+    let mut first = databases(100, &[1], &[10]);
+    first.columns[size] = vec![8192];
+    let next = advance(databases(200, &[1, 2], &[20, 900]), Some(prior(first)), &[]);
+    assert_eq!(next.columns[size], [8192, 0]);
+}
+
+#[test]
+fn a_reset_is_one_however_much_is_read() {
+    let mut now = databases(200, &[1, 2], &[20, 900]);
     now.epoch.identity = format!("sys/1/y{}", Epoch::ALL);
-    let other = difference(Some(&prior(first)), Some(100), &now);
-    assert_eq!(other.gap.unwrap().detail, "the counters were reset");
+    let made = difference(Some(&prior(databases(100, &[1], &[10]))), Some(100), &now);
+    assert!(made.baseline);
+    assert_eq!(made.gap.unwrap().detail, "the counters were reset");
 }
 
 #[test]
