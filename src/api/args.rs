@@ -8,7 +8,7 @@ use super::rows::to_unix;
 use crate::error::Error;
 pub(crate) use crate::recall::scope::now;
 pub(crate) use crate::recall::scope::{Scope, show_time};
-use crate::{settings, store};
+use crate::{settings, store, worker};
 
 /// A time argument as SQL hands it in.
 pub(crate) type Stamp = Option<TimestampWithTimeZone>;
@@ -22,6 +22,7 @@ impl Scope {
 
     /// A window that needs no check, of a source that does.
     pub(crate) fn checked(since: i64, until: i64, source: Option<i64>) -> Result<Self, Error> {
+        worker::ask::keep_extension()?;
         if let Some(source) = source.filter(|source| !store::source::exists(*source)) {
             return Err(Error::argument("unknown source")
                 .detail(format!("No history of source {source} is kept here."))

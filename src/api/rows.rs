@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use crate::error::Error;
 pub(crate) use crate::recall::cell::{Cell, to_server, to_unix};
+use crate::worker;
 
 /// The result of a set-returning function, filled row by row.
 pub(crate) struct Sink {
@@ -20,6 +21,7 @@ pub(crate) struct Sink {
 impl Sink {
     /// Prepares the result of the call in progress.
     pub(crate) fn open(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+        worker::ask::keep_extension().unwrap_or_else(|error| error.raise());
         // SAFETY: fcinfo is that of the running call, to a function declared as RETURNS TABLE; the
         // server checks that the caller can take a materialized set, and raises an error if not.
         unsafe {

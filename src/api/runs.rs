@@ -103,6 +103,7 @@ fn checked(name: Option<Vec<u8>>) -> Result<String, Error> {
 
 /// All of this database's own history.
 fn own_scope() -> Scope {
+    worker::ask::keep_extension().unwrap_or_else(|error| error.raise());
     Scope::of(i64::MIN, now(), None)
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod describe;
 mod estimate;
 pub(crate) mod execution;
 pub(crate) mod explain;
+pub(crate) mod extension;
 pub(crate) mod fmgr;
 pub(crate) mod foreign;
 pub(crate) mod guess;

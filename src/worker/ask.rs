@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 
 use super::{board, visit};
 use crate::error::Error;
+use crate::pg::extension::{self, Kept};
 use crate::pg::{catalog, clock, session};
 use crate::settings::{self, Capture};
 
@@ -132,6 +133,19 @@ fn in_own_transaction() -> i64 {
     })
 }
 
+/// Keeps the extension from being dropped for as long as this transaction reads it.
+pub(crate) fn keep_extension() -> Result<(), Error> {
+    match extension::keep(super::EXTENSION) {
+        Kept::Yes => Ok(()),
+        Kept::Gone => Err(Error::prerequisite("pg_perfmon is no longer installed in this database")
+            .detail("Its history was dropped with it.")
+            .hint("Run CREATE EXTENSION pg_perfmon to begin a new one.")),
+        Kept::Busy => Err(Error::busy("pg_perfmon is being dropped")
+            .detail("Another session drops the extension, or waits to.")
+            .hint("Ask again when that has ended. Sessions that wait for the lock are those of pg_locks with locktype 'object'.")),
+    }
+}
+
 /// Refuses transactions in which nothing can be stored, or that cannot see what others stored.
 pub(crate) fn must_be_writable(what_is: &str, a_thing: &str) {
     // SAFETY: variables of this session's transaction.
@@ -150,6 +164,7 @@ pub(crate) fn must_be_writable(what_is: &str, a_thing: &str) {
             .hint("Use SET TRANSACTION READ WRITE, or preload pg_perfmon.")
             .raise();
     }
+    keep_extension().unwrap_or_else(|error| error.raise());
 }
 
 /// Refuses to work on SQL objects of another version.

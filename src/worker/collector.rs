@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use super::visit::poolers::{self, Answers};
 use super::{board, episodes, sampling, visit};
+use crate::pg::extension::{self, Kept};
 use crate::pg::{backends, catalog, clock, dbstat, session, signal, txn};
 use crate::watch::live;
 use crate::{judge, settings};
@@ -82,6 +83,10 @@ fn evaluate(database: pg_sys::Oid) {
     }
     let meter = judge::Meter::start();
     let result = txn::transaction(settings::statement_timeout_ms(), || {
+        // Before any of its tables is locked, as DROP EXTENSION locks them in another order. It is made up for later.
+        if extension::keep(super::EXTENSION) != Kept::Yes {
+            return judge::Evaluated::Busy;
+        }
         let lasted = |since| episodes::lasted(database.to_u32(), since);
         judge::evaluate(judge::By::Schedule((last > 0).then_some(last)), lasted)
             .unwrap_or_else(|error| error.raise())
@@ -219,8 +224,12 @@ fn work(order: &Order, poolers: Option<Answers>) -> Outcome {
     if session::in_recovery() {
         return Outcome::Closed("the server is a standby");
     }
-    let Some(extension) = catalog::extension(super::EXTENSION) else { return Outcome::Absent };
-    let installed = catalog::extension_version(extension);
+    match extension::keep(super::EXTENSION) {
+        Kept::Yes => {}
+        Kept::Gone => return Outcome::Absent,
+        Kept::Busy => return Outcome::Closed("the extension is being dropped"),
+    }
+    let installed = catalog::extension(super::EXTENSION).and_then(catalog::extension_version);
     if installed.as_deref() != Some(visit::LIBRARY_VERSION) {
         return Outcome::Mismatch(installed.unwrap_or_default());
     }

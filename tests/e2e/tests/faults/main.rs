@@ -9,6 +9,7 @@ use perfmon_e2e::{Db, Server, secs, wait_for, wait_until};
 mod databases;
 mod limits;
 mod processes;
+mod readers;
 
 /// A collector that waits for a lock may do so for long here, so that a test can catch it in the act.
 fn patient() -> perfmon_e2e::Builder {
