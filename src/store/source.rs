@@ -34,22 +34,34 @@ fn own_by_query() -> Option<i64> {
 
 /// The same for the owner, past SQL where that can be.
 pub(super) fn own_of_owner() -> Option<i64> {
-    own_and_alone().map(|(own, _)| own)
+    look_at_own().map(|found| found.source)
 }
 
-/// The source of this database, and whether there is no other: one look, since every visit takes it.
-fn own_and_alone() -> Option<(i64, bool)> {
-    look_up().unwrap_or_else(own_and_alone_by_query)
+/// What a visit wants to know of its source: one look, since every visit takes it.
+struct Own {
+    source: i64,
+    /// There is no other.
+    alone: bool,
+    /// What the database was called.
+    name: Option<String>,
+}
+
+fn look_at_own() -> Option<Own> {
+    look_up().unwrap_or_else(own_by_owners_query)
 }
 
 /// The same past SQL; the outer `None` where only that can.
-fn look_up() -> Option<Option<(i64, bool)>> {
+fn look_up() -> Option<Option<Own>> {
     let lookup = Lookup::open(history::table_oid("own_source")?, &[], &OWN)?;
     let Some(own) = own_in(&lookup)? else { return Some(None) };
-    let lookup = Lookup::open(history::table_oid("source_info")?, &[], &["source"])?;
-    let mut alone = true;
-    let looked = lookup.each(&[], |row| alone &= row.int8(0) == Some(own));
-    looked.then_some(Some((own, alone)))
+    let table = history::table_oid("source_info")?;
+    let lookup = Lookup::open(table, &[], &["source", "database_name"])?;
+    let mut found = Own { source: own, alone: true, name: None };
+    let looked = lookup.each(&[], |row| match row.int8(0) {
+        Some(source) if source == own => found.name = row.text(1),
+        _ => found.alone = false,
+    });
+    looked.then_some(Some(found))
 }
 
 /// The source of this database by the only row there is; the outer `None` where it cannot be looked at.
@@ -61,24 +73,40 @@ fn own_in(lookup: &Lookup) -> Option<Option<i64>> {
     looked.then_some(own)
 }
 
-fn own_and_alone_by_query() -> Option<(i64, bool)> {
+fn own_by_owners_query() -> Option<Own> {
     sql::first(
         "SELECT o.source, NOT EXISTS (
-             SELECT 1 FROM perfmon.source_info s WHERE s.source OPERATOR(pg_catalog.<>) o.source)
+             SELECT 1 FROM perfmon.source_info s WHERE s.source OPERATOR(pg_catalog.<>) o.source),
+             (SELECT s.database_name FROM perfmon.source_info s
+              WHERE s.source OPERATOR(pg_catalog.=) o.source)
          FROM perfmon.own_source o WHERE o.database_oid OPERATOR(pg_catalog.=) $1",
         &[database_oid().into()],
-        |row| row.get(1).zip(row.get(2)),
+        |row| Some(Own { source: row.get(1)?, alone: row.get(2)?, name: row.get(3) }),
     )
+}
+
+/// The database goes by another name since the last visit; objects of its history keep the names they had.
+fn rename(source: i64, database_name: &str) {
+    for table in ["source_info", "own_source"] {
+        let update = format!(
+            "UPDATE perfmon.{table} s SET database_name = $2
+             WHERE s.source OPERATOR(pg_catalog.=) $1"
+        );
+        sql::write(&update, &[source.into(), sql::text(database_name)]);
+    }
 }
 
 /// The source of this database; drawn anew when there is none yet or when the one written here is that
 /// of another database, of which this one is a copy.
 pub(crate) fn ensure_own(now: i64, database_name: &str, system_identifier: u64) -> i64 {
-    if let Some((source, alone)) = own_and_alone() {
-        if !alone {
-            link_restored(source);
+    if let Some(own) = look_at_own() {
+        if !own.alone {
+            link_restored(own.source);
         }
-        return source;
+        if own.name.is_some_and(|name| name != database_name) {
+            rename(own.source, database_name);
+        }
+        return own.source;
     }
     let copied: Option<i64> =
         sql::first("SELECT o.source FROM perfmon.own_source o", &[], |row| row.get(1));

@@ -363,3 +363,27 @@ fn counters_of_this_database_go_on_when_another_becomes_the_home() {
     let exact = |i: &&perfmon_e2e::Interval| i.until > first;
     assert!(intervals.iter().filter(exact).all(|i| i.quality == "exact"), "{intervals:?}");
 }
+
+#[test]
+fn a_renamed_database_goes_by_its_new_name() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("old");
+    db.snapshot();
+    db.run("SELECT count(*) FROM pg_am");
+    db.snapshot();
+    drop(db);
+    wait_until("nobody is connected", secs(20), || {
+        server.db("postgres").batch_execute("ALTER DATABASE old RENAME TO new").is_ok()
+    });
+    let mut db = server.db("new");
+    db.snapshot();
+    let names = "SELECT string_agg(database_name, ',') FROM perfmon.source_info";
+    assert_eq!(db.val::<String>(names), "new");
+    db.run("BEGIN; ROLLBACK; SELECT pg_stat_force_next_flush() FROM pg_database");
+    let before: String = db.val("SELECT now()::text");
+    db.snapshot();
+    let counted = format!(
+        "SELECT coalesce(sum(rollbacks), -1)::int8 FROM perfmon.error_series('{before}'::timestamptz - interval '1 minute', now())"
+    );
+    assert!(db.val::<i64>(&counted) > 0);
+}
