@@ -1,11 +1,16 @@
 //! The arguments that all reading functions share: a window of time and a source. What is wrong with
 //! them is said here, before anything is read.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use perfmon_core::ask::{self, Instant};
+use perfmon_core::family::SERVER;
 use pgrx::prelude::*;
 
 use super::rows::to_unix;
 use crate::error::Error;
+use crate::recall::plan::Kept;
 pub(crate) use crate::recall::scope::now;
 pub(crate) use crate::recall::scope::{Scope, show_time};
 use crate::{settings, store, worker};
@@ -28,7 +33,7 @@ impl Scope {
                 .detail(format!("No history of source {source} is kept here."))
                 .hint("SELECT source, database_name FROM perfmon.source_info lists those known; NULL is this database."));
         }
-        Ok(Self { tells: true, ..Self::of(since, until, source) })
+        Ok(Self { tells: Rc::new(Cell::new(true)), ..Self::of(since, until, source) })
     }
 
     /// Refuses histories of other databases, for what is judged with the catalog at hand.
@@ -44,6 +49,7 @@ impl Scope {
     /// Whether there is any history. Says when it will begin, if not; the result is empty then.
     pub(crate) fn has_history_or_notice(&self) -> Result<bool, Error> {
         if self.has_history()? {
+            self.notice_if_before_history();
             return Ok(true);
         }
         let preloaded = super::status::preloaded();
@@ -62,6 +68,28 @@ impl Scope {
             when
         );
         Ok(false)
+    }
+
+    /// A window that ends before the first row has nothing in it, and none to be widened to.
+    fn notice_if_before_history(&self) {
+        // Most windows end now.
+        if self.until >= now() || !self.tells.get() {
+            return;
+        }
+        let Some(oldest) = Kept::of(&SERVER, self).oldest().filter(|at| self.until <= *at) else {
+            return;
+        };
+        self.tells.set(false);
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            "the window ends before the history begins",
+            format!(
+                "It ends at {}, the history begins at {}.",
+                show_time(self.until),
+                show_time(oldest)
+            )
+        );
     }
 }
 

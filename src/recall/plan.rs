@@ -32,7 +32,7 @@ impl Kept {
     /// Segments that fill the window with rows no coarser than `coarsest` where there is a choice.
     pub(crate) fn segments(&self, scope: &Scope, coarsest: Level) -> Vec<Segment> {
         let plan = window::plan(scope.since, scope.until, coarsest, &self.0);
-        if plan.widened && scope.tells {
+        if plan.widened && scope.tells.replace(false) {
             ereport!(
                 NOTICE,
                 PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,

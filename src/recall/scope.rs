@@ -1,5 +1,8 @@
 //! Where and when to look. It must never check what a user typed: that is done where SQL comes in.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use pgrx::pg_sys;
 
 use super::cell::{to_server, to_unix};
@@ -15,19 +18,19 @@ pub(crate) struct Scope {
     pub(crate) until: i64,
     /// The source asked for and those it continues, newest first; empty before the first snapshot.
     pub(crate) sources: Vec<i64>,
-    /// Somebody is there to be told when the window had to be widened.
-    pub(crate) tells: bool,
+    /// Somebody is there to be told when the window had to be widened, and has not been told yet.
+    pub(crate) tells: Rc<Cell<bool>>,
 }
 
 impl Scope {
     /// A window of this database's own history, or of another source's.
     pub(crate) fn of(since: i64, until: i64, source: Option<i64>) -> Self {
-        Self { since, until, sources: store::source::lineage(source), tells: false }
+        Self { since, until, sources: store::source::lineage(source), tells: Rc::default() }
     }
 
     /// Another window of the same history, read without a word.
     pub(crate) fn quietly(&self, since: i64, until: i64) -> Self {
-        Self { since, until, sources: self.sources.clone(), tells: false }
+        Self { since, until, sources: self.sources.clone(), tells: Rc::default() }
     }
 
     /// Whether it is the history of this database.

@@ -19,6 +19,9 @@ fn fault(message: &str, detail: String, hint: impl Into<String>) -> Fault {
 /// Microseconds in an hour: how far back a window goes when nothing is said.
 const HOUR: i64 = 3_600_000_000;
 
+/// Times are those of the years 1 to 9999: beyond, a step more or a time zone leaves what the server can count.
+const YEARS: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
+
 /// Most points that one series may have.
 pub const MAX_POINTS: i64 = 100_000;
 
@@ -40,7 +43,12 @@ pub fn window(
 ) -> Result<(i64, i64), Fault> {
     let finite = |name: &str, given: Option<Instant>, default: i64| match given {
         None => Ok(default),
-        Some(Instant::At(at)) => Ok(at),
+        Some(Instant::At(at)) if YEARS.contains(&at) => Ok(at),
+        Some(Instant::At(at)) => Err(fault(
+            &format!("\"{name}\" is too far from now"),
+            format!("\"{name}\" is {}.", show(at)),
+            "Name times of the years 1 to 9999.",
+        )),
         Some(Instant::Infinite) => Err(fault(
             &format!("\"{name}\" must be a finite time"),
             format!("\"{name}\" is infinite."),
@@ -159,6 +167,23 @@ mod tests {
     fn infinite_times_are_refused_by_name() {
         let fault = window(None, Some(Instant::Infinite), 9, &show).unwrap_err();
         assert_eq!(fault.message, "\"until\" must be a finite time");
+    }
+
+    #[test]
+    fn times_that_cannot_be_meant_are_refused_by_name() {
+        for (at, ok) in [
+            (YEARS.start - 1, false),
+            (YEARS.start, true),
+            (YEARS.end - 1, true),
+            (YEARS.end, false),
+            (i64::MAX - 1, false),
+        ] {
+            let asked = window(Some(Instant::At(0)), Some(Instant::At(at)), 9, &show);
+            let message = asked.map_err(|fault| fault.message);
+            assert_eq!(message.as_ref().is_err_and(|m| m == "\"until\" is too far from now"), !ok);
+        }
+        let fault = window(Some(Instant::At(YEARS.end)), None, 9, &show).unwrap_err();
+        assert_eq!(fault.detail, "\"since\" is <253402300800000000>.");
     }
 
     #[test]

@@ -180,3 +180,30 @@ fn null_source_means_own_and_unknown_sources_are_empty_or_refused() {
         Err(e) => assert_eq!(code_of(&e), "22023", "{}", message_of(&e)),
     }
 }
+
+#[test]
+fn a_window_is_told_of_once_and_in_words_that_fit() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    for _ in 0..3 {
+        db.snapshot();
+    }
+    let (mut asker, notices) = server.noticing("app");
+    for call in ["pool_saturation", "why_queued", "top_statements", "databases", "load_series"] {
+        notices.lock().unwrap().clear();
+        asker.run(&format!(
+            "SELECT * FROM perfmon.{call}(now() - interval '3 days', now() - interval '2 days')"
+        ));
+        let told = notices.lock().unwrap().clone();
+        let fits = |told: &&String| told.contains("the window ends before the history begins");
+        assert_eq!(told.iter().filter(fits).count(), 1, "{call}: {told:?}");
+        assert!(!told.iter().any(|told| told.contains("widened")), "{call}: {told:?}");
+    }
+    for (since, until) in [("'2026-01-01'", "'294276-12-31'"), ("'4713-01-01 BC'", "now()")] {
+        let call = format!("SELECT count(*) FROM perfmon.load_series({since}, {until})");
+        let error = asker.batch_execute(&call).unwrap_err();
+        let told = error.as_db_error().unwrap();
+        assert_eq!(told.code().code(), "22023");
+        assert!(told.detail().is_some() && told.hint().is_some(), "{told:?}");
+    }
+}
