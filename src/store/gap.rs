@@ -32,7 +32,7 @@ pub(crate) fn record(source: i64, gap: &Gap) {
 /// Writes a gap, or makes the one that ended where this begins longer, if it tells the same. What goes on
 /// for days is then one gap, not one for each interval.
 pub(crate) fn extend(source: i64, gap: &Gap) {
-    let longer = sql::write(
+    let longer = sql::write_again(
         "UPDATE perfmon.gap g SET until = $3
          WHERE g.source OPERATOR(pg_catalog.=) $1 AND g.until OPERATOR(pg_catalog.=) $2
              AND g.subject OPERATOR(pg_catalog.=) $4 AND g.kind OPERATOR(pg_catalog.=) $5

@@ -2,11 +2,12 @@
 //! own encoding. It must never build SQL from anything but names that this room made.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::submodules::panic::ErrorReportable;
 use pgrx::prelude::*;
-use pgrx::spi::SpiHeapTupleData;
+use pgrx::spi::{OwnedPreparedStatement, SpiHeapTupleData};
 
 use crate::pg::toast;
 
@@ -14,6 +15,14 @@ use crate::pg::toast;
 const PG_EPOCH_US: i64 = 946_684_800_000_000;
 
 pub(super) type Arg<'a> = DatumWithOid<'a>;
+
+/// A query and its plan.
+type Planned = (&'static str, &'static OwnedPreparedStatement);
+
+thread_local! {
+    /// Plans that are kept, one for each call of [`write_again`] in the source.
+    static PLANS: RefCell<Vec<Planned>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A `timestamptz` from microseconds since the Unix epoch.
 pub(super) fn time<'a>(us: i64) -> Arg<'a> {
@@ -230,6 +239,25 @@ pub(super) fn first<T>(
 pub(super) fn write(query: &str, arguments: &[Arg<'_>]) -> u64 {
     Spi::connect_mut(|client| {
         client.update(query, None, arguments).unwrap_or_report();
+        // SAFETY: set by the statement just run.
+        unsafe { pg_sys::SPI_processed }
+    })
+}
+
+/// The same of what is written with each visit, whose plan is kept: a session that lasts then pays for it once. The
+/// server makes it anew when what it stands on has changed.
+pub(super) fn write_again(query: &'static str, arguments: &[Arg<'_>]) -> u64 {
+    Spi::connect_mut(|client| {
+        let known = PLANS.with_borrow(|plans| plans.iter().find(|(of, _)| *of == query).copied());
+        let (_, plan) = known.unwrap_or_else(|| {
+            let types: Vec<PgOid> = arguments.iter().map(|value| PgOid::from(value.oid())).collect();
+            let plan = client.prepare_mut(query, &types).unwrap_or_report().keep();
+            // For as long as the process: freed at its exit it would come after the server's memory.
+            let made = (query, &*Box::leak(Box::new(plan)));
+            PLANS.with_borrow_mut(|plans| plans.push(made));
+            made
+        });
+        client.update(plan, None, arguments).unwrap_or_report();
         // SAFETY: set by the statement just run.
         unsafe { pg_sys::SPI_processed }
     })
