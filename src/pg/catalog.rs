@@ -77,6 +77,13 @@ pub(crate) fn extension_owner(extension: pg_sys::Oid) -> Option<pg_sys::Oid> {
     extension_row(extension).map(|row| row.owner)
 }
 
+/// The schema of that name, if there is one.
+pub(crate) fn schema(name: &CStr) -> Option<u32> {
+    // SAFETY: a catalog look-up that gives no oid for a schema that is not there.
+    let schema = unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) };
+    (schema != pg_sys::Oid::INVALID).then(|| schema.to_u32())
+}
+
 /// Schema that an extension's objects lie in.
 pub(crate) fn extension_schema(extension: pg_sys::Oid) -> Option<pg_sys::Oid> {
     extension_row(extension).map(|row| row.schema)

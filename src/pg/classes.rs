@@ -13,6 +13,7 @@ use super::fmgr;
 #[derive(Debug, Clone)]
 pub(crate) struct Class {
     pub(crate) oid: u32,
+    /// Nothing where it is kept for the sake of another, as TOAST tables and their indexes are.
     pub(crate) name: Rc<str>,
     pub(crate) schema: u32,
     pub(crate) kind: Storage,
@@ -47,20 +48,25 @@ impl Storage {
     }
 }
 
-/// All relations with storage, temporary ones left out: they belong to one session.
-pub(crate) fn classes() -> Vec<Class> {
+/// All relations with storage but those of the schemas that are left out. Temporary ones are left out, too: they belong
+/// to one session.
+pub(crate) fn classes(left_out: &[u32]) -> Vec<Class> {
     let mut found = Vec::new();
+    let nameless: Rc<str> = "".into();
     scan(pg_sys::RelationRelationId, |tuple| {
         // SAFETY: the fixed part of a row of pg_class.
         let row = unsafe { &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>() };
         let temporary = row.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP;
+        let schema = row.relnamespace.to_u32();
         if let Some(kind) = Storage::of(row.relkind)
             && !temporary
+            && !left_out.contains(&schema)
         {
+            let has_name = schema != pg_sys::PG_TOAST_NAMESPACE;
             found.push(Class {
                 oid: row.oid.to_u32(),
-                name: fmgr::name_of(&row.relname).into(),
-                schema: row.relnamespace.to_u32(),
+                name: if has_name { fmgr::name_of(&row.relname).into() } else { nameless.clone() },
+                schema,
                 kind,
                 shared: row.relisshared,
                 toast: row.reltoastrelid.to_u32(),
@@ -72,13 +78,16 @@ pub(crate) fn classes() -> Vec<Class> {
     found
 }
 
-/// The table of each index.
-pub(crate) fn index_owners() -> HashMap<u32, u32> {
+/// The table of each index of those that are wanted.
+pub(crate) fn index_owners(wanted: impl Fn(u32) -> bool) -> HashMap<u32, u32> {
     let mut found = HashMap::new();
     scan(pg_sys::IndexRelationId, |tuple| {
         // SAFETY: the fixed part of a row of pg_index.
         let row = unsafe { &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>() };
-        found.insert(row.indexrelid.to_u32(), row.indrelid.to_u32());
+        let table = row.indrelid.to_u32();
+        if wanted(table) {
+            found.insert(row.indexrelid.to_u32(), table);
+        }
     });
     found
 }

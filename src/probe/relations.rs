@@ -2,6 +2,7 @@
 //! sizes from the file system. It must never open a relation: not one lock on a user's table.
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::rc::Rc;
 
 use perfmon_core::family::{Family, INDEX, RELATION};
@@ -11,7 +12,7 @@ use super::files::Sizes;
 use super::{Columns, ProbeError, Probed, count, label, reading, statistics_epoch};
 use crate::pg::classes::{self, Class, Storage};
 use crate::pg::compat::{self, TableStats};
-use crate::pg::{clock, fmgr};
+use crate::pg::{catalog, clock, fmgr};
 
 /// Tables and indexes are read together, since a table's row needs its indexes.
 pub(crate) struct Relations {
@@ -21,7 +22,7 @@ pub(crate) struct Relations {
 
 /// Schemas that are not looked at: we do not count ourselves, and the other holds four tables of
 /// constants.
-const LEFT_OUT: [&str; 2] = ["perfmon", "information_schema"];
+const LEFT_OUT: [&CStr; 2] = [c"perfmon", c"information_schema"];
 
 /// A table or materialized view with all that belongs to it.
 struct Table {
@@ -56,10 +57,11 @@ struct Bytes {
 /// Reads the counters of all relations; with `sizes`, also what they take on disk.
 pub(crate) fn relations(sizes: bool) -> Result<Relations, ProbeError> {
     let at = clock::wall_us();
-    let classes = classes::classes();
-    let owners = classes::index_owners();
+    let left_out: Vec<u32> = LEFT_OUT.iter().filter_map(|name| catalog::schema(name)).collect();
+    let classes = classes::classes(&left_out);
     let mut sizes = sizes.then(Sizes::default);
     let mut tables = tables(&classes, sizes.as_mut());
+    let owners = classes::index_owners(|table| tables.has(table));
     fold_toast(&classes, &mut tables, sizes.as_mut());
     let indexes = indexes(&classes, &owners, &mut tables, sizes.as_mut());
     let with_sizes = sizes.is_some();
@@ -74,6 +76,13 @@ struct Tables {
     list: Vec<Table>,
     by_oid: HashMap<u32, usize>,
     by_toast: HashMap<u32, usize>,
+}
+
+impl Tables {
+    /// Whether it is one of the tables, or holds what is too long for one.
+    fn has(&self, oid: u32) -> bool {
+        self.by_oid.contains_key(&oid) || self.by_toast.contains_key(&oid)
+    }
 }
 
 /// Size of a relation where sizes are wanted. `None`: wanted, but the relation is gone.
@@ -92,11 +101,9 @@ fn tables(classes: &[Class], mut sizes: Option<&mut Sizes>) -> Tables {
         if !matches!(class.kind, Storage::Table | Storage::MaterializedView) {
             continue;
         }
-        let schema = schemas.entry(class.schema).or_insert_with(|| {
-            fmgr::schema_name(class.schema.into())
-                .filter(|name| !LEFT_OUT.contains(&name.as_str()))
-                .map(Rc::from)
-        });
+        let schema = schemas
+            .entry(class.schema)
+            .or_insert_with(|| fmgr::schema_name(class.schema.into()).map(Rc::from));
         let Some(schema) = schema.clone() else {
             continue;
         };

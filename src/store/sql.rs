@@ -250,7 +250,8 @@ pub(super) fn write_again(query: &'static str, arguments: &[Arg<'_>]) -> u64 {
     Spi::connect_mut(|client| {
         let known = PLANS.with_borrow(|plans| plans.iter().find(|(of, _)| *of == query).copied());
         let (_, plan) = known.unwrap_or_else(|| {
-            let types: Vec<PgOid> = arguments.iter().map(|value| PgOid::from(value.oid())).collect();
+            let types: Vec<PgOid> =
+                arguments.iter().map(|value| PgOid::from(value.oid())).collect();
             let plan = client.prepare_mut(query, &types).unwrap_or_report().keep();
             // For as long as the process: freed at its exit it would come after the server's memory.
             let made = (query, &*Box::leak(Box::new(plan)));
