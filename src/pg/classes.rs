@@ -1,13 +1,17 @@
 //! The tables and indexes of this database, by a scan of two catalogs, and the sizes of their files,
 //! by the file system. It must never open a relation of a user, so no lock of a user is waited for.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use super::fmgr;
+use super::{changed, fmgr};
+
+/// More relations than these are not remembered.
+const MOST_REMEMBERED: usize = 10_000;
 
 /// What a row of pg_class says about a relation that has storage of its own.
 #[derive(Debug, Clone)]
@@ -48,9 +52,52 @@ impl Storage {
     }
 }
 
+/// Tables of this database, all that belongs to them, and of which table each index is.
+#[derive(Debug)]
+pub(crate) struct Classes {
+    pub(crate) all: Vec<Class>,
+    pub(crate) owners: HashMap<u32, u32>,
+    left_out: Vec<u32>,
+    /// What had happened to the catalog before it was read.
+    changes: u64,
+}
+
+thread_local! {
+    /// What was read last. Most of all rows are those of our own partitions, and nothing happens to a catalog most of
+    /// the time: a session that lasts needs no second look.
+    static LAST: RefCell<Option<Rc<Classes>>> = const { RefCell::new(None) };
+}
+
+/// What there is as of now, in all schemas but those that are left out.
+pub(crate) fn classes(left_out: &[u32]) -> Rc<Classes> {
+    // Before the look, so that what happens meanwhile is noticed afterwards.
+    let changes = changed::count();
+    let last = LAST.take().filter(|last| last.changes == changes && last.left_out == left_out);
+    let found = last.unwrap_or_else(|| Rc::new(read(left_out, changes)));
+    if found.all.len() <= MOST_REMEMBERED {
+        LAST.set(Some(found.clone()));
+    }
+    found
+}
+
+fn read(left_out: &[u32], changes: u64) -> Classes {
+    let mut all = relations(left_out);
+    let tables =
+        all.iter().filter(|c| matches!(c.kind, Storage::Table | Storage::MaterializedView));
+    // With what holds that which is too long for them.
+    let tables: HashSet<u32> = tables.flat_map(|class| [class.oid, class.toast]).collect();
+    let owners = index_owners(|table| tables.contains(&table));
+    all.retain(|class| match class.kind {
+        Storage::Table | Storage::MaterializedView => true,
+        Storage::Toast => tables.contains(&class.oid),
+        Storage::Index => owners.contains_key(&class.oid),
+    });
+    Classes { all, owners, left_out: left_out.to_vec(), changes }
+}
+
 /// All relations with storage but those of the schemas that are left out. Temporary ones are left out, too: they belong
 /// to one session.
-pub(crate) fn classes(left_out: &[u32]) -> Vec<Class> {
+fn relations(left_out: &[u32]) -> Vec<Class> {
     let mut found = Vec::new();
     let nameless: Rc<str> = "".into();
     scan(pg_sys::RelationRelationId, |tuple| {
@@ -79,7 +126,7 @@ pub(crate) fn classes(left_out: &[u32]) -> Vec<Class> {
 }
 
 /// The table of each index of those that are wanted.
-pub(crate) fn index_owners(wanted: impl Fn(u32) -> bool) -> HashMap<u32, u32> {
+fn index_owners(wanted: impl Fn(u32) -> bool) -> HashMap<u32, u32> {
     let mut found = HashMap::new();
     scan(pg_sys::IndexRelationId, |tuple| {
         // SAFETY: the fixed part of a row of pg_index.

@@ -174,6 +174,34 @@ mod tests {
         }
     }
 
+    /// What the server tells of is read anew, and nothing else needs to be.
+    #[pg_test]
+    fn what_is_remembered_of_relations_is_what_is_there() {
+        let names = || {
+            let found = probe::relations::relations(false).unwrap();
+            let of = |probed: &Probed| -> Vec<String> {
+                let all = (0..probed.reading.keys.len()).map(|i| (probed.name)(i)[1].clone());
+                all.filter(|name| name.starts_with("remembered")).collect()
+            };
+            [of(&found.relations), of(&found.indexes)].concat()
+        };
+        assert!(names().is_empty());
+        run("CREATE TABLE remembered (a int)");
+        assert_eq!(names(), ["remembered"]);
+        run("CREATE INDEX remembered_a ON remembered (a)");
+        assert_eq!(names(), ["remembered", "remembered_a"]);
+        run("ALTER TABLE remembered RENAME TO remembered_well");
+        assert_eq!(names(), ["remembered_well", "remembered_a"]);
+        run("DO $$ BEGIN DROP TABLE remembered_well; PERFORM 1 / 0;
+             EXCEPTION WHEN division_by_zero THEN NULL; END $$");
+        assert_eq!(names(), ["remembered_well", "remembered_a"]);
+        run("ALTER TABLE remembered_well SET SCHEMA information_schema");
+        assert!(names().is_empty());
+        run("ALTER TABLE information_schema.remembered_well SET SCHEMA public");
+        run("DROP INDEX remembered_a");
+        assert_eq!(names(), ["remembered_well"]);
+    }
+
     #[pg_test]
     fn relations_agree_with_the_views() {
         run("CREATE TEMP TABLE not_counted (a int PRIMARY KEY)");

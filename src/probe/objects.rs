@@ -53,6 +53,8 @@ pub(crate) fn counters() -> i64 {
 /// What this session remembers of its last look.
 #[derive(Clone, Copy)]
 pub(crate) struct Sight {
+    /// What had happened before.
+    changes: u64,
     /// What nobody is told of.
     untold: u64,
     /// When it was kept; 0 before.
@@ -66,8 +68,7 @@ thread_local! {
 /// Begins to notice what happens to the catalog, before a look.
 pub(crate) fn begin_to_watch() -> Sight {
     LAST.set(None);
-    changed::begin();
-    Sight { untold: catalog::untold(&Moment::now()), at: 0 }
+    Sight { changes: changed::count(), untold: catalog::untold(&Moment::now()), at: 0 }
 }
 
 /// What was seen is stored, as of that time, if this transaction commits.
@@ -79,7 +80,9 @@ pub(crate) fn saw(sight: Sight, at: i64) {
 /// happened since. A session that has just begun does not know.
 pub(crate) fn is_as_seen(at: i64) -> bool {
     LAST.get().is_some_and(|last| {
-        last.at == at && !changed::is_changed() && last.untold == catalog::untold(&Moment::now())
+        last.at == at
+            && last.changes == changed::count()
+            && last.untold == catalog::untold(&Moment::now())
     })
 }
 

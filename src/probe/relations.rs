@@ -10,7 +10,7 @@ use perfmon_core::frame::{Key, Reading};
 
 use super::files::Sizes;
 use super::{Columns, ProbeError, Probed, count, label, reading, statistics_epoch};
-use crate::pg::classes::{self, Class, Storage};
+use crate::pg::classes::{self, Class, Classes, Storage};
 use crate::pg::compat::{self, TableStats};
 use crate::pg::{catalog, clock, fmgr};
 
@@ -60,10 +60,9 @@ pub(crate) fn relations(sizes: bool) -> Result<Relations, ProbeError> {
     let left_out: Vec<u32> = LEFT_OUT.iter().filter_map(|name| catalog::schema(name)).collect();
     let classes = classes::classes(&left_out);
     let mut sizes = sizes.then(Sizes::default);
-    let mut tables = tables(&classes, sizes.as_mut());
-    let owners = classes::index_owners(|table| tables.has(table));
-    fold_toast(&classes, &mut tables, sizes.as_mut());
-    let indexes = indexes(&classes, &owners, &mut tables, sizes.as_mut());
+    let mut tables = tables(&classes.all, sizes.as_mut());
+    fold_toast(&classes.all, &mut tables, sizes.as_mut());
+    let indexes = indexes(&classes, &mut tables, sizes.as_mut());
     let with_sizes = sizes.is_some();
     Ok(Relations {
         relations: table_reading(&tables.list, at, with_sizes),
@@ -76,13 +75,6 @@ struct Tables {
     list: Vec<Table>,
     by_oid: HashMap<u32, usize>,
     by_toast: HashMap<u32, usize>,
-}
-
-impl Tables {
-    /// Whether it is one of the tables, or holds what is too long for one.
-    fn has(&self, oid: u32) -> bool {
-        self.by_oid.contains_key(&oid) || self.by_toast.contains_key(&oid)
-    }
 }
 
 /// Size of a relation where sizes are wanted. `None`: wanted, but the relation is gone.
@@ -140,15 +132,10 @@ fn fold_toast(classes: &[Class], tables: &mut Tables, mut sizes: Option<&mut Siz
 }
 
 /// All indexes of the tables; their sums go to their tables, as in the server's views.
-fn indexes(
-    classes: &[Class],
-    owners: &HashMap<u32, u32>,
-    tables: &mut Tables,
-    mut sizes: Option<&mut Sizes>,
-) -> Vec<Index> {
+fn indexes(classes: &Classes, tables: &mut Tables, mut sizes: Option<&mut Sizes>) -> Vec<Index> {
     let mut found = Vec::new();
-    for class in classes.iter().filter(|c| c.kind == Storage::Index) {
-        let Some(owner) = owners.get(&class.oid) else {
+    for class in classes.all.iter().filter(|c| c.kind == Storage::Index) {
+        let Some(owner) = classes.owners.get(&class.oid) else {
             continue;
         };
         let own = tables.by_oid.get(owner).copied();
