@@ -111,6 +111,7 @@ pub(super) fn own_settings() -> Vec<(&'static str, &'static str)> {
 
 fn in_own_transaction() -> i64 {
     must_be_writable("the snapshot is", "a snapshot");
+    session::keep_freed_memory();
     let request = visit::Request {
         home: settings::home_database().is_none_or(|name| name == catalog::database_name()),
         started_cpu_us: clock::cpu_us(),
