@@ -337,8 +337,11 @@ fn nobody_waits_for_a_locked_table() {
 #[test]
 fn the_collector_notices_by_itself_also_across_restart_and_crash() {
     let server = Server::builder().start();
-    let mut db = server.new_db("app");
+    server.db("postgres").run("CREATE DATABASE app");
+    let mut db = server.db("app");
+    // The first look comes as soon as there is an extension.
     db.run("CREATE TABLE before (a int)");
+    db.run("CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pg_perfmon");
     db.wait_for_next_interval(secs(20));
     let noticed = |db: &mut Db, table: &str| {
         wait_for(&format!("{table} is noticed"), secs(100), || {
