@@ -7,7 +7,8 @@ use pgrx::pg_sys;
 const SHARE: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 const RELNAME: i16 = pg_sys::Anum_pg_class_relname as i16;
 
-/// The first and the last plain table of a schema whose name lies between two others, these included.
+/// The first and the last plain table of a schema whose name lies between two others, these included; one that is part of
+/// no other table, as a user's is, does not count.
 pub(crate) fn first_and_last(
     schema: pg_sys::Oid,
     [low, high]: [&str; 2],
@@ -50,7 +51,8 @@ fn edge(
                 break;
             }
             let class = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
-            if class.relnamespace == schema && class.relkind as u8 == pg_sys::RELKIND_RELATION {
+            let is_part = class.relispartition && class.relkind as u8 == pg_sys::RELKIND_RELATION;
+            if class.relnamespace == schema && is_part {
                 let name = CStr::from_ptr(class.relname.data.as_ptr());
                 found = Some(name.to_string_lossy().into_owned());
                 break;

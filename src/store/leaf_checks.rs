@@ -80,6 +80,20 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_table_that_is_named_like_ours_hides_none() {
+        let source = source::ensure_own(DAY, "here", 42);
+        put(source, DAY + HOUR_US);
+        let kept = || extent::extents(&STATEMENT, &[source], DAY + 2 * HOUR_US)[0];
+        let before = kept();
+        assert_eq!(before.newest_until, Some(DAY + HOUR_US));
+        for suffix in ["00000001", "2026 or so", "99990101"] {
+            let name = history::source_name(&STATEMENT, Level::Minute, source);
+            sql::write(&format!("CREATE TABLE perfmon.\"{name}_{suffix}\" (a int)"), &[]);
+        }
+        assert_eq!(kept(), before);
+    }
+
+    #[pg_test]
     fn what_a_query_would_refuse_or_not_see_is_left_to_it() {
         let source = source::ensure_own(DAY, "here", 42);
         put(source, DAY + 1);
