@@ -388,6 +388,8 @@ fn clients_of_other_databases_are_stored_at_home() {
         busy.run("SELECT pg_sleep(1)");
         stored() == 1
     });
+    // Before the first interval there is no history, and so nothing to refuse.
+    other.wait_for_next_interval(secs(20));
     let refused = other.fails("SELECT * FROM perfmon.activity()");
     assert_eq!(code_of(&refused), "55000", "{}", message_of(&refused));
     let refused = other.fails("SELECT * FROM perfmon.recent_activity('0 s')");
