@@ -188,6 +188,20 @@ impl History {
         let last = self.rows.partition_point(|row| row.until_us <= until);
         &self.rows[first..last.max(first)]
     }
+
+    /// Time without a server between two moments.
+    fn down_us(&self, since: i64, until: i64) -> i64 {
+        let within =
+            |(from, to): &(i64, i64)| (*to).min(until).saturating_sub((*from).max(since)).max(0);
+        self.down.iter().map(within).sum()
+    }
+
+    /// Time of a row from a moment on, the server being up.
+    fn up_us(&self, row: &Row, begin: i64) -> i64 {
+        let down_us = self.down_us(begin, row.until_us);
+        let up_us = row.until_us.saturating_sub(begin).saturating_sub(down_us).max(0);
+        row.length_us.min(up_us)
+    }
 }
 
 /// An objective and what is known about its executions.

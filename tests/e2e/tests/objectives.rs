@@ -132,7 +132,8 @@ fn errors_throughput_statements_and_applications() {
     for (name, objective, expected) in [
         ("errors", "errors", "met"),
         ("few errors", "errors", "missed"),
-        ("fast", "throughput", "missed"),
+        // Seconds of history are no hour.
+        ("fast", "throughput", "no_data"),
         ("slow", "throughput", "met"),
         ("statement", "p99", "met"),
         ("statement", "errors", "met"),

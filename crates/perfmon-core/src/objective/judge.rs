@@ -17,15 +17,20 @@ pub fn judge(
     let mut verdict = begun(objective, target, history, rows, since, until);
     match target {
         Target::Latency { quantile, limit_ms } => latency(&mut verdict, rows, quantile, limit_ms),
-        Target::Errors { ratio } => errors(&mut verdict, rows, ratio),
-        Target::Throughput { per_second } => throughput(&mut verdict, rows, per_second),
+        Target::Errors { ratio } => errors(&mut verdict, history, rows, ratio),
+        Target::Throughput { per_second } => {
+            let spent = Spent::of(history, rows, since, until);
+            throughput(&mut verdict, &spent, per_second);
+        }
         Target::Availability { ratio } => {
             let time = Time::of(objective, history, since, until);
             availability(&mut verdict, &time, ratio);
         }
     }
     verdict.burn = burns(objective, target, history, i64::MIN, until);
-    if verdict.known_us > 0 && verdict.status != Status::NoData {
+    if verdict.status == Status::NoData {
+        verdict.missing = verdict.missing.or_else(|| uncounted(rows, target));
+    } else if verdict.known_us > 0 {
         verdict.missing = None;
     }
     verdict
@@ -75,6 +80,22 @@ fn is_known(row: &Row, target: Target) -> bool {
         Target::Errors { .. } => row.errors.is_some(),
         Target::Throughput { .. } => row.executions().is_some(),
     }
+}
+
+/// Why what was executed in an interval says nothing about a promise, where no setting of now tells it.
+fn uncounted(rows: &[Row], target: Target) -> Option<String> {
+    let unknown: Vec<&Row> = rows.iter().filter(|row| !is_known(row, target)).collect();
+    let is_of_errors = matches!(target, Target::Errors { .. });
+    let why = match unknown.first() {
+        None => return None,
+        Some(_) if is_of_errors && unknown.iter().any(|row| row.latency.is_some()) => {
+            "errors were not counted, as log_min_messages kept them from the hooks then"
+        }
+        Some(_) => {
+            "nothing was counted then, as pg_perfmon.capture was off, or pg_perfmon not preloaded"
+        }
+    };
+    Some(why.to_owned())
 }
 
 /// Whether a promise was broken in one interval, its limit taken so many times; `None` when nothing was executed or
@@ -183,7 +204,29 @@ fn failed<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Errors> {
     })
 }
 
-fn errors(verdict: &mut Verdict, rows: &[Row], ratio: f64) {
+/// Whether so much of the work is known, by its time and by how much was executed, that the rest may be taken for like
+/// it. Quiet time says nothing about a share of executions, nor does the time before all intervals.
+fn are_errors_known(history: &History, rows: &[Row], of: u64) -> (bool, bool) {
+    let (mut known_us, mut unknown_us, mut unseen) = (0_i64, 0_i64, 0_u64);
+    for row in rows {
+        if row.errors.is_some() {
+            known_us = known_us.saturating_add(row.active_us());
+        } else {
+            unknown_us = unknown_us.saturating_add(row.active_us());
+            unseen = unseen.saturating_add(row.executions().unwrap_or(0));
+        }
+    }
+    for (row, next) in rows.iter().zip(rows.iter().skip(1)) {
+        let hole_us = next.since_us.saturating_sub(row.until_us);
+        let hole_us = hole_us.saturating_sub(history.down_us(row.until_us, next.since_us));
+        unknown_us = unknown_us.saturating_add(hole_us.max(0));
+    }
+    let is_most = |part: f64, rest: f64| part >= KNOWN * (part + rest);
+    let is_known = is_most(known_us as f64, unknown_us as f64) && is_most(of as f64, unseen as f64);
+    (is_known, unknown_us > 0 || unseen > 0)
+}
+
+fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
     let Some(Errors { errors, of }) = failed(rows) else { return };
     verdict.executions = Some(of);
     if of == 0 {
@@ -192,29 +235,64 @@ fn errors(verdict: &mut Verdict, rows: &[Row], ratio: f64) {
     let actual = errors as f64 / of as f64;
     verdict.actual = Some(actual);
     verdict.budget_left_ratio = left(errors as f64, of as f64, ratio);
+    let (is_known, is_part) = are_errors_known(history, rows, of);
     verdict.status = match actual <= ratio {
+        // Few of those that are known are not few of all.
+        true if !is_known => Status::NoData,
         _ if of < verdict.min_executions => Status::TooFew,
         true => Status::Met,
         false => Status::Missed,
     };
+    verdict.uncertain = verdict.status == Status::Met && is_part;
 }
 
-fn throughput(verdict: &mut Verdict, rows: &[Row], per_second: f64) {
-    let known = rows.iter().filter_map(|row| Some((row.executions()?, row.length_us)));
-    let (executions, us) =
-        known.fold((0_u64, 0_i64), |sum, row| (sum.0.saturating_add(row.0), sum.1 + row.1));
-    if us <= 0 {
+/// What was executed in a window, and how much of its time tells so.
+struct Spent {
+    executions: u64,
+    /// Time of intervals of which it is known how much was executed.
+    counted_us: i64,
+    /// No server, which executed nothing.
+    down_us: i64,
+    /// All of the window, from the start of its first interval if that is earlier.
+    all_us: i64,
+}
+
+impl Spent {
+    fn of(history: &History, rows: &[Row], since: i64, until: i64) -> Self {
+        let begin = rows.first().map_or(since, |row| row.since_us.min(since));
+        let down_us = history.down_us(begin, until);
+        let mut spent = Self { executions: 0, counted_us: 0, down_us, all_us: 0 };
+        for row in rows {
+            let Some(executions) = row.executions() else { continue };
+            spent.executions = spent.executions.saturating_add(executions);
+            spent.counted_us = spent.counted_us.saturating_add(history.up_us(row, row.since_us));
+        }
+        spent.all_us = until.saturating_sub(begin).max(spent.known_us());
+        spent
+    }
+
+    fn known_us(&self) -> i64 {
+        self.counted_us.saturating_add(self.down_us)
+    }
+}
+
+fn throughput(verdict: &mut Verdict, spent: &Spent, per_second: f64) {
+    let known_us = spent.known_us();
+    if known_us <= 0 {
         return;
     }
-    let rate = |us: i64| executions as f64 / (us as f64 / 1e6);
-    let recorded_us: i64 = rows.iter().map(|row| row.length_us).sum();
-    // Intervals of which it is not known whether they were executed at all are not like the others: those may be known
-    // only because something was.
-    let (actual, least) = (rate(us), rate(recorded_us));
-    verdict.executions = Some(executions);
+    if per_second > 0.0 && spent.down_us > 0 {
+        verdict.bad_us = Some(verdict.bad_us.unwrap_or(0).saturating_add(spent.down_us));
+    }
+    verdict.known_us = known_us;
+    let rate = |us: i64| spent.executions as f64 / (us as f64 / 1e6);
+    // Time of which it is not known whether anything was executed is not like the rest: that may be known only because
+    // something was. This holds for the time before the history, too.
+    let (actual, least) = (rate(known_us), rate(spent.all_us));
+    verdict.executions = Some(spent.executions);
     verdict.actual = Some(actual);
-    verdict.low = (recorded_us > us).then_some(least);
-    let is_known = us as f64 >= KNOWN * recorded_us as f64;
+    verdict.low = (spent.all_us > known_us).then_some(least);
+    let is_known = known_us as f64 >= KNOWN * spent.all_us as f64;
     verdict.status = match actual >= per_second {
         _ if least >= per_second => Status::Met,
         _ if !is_known => Status::NoData,
@@ -241,10 +319,9 @@ struct Time {
 impl Time {
     fn of(objective: &Objective, history: &History, since: i64, until: i64) -> Self {
         let limits = objective.limits();
-        let mut time = Self { all_us: until.saturating_sub(since).max(0), ..Self::default() };
-        for (from, to) in &history.down {
-            time.down_us += (*to).min(until).saturating_sub((*from).max(since)).max(0);
-        }
+        let all_us = until.saturating_sub(since).max(0);
+        let down_us = history.down_us(since, until);
+        let mut time = Self { all_us, down_us, ..Self::default() };
         for row in history.within(since, until) {
             time.add(row, history, since, &limits);
         }
@@ -257,13 +334,7 @@ impl Time {
 
     /// Adds what a row knows of the time from `since` on. Its quiet time came first.
     fn add(&mut self, row: &Row, history: &History, since: i64, limits: &[(f64, f64)]) {
-        let begin = row.since_us.max(since);
-        let down = |(from, to): &(i64, i64)| {
-            (*to).min(row.until_us).saturating_sub((*from).max(begin)).max(0)
-        };
-        let down_us: i64 = history.down.iter().map(down).sum();
-        let up_us = row.until_us.saturating_sub(begin).saturating_sub(down_us).max(0);
-        let length_us = row.length_us.min(up_us);
+        let length_us = history.up_us(row, row.since_us.max(since));
         let active_us = row.active_us().min(length_us);
         // Quiet is known to be up.
         self.good_us += length_us - active_us;

@@ -6,6 +6,8 @@ use super::judge::is_bad;
 use super::*;
 use crate::histogram::{Sparse, bucket, place};
 
+mod parts;
+
 const MINUTE: i64 = MINUTE_US;
 const P95: Target = Target::Latency { quantile: 0.95, limit_ms: 200.0 };
 const ERRORS: Target = Target::Errors { ratio: 0.005 };
@@ -174,56 +176,6 @@ fn errors_count_against_what_they_are_a_share_of() {
     let (clean, one) = (over_the_hour(strict, &of(0)), over_the_hour(strict, &of(1)));
     assert_eq!((clean.status, clean.budget_left_ratio), (Status::Met, Some(1.0)));
     assert_eq!((one.status, one.budget_left_ratio), (Status::Missed, None));
-}
-
-#[test]
-fn throughput_is_by_the_time_that_is_known() {
-    let target = |per_second| Target::Throughput { per_second };
-    let history = hour(|n| minute(n, &[(600, 1.0)]));
-    let kept = over_the_hour(target(10.0), &history);
-    assert_eq!((kept.status, kept.actual, kept.budget_left_ratio), (Status::Met, Some(10.0), None));
-    assert_eq!(kept.burn, [None; 4]);
-    let broken = over_the_hour(target(10.1), &history);
-    assert_eq!((broken.status, broken.bad_us), (Status::Missed, Some(60 * MINUTE)));
-    // No execution is a throughput; no record is none.
-    let idle = hour(|n| minute(n, &[]));
-    assert_eq!(over_the_hour(target(0.1), &idle).status, Status::Missed);
-    assert_eq!(over_the_hour(target(0.1), &History::default()).status, Status::NoData);
-    // Half of the hour is missing: the other half counts.
-    let half = History { rows: history.rows[..30].to_vec(), ..History::default() };
-    let half = over_the_hour(target(10.0), &half);
-    assert_eq!((half.status, half.actual), (Status::Met, Some(10.0)));
-    assert!(half.detail().contains("30 of 60 minutes are known"), "{}", half.detail());
-    // Known without hooks too.
-    let counted = hour(|n| Row { latency: None, ..minute(n, &[(600, 1.0)]) });
-    assert_eq!(over_the_hour(target(10.0), &counted).status, Status::Met);
-}
-
-#[test]
-fn a_throughput_of_a_few_known_minutes_is_not_that_of_the_hour() {
-    let target = |per_second| Target::Throughput { per_second };
-    let unknown = |n| Row { latency: None, executions: None, ..minute(n, &[]) };
-    // Busy for six minutes; of the others nobody knows whether there was anything.
-    let busy = |minutes: i64| {
-        hour(move |n| if n < minutes { minute(n, &[(600, 1.0)]) } else { unknown(n) })
-    };
-    let verdict = over_the_hour(target(5.0), &busy(6));
-    assert_eq!(
-        (verdict.status, verdict.actual, verdict.low),
-        (Status::NoData, Some(10.0), Some(1.0))
-    );
-    let why = History { no_latency: Some("not counted, as so: SET it;".to_owned()), ..busy(6) };
-    let detail = over_the_hour(target(5.0), &why).detail();
-    assert_eq!(detail, "not counted, as so: SET it; 6 of 60 minutes are known");
-    // What is known is enough, whatever the rest was.
-    let verdict = over_the_hour(target(1.0), &busy(6));
-    assert_eq!((verdict.status, verdict.uncertain), (Status::Met, false));
-    // Most is known: judged by that, and said to be doubtful where the rest could turn it.
-    let verdict = over_the_hour(target(9.5), &busy(54));
-    assert_eq!((verdict.status, verdict.uncertain), (Status::Met, true));
-    assert!(verdict.detail().contains("uncertain"), "{}", verdict.detail());
-    let verdict = over_the_hour(target(11.0), &busy(54));
-    assert_eq!((verdict.status, verdict.uncertain), (Status::Missed, false));
 }
 
 #[test]

@@ -350,6 +350,13 @@ pub struct Errors {
     pub kinds: Vec<ErrorKind>,
 }
 
+impl Errors {
+    /// Errors of all are known, of all of the time.
+    pub(super) fn are_all(&self) -> bool {
+        self.executions.is_some()
+    }
+}
+
 /// One kind of failure.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct ErrorKind {

@@ -5,7 +5,7 @@ use super::facts::{Change, Command, ENOUGH, Errors, Gap, Latency, Missing, Promi
 use super::markdown::{self as whole, Show, latency, promises};
 use super::text::{code, cut, plain, wrapped};
 use super::words::{count, duration, milliseconds, seconds};
-use crate::objective::Status;
+use crate::objective::{Scope, Status, Target};
 
 mod compare;
 pub(super) mod json;
@@ -107,8 +107,17 @@ impl Run {
             false if any(Status::Missed) => Outcome::Failed,
             false if any(Status::NoData) || any(Status::TooFew) => Outcome::Unclear,
             false if self.unknown_ratio() > 0.0 => Outcome::Unclear,
+            false if self.objectives.iter().any(|p| self.may_hide(p)) => Outcome::Unclear,
             false => Outcome::Passed,
         }
+    }
+
+    /// Whether errors that are not known could break a promise.
+    fn may_hide(&self, promise: &Promise) -> bool {
+        let is_of_all = matches!(promise.scope, Scope::Database | Scope::Cluster);
+        let of_some = self.errors.as_ref().is_some_and(|errors| !errors.are_all());
+        matches!(promise.verdict.target, Target::Errors { .. })
+            && (promise.verdict.uncertain || is_of_all && of_some)
     }
 }
 

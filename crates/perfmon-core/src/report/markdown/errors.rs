@@ -25,7 +25,7 @@ pub(in crate::report) fn errors(out: &mut String, errors: Option<&Errors>) {
                 some_percent(ratio)
             )
         }
-        None if errors.executions.is_none() => format!(
+        None if !errors.are_all() => format!(
             "{} statements failed at least: errors of some roles, or of a part of the time, are not known",
             count(Some(errors.errors))
         ),

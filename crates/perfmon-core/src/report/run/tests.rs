@@ -62,6 +62,34 @@ fn what_is_not_known_does_not_pass() {
 }
 
 #[test]
+fn errors_of_a_part_do_not_pass() {
+    let counted = |executions| Some(Errors { executions, ..Errors::default() });
+    let kept = |scope, uncertain| {
+        let mut kept = promise(Target::Errors { ratio: 0.01 }, Some(0.0), Status::Met);
+        (kept.scope, kept.verdict.uncertain) = (scope, uncertain);
+        kept
+    };
+    let of = |promise, executions| {
+        let errors = counted(executions);
+        let run = Run { objectives: vec![promise], errors, ..run() };
+        (run.outcome(), text(&run, None))
+    };
+    assert_eq!(of(kept(Scope::Database, false), Some(900)).0, Outcome::Passed);
+    for (promise, executions) in [
+        (kept(Scope::Database, false), None),
+        (kept(Scope::Cluster, false), None),
+        (kept(Scope::Database, true), Some(900)),
+        (kept(Scope::User("alice".to_owned()), true), Some(900)),
+    ] {
+        let (outcome, said) = of(promise, executions);
+        assert_eq!(outcome, Outcome::Unclear, "{said}");
+        assert!(said.contains("**unclear**") && !said.contains("**passed**"), "{said}");
+    }
+    // What nobody else does is nothing to her.
+    assert_eq!(of(kept(Scope::User("alice".to_owned()), false), None).0, Outcome::Passed);
+}
+
+#[test]
 fn a_report_says_what_is_missing_and_what_is_none() {
     let said = text(&run(), None);
     for words in

@@ -1,0 +1,147 @@
+//! What is known of a part of the time only, and time without a server.
+
+use super::*;
+
+#[test]
+fn throughput_is_by_the_time_that_is_known() {
+    let target = |per_second| Target::Throughput { per_second };
+    let history = hour(|n| minute(n, &[(600, 1.0)]));
+    let kept = over_the_hour(target(10.0), &history);
+    assert_eq!((kept.status, kept.actual, kept.budget_left_ratio), (Status::Met, Some(10.0), None));
+    assert_eq!(kept.burn, [None; 4]);
+    let broken = over_the_hour(target(10.1), &history);
+    assert_eq!((broken.status, broken.bad_us), (Status::Missed, Some(60 * MINUTE)));
+    // No execution is a throughput; no record is none.
+    let idle = hour(|n| minute(n, &[]));
+    assert_eq!(over_the_hour(target(0.1), &idle).status, Status::Missed);
+    assert_eq!(over_the_hour(target(0.1), &History::default()).status, Status::NoData);
+    // Half of the hour is missing, if only as the history is young: the other half does not tell of it.
+    let half = History { rows: history.rows[30..].to_vec(), ..History::default() };
+    let of_half = |per_second| over_the_hour(target(per_second), &half);
+    assert_eq!((of_half(10.0).status, of_half(10.0).actual), (Status::NoData, Some(10.0)));
+    let detail = of_half(10.0).detail();
+    assert_eq!(detail, "too little is known of this time; 30 of 60 minutes are known");
+    // But what is known may be enough for all.
+    assert_eq!((of_half(5.0).status, of_half(5.0).uncertain), (Status::Met, false));
+    // Known without hooks too.
+    let counted = hour(|n| Row { latency: None, ..minute(n, &[(600, 1.0)]) });
+    assert_eq!(over_the_hour(target(10.0), &counted).status, Status::Met);
+}
+
+#[test]
+fn a_throughput_of_a_few_known_minutes_is_not_that_of_the_hour() {
+    let target = |per_second| Target::Throughput { per_second };
+    let unknown = |n| Row { latency: None, executions: None, ..minute(n, &[]) };
+    // Busy for six minutes; of the others nobody knows whether there was anything.
+    let busy = |minutes: i64| {
+        hour(move |n| if n < minutes { minute(n, &[(600, 1.0)]) } else { unknown(n) })
+    };
+    let verdict = over_the_hour(target(5.0), &busy(6));
+    assert_eq!(
+        (verdict.status, verdict.actual, verdict.low),
+        (Status::NoData, Some(10.0), Some(1.0))
+    );
+    let why = History { no_latency: Some("not counted, as so: SET it;".to_owned()), ..busy(6) };
+    let detail = over_the_hour(target(5.0), &why).detail();
+    assert_eq!(detail, "not counted, as so: SET it; 6 of 60 minutes are known");
+    // What is known is enough, whatever the rest was.
+    let verdict = over_the_hour(target(1.0), &busy(6));
+    assert_eq!((verdict.status, verdict.uncertain), (Status::Met, false));
+    // Most is known: judged by that, and said to be doubtful where the rest could turn it.
+    let verdict = over_the_hour(target(9.5), &busy(54));
+    assert_eq!((verdict.status, verdict.uncertain), (Status::Met, true));
+    assert!(verdict.detail().contains("uncertain"), "{}", verdict.detail());
+    let verdict = over_the_hour(target(11.0), &busy(54));
+    assert_eq!((verdict.status, verdict.uncertain), (Status::Missed, false));
+}
+
+#[test]
+fn nothing_is_executed_without_a_server() {
+    const SECOND: i64 = 1_000_000;
+    // 3,000 executions in two seconds, and then no server for 25.
+    let busy = Row { until_us: 2 * SECOND, length_us: 2 * SECOND, ..minute(0, &[(3_000, 1.0)]) };
+    let down = vec![(2 * SECOND, 27 * SECOND)];
+    let after = Row {
+        since_us: 27 * SECOND,
+        until_us: 30 * SECOND,
+        length_us: 3 * SECOND,
+        ..minute(0, &[])
+    };
+    let history = History { rows: vec![busy, after], down, ..History::default() };
+    let judged = |per_second, until| {
+        let target = Target::Throughput { per_second };
+        judge(&checkout(), target, &history, 0, until * SECOND)
+    };
+    let missed = judged(500.0, 30);
+    assert_eq!((missed.status, missed.actual), (Status::Missed, Some(100.0)));
+    assert_eq!((missed.bad_us, missed.low), (Some(28 * SECOND), None));
+    assert_eq!(judged(500.0, 27).status, Status::Missed);
+    assert_eq!(judged(100.0, 30).status, Status::Met);
+    // Without a server all the time.
+    let target = Target::Throughput { per_second: 1.0 };
+    let none = judge(&checkout(), target, &history, 3 * SECOND, 26 * SECOND);
+    assert_eq!((none.status, none.actual), (Status::Missed, Some(0.0)));
+}
+
+#[test]
+fn errors_of_a_part_are_not_those_of_all() {
+    let row = |n, errors, known: bool| {
+        let row = minute(n, &[(100, 1.0)]);
+        let errors = Errors { errors, of: 100 };
+        Row { errors: known.then_some(errors), ..row }
+    };
+    let with = |errors, known| over_the_hour(ERRORS, &hour(move |n| row(n, errors, n < known)));
+    // Nothing failed in the minutes that are known.
+    let few = with(0, 47);
+    assert_eq!((few.status, few.actual), (Status::NoData, Some(0.0)));
+    assert_eq!(
+        few.detail(),
+        "errors were not counted, as log_min_messages kept them from the hooks then; 47 of 60 minutes are known"
+    );
+    let most = with(0, 48);
+    assert_eq!((most.status, most.uncertain), (Status::Met, true));
+    assert!(most.detail().contains("uncertain"), "{}", most.detail());
+    assert_eq!((with(0, 60).status, with(0, 60).uncertain), (Status::Met, false));
+    // What is known to be missed is.
+    assert_eq!((with(1, 10).status, with(1, 10).uncertain), (Status::Missed, false));
+
+    // Most of the time is known, but not of what was executed in it.
+    let burst = Row { errors: None, ..minute(9, &[(5_000, 1.0)]) };
+    let rows: Vec<Row> = (0..9).map(|n| row(n, 0, true)).chain([burst]).collect();
+    let history = History { rows, ..History::default() };
+    assert_eq!(judge(&checkout(), ERRORS, &history, 0, 10 * MINUTE).status, Status::NoData);
+    // Nor does quiet time tell of the time in which something was executed.
+    let quiet = |n| Row { quiet_us: MINUTE, ..minute(n, &[]) };
+    let told = |n| row(n, 0, n == 58);
+    let history = hour(|n| if n < 58 { quiet(n) } else { told(n) });
+    assert_eq!(over_the_hour(ERRORS, &history).status, Status::NoData);
+
+    // Intervals are missing: before all others, without a server, and while there was one.
+    let rows: Vec<Row> = (30..60).map(|n| row(n, 0, true)).collect();
+    let young = History { rows: rows.clone(), ..History::default() };
+    assert_eq!(over_the_hour(ERRORS, &young).status, Status::Met);
+    let rows: Vec<Row> =
+        rows.into_iter().filter(|row| !(40..50).contains(&(row.since_us / MINUTE))).collect();
+    let hole = History { rows: rows.clone(), ..History::default() };
+    assert_eq!(over_the_hour(ERRORS, &hole).status, Status::NoData);
+    let down = History { rows, down: vec![(40 * MINUTE, 50 * MINUTE)], ..History::default() };
+    assert_eq!(over_the_hour(ERRORS, &down).status, Status::Met);
+}
+
+#[test]
+fn what_was_not_counted_is_not_said_to_be_unrecorded() {
+    let said = |target, row: &dyn Fn(i64) -> Row| over_the_hour(target, &hour(row)).detail();
+    let hidden = |n| Row { errors: None, ..minute(n, &[(100, 1.0)]) };
+    assert!(said(ERRORS, &hidden).starts_with("errors were not counted, as log_min_messages"));
+    let off = |n| Row { errors: None, latency: None, ..minute(n, &[(100, 1.0)]) };
+    for target in [ERRORS, P95] {
+        let said = said(target, &off);
+        assert!(
+            said.starts_with("nothing was counted then, as pg_perfmon.capture was off"),
+            "{said}"
+        );
+    }
+    // What was executed is known without the hooks.
+    let said = said(Target::Throughput { per_second: 0.1 }, &off);
+    assert!(said.starts_with("6000 executions"), "{said}");
+}
