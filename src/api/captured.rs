@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use super::status::Item;
 use crate::error::Error;
 use crate::pg::session;
-use crate::recall::counting::{CAPTURE, kept, missing, uncounted_roles};
+use crate::recall::counting::{CAPTURE, hiding, missing, uncounted_roles};
 use crate::settings::{self, Capture};
 use crate::watch::live::{self, State};
 
@@ -174,17 +174,14 @@ fn errors() -> Result<Item, Error> {
         let hides = |value: &str| {
             values.contains(&value) || (values == ["off"] && ["false", "no", "0"].contains(&value))
         };
-        let kept = kept(setting)?;
-        if let Some(one) = kept.iter().find(|one| hides(&one.value)) {
-            let of = one.role().map(|role| format!(" for role {role}")).unwrap_or_default();
-            let value = format!("{setting} = {}{of}: {what}", one.value);
-            return Ok(Item::warning(name, value, one.fix(setting)));
+        if let Some(hidden) = hiding(setting, hides)? {
+            return Ok(Item::warning(name, format!("{}: {what}", hidden.problem), hidden.fix));
         }
         let own = session::configured(parameter).unwrap_or_default();
         if hides(&own) {
             return Ok(Item::warning(
                 name,
-                format!("{setting} = {own}: {what}"),
+                format!("{setting} is {own}: {what}"),
                 format!("ALTER SYSTEM SET {setting} = {good}; SELECT pg_reload_conf();"),
             ));
         }

@@ -17,7 +17,6 @@ use super::args::{Scope, Stamp, now, show_time};
 use super::{objectives, series, status};
 use crate::error::Error;
 use crate::recall::cell::Cell;
-use crate::recall::counting;
 use crate::recall::plan::Kept;
 use crate::recall::query;
 use crate::recall::statements::{ms, ratio};
@@ -69,10 +68,7 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
         known = Some(findings(scope, &mut facts)?);
         facts.missing = status::statements_missing()?;
         facts.unplanned = settings::no_plans().map(str::to_owned);
-        facts.uncounted = counting::missing(None)?.map(|missing| report::Missing {
-            problem: format!("Execution times are not counted: {}", missing.problem),
-            fix: missing.fix,
-        });
+        facts.uncounted = lists::uncounted()?;
     }
     if facts.head.intervals > 0 {
         // The window was widened aloud once.

@@ -4,7 +4,7 @@ use perfmon_core::ask;
 use perfmon_core::detect::statements;
 use perfmon_core::facts::Facts;
 use perfmon_core::family::SERVER;
-use perfmon_core::report::{self, Latency, Missing, Slow};
+use perfmon_core::report::{self, Latency, Slow};
 use perfmon_core::threshold::Thresholds;
 use perfmon_core::window::Level;
 use pgrx::pg_sys;
@@ -17,7 +17,6 @@ use super::report::{lists, promises};
 use super::rows::{Sink, to_server};
 use crate::error::Error;
 use crate::pg::catalog;
-use crate::recall::counting;
 use crate::recall::plan::Kept;
 use crate::recall::run::{Run, latest, overlapping};
 use crate::recall::times::{change_rows, gap_rows};
@@ -222,10 +221,7 @@ fn empty(own: &Scope, run: &Run, until: i64) -> Result<report::Run, Error> {
         until_us: until,
         unfinished: run.ended.is_none(),
         overlapping: others.into_iter().map(|other| other.name).collect(),
-        uncounted: counting::missing(None)?.map(|missing| Missing {
-            problem: format!("Execution times are not counted: {}", missing.problem),
-            fix: missing.fix,
-        }),
+        uncounted: lists::uncounted()?,
         ..report::Run::default()
     })
 }

@@ -40,24 +40,42 @@ impl Kept {
     }
 }
 
+/// Of which databases settings are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Where {
+    Here,
+    Anywhere,
+}
+
 /// All that is kept of a setting for this database and its roles, the strongest first.
-pub(crate) fn kept(name: &str) -> Result<Vec<Kept>, Error> {
+fn kept(name: &str) -> Result<Vec<Kept>, Error> {
+    kept_in(Where::Here, name)
+}
+
+/// The same, of all databases if need be.
+fn kept_in(place: Where, name: &str) -> Result<Vec<Kept>, Error> {
     let own = session::database();
     let rows = query::rows(
         "SELECT pg_catalog.substr(c, pg_catalog.strpos(c, '=') OPERATOR(pg_catalog.+) 1),
              CASE WHEN s.setdatabase OPERATOR(pg_catalog.<>) 0
-                 THEN pg_catalog.quote_ident(pg_catalog.current_database()) END,
+                 THEN pg_catalog.quote_ident(d.datname) END,
              CASE WHEN s.setrole OPERATOR(pg_catalog.<>) 0
                  THEN pg_catalog.pg_get_userbyid(s.setrole)::pg_catalog.text END,
              CASE WHEN s.setrole OPERATOR(pg_catalog.<>) 0
                  THEN pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(s.setrole)) END
-         FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
-         WHERE (s.setdatabase OPERATOR(pg_catalog.=) 0
+         FROM pg_catalog.pg_db_role_setting s
+         LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase,
+             pg_catalog.unnest(s.setconfig) c
+         WHERE ($3 OR s.setdatabase OPERATOR(pg_catalog.=) 0
                  OR s.setdatabase::pg_catalog.int8 OPERATOR(pg_catalog.=) $1)
              AND pg_catalog.lower(pg_catalog.split_part(c, '=', 1)) OPERATOR(pg_catalog.=) $2
          ORDER BY s.setrole OPERATOR(pg_catalog.=) 0, s.setdatabase OPERATOR(pg_catalog.=) 0,
              pg_catalog.pg_get_userbyid(s.setrole)",
-        &[i64::from(own.to_u32()).into(), Raw::from(name).into()],
+        &[
+            i64::from(own.to_u32()).into(),
+            Raw::from(name).into(),
+            (place == Where::Anywhere).into(),
+        ],
     )?;
     let one = |row: &Vec<Cell>| {
         let text = |i: usize| row.get(i).and_then(Cell::text);
@@ -106,25 +124,68 @@ pub(crate) fn missing(user: Option<&str>) -> Result<Option<Missing>, Error> {
 const LEAST_LOGGED: &str = "log_min_messages";
 
 /// Why errors of sessions of this database, or of those of one user in it, do not get to the hooks; `None` if they do.
-/// Without a user, one role of which that is so is enough.
+/// Without a user, one role of which that is so is enough, and all of them are named.
 pub(crate) fn hidden_errors(user: Option<&str>) -> Result<Option<Missing>, Error> {
+    let Some(user) = user else { return hidden_errors_in(Where::Here) };
     let kept = kept(LEAST_LOGGED)?;
-    let strongest = match user {
-        Some(_) => kept.iter().find(|kept| kept.is_for(user)),
-        None => kept.iter().find(|kept| settings::hides_errors(&kept.value)),
-    };
-    if let Some(one) = strongest {
-        let of = one.role().map(|role| format!(" for role {role}")).unwrap_or_default();
-        return Ok(settings::hides_errors(&one.value).then(|| Missing {
-            problem: format!("{LEAST_LOGGED} is {}{of}", one.value),
-            fix: one.fix(LEAST_LOGGED),
-        }));
+    match kept.iter().find(|kept| kept.is_for(Some(user))) {
+        Some(one) if settings::hides_errors(&one.value) => Ok(said(LEAST_LOGGED, &[one])),
+        Some(_) => Ok(None),
+        None => Ok(hidden_by_all()),
     }
+}
+
+/// Why errors of some sessions do not get to the hooks, of all databases if need be.
+pub(crate) fn hidden_errors_in(place: Where) -> Result<Option<Missing>, Error> {
+    let kept = kept_in(place, LEAST_LOGGED)?;
+    let hiding = match place {
+        Where::Here => in_force(&kept, settings::hides_errors),
+        Where::Anywhere => kept.iter().filter(|one| settings::hides_errors(&one.value)).collect(),
+    };
+    Ok(said(LEAST_LOGGED, &hiding).or_else(hidden_by_all))
+}
+
+/// What the server is configured with.
+fn hidden_by_all() -> Option<Missing> {
     let own = session::configured(c"log_min_messages").unwrap_or_default();
-    Ok(settings::hides_errors(&own).then(|| Missing {
+    settings::hides_errors(&own).then(|| Missing {
         problem: format!("{LEAST_LOGGED} is {own}"),
         fix: format!("ALTER SYSTEM SET {LEAST_LOGGED} = 'error'; SELECT pg_reload_conf();"),
-    }))
+    })
+}
+
+/// Of what is kept of a setting, that with such a value which nothing stronger for the same role takes back.
+fn in_force(kept: &[Kept], is_meant: impl Fn(&str) -> bool) -> Vec<&Kept> {
+    // That of one database is stronger there.
+    let is_first =
+        |at: usize, one: &Kept| !kept.iter().take(at).any(|stronger| stronger.role() == one.role());
+    let all = kept.iter().enumerate();
+    all.filter(|(at, one)| is_meant(&one.value) && is_first(*at, one)).map(|(_, one)| one).collect()
+}
+
+/// Names what is kept of a setting, with the lines that take it back; `None` for nothing.
+fn said(setting: &str, all: &[&Kept]) -> Option<Missing> {
+    /// So many are named.
+    const NAMED: usize = 5;
+    let named = || all.iter().take(NAMED);
+    let whose = named().map(|one| {
+        let of = one.role().map(|role| format!(" for role {role}")).unwrap_or_default();
+        format!("{}{of}", one.value)
+    });
+    let whose = whose.collect::<Vec<_>>().join(", ");
+    let more = all.len().saturating_sub(NAMED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let fixes: Vec<String> = named().map(|one| one.fix(setting)).collect();
+    (!all.is_empty())
+        .then(|| Missing { problem: format!("{setting} is {whose}{rest}"), fix: fixes.join(" ") })
+}
+
+/// What is kept of a setting with values that hide something of this database's sessions.
+pub(crate) fn hiding(
+    setting: &str,
+    hides: impl Fn(&str) -> bool,
+) -> Result<Option<Missing>, Error> {
+    Ok(said(setting, &in_force(&kept(setting)?, hides)))
 }
 
 /// Roles whose errors do not get to the hooks though others' do.
@@ -136,6 +197,13 @@ pub(crate) fn hiding_roles() -> Result<Vec<String>, Error> {
 /// Roles of which nothing is counted here though others are, each with the line that changes that.
 pub(crate) fn uncounted_roles() -> Result<Vec<(String, String)>, Error> {
     roles_with(CAPTURE, |value| value == "off")
+}
+
+/// The same in words.
+pub(crate) fn uncounted_by_roles() -> Result<Option<Missing>, Error> {
+    let kept = kept(CAPTURE)?;
+    let off = in_force(&kept, |value| value == "off");
+    Ok(said(CAPTURE, &off.into_iter().filter(|one| one.role().is_some()).collect::<Vec<_>>()))
 }
 
 /// Roles for which a setting is kept with such a value, each with the line that takes it back.

@@ -18,7 +18,7 @@ use super::plan::Kept;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
-use super::untold::{hidden, hides_errors, not_counted, without};
+use super::untold::{hidden, may_hide_errors, not_counted, without};
 use super::{counting, names, query};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
@@ -134,10 +134,13 @@ impl<'a> Observer<'a> {
         let all = history.within(since, self.scope.until);
         let no_latency = all.is_empty() || all.iter().any(|row| row.latency.is_none());
         let no_errors = all.is_empty() || all.iter().any(|row| row.errors.is_none());
+        let is_hidden = all.iter().any(|row| row.errors.is_none() && row.latency.is_some());
         let why = if no_latency || no_errors { not_counted(declared)? } else { None };
         history.no_latency = why.clone().filter(|_| no_latency);
         if no_errors {
-            history.no_errors = why.map_or_else(|| hidden(declared), |why| Ok(Some(why)))?;
+            // What was executed was counted there: it is not for the hooks being off.
+            let hidden = if is_hidden || why.is_none() { hidden(declared)? } else { None };
+            history.no_errors = hidden.or(why);
         }
         Ok(history)
     }
@@ -257,7 +260,7 @@ impl Rows {
         }
         let failures = FAILURE.position("failures");
         // Where errors of some user are hidden, those of the others are known apart.
-        let known_apart = !hides_errors(scope, of)?;
+        let known_apart = !may_hide_errors(scope, of)?;
         let is_known = |head: &read::Head| {
             total(&FAILURE, head, "errors").is_some()
                 || known_apart && failures.is_some_and(|column| head.is_known(column))

@@ -1,8 +1,8 @@
 //! Work by application and route, added up over a window.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use perfmon_core::family::{ROUTE, ROUTE_FAILURES};
+use perfmon_core::family::{FAILURE, ROUTE, ROUTE_FAILURES};
 use perfmon_core::histogram::{Sparse, Sum};
 use perfmon_core::pool::Sender;
 use perfmon_core::tally::Who;
@@ -11,6 +11,7 @@ use perfmon_core::window::Level;
 use super::cell::Cell;
 use super::plan::Kept;
 use super::scope::Scope;
+use super::times::total;
 use super::{counting, names};
 use crate::error::Error;
 use crate::store::read;
@@ -38,15 +39,31 @@ struct Counts {
     hidden: bool,
 }
 
+/// Ends of the intervals in which errors of some role were kept from the hooks. Whose is told by the settings of now
+/// alone; where these hide nothing any more, they may be anybody's.
+fn hidden_of_some(scope: &Scope) -> HashSet<i64> {
+    let segments = Kept::of(&FAILURE, scope).segments(scope, Level::Day);
+    let mut found = HashSet::new();
+    read::frames(&scope.sources, &FAILURE, &segments, &[], &mut |row| {
+        let is_hidden = total(&FAILURE, row.head, "errors").is_none();
+        found.extend(is_hidden.then_some(row.head.span.until));
+    });
+    found
+}
+
 /// Routes of the window, most time first, and the time that the rows cover.
 pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
     let segments = Kept::of(&ROUTE, scope).segments(scope, Level::Day);
     let columns: Vec<usize> = (1..ROUTE.columns.len()).collect();
+    let hiding: Vec<Cell> =
+        counting::hiding_roles()?.iter().map(|role| Cell::from(role.as_str())).collect();
+    let anybodys = if hiding.is_empty() { hidden_of_some(scope) } else { HashSet::new() };
     let mut counts: HashMap<Who, Counts> = HashMap::new();
     let mut covered_us = 0_i64;
     read::frames(&scope.sources, &ROUTE, &segments, &columns, &mut |row| {
         covered_us = covered_us.saturating_add(row.head.span.length_us);
-        let hidden = !ROUTE.position("errors").is_some_and(|errors| row.head.is_known(errors));
+        let hidden = !ROUTE.position("errors").is_some_and(|errors| row.head.is_known(errors))
+            || anybodys.contains(&row.head.span.until);
         for (place, id) in row.ids.iter().enumerate() {
             let value = |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
             let sums = counts.entry((row.head.source, ROUTE.object_of(*id))).or_default();
@@ -62,8 +79,6 @@ pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
         }
     });
     let dictionary = names::objects(ROUTE.name, &scope.sources)?;
-    let hiding: Vec<Cell> =
-        counting::hiding_roles()?.iter().map(|role| Cell::from(role.as_str())).collect();
     // The same names under an older source are the same route.
     let mut named: HashMap<String, Route> = HashMap::new();
     for (who, sums) in counts {

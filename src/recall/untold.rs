@@ -30,7 +30,10 @@ fn words(problem: &str, fix: &str) -> String {
 
 /// Why errors of those whom an objective means are kept from the hooks, and the line that changes that.
 pub(super) fn hidden(declared: &Declared) -> Result<Option<String>, Error> {
-    let missing = counting::hidden_errors(user_of(declared)?.as_deref())?;
+    let missing = match declared.objective.scope {
+        objective::Scope::Cluster => counting::hidden_errors_in(counting::Where::Anywhere)?,
+        _ => counting::hidden_errors(user_of(declared)?.as_deref())?,
+    };
     Ok(missing.map(|missing| words(&missing.problem, &missing.fix)))
 }
 
@@ -61,11 +64,12 @@ pub(super) fn not_counted(declared: &Declared) -> Result<Option<String>, Error> 
         .map(|(role, fix)| words(&format!("pg_perfmon.capture is off for role {role}"), fix)))
 }
 
-/// Whether one of those whom an objective means keeps errors from the hooks.
-pub(super) fn hides_errors(scope: &Scope, of: &Declared) -> Result<bool, Error> {
+/// Whether one of those whom an objective means may be the one that kept errors from the hooks, where some role did. The
+/// history does not say whose errors were hidden: where no setting of now tells, they may be anybody's.
+pub(super) fn may_hide_errors(scope: &Scope, of: &Declared) -> Result<bool, Error> {
     let hiding = counting::hiding_roles()?;
     if hiding.is_empty() {
-        return Ok(false);
+        return Ok(true);
     }
     let objective::Scope::Application(name) = &of.objective.scope else {
         return Ok(user_of(of)?.is_none_or(|user| hiding.contains(&user)));

@@ -8,7 +8,7 @@ use perfmon_core::family::{DATABASE, RELATION, STATEMENT};
 use perfmon_core::histogram::ERROR;
 use perfmon_core::report::{
     Change, Command, ENOUGH, ErrorKind, Errors, Flip, Gap, Latency, Load, Machine, MachineDisk,
-    Plan, Statement, StatementTimes, Table, Times,
+    Missing, Plan, Statement, StatementTimes, Table, Times,
 };
 use perfmon_core::tally::add_known;
 use perfmon_core::threshold::Thresholds;
@@ -21,6 +21,7 @@ use crate::api::latency::at as percentile;
 use crate::error::Error;
 use crate::pg::catalog;
 use crate::recall::cell::Cell;
+use crate::recall::counting;
 use crate::recall::failures::{Failure, Failures, error_ratio};
 use crate::recall::host;
 use crate::recall::latency;
@@ -194,6 +195,18 @@ pub(in crate::api) fn machine(scope: &Scope) -> Result<Option<Machine>, Error> {
     let disks = host::disks_over(scope)?;
     let disk = |one: host::DiskOver| MachineDisk::of(one.names, &one.seen, &one.last);
     Ok(Some(Machine::of(&seen, disks.into_iter().map(disk).collect())))
+}
+
+/// Whose execution times are not counted, those of some roles or of all.
+pub(in crate::api) fn uncounted() -> Result<Option<Missing>, Error> {
+    if let Some(missing) = counting::missing(None)? {
+        let problem = format!("Execution times are not counted: {}", missing.problem);
+        return Ok(Some(Missing { problem, fix: missing.fix }));
+    }
+    Ok(counting::uncounted_by_roles()?.map(|missing| Missing {
+        problem: format!("Execution times of some are not counted: {}", missing.problem),
+        fix: missing.fix,
+    }))
 }
 
 /// What failed; `None` where nobody counted it. Where the server kept errors of some users, or for some time, from the

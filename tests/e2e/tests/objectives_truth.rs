@@ -68,6 +68,9 @@ fn a_role_that_is_not_counted_is_unknown() {
         status == "met" && detail.ends_with("without role bob, of which nothing is counted"),
         "{detail}"
     );
+    let report: String = db.val("SELECT perfmon.report()");
+    assert!(report.contains("without role bob") && report.contains("off for role bob"), "{report}");
+    assert!(!report.contains("all that clients sent"), "{report}");
     let (state, value, hint) = item(&mut db, "capture");
     assert!(state == "warning" && value.contains("bob"), "{value}");
     assert_eq!(hint.as_deref(), Some("ALTER ROLE bob RESET pg_perfmon.capture;"));
@@ -189,6 +192,88 @@ fn errors_that_the_server_keeps_to_itself_are_not_none() {
     let detail: String =
         db.val(&format!("SELECT detail FROM perfmon.slo_status({last}) WHERE slo_name = 'shop'"));
     assert!(!detail.contains(";;"), "{detail}");
+}
+
+#[test]
+fn errors_of_a_part_of_the_work_do_not_pass() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run(
+        "CREATE ROLE idle LOGIN;
+         SELECT perfmon.create_slo('database', error_ratio => 0.5);
+         SELECT perfmon.create_slo('alices', username => 'alice', error_ratio => 0.5)",
+    );
+    let work = |role: &str, times: usize| {
+        let mut client = server.connect(role, "app");
+        (0..times).for_each(|_| client.run("SELECT 1"));
+        for _ in 0..times {
+            client.fails("SELECT 1 / 0");
+        }
+    };
+    db.snapshot();
+    db.run("SELECT perfmon.begin_run('test')");
+    work("alice", 60);
+    db.snapshot();
+    db.run(
+        "ALTER ROLE idle SET log_min_messages = 'panic'; ALTER ROLE bob SET log_min_messages = 'fatal'",
+    );
+    work("alice", 60);
+    work("bob", 60);
+    db.snapshot();
+    db.run("SELECT perfmon.end_run('test')");
+    // What is known alone would have been kept.
+    let (status, actual, detail) = promise(&mut db, "database", "errors");
+    assert_eq!((status.as_str(), actual), ("no_data", Some(0.5)), "{detail}");
+    let (_, said, hint) = item(&mut db, "capture of errors");
+    for role in ["bob", "idle"] {
+        let line = format!("ALTER ROLE {role} RESET log_min_messages;");
+        assert!(detail.contains(&line), "{detail}");
+        assert!(said.contains(&format!("for role {role}")), "{said}");
+        assert!(hint.as_deref().unwrap().contains(&line), "{hint:?}");
+    }
+    db.fails("SELECT * FROM perfmon.assert_slo('database')");
+    let report: String = db.val("SELECT perfmon.run_report('test')");
+    assert!(report.contains("**unclear**") && !report.contains("**passed**"), "{report}");
+    assert_eq!(promise(&mut db, "alices", "errors").1, Some(0.5));
+
+    // Taken back: whose errors were hidden is not known any more.
+    db.run("ALTER ROLE idle RESET log_min_messages; ALTER ROLE bob RESET log_min_messages");
+    for name in ["database", "alices"] {
+        let (status, _, detail) = promise(&mut db, name, "errors");
+        assert_eq!(status, "no_data", "{name}: {detail}");
+        assert!(detail.contains("errors were not counted, as log_min_messages"), "{detail}");
+    }
+    let unknown = "SELECT bool_and(errors IS NULL) FROM perfmon.routes() WHERE user_name = 'bob'";
+    assert!(db.val::<bool>(unknown));
+}
+
+#[test]
+fn a_throughput_counts_the_time_without_a_server() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run("SELECT perfmon.create_slo('busy', throughput_per_second => 1)");
+    db.snapshot();
+    let since: String = db.val("SELECT max(until)::text FROM perfmon.server_minute");
+    let mut client = server.connect("alice", "app");
+    (0..150).for_each(|_| client.run("SELECT 1"));
+    db.snapshot();
+    drop((client, db));
+    server.restart();
+    let mut db = server.db("app");
+    db.run(CAPTURE_OFF);
+    db.snapshot();
+    let down: f64 = db.val(
+        "SELECT sum(length_ms) / 1000 FROM perfmon.gaps() WHERE kind = 'server_down' AND subject = 'all'",
+    );
+    let (executions, actual): (i64, f64) = {
+        let sql = "SELECT executions, actual FROM perfmon.slo_status($1::text::timestamptz)";
+        let row = db.query_one(sql, &[&since]).unwrap();
+        (row.get(0), row.get(1))
+    };
+    assert!(executions >= 150 && down > 0.0, "{executions} {down}");
+    #[allow(clippy::cast_precision_loss)]
+    let most = executions as f64 / down;
+    assert!(actual <= most, "nothing was executed for {down} s: {actual}");
 }
 
 #[test]

@@ -36,8 +36,9 @@ pub(in crate::report) fn latency(
             statement,
         ]
     };
-    let mut rows =
-        vec![row("all".to_owned(), &latency.overall, "(all that clients sent)".to_owned())];
+    let all =
+        if uncounted.is_none() { "(all that clients sent)" } else { "(all that was counted)" };
+    let mut rows = vec![row("all".to_owned(), &latency.overall, all.to_owned())];
     rows.extend(latency.statements.iter().take(STATEMENTS).map(|s| {
         let text = text_or(s.query.as_deref(), code);
         row(s.statement_id.to_string(), &s.times, text)

@@ -41,7 +41,9 @@ pub(in super::super) fn objectives(out: &mut String, promises: &[Promise], with_
         grid(out, heads, &promises.iter().map(cells).collect::<Vec<_>>());
     }
     scopes(out, promises);
-    let doubtful = |p: &&Promise| p.verdict.status != Status::Met || p.verdict.uncertain;
+    let doubtful = |p: &&Promise| {
+        p.verdict.status != Status::Met || p.verdict.uncertain || p.verdict.without.is_some()
+    };
     let mut any = false;
     for promise in promises.iter().filter(doubtful) {
         let said = sentence(&plain(&promise.verdict.detail()));
