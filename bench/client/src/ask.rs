@@ -7,8 +7,8 @@ use crate::{Options, Outcome, median, note};
 use postgres::{Client, SimpleQueryMessage};
 use std::time::Instant;
 
-/// Runs that count, after one that does not.
-const RUNS: usize = 5;
+/// Rounds that count, after one that does not.
+const ROUNDS: usize = 25;
 
 /// The questions: the figure's name, and the text.
 fn questions(end: &str, statement: i32) -> [(&'static str, String); 6] {
@@ -71,20 +71,27 @@ fn time(client: &mut Client, query: &str) -> Outcome<(f64, usize)> {
     Ok((ms, rows))
 }
 
-/// Each question several times.
+/// Each question several times, in turns: a machine that others use is slow for seconds, in which a question could be asked
+/// five times and more.
 pub(crate) fn warm(options: &Options) -> Outcome<()> {
     let end = Figures::read(options)?.word(false, "boundary")?;
     let mut client = options.connect(&options.dbname)?;
     let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[])?.get(0);
     let mut figures = Figures::open(options, false)?;
-    for (name, query) in questions(&end, STATEMENT) {
-        let (_, rows) = time(&mut client, &query)?;
-        let (mut wall, mut cpu) = (Vec::new(), Vec::new());
-        for _ in 0..RUNS {
+    let questions = questions(&end, STATEMENT);
+    let mut found = questions.each_ref().map(|_| (Vec::new(), Vec::new(), 0));
+    for round in 0..=ROUNDS {
+        for ((_, query), (wall, cpu, rows)) in questions.iter().zip(&mut found) {
             let before = own_ms(pid)?;
-            wall.push(time(&mut client, &query)?.0);
-            cpu.push(own_ms(pid)? - before);
+            let (ms, count) = time(&mut client, query)?;
+            *rows = count;
+            if round > 0 {
+                wall.push(ms);
+                cpu.push(own_ms(pid)? - before);
+            }
         }
+    }
+    for ((name, _), (wall, cpu, rows)) in questions.iter().zip(found) {
         let ms = median(wall);
         note(&format!("{name}: {ms:.1} ms, {:.1} ms of CPU, {rows} rows", median(cpu)));
         if rows == 0 {
