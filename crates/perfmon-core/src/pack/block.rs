@@ -15,7 +15,7 @@ fn bits(value: u64) -> usize {
 }
 
 /// The width that makes the block smallest, how many values do not fit into it, and how many bytes that takes.
-fn choose_width(block: &[u64]) -> (usize, usize, usize) {
+pub(super) fn choose_width(block: &[u64]) -> (usize, usize, usize) {
     let mut lengths = [0u16; 65];
     let mut all = 0;
     for &value in block {
@@ -28,9 +28,13 @@ fn choose_width(block: &[u64]) -> (usize, usize, usize) {
     } else {
         (RAW as usize, 0, block.len() * 8)
     };
+    // Bytes of the numbers behind the exceptions' positions, by width: each has as many as there are steps of seven bits
+    // from the width that it still reaches beyond, so a width's are those of the width seven above and one for each exception.
+    let mut behind = [0usize; 64 + 7];
     let mut exceptions = 0;
     for width in (0..most).rev() {
         exceptions += lengths[width + 1] as usize;
+        behind[width] = exceptions + behind[width + 7];
         // Narrower ones only get worse once the positions alone cost more than the best so far.
         if exceptions * 2 >= best.2 {
             break;
@@ -38,10 +42,7 @@ fn choose_width(block: &[u64]) -> (usize, usize, usize) {
         if width > WIDEST {
             continue;
         }
-        let mut cost = (block.len() * width).div_ceil(8);
-        for (length, &count) in lengths.iter().enumerate().take(most + 1).skip(width + 1) {
-            cost += count as usize * (1 + (length - width).div_ceil(7));
-        }
+        let cost = (block.len() * width).div_ceil(8) + exceptions + behind[width];
         if cost < best.2 {
             best = (width, exceptions, cost);
         }
@@ -112,7 +113,13 @@ fn pack_values(block: &[u64], width: usize, exceptions: usize, out: &mut Vec<u8>
 
 fn pack_low(block: &[u64], width: usize, out: &mut Vec<u8>) {
     let mask = (1u64 << width) - 1;
-    let end = out.len() + (block.len() * width).div_ceil(8);
+    let mut packed = [0u8; SCRATCH];
+    let mut words = packed.chunks_exact_mut(8);
+    let mut put = |word: u64| {
+        if let Some(next) = words.next() {
+            next.copy_from_slice(&word.to_le_bytes());
+        }
+    };
     let mut word = 0u64;
     let mut filled = 0;
     for &value in block {
@@ -120,16 +127,16 @@ fn pack_low(block: &[u64], width: usize, out: &mut Vec<u8>) {
         word |= low << filled;
         filled += width;
         if filled >= 64 {
-            out.extend_from_slice(&word.to_le_bytes());
+            put(word);
             filled -= 64;
             // What of this value did not fit; the shift is below the width, as the width is below 64.
             word = if filled == 0 { 0 } else { low >> (width - filled) };
         }
     }
     if filled > 0 {
-        out.extend_from_slice(&word.to_le_bytes());
+        put(word);
     }
-    out.truncate(end);
+    out.extend_from_slice(&packed[..(block.len() * width).div_ceil(8)]);
 }
 
 /// Decodes one block into `out` and returns what follows it.

@@ -1,4 +1,4 @@
-use super::block::HOLES;
+use super::block::{HOLES, choose_width};
 use super::*;
 use proptest::prelude::*;
 
@@ -202,6 +202,37 @@ proptest! {
             if n != values.len() {
                 let _ = unpack(&changed, n, &mut out);
             }
+        }
+    }
+}
+
+/// What a block takes at a width, counted value by value.
+fn bytes_at(block: &[u64], width: usize) -> usize {
+    let behind = block.iter().map(|value| value >> width).filter(|high| *high > 0).map(|high| {
+        let bits = 64 - high.leading_zeros() as usize;
+        1 + bits.div_ceil(7)
+    });
+    (block.len() * width).div_ceil(8) + behind.sum::<usize>()
+}
+
+proptest! {
+    #[test]
+    fn no_other_width_is_smaller(
+        values in proptest::collection::vec((any::<u64>(), 0u32..=64, 0u32..8), 1..=128),
+        common in 0u32..=64,
+    ) {
+        // Most are about as long as each other, some of any length.
+        let cut = |value: u64, bits: u32| if bits == 0 { 0 } else { value >> (64 - bits) };
+        let block: Vec<u64> = values
+            .iter()
+            .map(|&(value, bits, which)| cut(value, if which == 0 { bits } else { common }))
+            .collect();
+        let (width, exceptions, cost) = choose_width(&block);
+        let least = (0..=56).map(|width| bytes_at(&block, width)).min().unwrap();
+        prop_assert_eq!(cost, least.min(block.len() * 8));
+        if width <= 56 {
+            prop_assert_eq!(cost, bytes_at(&block, width));
+            prop_assert_eq!(exceptions, block.iter().filter(|value| *value >> width > 0).count());
         }
     }
 }
