@@ -417,7 +417,9 @@ impl Visit {
 
     /// One family: difference, ids, row. Returns the counters for the next visit.
     fn store_family(&mut self, probed: Probed) -> Vec<u8> {
-        let Probed { reading, name } = probed;
+        let Probed { mut reading, name } = probed;
+        let order = reading.put_in_order();
+        let name = |i: usize| name(order[i]);
         let family = reading.family;
         let prior = self.priors.remove(family.name).and_then(|bytes| {
             let decoded = Prior::decode(family, &bytes);
@@ -433,7 +435,7 @@ impl Visit {
             self.tell_gap(family.name, gap);
         }
         let continues = prior.as_ref().is_some_and(|prior| prior.at == difference.since);
-        let new_ids = self.name_objects(family, &difference, name.as_ref());
+        let new_ids = self.name_objects(family, &difference, &name);
         // The server's row stands for the visit itself, so even a baseline leaves one.
         if !difference.baseline || family.name == family::SERVER.name {
             let given: HashMap<usize, u32> = new_ids.iter().copied().collect();

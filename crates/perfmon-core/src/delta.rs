@@ -19,8 +19,7 @@ pub use prior::Prior;
 pub(crate) use prior::checksum;
 
 use crate::family::{Merge, SERVER, STATEMENT};
-use crate::frame::{Frame, Key, Quality, Reading};
-use crate::pack::is_zero;
+use crate::frame::{self, Frame, Quality, Reading};
 use judge::is_gauge;
 use std::borrow::Cow;
 
@@ -126,30 +125,21 @@ impl Difference {
     /// again) become one. Totals are filled for statements only.
     pub fn frame(&self, now: &Reading, id_of: &dyn Fn(usize) -> u32) -> Frame {
         let family = now.family;
-        let mut order: Vec<(u32, u32)> =
-            self.moved.iter().enumerate().map(|(at, &i)| (id_of(i), at as u32)).collect();
+        // One number each, the id before the place: that sorts in a fraction of the time of pairs.
+        let mut order: Vec<u64> =
+            (0..).zip(&self.moved).map(|(at, &i)| u64::from(id_of(i)) << 32 | at).collect();
         order.sort_unstable();
-        let mut ids: Vec<u32> = order.iter().map(|o| o.0).collect();
+        let mut ids: Vec<u32> = order.iter().map(|o| (o >> 32) as u32).collect();
         ids.dedup();
-        let columns = self
-            .columns
-            .iter()
-            .zip(family.columns)
-            .map(|(column, how)| {
-                let column = column.as_ref()?;
-                let mut out = Vec::with_capacity(ids.len());
-                let mut last = None;
-                for &(id, at) in &order {
-                    let value = column[at as usize];
-                    match out.last_mut() {
-                        Some(same) if last == Some(id) => join(same, value, how.merge),
-                        _ => out.push(value),
-                    }
-                    last = Some(id);
-                }
-                Some(out)
-            })
-            .collect();
+        let order: Vec<usize> = order.into_iter().map(|o| o as u32 as usize).collect();
+        let columns = self.columns.iter().zip(family.columns).map(|(column, how)| {
+            let column = column.as_ref()?;
+            if ids.len() == order.len() {
+                return Some(order.iter().map(|&at| column[at]).collect());
+            }
+            Some(self.united(column, &order, how.merge, id_of))
+        });
+        let columns = columns.collect();
         let mut totals = vec![None; family.totals.len()];
         if family.name == STATEMENT.name {
             self.statement_totals(now, &mut totals);
@@ -157,11 +147,32 @@ impl Difference {
         Frame { family, ids, columns, known: self.known, totals }
     }
 
+    /// A column in this order of its places, one value for each id.
+    fn united(
+        &self,
+        column: &[u64],
+        order: &[usize],
+        how: Merge,
+        id_of: &dyn Fn(usize) -> u32,
+    ) -> Vec<u64> {
+        let mut out: Vec<u64> = Vec::with_capacity(order.len());
+        let mut last = None;
+        for &at in order {
+            let id = id_of(self.moved[at]);
+            match out.last_mut() {
+                Some(same) if last == Some(id) => join(same, column[at], how),
+                _ => out.push(column[at]),
+            }
+            last = Some(id);
+        }
+        out
+    }
+
     /// Ids of objects known by the same name, and the list of the others.
     fn find_names(&mut self, prior: Option<&Prior>, now: &Sorted<'_>) {
         let reading = &*now.reading;
         if let Some(prior) = prior {
-            for (&i, position) in std::iter::zip(&now.order, now.positions(prior)) {
+            for (&i, position) in std::iter::zip(&now.order.by_key, now.positions(prior)) {
                 if let Some(p) = position
                     && prior.labels[p] == reading.labels[i]
                 {
@@ -232,7 +243,7 @@ pub fn difference(prior: Option<&Prior>, last_until: Option<i64>, now: &Reading)
         (Some(start), prior) => judge::anew(prior, start, &now),
     };
     made.find_names(prior, &now);
-    made.order = matches!(now.reading, Cow::Borrowed(_)).then_some(now.order);
+    made.order = matches!(now.reading, Cow::Borrowed(_)).then_some(now.order.by_key);
     made
 }
 
@@ -262,15 +273,14 @@ pub fn advance_in(
         old.ceilings.clear();
     }
     let sorted = match order.0.filter(|order| order.len() == now.keys.len()) {
-        Some(order) => Sorted { reading: Cow::Borrowed(&now), order },
+        Some(order) => Sorted::by(&now, order),
         None => Sorted::new(&now),
     };
     let reading = &*sorted.reading;
-    let pick = |column: &[u64]| sorted.pick(column);
     let same_epoch = old.as_ref().is_some_and(|o| reading.epoch.continues(&o.epoch));
     let before: Vec<Option<usize>> = match &old {
         Some(old) => sorted.positions(old),
-        None => vec![None; sorted.order.len()],
+        None => vec![None; sorted.len()],
     };
     let mut given = vec![0u32; reading.keys.len()];
     for &(index, id) in new_ids {
@@ -278,13 +288,21 @@ pub fn advance_in(
             *slot = id;
         }
     }
-    let ids = std::iter::zip(&sorted.order, &before)
+    let ids = std::iter::zip(&sorted.order.by_key, &before)
         .map(|(&i, &b)| match (given[i], b, &old) {
             (0, Some(b), Some(old)) if old.labels[b] == reading.labels[i] => old.ids[b],
             (id, ..) => id,
         })
         .collect();
-    let columns = reading.columns.iter().enumerate().map(|(c, column)| match &old {
+    let told_until = match &old {
+        Some(old) if old.epoch.is_of_all() => Some(reading.at),
+        Some(old) => old.told_until,
+        None => None,
+    }
+    .filter(|_| !reading.epoch.is_of_all());
+    let (united, order) = sorted.into_parts();
+    let reading = united.unwrap_or(now);
+    let columns = reading.columns.into_iter().enumerate().map(|(c, column)| match &old {
         Some(old) if column.is_empty() && same_epoch && is_gauge(reading.family, c) => {
             let values = &old.columns[c];
             if values.is_empty() {
@@ -292,43 +310,66 @@ pub fn advance_in(
             }
             before.iter().map(|b| b.map_or(0, |b| values[b])).collect()
         }
-        _ => pick(column),
+        _ => order.put(column),
     });
     Prior {
         family: reading.family,
-        epoch: reading.epoch.clone(),
+        epoch: reading.epoch,
         at: reading.at,
-        keys: sorted.order.iter().map(|&i| reading.keys[i]).collect(),
-        labels: pick(&reading.labels),
+        labels: order.put(reading.labels),
         ids,
         columns: columns.collect(),
-        born: reading.born.as_ref().map(|born| sorted.order.iter().map(|&i| born[i]).collect()),
-        floors: reading.floors.iter().map(|c| pick(c)).collect(),
-        ceilings: reading.ceilings.iter().map(|c| pick(c)).collect(),
+        born: reading.born.map(|born| order.put(born)),
+        floors: reading.floors.into_iter().map(|c| order.put(c)).collect(),
+        ceilings: reading.ceilings.into_iter().map(|c| order.put(c)).collect(),
+        keys: order.put(reading.keys),
         evictions: reading.evictions,
-        told_until: match &old {
-            Some(old) if old.epoch.is_of_all() => Some(reading.at),
-            Some(old) => old.told_until,
-            None => None,
+        told_until,
+    }
+}
+
+/// Where the objects of a reading lie, by their keys.
+struct Places {
+    by_key: Vec<usize>,
+    /// The reading is in that order already.
+    already: bool,
+}
+
+impl Places {
+    fn new(by_key: Vec<usize>, n: usize) -> Self {
+        let already = by_key.len() == n && by_key.iter().enumerate().all(|(at, &i)| at == i);
+        Self { by_key, already }
+    }
+
+    /// A column of the reading, in order. An unknown one stays empty.
+    fn put<T: Copy>(&self, column: Vec<T>) -> Vec<T> {
+        if self.already || column.is_empty() {
+            return column;
         }
-        .filter(|_| !reading.epoch.is_of_all()),
+        self.by_key.iter().map(|&i| column[i]).collect()
+    }
+
+    /// The same of one that is only lent.
+    fn see<'c>(&self, column: &'c [u64]) -> Cow<'c, [u64]> {
+        if self.already || column.is_empty() {
+            return Cow::Borrowed(column);
+        }
+        Cow::Owned(self.by_key.iter().map(|&i| column[i]).collect())
     }
 }
 
 /// A reading with its keys in order and each only once.
 struct Sorted<'a> {
     reading: Cow<'a, Reading>,
-    order: Vec<usize>,
+    order: Places,
 }
 
 impl<'a> Sorted<'a> {
     fn new(reading: &'a Reading) -> Self {
         let keys = &reading.keys;
-        let mut ranked: Vec<(Key, usize)> = keys.iter().copied().zip(0..).collect();
-        ranked.sort_unstable();
-        let order: Vec<usize> = ranked.into_iter().map(|r| r.1).collect();
+        let order = frame::order_of(keys);
         if order.windows(2).all(|w| keys[w[0]] != keys[w[1]]) {
-            return Self { reading: Cow::Borrowed(reading), order };
+            return Self::by(reading, order);
         }
         let mut united = reading.clone();
         let mut kept: Vec<usize> = Vec::with_capacity(order.len());
@@ -338,23 +379,35 @@ impl<'a> Sorted<'a> {
                 _ => kept.push(i),
             }
         }
-        Self { reading: Cow::Owned(united), order: kept }
+        let order = Places::new(kept, keys.len());
+        Self { reading: Cow::Owned(united), order }
     }
 
-    fn pick(&self, column: &[u64]) -> Vec<u64> {
-        if column.is_empty() {
-            return Vec::new();
+    /// A reading of which each key is there once, in an order that is known.
+    fn by(reading: &'a Reading, order: Vec<usize>) -> Self {
+        Self { reading: Cow::Borrowed(reading), order: Places::new(order, reading.keys.len()) }
+    }
+
+    fn len(&self) -> usize {
+        self.order.by_key.len()
+    }
+
+    /// The order, and the reading where it is another one now.
+    fn into_parts(self) -> (Option<Reading>, Places) {
+        match self.reading {
+            Cow::Owned(reading) => (Some(reading), self.order),
+            Cow::Borrowed(_) => (None, self.order),
         }
-        if is_zero(column) {
-            return vec![0; self.order.len()];
-        }
-        self.order.iter().map(|&i| column[i]).collect()
     }
 
     /// Where each object, in order, lies in the prior.
     fn positions(&self, prior: &Prior) -> Vec<Option<usize>> {
+        if self.order.already && self.reading.keys == prior.keys {
+            return (0..self.len()).map(Some).collect();
+        }
         let mut next = 0;
         self.order
+            .by_key
             .iter()
             .map(|&i| {
                 let key = self.reading.keys[i];

@@ -2,6 +2,7 @@
 //! of two readings becomes a frame, and frames are what the store keeps.
 
 use crate::family::Family;
+use crate::pack::is_zero;
 
 /// How far a difference can be trusted (anchors: monitoring, section 5).
 #[derive(
@@ -94,6 +95,41 @@ pub struct Reading {
     pub evictions: Option<u64>,
     /// Store every object, moved or not, because gauges were read anew.
     pub whole: bool,
+}
+
+impl Reading {
+    /// Puts the objects in the order of their keys, once, for all who subtract, and says where each one was.
+    pub fn put_in_order(&mut self) -> Vec<usize> {
+        let order = order_of(&self.keys);
+        if order.windows(2).all(|w| w[0] < w[1]) {
+            return order;
+        }
+        let mut spare = Vec::with_capacity(order.len());
+        let columns = self.columns.iter_mut().chain(&mut self.floors).chain(&mut self.ceilings);
+        for column in columns.chain([&mut self.labels]) {
+            // In most columns nothing is counted.
+            if !is_zero(column) {
+                spare.extend(order.iter().map(|&i| column[i]));
+                std::mem::swap(column, &mut spare);
+                spare.clear();
+            }
+        }
+        if let Some(born) = &mut self.born {
+            *born = order.iter().map(|&i| born[i]).collect();
+        }
+        self.keys = order.iter().map(|&i| self.keys[i]).collect();
+        order
+    }
+}
+
+/// Where the keys lie, in their order; of equal ones the first comes first.
+pub(crate) fn order_of(keys: &[Key]) -> Vec<usize> {
+    if keys.windows(2).all(|w| w[0] < w[1]) {
+        return (0..keys.len()).collect();
+    }
+    let mut ranked: Vec<(Key, usize)> = keys.iter().copied().zip(0..).collect();
+    ranked.sort_unstable();
+    ranked.into_iter().map(|r| r.1).collect()
 }
 
 /// What one row of a history table holds: the objects that did something, and what they did.

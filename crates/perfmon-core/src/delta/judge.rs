@@ -4,6 +4,7 @@ use super::{Difference, Gap, GapKind, Prior, Sorted};
 use crate::family::{DATABASE, Family, Merge};
 use crate::frame::{Quality, Reading};
 use crate::pack::is_zero;
+use std::borrow::Cow;
 use std::iter::zip;
 
 /// Whether a column of the family is a state rather than a count.
@@ -79,7 +80,7 @@ pub(super) fn anew(prior: Option<&Prior>, start: i64, now: &Sorted<'_>) -> Diffe
         Some(1..) => Quality::LowerBound,
         _ => Quality::Exact,
     };
-    let made = Judge::new(None, now, vec![Fate::New(quality); now.order.len()]).difference(began);
+    let made = Judge::new(None, now, vec![Fate::New(quality); now.len()]).difference(began);
     let kind = if prior.is_some() { GapKind::Reset } else { kind };
     Difference {
         gap: (began > start).then(|| gap(began, kind)),
@@ -96,7 +97,7 @@ pub(super) fn between(prior: &Prior, start: i64, now: &Sorted<'_>) -> Difference
     let unless_evicted = if evicted { Quality::LowerBound } else { Quality::Exact };
     let births = reading.born.as_ref();
     let wider = reading.epoch.is_of_all() && !prior.epoch.is_of_all();
-    let fates: Vec<Fate> = zip(&now.order, &positions)
+    let fates: Vec<Fate> = zip(&now.order.by_key, &positions)
         .map(|(&i, &position)| match (position, births.map(|b| b[i]), &prior.born) {
             (Some(p), Some(born), Some(before)) if before[p] == born => Fate::Same(p, true),
             (Some(_), Some(_), Some(_)) => Fate::New(Quality::LowerBound),
@@ -138,6 +139,8 @@ struct Judge<'a> {
     /// Objects of which a part was lost.
     lost: Vec<bool>,
     moved: Vec<bool>,
+    /// Every object lies where it lay in the prior.
+    in_step: bool,
 }
 
 impl<'a> Judge<'a> {
@@ -145,8 +148,10 @@ impl<'a> Judge<'a> {
         let n = fates.len();
         let whole = now.reading.whole;
         let moved = fates.iter().map(|&f| whole && f != Fate::Hidden).collect();
-        let mut judge =
-            Self { prior, now, fates, anew: vec![false; n], lost: vec![false; n], moved };
+        let stays = |(at, fate): (usize, &Fate)| matches!(fate, Fate::Same(p, _) if *p == at);
+        let in_step = fates.iter().enumerate().all(stays);
+        let (anew, lost) = (vec![false; n], vec![false; n]);
+        let mut judge = Self { prior, now, fates, anew, lost, moved, in_step };
         if let Some(prior) = prior {
             judge.find_falls(prior);
         }
@@ -155,26 +160,57 @@ impl<'a> Judge<'a> {
 
     fn find_falls(&mut self, prior: &Prior) {
         let reading = &*self.now.reading;
+        let mut anew = std::mem::take(&mut self.anew);
+        let mut lost = std::mem::take(&mut self.lost);
         for (c, column) in reading.columns.iter().enumerate().skip(1) {
             let life = life_of(reading.family, c);
             let before = &prior.columns[c];
             if is_gauge(reading.family, c) || life == Life::Rounded || is_zero(before) {
                 continue;
             }
-            let marks = if life == Life::Shared { &mut self.anew } else { &mut self.lost };
-            compare(self.now, &self.fates, column, before, marks, |v, b, _| v < b);
+            let marks = if life == Life::Shared { &mut anew } else { &mut lost };
+            self.compare(column, before, marks, |v, b| v < b);
         }
         // Minima and maxima may be reset alone where births are known, so they prove nothing there.
-        for (column, before) in zip(&reading.floors, &prior.floors) {
-            compare(self.now, &self.fates, column, before, &mut self.anew, |v, b, sure| {
-                !sure && b != 0 && v > b
-            });
+        if reading.born.is_none() || prior.born.is_none() {
+            for (column, before) in zip(&reading.floors, &prior.floors) {
+                self.compare(column, before, &mut anew, |v, b| b != 0 && v > b);
+            }
+            for (column, before) in zip(&reading.ceilings, &prior.ceilings) {
+                self.compare(column, before, &mut anew, |v, b| b != 0 && v < b);
+            }
         }
-        for (column, before) in zip(&reading.ceilings, &prior.ceilings) {
-            compare(self.now, &self.fates, column, before, &mut self.anew, |v, b, sure| {
-                !sure && b != 0 && v < b
-            });
+        (self.anew, self.lost) = (anew, lost);
+    }
+
+    /// Marks the objects that go on and whose value is `worse` than before.
+    fn compare(
+        &self,
+        column: &[u64],
+        before: &[u64],
+        marks: &mut [bool],
+        worse: impl Fn(u64, u64) -> bool,
+    ) {
+        if column.is_empty() || before.is_empty() {
+            return;
         }
+        // Of those that do not go on, the value before is zero, of which nothing is worse.
+        let (column, before) = (self.now.order.see(column), self.aligned(before));
+        for (mark, (&value, &before)) in zip(marks, zip(&*column, &*before)) {
+            *mark |= worse(value, before);
+        }
+    }
+
+    /// A column of the prior, as the objects lie now; zero for those that do not go on.
+    fn aligned<'b>(&self, before: &'b [u64]) -> Cow<'b, [u64]> {
+        if self.in_step && before.len() == self.fates.len() {
+            return Cow::Borrowed(before);
+        }
+        let value = |fate: &Fate| match *fate {
+            Fate::Same(p, _) => before.get(p).copied().unwrap_or(0),
+            _ => 0,
+        };
+        Cow::Owned(self.fates.iter().map(value).collect())
     }
 
     /// Values of a column for all objects, none where all are zero, noting which of them moved; `None` if it
@@ -195,33 +231,54 @@ impl<'a> Judge<'a> {
         if !gauge && is_zero(column) {
             return Some(Vec::new());
         }
+        let column = self.now.order.see(column);
+        let values =
+            if gauge { self.states(&column, before) } else { self.counts(&column, before, life) };
         let absurd = absurd(reading.family, c, since);
         let mut is_absurd = false;
-        let mut values = Vec::with_capacity(self.fates.len());
-        for (at, (&i, &fate)) in zip(&self.now.order, &self.fates).enumerate() {
-            let value = column[i];
+        if let Some(absurd) = absurd {
+            for (lost, &value) in zip(&mut self.lost, &values) {
+                *lost |= value >= absurd;
+                is_absurd |= value >= absurd;
+            }
+        }
+        (!is_absurd).then_some(values)
+    }
+
+    /// What was counted since the prior.
+    fn counts(&mut self, column: &[u64], before: &[u64], life: Life) -> Vec<u64> {
+        let before = self.aligned(before);
+        let both = zip(column, &*before);
+        let mut values: Vec<u64> = match life {
+            Life::Shared | Life::Rounded => zip(both, &self.anew)
+                .map(|((&v, &b), &anew)| v.saturating_sub(if anew { 0 } else { b }))
+                .collect(),
+            Life::Own => both.map(|(&v, &b)| if v < b { v } else { v - b }).collect(),
+            Life::Parts => both.map(|(&v, &b)| v.saturating_sub(b)).collect(),
+        };
+        if !self.in_step {
+            let hidden = zip(&mut values, &self.fates).filter(|(_, fate)| **fate == Fate::Hidden);
+            hidden.for_each(|(value, _)| *value = 0);
+        }
+        for (moved, &value) in zip(&mut self.moved, &values) {
+            *moved |= value != 0;
+        }
+        values
+    }
+
+    /// What states are now.
+    fn states(&mut self, column: &[u64], before: &[u64]) -> Vec<u64> {
+        let mut values = Vec::with_capacity(column.len());
+        for (at, (&value, &fate)) in zip(column, &self.fates).enumerate() {
             let (value, moved) = match fate {
                 Fate::Hidden => (0, false),
                 Fate::New(_) => (value, value != 0),
-                Fate::Same(p, _) if gauge => (value, before.get(p) != Some(&value)),
-                Fate::Same(p, _) => {
-                    let fresh = match life {
-                        Life::Shared | Life::Rounded => self.anew[at],
-                        Life::Own => value < before[p],
-                        Life::Parts => false,
-                    };
-                    let delta = if fresh { value } else { value.saturating_sub(before[p]) };
-                    (delta, delta != 0)
-                }
+                Fate::Same(p, _) => (value, before.get(p) != Some(&value)),
             };
             self.moved[at] |= moved;
-            if absurd.is_some_and(|absurd| value >= absurd) {
-                self.lost[at] = true;
-                is_absurd = true;
-            }
             values.push(value);
         }
-        (!is_absurd).then_some(values)
+        values
     }
 
     fn quality(&self, at: usize) -> Quality {
@@ -255,14 +312,16 @@ impl<'a> Judge<'a> {
             .map(|at| self.quality(at))
             .max()
             .unwrap_or(Quality::Exact);
-        let columns = columns.iter().map(|column| {
-            let column: Vec<u64> = kept.iter().map_while(|&at| column.get(at).copied()).collect();
+        let columns = columns.into_iter().map(|mut column| {
+            if kept.len() < n {
+                column = kept.iter().map_while(|&at| column.get(at).copied()).collect();
+            }
             column.iter().any(|&v| v != 0).then_some(column)
         });
         Difference {
             since,
             quality,
-            moved: kept.iter().map(|&at| self.now.order[at]).collect(),
+            moved: kept.iter().map(|&at| self.now.order.by_key[at]).collect(),
             vanished: 0,
             gap: None,
             baseline: false,
@@ -271,25 +330,6 @@ impl<'a> Judge<'a> {
             columns: columns.collect(),
             known,
             order: None,
-        }
-    }
-}
-
-/// Marks the objects that go on and whose value is `worse` than before.
-fn compare(
-    now: &Sorted<'_>,
-    fates: &[Fate],
-    column: &[u64],
-    before: &[u64],
-    marks: &mut [bool],
-    worse: impl Fn(u64, u64, bool) -> bool,
-) {
-    if column.is_empty() || before.is_empty() {
-        return;
-    }
-    for ((&i, fate), mark) in zip(zip(&now.order, fates), marks) {
-        if let Fate::Same(p, sure) = *fate {
-            *mark |= worse(column[i], before[p], sure);
         }
     }
 }

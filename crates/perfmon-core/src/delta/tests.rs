@@ -423,3 +423,59 @@ fn twins_are_summed_before_they_are_subtracted() {
     let next = advance(now, Some(before), &[]);
     assert_eq!((next.keys.len(), next.columns[2][0], next.ids[0]), (1, 13, 1));
 }
+
+proptest::proptest! {
+    /// Who puts a reading in order first gets the same, whatever came twice, went away or was not measured.
+    #[test]
+    fn order_makes_no_difference(
+        before in proptest::collection::vec((0u64..12, 0u64..50), 0..14),
+        now in proptest::collection::vec((0u64..12, 0u64..50), 0..14),
+        of_statements: bool,
+        (births_before, births_now, measured) in proptest::prelude::any::<(bool, bool, bool)>(),
+    ) {
+        let (family, count, state) = if of_statements {
+            (&STATEMENT, "calls", "rows")
+        } else {
+            (&DATABASE, "xact_commit", "database_bytes")
+        };
+        let make = |at: i64, rows: &[(u64, u64)], births: bool, measured: bool| {
+            let keys: Vec<u64> = rows.iter().map(|r| r.0).collect();
+            let values: Vec<u64> = rows.iter().map(|r| r.1).collect();
+            let states: Vec<u64> = values.iter().map(|v| v % 3).filter(|_| measured).collect();
+            let mut made = reading(family, at, &keys, &[(count, &values), (state, &states)]);
+            made.floors = vec![values.iter().map(|v| v % 5).collect()];
+            made.ceilings = vec![values.iter().map(|v| v / 2).collect()];
+            made.born = births.then(|| values.iter().map(|v| (v % 2) as i64 * 150).collect());
+            made
+        };
+        let before = prior(make(100, &before, births_before, true));
+        let as_read = make(200, &now, births_now, measured);
+        let mut in_order = as_read.clone();
+        let order = in_order.put_in_order();
+        assert!(in_order.keys.is_sorted());
+        let one = difference(Some(&before), Some(100), &as_read);
+        let other = difference(Some(&before), Some(100), &in_order);
+        let id = |reading: &Reading, i: usize| reading.keys[i].0 as u32 + 1;
+        assert_eq!(
+            one.frame(&as_read, &|i| id(&as_read, i)),
+            other.frame(&in_order, &|i| id(&in_order, i)),
+        );
+        assert_eq!((one.quality, one.vanished, &one.gap), (other.quality, other.vanished, &other.gap));
+        // Of rows that came twice, either may speak for both.
+        let keys = |made: &Difference, reading: &Reading, list: &[usize]| -> Vec<_> {
+            list.iter().map(|&i| (reading.keys[i], made.id(i))).collect()
+        };
+        assert_eq!(keys(&one, &as_read, &one.moved), keys(&other, &in_order, &other.moved));
+        assert_eq!(
+            keys(&one, &as_read, one.needs_name()),
+            keys(&other, &in_order, other.needs_name()),
+        );
+        let was: Vec<Key> = order.iter().map(|&i| as_read.keys[i]).collect();
+        assert_eq!(was, in_order.keys);
+        let (orders, anew) = (other.into_order(), one.into_order());
+        assert_eq!(
+            advance_in(anew, as_read, Some(before.clone()), &[]),
+            advance_in(orders, in_order, Some(before), &[]),
+        );
+    }
+}
