@@ -252,14 +252,23 @@ impl Entries {
         let toplevel = layout.toplevel.is_none_or(|at| row.boolean(at).unwrap_or(true));
         self.keys.push(Key(queryid as u64, u64::from(user) * 2 + u64::from(toplevel)));
         self.users.push(user);
+        let earlier = self.keys.len() - 1;
         for (values, &(which, at)) in self.columns.iter_mut().zip(&layout.mapped) {
-            values.push(match COLUMNS[which].2 {
+            let value = match COLUMNS[which].2 {
                 Unit::Count | Unit::Planning => count(row.int8(at).unwrap_or(0)),
                 Unit::Time | Unit::IoTime | Unit::PlanningTime => {
                     scaled(row.float8(at).unwrap_or(0.0), 1e3)
                 }
                 Unit::WalBytes => wal_bytes(layout, row, at),
-            });
+            };
+            // Most columns hold nothing but zeros: these are written in one go, once it is known.
+            if values.is_empty() {
+                if value == 0 {
+                    continue;
+                }
+                values.resize(earlier, 0);
+            }
+            values.push(value);
         }
         let calls = row.int8(layout.calls).unwrap_or(0).max(0) as f64;
         let mean = row.float8(layout.mean).unwrap_or(0.0);
@@ -316,6 +325,8 @@ fn read(source: &Source) -> Result<(i64, Layout, Entries), ProbeError> {
     while let Some(row) = set.next_row() {
         entries.add(&layout, &row, own);
     }
+    let n = entries.keys.len();
+    entries.columns.iter_mut().for_each(|values| values.resize(n, 0));
     Ok((at, layout, entries))
 }
 
