@@ -32,6 +32,13 @@ pub(crate) fn record(source: i64, gap: &Gap) {
 /// Writes a gap, or makes the one that ended where this begins longer, if it tells the same. What goes on
 /// for days is then one gap, not one for each interval.
 pub(crate) fn extend(source: i64, gap: &Gap) {
+    if !lengthen(source, gap) {
+        record(source, gap);
+    }
+}
+
+/// Makes the gap longer that ended where this begins and tells the same; whether there is one.
+pub(crate) fn lengthen(source: i64, gap: &Gap) -> bool {
     let longer = sql::write_again(
         "UPDATE perfmon.gap g SET until = $3
          WHERE g.source OPERATOR(pg_catalog.=) $1 AND g.until OPERATOR(pg_catalog.=) $2
@@ -46,7 +53,5 @@ pub(crate) fn extend(source: i64, gap: &Gap) {
             sql::optional_text(gap.detail.as_deref()),
         ],
     );
-    if longer == 0 {
-        record(source, gap);
-    }
+    longer != 0
 }

@@ -116,8 +116,11 @@ impl Visit {
 
     /// Where execution times were counted once, time in which they are not is a gap.
     pub(super) fn note_not_preloaded(&self, family: &Family) {
-        if self.last_until(family).is_some() {
-            self.note_disabled(family.name, "pg_perfmon is not in shared_preload_libraries");
+        let why = "pg_perfmon is not in shared_preload_libraries";
+        // The gap that goes on says that they were; the rows are only asked where it begins, as that means planning over
+        // the tables that they are in.
+        if !self.goes_on_disabled(family.name, why) && self.last_until(family).is_some() {
+            self.note_disabled(family.name, why);
         }
     }
 

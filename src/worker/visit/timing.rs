@@ -85,6 +85,13 @@ impl Visit {
         self.extend_gap(name, since, why.to_owned());
     }
 
+    /// Whether the same was said of the time up to the last visit; then it is now said up to this one.
+    pub(super) fn goes_on_disabled(&self, name: &str, why: &str) -> bool {
+        let gap = |since| gap_of(name, since, self.until, GapKind::Disabled, why.to_owned());
+        let before = self.before.as_ref().map(|before| before.until);
+        before.is_some_and(|since| store::gap::lengthen(self.source, &gap(since)))
+    }
+
     /// Something that is switched off: one gap, as long as it lasts.
     pub(super) fn extend_gap(&self, subject: &str, since: i64, why: String) {
         let gap = gap_of(subject, since, self.until, GapKind::Disabled, why);
