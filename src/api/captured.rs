@@ -3,9 +3,11 @@
 
 use std::ffi::CStr;
 
+use perfmon_core::capture::failure::{self, Class};
+
 use super::status::Item;
 use crate::error::Error;
-use crate::pg::session;
+use crate::pg::{execution, session};
 use crate::recall::counting::{CAPTURE, hiding, missing, uncounted_roles};
 use crate::settings::{self, Capture};
 use crate::watch::live::{self, State};
@@ -186,5 +188,18 @@ fn errors() -> Result<Item, Error> {
             ));
         }
     }
-    Ok(Item::ok(name, "works"))
+    Ok(Item::ok(name, heard()))
+}
+
+/// Whether all errors got to the hook so far: sessions, functions and transactions have settings of their own.
+fn heard() -> String {
+    let failures = live::failures(Some(execution::database())).unwrap_or_default();
+    let unseen = failures.iter().filter(|one| failure::of_kind(one.key.kind).0 == Class::Unseen);
+    match unseen.fold(0_u64, |sum, one| sum.wrapping_add(one.count)) {
+        0 => "works".to_owned(),
+        n => format!(
+            "works; since the server started {n} errors were kept from the hooks by log_min_messages: \
+             errors_since_start() tells whose (unseen)"
+        ),
+    }
 }

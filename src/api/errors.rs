@@ -1,5 +1,7 @@
 //! `errors` and `error_series`: what failed, how often, and what it cost.
 
+use std::collections::BTreeSet;
+
 use perfmon_core::capture::condition;
 use perfmon_core::capture::failure::Class;
 use perfmon_core::family::{DATABASE, FAILURE};
@@ -35,12 +37,15 @@ pub(super) fn notice_unless_counted(what: &str) {
     );
 }
 
-/// Says whose errors the server keeps from the hooks now, and the line that changes that.
-pub(super) fn notice_if_hidden() -> Result<(), Error> {
+/// Says whose errors the server keeps from the hooks now, and the line that changes that. Gives whether there was
+/// something to say.
+pub(super) fn notice_if_hidden() -> Result<bool, Error> {
     if live::began().is_none() {
-        return Ok(());
+        return Ok(false);
     }
-    if let Some(missing) = counting::hidden_errors(None)? {
+    let missing = counting::hidden_errors(None)?;
+    let told = missing.is_some();
+    if let Some(missing) = missing {
         ereport!(
             NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
@@ -48,7 +53,28 @@ pub(super) fn notice_if_hidden() -> Result<(), Error> {
             missing.fix
         );
     }
-    Ok(())
+    Ok(told)
+}
+
+/// Says whose errors were kept from the hooks in the window, where no setting of now tells it.
+fn notice_of_past(users: &BTreeSet<Option<String>>) {
+    /// So many are named.
+    const NAMED: usize = 5;
+    let named: Vec<&str> = users.iter().flatten().take(NAMED).map(String::as_str).collect();
+    let whose = match (named.as_slice(), users.len().saturating_sub(named.len())) {
+        ([], _) => "some sessions".to_owned(),
+        (named, 0) => named.join(", "),
+        (named, more) => format!("{} and {more} more", named.join(", ")),
+    };
+    ereport!(
+        NOTICE,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!(
+            "not all errors of this window are known: log_min_messages kept those of {whose} from the hooks"
+        ),
+        "A role, a database, a function or the session itself had it set to log, fatal or panic; rows of class \
+unseen say how many there were at least."
+    );
 }
 
 #[pg_extern(
@@ -84,11 +110,15 @@ fn errors(
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
     notice_unless_counted("errors");
-    notice_if_hidden()?;
+    let told = notice_if_hidden()?;
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
     let failures = Failures::of(&scope)?;
+    if failures.is_part() && !told {
+        let unseen = failures.all.iter().filter(|one| one.kind.class == Class::Unseen);
+        notice_of_past(&unseen.map(|one| one.kind.user.text()).collect());
+    }
     let statements: Vec<Who> = failures.all.iter().filter_map(|f| f.kind.statement).collect();
     let called = names::statements(&statements)?;
     for failure in &failures.all {
@@ -180,7 +210,7 @@ fn error_series(
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
     notice_unless_counted("errors");
-    notice_if_hidden()?;
+    let told = notice_if_hidden()?;
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
@@ -189,19 +219,25 @@ fn error_series(
     let edges = edges(&scope, step, &kept)?;
     let transactions = transactions(&scope, edges.clone(), &kept)?;
     let changes = Changes::of(&scope, &transactions)?;
-    let (failures, hidden) = failures(&scope, edges)?;
+    let (failures, hidden, users) = failures(&scope, edges)?;
+    if hidden.contains(&true) && !told {
+        notice_of_past(&users);
+    }
     for (bucket, hidden) in hidden.into_iter().enumerate() {
         sink.put(point((&failures, hidden), &transactions, &changes, bucket))?;
     }
     Ok(())
 }
 
-/// Failures by step, and whether some of a step's were not counted.
-fn failures(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<bool>), Error> {
+/// Failures by step, whether some of a step's were not counted, and of whom some were not seen at all.
+type Steps = (Series, Vec<bool>, BTreeSet<Option<String>>);
+
+fn failures(scope: &Scope, edges: Vec<i64>) -> Result<Steps, Error> {
     let segments = Kept::of(&FAILURE, scope).segments(scope, coarsest_for(&edges));
     let kinds = kinds(scope)?;
     let mut series = Series::new(edges, LOST + 1);
     let mut hidden = vec![false; series.len()];
+    let mut users = BTreeSet::new();
     let columns = ["failures", "lost_us"].map(|name| FAILURE.position(name).unwrap_or(0));
     read::frames(&scope.sources, &FAILURE, &segments, &columns, &mut |row| {
         let (span, known) = (row.head.span, row.head.is_known(columns[0]));
@@ -221,14 +257,17 @@ fn failures(scope: &Scope, edges: Vec<i64>) -> Result<(Series, Vec<bool>), Error
         for (place, id) in row.ids.iter().enumerate() {
             let value = |i: usize| row.column(i).and_then(|v| v.get(place).copied());
             series.add(LOST, span.until, value(1));
-            let class = kinds.get(&(row.head.source, *id)).map(|kind| kind.class);
+            let kind = kinds.get(&(row.head.source, *id));
+            let class = kind.map(|kind| kind.class);
+            let is_unseen = class == Some(Class::Unseen);
+            users.extend(kind.filter(|_| is_unseen).map(|kind| kind.user.text()));
             let column = SHOWN.iter().position(|shown| Some(*shown) == class);
             if let Some(column) = column {
                 series.add(column, span.until, value(0));
             }
         }
     });
-    Ok((series, hidden))
+    Ok((series, hidden, users))
 }
 
 /// Commits and rollbacks of the database whose history it is.

@@ -340,6 +340,12 @@ pub(crate) unsafe fn application_at<'a>(place: *const std::ffi::c_char) -> &'a [
     &name[..name.len().min(pg_sys::NAMEDATALEN as usize - 1)]
 }
 
+/// The user of the session, or the role that it set; that of no function.
+pub(crate) fn outer_user() -> u32 {
+    // SAFETY: the server's function only reads a variable.
+    unsafe { raw::GetOuterUserId() }.to_u32()
+}
+
 /// Now, on the server's epoch.
 pub(crate) fn now_us() -> i64 {
     // SAFETY: reads the clock.
@@ -448,7 +454,7 @@ impl Report<'_> {
                     // since: what is deferred fails when the transaction ends.
                     let meant = is_known() && (in_statement || level::executed_in_message());
                     let id = if meant { raw::pgstat_get_my_query_id() } else { 0 };
-                    (id, raw::GetOuterUserId().to_u32())
+                    (id, outer_user())
                 }
                 pg_sys::BackendType::B_AUTOVAC_WORKER if message == AUTOVACUUM_GIVES_WAY => {
                     // Its progress is reported until the transaction is aborted, after the record.

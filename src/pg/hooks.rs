@@ -24,7 +24,7 @@ use pgrx::pg_sys;
 
 use super::execution::{Command, Ended, Execution, Report, is_outside_of_portals};
 use super::hot::{self, Executor};
-use super::{level, raw, transaction};
+use super::{level, raw, transaction, unseen};
 
 /// What is done on each occasion. Nothing here may call the server; a panic is caught and told to `panicked`.
 pub(crate) trait Observer {
@@ -45,6 +45,9 @@ pub(crate) trait Observer {
     fn controlled();
     /// An error is being logged.
     fn failed(report: &Report);
+    /// A client's statement failed, and the server kept the error from the hook; `message` is when the client's
+    /// message came, microseconds on the server's epoch.
+    fn missed(message: i64);
     /// No client's statement is at work that this one could belong to: a deferred trigger's.
     fn starts_on_its_own(execution: Execution);
     /// The transaction is over, with everything that was executed in it. Says whether something is still to be done
@@ -105,7 +108,7 @@ pub(crate) fn install<W: Observer>() {
             pg_sys::planner_hook = Some(plan);
         }
     }
-    level::follow_subtransactions();
+    level::follow_subtransactions::<W>();
     transaction::follow::<W>();
 }
 
@@ -361,6 +364,7 @@ unsafe extern "C-unwind" fn log<W: Observer>(error: *mut pg_sys::ErrorData) {
     // SAFETY: the record is the server's own; the chain is called with what we were called with.
     unsafe {
         if (*error).elevel >= pgrx::PgLogLevel::ERROR as c_int {
+            unseen::heard();
             quiet::<W, ()>(|| {
                 if let Some(report) = Report::of(error) {
                     W::failed(&report);

@@ -9,7 +9,8 @@
 
 use pgrx::pg_sys;
 
-use super::{hot, raw};
+use super::hooks::Observer;
+use super::{hot, raw, unseen};
 
 /// Runs of subtransactions that began at the same level. Levels rise with the depth of subtransactions, so that
 /// there are no more runs than levels; beyond this many only the lower ones are known, which is deep enough.
@@ -67,12 +68,12 @@ pub(super) fn executed_in_message() -> bool {
 }
 
 /// Follows subtransactions; once in the postmaster's life, for all its children.
-pub(super) fn follow_subtransactions() {
+pub(super) fn follow_subtransactions<W: Observer>() {
     // SAFETY: a callback that lives as long as the library, registered by one thread at start-up.
-    unsafe { pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut()) };
+    unsafe { pg_sys::RegisterSubXactCallback(Some(on_subtransaction::<W>), std::ptr::null_mut()) };
 }
 
-unsafe extern "C-unwind" fn on_subtransaction(
+unsafe extern "C-unwind" fn on_subtransaction<W: Observer>(
     event: pg_sys::SubXactEvent::Type,
     _own: pg_sys::SubTransactionId,
     _parent: pg_sys::SubTransactionId,
@@ -81,6 +82,9 @@ unsafe extern "C-unwind" fn on_subtransaction(
     let begins = event == pg_sys::SubXactEvent::SUBXACT_EVENT_START_SUB;
     if !begins && event != pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
         return;
+    }
+    if !begins {
+        unseen::look::<W>();
     }
     // SAFETY: the server's function only reads a variable; the state is this process's.
     unsafe {

@@ -50,4 +50,5 @@ pub(crate) mod toast;
 pub(crate) mod transaction;
 pub(crate) mod tree;
 pub(crate) mod txn;
+mod unseen;
 pub(crate) mod wording;

@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use super::hooks::{Observer, quiet};
-use super::{execution, raw};
+use super::{execution, raw, unseen};
 
 /// Follows transactions; once in the postmaster's life, for all its children.
 pub(super) fn follow<W: Observer>() {
@@ -19,6 +19,9 @@ unsafe extern "C-unwind" fn on_transaction<W: Observer>(
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
     if !matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
         return;
+    }
+    if event == XACT_EVENT_ABORT {
+        unseen::look::<W>();
     }
     if let Some(executed) = W::transaction_ends() {
         ended::<W>(executed, event == XACT_EVENT_COMMIT);

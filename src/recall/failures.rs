@@ -85,10 +85,11 @@ impl Failures {
         Self::in_segments(scope, &kept.segments(scope, Level::Day))
     }
 
-    /// Whether errors are not known of a time in which something was executed.
+    /// Whether errors are not known of a time in which something was tried.
     pub(crate) fn is_part(&self) -> bool {
         let hides = |one: &Interval| one.errors.is_none() && one.executions.is_some_and(|n| n > 0);
-        self.intervals.iter().any(hides)
+        let is_unseen = |one: &Failure| one.kind.class == Class::Unseen;
+        self.intervals.iter().any(hides) || self.all.iter().any(is_unseen)
     }
 
     /// How many errors there were at least, where only a part is known: what is known of single users counts.

@@ -29,5 +29,6 @@ pub(crate) mod saturation;
 pub(crate) mod scope;
 pub(crate) mod statements;
 pub(crate) mod times;
+mod unseen;
 mod untold;
 pub(crate) mod words;

@@ -18,7 +18,8 @@ use super::plan::Kept;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
-use super::untold::{hidden, may_hide_errors, not_counted, without};
+use super::unseen::Unseen;
+use super::untold::{hidden, not_counted, users_of, without};
 use super::{counting, names, query};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
@@ -247,6 +248,8 @@ impl Rows {
     /// What failed of them. An error counts among all that was tried. Errors that the server keeps from the hooks are
     /// not known to be none.
     fn fail(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
+        let unseen = Unseen::of(scope, segments)?;
+        self.0.values_mut().for_each(|row| row.unseen += unseen.count(row.until_us));
         if of.objective.scope == objective::Scope::Database {
             read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
                 let interval = failures::interval(row.head);
@@ -260,10 +263,12 @@ impl Rows {
         }
         let failures = FAILURE.position("failures");
         // Where errors of some user are hidden, those of the others are known apart.
-        let known_apart = !may_hide_errors(scope, of)?;
+        let users = users_of(scope, of)?;
+        let is_meant = |user: &str| users.as_ref().is_none_or(|users| users.contains(user));
         let is_known = |head: &read::Head| {
-            total(&FAILURE, head, "errors").is_some()
-                || known_apart && failures.is_some_and(|column| head.is_known(column))
+            unseen.is_none(head.span.until)
+                || !unseen.may_be_of(head.span.until, is_meant)
+                    && failures.is_some_and(|column| head.is_known(column))
         };
         if matches!(of.objective.scope, objective::Scope::Application(_)) {
             let mut known = HashSet::new();
@@ -353,6 +358,7 @@ impl Rows {
             latency: Some(Latency::default()),
             executions: Some(0),
             errors: Some(Errors::default()),
+            unseen: 0,
         };
         self.0.insert(until_us, row);
     }

@@ -1,6 +1,6 @@
 //! Work by application and route, added up over a window.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use perfmon_core::family::{FAILURE, ROUTE, ROUTE_FAILURES};
 use perfmon_core::histogram::{Sparse, Sum};
@@ -9,10 +9,10 @@ use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
 
 use super::cell::Cell;
+use super::names;
 use super::plan::Kept;
 use super::scope::Scope;
-use super::times::total;
-use super::{counting, names};
+use super::unseen::Unseen;
 use crate::error::Error;
 use crate::store::read;
 
@@ -39,35 +39,30 @@ struct Counts {
     hidden: bool,
 }
 
-/// Ends of the intervals in which errors of some role were kept from the hooks. Whose is told by the settings of now
-/// alone; where these hide nothing any more, they may be anybody's.
-fn hidden_of_some(scope: &Scope) -> HashSet<i64> {
-    let segments = Kept::of(&FAILURE, scope).segments(scope, Level::Day);
-    let mut found = HashSet::new();
-    read::frames(&scope.sources, &FAILURE, &segments, &[], &mut |row| {
-        let is_hidden = total(&FAILURE, row.head, "errors").is_none();
-        found.extend(is_hidden.then_some(row.head.span.until));
-    });
-    found
-}
-
 /// Routes of the window, most time first, and the time that the rows cover.
 pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
     let segments = Kept::of(&ROUTE, scope).segments(scope, Level::Day);
     let columns: Vec<usize> = (1..ROUTE.columns.len()).collect();
-    let hiding: Vec<Cell> =
-        counting::hiding_roles()?.iter().map(|role| Cell::from(role.as_str())).collect();
-    let anybodys = if hiding.is_empty() { hidden_of_some(scope) } else { HashSet::new() };
+    let unseen = Unseen::of(scope, &Kept::of(&FAILURE, scope).segments(scope, Level::Day))?;
+    let dictionary = names::objects(ROUTE.name, &scope.sources)?;
+    let users: HashMap<Who, Option<String>> =
+        dictionary.iter().map(|(who, [_, user, _])| (*who, user.text())).collect();
     let mut counts: HashMap<Who, Counts> = HashMap::new();
     let mut covered_us = 0_i64;
     read::frames(&scope.sources, &ROUTE, &segments, &columns, &mut |row| {
         covered_us = covered_us.saturating_add(row.head.span.length_us);
-        let hidden = !ROUTE.position("errors").is_some_and(|errors| row.head.is_known(errors))
-            || anybodys.contains(&row.head.span.until);
+        let until = row.head.span.until;
+        let hidden = !ROUTE.position("errors").is_some_and(|errors| row.head.is_known(errors));
+        // Among all others there may be anybody.
+        let may_hide = |who: &Who| {
+            let user = users.get(who).and_then(Option::as_deref);
+            unseen.may_be_of(until, |one| user.is_none_or(|user| user == one))
+        };
         for (place, id) in row.ids.iter().enumerate() {
             let value = |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
-            let sums = counts.entry((row.head.source, ROUTE.object_of(*id))).or_default();
-            sums.hidden |= hidden;
+            let who = (row.head.source, ROUTE.object_of(*id));
+            let sums = counts.entry(who).or_default();
+            sums.hidden = sums.hidden || hidden || may_hide(&who);
             let bucket = (id & 255) as u8;
             if u32::from(bucket) == ROUTE_FAILURES {
                 sums.errors = sums.errors.saturating_add(value(2));
@@ -78,19 +73,13 @@ pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
             }
         }
     });
-    let dictionary = names::objects(ROUTE.name, &scope.sources)?;
     // The same names under an older source are the same route.
     let mut named: HashMap<String, Route> = HashMap::new();
     for (who, sums) in counts {
         let names = if who.1 == 0 { None } else { dictionary.get(&who).cloned() };
         let none = || Route { errors: Some(0), cancelled: Some(0), ..Route::default() };
         let route = named.entry(format!("{names:?}")).or_insert_with(none);
-        // Among all others there may be anybody.
-        let may_hide = match &names {
-            Some([_, user, _]) => hiding.contains(user),
-            None => !hiding.is_empty(),
-        };
-        let known = !sums.hidden && !may_hide;
+        let known = !sums.hidden;
         route.names = names;
         route.statements.add_half(&Sparse::new(sorted(sums.statements)));
         route.transactions.add_half(&Sparse::new(sorted(sums.transactions)));

@@ -1,5 +1,7 @@
 //! Why nothing is known of those whom an objective means: settings that switch counting off, or keep errors from the hooks.
 
+use std::collections::HashSet;
+
 use perfmon_core::family::ROUTE;
 use perfmon_core::objective;
 
@@ -64,19 +66,13 @@ pub(super) fn not_counted(declared: &Declared) -> Result<Option<String>, Error> 
         .map(|(role, fix)| words(&format!("pg_perfmon.capture is off for role {role}"), fix)))
 }
 
-/// Whether one of those whom an objective means may be the one that kept errors from the hooks, where some role did. The
-/// history does not say whose errors were hidden: where no setting of now tells, they may be anybody's.
-pub(super) fn may_hide_errors(scope: &Scope, of: &Declared) -> Result<bool, Error> {
-    let hiding = counting::hiding_roles()?;
-    if hiding.is_empty() {
-        return Ok(true);
-    }
+/// The users whom an objective may mean; `None` for anybody.
+pub(super) fn users_of(scope: &Scope, of: &Declared) -> Result<Option<HashSet<String>>, Error> {
     let objective::Scope::Application(name) = &of.objective.scope else {
-        return Ok(user_of(of)?.is_none_or(|user| hiding.contains(&user)));
+        return Ok(user_of(of)?.map(|user| HashSet::from([user])));
     };
     let name = Cell::from(name.as_str());
-    let mut routes = names::objects(ROUTE.name, &scope.sources)?.into_values();
-    Ok(routes.any(|[application, user, _]| {
-        application == name && user.text().is_some_and(|user| hiding.contains(&user))
-    }))
+    let routes = names::objects(ROUTE.name, &scope.sources)?.into_values();
+    let own = routes.filter(|[application, _, _]| *application == name);
+    Ok(Some(own.filter_map(|[_, user, _]| user.text()).collect()))
 }

@@ -104,6 +104,21 @@ impl Observer for Capture {
     }
 
     #[cold]
+    fn missed(message: i64) {
+        if settings::capture() == Mode::Off {
+            return;
+        }
+        let Some(tables) = memory::counting() else { return };
+        let (database, user) = (execution::database(), execution::outer_user());
+        let key = Key::new(0, database, user, failure::kind(Class::Unseen, State(0)));
+        let now = execution::now_us();
+        let lost_us = now.saturating_sub(message).max(0);
+        if let Some(entry) = tables.failures.entry(tables.failures.place(key).entry) {
+            entry.payload.record(now, lost_us.unsigned_abs());
+        }
+    }
+
+    #[cold]
     fn starts_on_its_own(execution: Execution) {
         if execution.query_id() != 0 && Self::wants(false) {
             routes::starts_on_its_own();

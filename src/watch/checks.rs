@@ -140,6 +140,7 @@ mod tests {
         fn commanded(_: &Ended, _: bool) {}
         fn controlled() {}
         fn failed(_: &Report) {}
+        fn missed(_: i64) {}
         fn starts_on_its_own(_: Execution) {}
         fn transaction_ends() -> Option<bool> {
             None

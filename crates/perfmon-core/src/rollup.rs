@@ -76,11 +76,12 @@ pub fn merge_spans(spans: impl IntoIterator<Item = Span>, until: i64) -> Option<
     Some(Span { until, ..joined })
 }
 
-/// Whether something was executed of which nobody knows what failed: errors of the rest would be a share of all that
-/// was executed.
+/// Whether something was tried of which nobody knows what failed: errors of the rest would be a share of all that
+/// was executed. What only failed has rows, though nothing was executed.
 fn hides_errors(frame: &Frame) -> bool {
     let total = |t: usize| frame.totals.get(t).copied().flatten();
-    total(0).is_some_and(|executions| executions > 0) && total(1).is_none()
+    let tried = total(0).is_some_and(|executions| executions > 0) || !frame.ids.is_empty();
+    tried && total(1).is_none()
 }
 
 fn places_of(some: &[u32], all: &[u32]) -> Vec<u32> {
@@ -331,7 +332,9 @@ mod tests {
             let parts: Vec<_> = parts.iter().map(|&f| (span(60), f.clone())).collect();
             merge(&FAILURE, &parts, 60, None).unwrap().1
         };
-        let (known, apart, idle) = (part(10, Some(2)), part(30, None), part(0, None));
+        let (known, apart) = (part(10, Some(2)), part(30, None));
+        let mut idle = frame(&FAILURE, &[], &[("failures", &[])]);
+        idle.totals = vec![Some(0), None, None];
         let failures = FAILURE.position("failures").unwrap();
         let knows = |frame: &Frame| frame.known >> failures & 1 == 1;
         let made = merged(&[&known, &idle]);
@@ -339,6 +342,10 @@ mod tests {
         // Those of some users are known.
         let made = merged(&[&known, &apart]);
         assert_eq!((made.totals[0], made.totals[1], knows(&made)), (Some(40), None, true));
+        // Nothing but errors that nobody saw.
+        let mut failing = apart.clone();
+        failing.totals[0] = Some(0);
+        assert_eq!(merged(&[&known, &failing]).totals[1], None);
         // Those of nobody are.
         let mut hidden = frame(&FAILURE, &[], &[]);
         (hidden.known, hidden.totals) = (1, vec![Some(30), None, None]);

@@ -39,9 +39,11 @@ impl Captured {
     pub(super) fn read(home: bool, scans_before: scans::Before) -> Option<Self> {
         let own = session::database().to_u32();
         let mut failures = live::failures(None)?;
+        let unseen = unseen_of_all(&failures);
         // What belongs to no database is kept whoever is at home, in case that changes.
         failures.retain(|counted| [own, 0].contains(&counted.key.database()));
         let (routes, all) = live::routes(own, home)?;
+        let all = all.map(|work| WorkOfAll { unseen, ..work });
         let began = live::began()?;
         let scans = live::scans(own, earlier(&scans_before.prior, began))?;
         Some(Self { began, failures, routes, scans, scans_before, all })
@@ -230,10 +232,10 @@ impl Visit {
             known: 1,
             totals: vec![executions, None, None],
         };
-        if errors_hidden() {
-            return frame;
-        }
         let mut moved = failure::difference(before, now);
+        // Those that found no place of their own may be of any database.
+        let is_unseen = |key: &Key| failure::of_kind(key.kind).0 == Class::Unseen;
+        let none_unseen = !moved.keys().any(is_unseen);
         moved.retain(|key, _| key.database() != 0 || self.request.home);
         let mut last: HashMap<Key, i64> = HashMap::new();
         for counted in now {
@@ -258,10 +260,12 @@ impl Visit {
         for column in 0..3 {
             frame.columns[column + 1] = Some(rows.values().map(|row| row[column]).collect());
         }
-        frame.known = (1 << FAILURE.columns.len()) - 1;
-        // The failures of other users are known, but not how many there were of all.
+        // What got through of those of all is a part; those of other users are known where some user's are hidden, but
+        // not how many there were of all.
+        let hidden = errors_hidden();
+        frame.known = if hidden { 1 } else { (1 << FAILURE.columns.len()) - 1 };
         let users = work.map(at_work).unwrap_or_default();
-        let is_known = !errors_hidden_of(&users);
+        let is_known = !hidden && none_unseen && !errors_hidden_of(&users);
         let count = |n: u64| i64::try_from(n).ok().filter(|_| is_known);
         frame.totals = vec![executions, count(errors), count(cancelled)];
         frame
@@ -297,6 +301,12 @@ impl Visit {
             .collect();
         self.ids_of(&FAILURE, &names)
     }
+}
+
+/// How many errors were kept from the hooks in any database; it wraps.
+fn unseen_of_all(failures: &[failure::Counted]) -> u32 {
+    let unseen = failures.iter().filter(|one| failure::of_kind(one.key.kind).0 == Class::Unseen);
+    unseen.fold(0, |sum, one| sum.wrapping_add(one.count as u32))
 }
 
 /// Who executed something.

@@ -33,6 +33,8 @@ pub enum Class {
     AutovacuumCancelled = 10,
     /// A session never began: who it was, or to where, was not accepted. No statement failed.
     LoginFailed = 11,
+    /// A statement failed or was cancelled, and the server kept the error from the hook: nothing else is known of it.
+    Unseen = 12,
 }
 
 /// What an error ends.
@@ -74,7 +76,7 @@ pub fn meant<'a>(untranslated: &'a [u8], message: &'a [u8]) -> &'a [u8] {
 
 impl Class {
     /// All classes; `ALL[c as usize] == c`.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Error,
         Self::Cancelled,
         Self::StatementTimeout,
@@ -87,6 +89,7 @@ impl Class {
         Self::Terminated,
         Self::AutovacuumCancelled,
         Self::LoginFailed,
+        Self::Unseen,
     ];
 
     /// The class's name in SQL.
@@ -104,6 +107,7 @@ impl Class {
             Self::Terminated => "terminated",
             Self::AutovacuumCancelled => "autovacuum_cancelled",
             Self::LoginFailed => "login_failed",
+            Self::Unseen => "unseen",
         }
     }
 

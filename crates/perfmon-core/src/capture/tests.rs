@@ -268,6 +268,7 @@ fn classes_of_failures() {
     }
     assert_eq!(fatal("28000"), Class::Error);
     assert!(!Class::LoginFailed.is_error() && !Class::LoginFailed.ends_statement());
+    assert!(!Class::Unseen.is_error(), "it may as well have been cancelled");
     // Any function may raise a SQLSTATE; the true ones end the session, or have the server's own message.
     for (text, class) in [
         ("53300", Class::Refused),

@@ -56,6 +56,8 @@ pub struct WorkOfAll {
     pub errors: u32,
     /// Cancelled on request.
     pub cancelled: u32,
+    /// Failed or cancelled, which of both the server kept from the hooks.
+    pub unseen: u32,
 }
 
 impl WorkOfAll {
@@ -98,7 +100,7 @@ impl Kept {
     pub fn encode(&self) -> Vec<u8> {
         let Whole { times, work } = &self.whole;
         let wide = |counts: &[u32]| counts.iter().copied().map(u64::from).collect::<Vec<u64>>();
-        let counts = [work.executions, work.errors, work.cancelled];
+        let counts = [work.executions, work.errors, work.cancelled, work.unseen];
         let columns =
             [vec![u64::from(self.off)], wide(&times.cached), wide(&times.read), wide(&counts)];
         kept::to_bytes(self.stamp, &columns)
@@ -110,12 +112,12 @@ impl Kept {
         let foreign = || Corrupt::new("kept executions of all databases are something else");
         let [off, cached, read, counts] = columns.as_slice() else { return Err(foreign()) };
         let [off] = off.as_slice() else { return Err(foreign()) };
-        let [executions, errors, cancelled] = narrow(counts).ok_or_else(foreign)?;
+        let [executions, errors, cancelled, unseen] = narrow(counts).ok_or_else(foreign)?;
         let times = TimesOfAll {
             cached: narrow(cached).ok_or_else(foreign)?,
             read: narrow(read).ok_or_else(foreign)?,
         };
-        let work = WorkOfAll { executions, errors, cancelled };
+        let work = WorkOfAll { executions, errors, cancelled, unseen };
         Ok(Self { stamp, off: *off != 0, whole: Whole { times, work } })
     }
 }
@@ -162,7 +164,9 @@ impl Moved {
             subtract(b.errors, n.errors),
             subtract(b.cancelled, n.cancelled),
         ];
-        Self { latency, counts: Some(counts) }
+        // Of errors that nobody saw only their number is known.
+        let is_known = subtract(b.unseen, n.unseen) == 0;
+        Self { latency, counts: Some(counts).filter(|_| is_known) }
     }
 
     /// Whether nothing happened, as far as is known.
@@ -181,6 +185,10 @@ impl Moved {
         if let Some(counts) = self.counts.filter(|counts| *counts != [0; 3]) {
             let [executions, errors, cancelled] = counts;
             rows.insert(CLUSTER_COUNTS, [0, 0, executions, errors, cancelled]);
+        }
+        if self.counts.is_none() {
+            // A row without any is taken for one in which nothing happened.
+            rows.insert(CLUSTER_COUNTS, [0; 5]);
         }
         let all = (1_u64 << CLUSTER.columns.len()) - 1;
         // The quality and both halves.

@@ -213,7 +213,8 @@ fn are_errors_known(history: &History, rows: &[Row], of: u64) -> (bool, bool) {
             known_us = known_us.saturating_add(row.active_us());
         } else {
             unknown_us = unknown_us.saturating_add(row.active_us());
-            unseen = unseen.saturating_add(row.executions().unwrap_or(0));
+            let tried = row.executions().unwrap_or(0).saturating_add(row.unseen);
+            unseen = unseen.saturating_add(tried);
         }
     }
     for (row, next) in rows.iter().zip(rows.iter().skip(1)) {

@@ -125,11 +125,29 @@ fn hidden_errors_are_unknown_in_every_longer_interval() {
 }
 
 #[test]
+fn errors_that_nobody_saw_are_not_none() {
+    let at =
+        |unseen| Whole { work: WorkOfAll { unseen, ..WorkOfAll::default() }, ..Whole::default() };
+    assert_eq!(Moved::between(Some(&at(7)), &at(7)).counts, Some([0; 3]));
+    let moved = Moved::between(Some(&at(u32::MAX)), &at(0));
+    assert_eq!(moved.counts, None);
+    // Nothing else happened, and yet no longer interval takes this one for quiet.
+    let span =
+        Span { since: 0, until: 60, length_us: 60, quiet_us: 0, quality: Quality::Exact, flags: 0 };
+    let known = Moved { counts: Some([3, 1, 0]), ..Moved::default() };
+    let parts = [(span, known.frame()), (Span { until: 120, ..span }, moved.frame())];
+    let (_, hour) = rollup::merge(&CLUSTER, &parts, 3600, None).unwrap();
+    assert_eq!(of_frame(&hour).counts, None);
+    let kept = Kept { stamp: STAMP, off: false, whole: at(9) };
+    assert_eq!(Kept::decode(&kept.encode()).unwrap(), kept);
+}
+
+#[test]
 fn something_else_at_rest_is_refused() {
     let bytes = kept::to_bytes(STAMP, &[vec![0], vec![1; BUCKETS], vec![1; BUCKETS], vec![1; 2]]);
     assert!(Kept::decode(&bytes).is_err(), "a counter is missing");
     let wide = vec![1 << 40; BUCKETS];
-    let bytes = kept::to_bytes(STAMP, &[vec![0], wide, vec![1; BUCKETS], vec![1; 3]]);
+    let bytes = kept::to_bytes(STAMP, &[vec![0], wide, vec![1; BUCKETS], vec![1; 4]]);
     assert!(Kept::decode(&bytes).is_err(), "too large");
     assert!(Kept::decode(&[]).is_err());
 }

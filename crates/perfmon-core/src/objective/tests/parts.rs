@@ -129,6 +129,17 @@ fn errors_of_a_part_are_not_those_of_all() {
 }
 
 #[test]
+fn statements_that_failed_unseen_are_work_that_is_not_known() {
+    let unseen = |n| Row { errors: None, unseen: 2_000, ..minute(n, &[]) };
+    let history = hour(|n| if n == 30 { unseen(n) } else { minute(n, &[(100, 1.0)]) });
+    assert_eq!(over_the_hour(ERRORS, &history).status, Status::NoData);
+    let few = |n| Row { errors: None, unseen: 20, ..minute(n, &[]) };
+    let history = hour(|n| if n == 30 { few(n) } else { minute(n, &[(100, 1.0)]) });
+    let verdict = over_the_hour(ERRORS, &history);
+    assert!(verdict.status == Status::Met && verdict.uncertain, "{verdict:?}");
+}
+
+#[test]
 fn what_was_not_counted_is_not_said_to_be_unrecorded() {
     let said = |target, row: &dyn Fn(i64) -> Row| over_the_hour(target, &hour(row)).detail();
     let hidden = |n| Row { errors: None, ..minute(n, &[(100, 1.0)]) };
