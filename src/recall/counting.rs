@@ -35,6 +35,16 @@ impl Kept {
         self.role.as_ref().map(|(name, _)| name.as_str())
     }
 
+    /// Whose sessions begin with it.
+    fn whose(&self) -> String {
+        match (self.role(), &self.database) {
+            (Some(role), Some(database)) => format!("role {role} in database {database}"),
+            (Some(role), None) => format!("role {role}"),
+            (None, Some(database)) => format!("database {database}"),
+            (None, None) => "all roles".to_owned(),
+        }
+    }
+
     fn is_for(&self, user: Option<&str>) -> bool {
         self.role().is_none() || self.role() == user
     }
@@ -199,7 +209,13 @@ pub(crate) fn uncounted_roles() -> Result<Vec<(String, String)>, Error> {
     roles_with(CAPTURE, |value| value == "off")
 }
 
-/// The same in words.
+/// Roles and databases of which nothing is counted, in any database.
+pub(crate) fn uncounted_anywhere() -> Result<Vec<String>, Error> {
+    let kept = kept_in(Where::Anywhere, CAPTURE)?;
+    Ok(kept.iter().filter(|one| one.value == "off").map(Kept::whose).collect())
+}
+
+/// The same of this database's roles, in words.
 pub(crate) fn uncounted_by_roles() -> Result<Option<Missing>, Error> {
     let kept = kept(CAPTURE)?;
     let off = in_force(&kept, |value| value == "off");

@@ -39,19 +39,23 @@ pub(super) fn hidden(declared: &Declared) -> Result<Option<String>, Error> {
     Ok(missing.map(|missing| words(&missing.problem, &missing.fix)))
 }
 
-/// Roles that are left out of an objective of all, because nothing of them is counted.
+/// Who is left out of an objective of all, because nothing of them is counted.
 pub(super) fn without(declared: &Declared) -> Result<Option<String>, Error> {
     /// So many are named.
     const NAMED: usize = 3;
-    if !matches!(declared.objective.scope, objective::Scope::Database | objective::Scope::Cluster) {
-        return Ok(None);
-    }
-    let roles = counting::uncounted_roles()?;
-    let named: Vec<&str> = roles.iter().take(NAMED).map(|(role, _)| role.as_str()).collect();
-    let more = roles.len().saturating_sub(NAMED);
+    let (kind, all) = match declared.objective.scope {
+        objective::Scope::Database => {
+            let roles = counting::uncounted_roles()?;
+            ("role ", roles.into_iter().map(|(role, _)| role).collect())
+        }
+        objective::Scope::Cluster => ("", counting::uncounted_anywhere()?),
+        _ => return Ok(None),
+    };
+    let named: Vec<&str> = all.iter().take(NAMED).map(String::as_str).collect();
+    let more = all.len().saturating_sub(NAMED);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     Ok((!named.is_empty())
-        .then(|| format!("role {}{rest}, of which nothing is counted", named.join(", "))))
+        .then(|| format!("{kind}{}{rest}, of which nothing is counted", named.join(", "))))
 }
 
 /// Why nothing is counted of those whom an objective means, and the line that changes that.

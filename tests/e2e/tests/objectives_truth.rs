@@ -75,6 +75,26 @@ fn a_role_that_is_not_counted_is_unknown() {
     assert!(state == "warning" && value.contains("bob"), "{value}");
     assert_eq!(hint.as_deref(), Some("ALTER ROLE bob RESET pg_perfmon.capture;"));
 
+    // Of the cluster, who is left out in any database.
+    db.run("CREATE DATABASE other");
+    db.run(
+        "ALTER ROLE alice IN DATABASE other SET pg_perfmon.capture = 'off';
+         ALTER DATABASE other SET pg_perfmon.capture = 'off';
+         SELECT perfmon.create_slo('cluster', cluster => true, p95_ms => 1000)",
+    );
+    let (_, _, detail) = promise(&mut db, "cluster", "p95");
+    for whose in ["role alice in database other", "role bob", "database other"] {
+        assert!(
+            detail.contains(whose) && detail.ends_with("of which nothing is counted"),
+            "{detail}"
+        );
+    }
+    assert!(
+        promise(&mut db, "everybody", "p95")
+            .2
+            .ends_with("without role bob, of which nothing is counted")
+    );
+
     db.run("ALTER ROLE bob RESET pg_perfmon.capture; ALTER DATABASE app SET pg_perfmon.capture = 'off'");
     let mut db = server.db("app");
     for name in ["capture", "capture of errors"] {
