@@ -29,6 +29,7 @@ pub(crate) mod saturation;
 pub(crate) mod scope;
 pub(crate) mod statements;
 pub(crate) mod times;
+mod uncounted;
 mod unseen;
 mod untold;
 pub(crate) mod words;

@@ -18,6 +18,7 @@ use super::plan::Kept;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
+use super::uncounted;
 use super::unseen::Unseen;
 use super::untold::{hidden, not_counted, users_of, without};
 use super::{counting, names, query};
@@ -118,6 +119,7 @@ impl<'a> Observer<'a> {
             rows.know_up(scope, &segments(&SERVER));
             rows.count(scope, &segments(&STATEMENT), declared)?;
             rows.time(scope, *coarsest, declared)?;
+            rows.forget_nested(scope, &segments(&STATEMENT))?;
             rows.route(scope, &segments(&ROUTE), declared)?;
             rows.fail(scope, &segments(&FAILURE), declared)?;
             // Rows of both are of the same level.
@@ -128,7 +130,7 @@ impl<'a> Observer<'a> {
         }
         let mut history = History {
             rows: rows.0.into_values().collect(),
-            down: down(self.scope, since)?,
+            down: uncounted::down(self.scope, since)?,
             ..History::default()
         };
         history.without = without(declared)?;
@@ -210,8 +212,23 @@ impl Rows {
             if is_part && misses {
                 continue;
             }
+            if !is_part {
+                row.uncounted = row.executions.map_or(0, |all| all.saturating_sub(seen));
+            }
             row.executions = None;
             row.latency = Some(latency);
+        }
+        Ok(())
+    }
+
+    /// What pg_stat_statements counted of a database and the hooks did not are clients' statements only.
+    fn forget_nested(&mut self, scope: &Scope, segments: &[Segment]) -> Result<(), Error> {
+        if self.0.values().any(|row| row.uncounted > 0) {
+            let nested = uncounted::nested(scope, segments)?;
+            for row in self.0.values_mut() {
+                let calls = nested.get(&row.until_us).copied().unwrap_or(0);
+                row.uncounted = row.uncounted.saturating_sub(calls);
+            }
         }
         Ok(())
     }
@@ -358,7 +375,7 @@ impl Rows {
             latency: Some(Latency::default()),
             executions: Some(0),
             errors: Some(Errors::default()),
-            unseen: 0,
+            ..Row::default()
         };
         self.0.insert(until_us, row);
     }
@@ -464,26 +481,4 @@ fn statements_of(scope: &Scope, of: &Declared) -> Result<HashSet<Who>, Error> {
         _ => Vec::new(),
     };
     Ok(rows.iter().filter_map(|row| names::who(row, 0)).collect())
-}
-
-/// Times without a server. What single families missed is no such time.
-fn down(scope: &Scope, since: i64) -> Result<Vec<(i64, i64)>, Error> {
-    let rows = query::rows(
-        "SELECT g.since, g.until FROM perfmon.gap g
-         WHERE g.source OPERATOR(pg_catalog.=) ANY ($1)
-             AND g.kind OPERATOR(pg_catalog.=) 'server_down'
-             AND g.subject OPERATOR(pg_catalog.=) ANY (ARRAY['all', 'server'])
-             AND g.until OPERATOR(pg_catalog.>) $2 AND g.since OPERATOR(pg_catalog.<) $3
-         ORDER BY g.since, g.until",
-        &[scope.sources.clone().into(), query::time(since), query::time(scope.until)],
-    )?;
-    let mut down: Vec<(i64, i64)> = Vec::new();
-    for row in rows {
-        let at = |i: usize| row.get(i).and_then(Cell::int).unwrap_or(0);
-        match down.last_mut() {
-            Some(last) if at(0) <= last.1 => last.1 = last.1.max(at(1)),
-            _ => down.push((at(0), at(1))),
-        }
-    }
-    Ok(down)
 }

@@ -146,6 +146,8 @@ pub struct Row {
     pub executions: Option<u64>,
     /// Those that failed.
     pub errors: Option<Errors>,
+    /// Executions besides, of which nothing but their number is known, at most; hooks were off for them.
+    pub uncounted: u64,
     /// Of statements whose errors are not known, those that are known to have failed; they count as no executions.
     pub unseen: u64,
 }

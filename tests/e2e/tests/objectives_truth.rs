@@ -268,6 +268,44 @@ fn errors_of_a_part_of_the_work_do_not_pass() {
 }
 
 #[test]
+fn a_throughput_is_not_missed_for_want_of_what_is_not_counted() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    let mut alice = server.connect("alice", "app");
+    let mut bob = server.connect("bob", "app");
+    db.snapshot();
+    alice.run("SELECT 1");
+    // Nobody sees what a session sets for itself.
+    db.run("GRANT SET ON PARAMETER pg_perfmon.capture TO bob");
+    bob.run(CAPTURE_OFF);
+    let begun: f64 = db.val("SELECT extract(epoch FROM clock_timestamp())::float8");
+    (0..2000).for_each(|_| bob.run("SELECT 2"));
+    db.snapshot();
+    let since: String = db.val("SELECT max(since)::text FROM perfmon.server_minute");
+    let took: f64 = db.val(&format!(
+        "SELECT extract(epoch FROM max(until))::float8 - {begun} FROM perfmon.server_minute"
+    ));
+    let target = 500.0 / took;
+    db.run(&format!("SELECT perfmon.create_slo('busy', throughput_per_second => {target})"));
+    db.run(&format!(
+        "SELECT perfmon.create_slo('busier', throughput_per_second => {})",
+        target * 50.0
+    ));
+    let mut judged = |name: &str| -> (String, String) {
+        let sql =
+            "SELECT status, detail FROM perfmon.slo_status($1::text::timestamptz + interval '1 ms',
+                       (SELECT max(until) FROM perfmon.server_minute)) WHERE slo_name = $2";
+        let row = db.query_one(sql, &[&since, &name]).unwrap();
+        (row.get(0), row.get(1))
+    };
+    let (status, detail) = judged("busy");
+    assert_eq!(status, "no_data", "{detail}");
+    assert!(detail.contains("pg_perfmon.capture was off for some sessions"), "{detail}");
+    let (status, detail) = judged("busier");
+    assert_eq!(status, "missed", "all of it would not do: {detail}");
+}
+
+#[test]
 fn a_throughput_counts_the_time_without_a_server() {
     let server = Server::manual().start();
     let mut db = app(&server);

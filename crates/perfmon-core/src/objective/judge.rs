@@ -30,6 +30,9 @@ pub fn judge(
     verdict.burn = burns(objective, target, history, i64::MIN, until);
     if verdict.status == Status::NoData {
         verdict.missing = verdict.missing.or_else(|| uncounted(rows, target));
+        if verdict.missing.is_none() && matches!(target, Target::Throughput { .. }) {
+            verdict.missing = left_out(rows);
+        }
     } else if verdict.known_us > 0 {
         verdict.missing = None;
     }
@@ -98,6 +101,17 @@ fn uncounted(rows: &[Row], target: Target) -> Option<String> {
     Some(why.to_owned())
 }
 
+/// Why fewer executions were counted than there were.
+fn left_out(rows: &[Row]) -> Option<String> {
+    let uncounted = rows.iter().map(|row| row.uncounted).fold(0, u64::saturating_add);
+    (uncounted > 0).then(|| {
+        format!(
+            "pg_stat_statements counted {uncounted} executions more than the hooks, as \
+             pg_perfmon.capture was off for some sessions"
+        )
+    })
+}
+
 /// Whether a promise was broken in one interval, its limit taken so many times; `None` when nothing was executed or
 /// nothing is known. One bad execution among others does not break it: in a quiet minute it would be a large share.
 pub(super) fn is_bad(row: &Row, target: Target, factor: f64) -> Option<bool> {
@@ -115,9 +129,14 @@ pub(super) fn is_bad(row: &Row, target: Target, factor: f64) -> Option<bool> {
             broken(errors, of, ratio * factor)
         }
         Target::Throughput { per_second } => {
-            let executions = row.executions()? as f64;
+            let executions = row.executions()?;
             let seconds = row.length_us as f64 / 1e6;
-            (seconds > 0.0).then(|| executions < per_second / factor * seconds)
+            let least = per_second / factor * seconds;
+            let is_less = |n: u64| (n as f64) < least;
+            // What was not counted may have been enough.
+            let is_known =
+                !is_less(executions) || is_less(executions.saturating_add(row.uncounted));
+            (seconds > 0.0 && is_known).then(|| is_less(executions))
         }
         Target::Availability { .. } => None,
     }
@@ -250,6 +269,8 @@ fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
 /// What was executed in a window, and how much of its time tells so.
 struct Spent {
     executions: u64,
+    /// Executed besides, at most.
+    uncounted: u64,
     /// Time of intervals of which it is known how much was executed.
     counted_us: i64,
     /// No server, which executed nothing.
@@ -262,10 +283,11 @@ impl Spent {
     fn of(history: &History, rows: &[Row], since: i64, until: i64) -> Self {
         let begin = rows.first().map_or(since, |row| row.since_us.min(since));
         let down_us = history.down_us(begin, until);
-        let mut spent = Self { executions: 0, counted_us: 0, down_us, all_us: 0 };
+        let mut spent = Self { executions: 0, uncounted: 0, counted_us: 0, down_us, all_us: 0 };
         for row in rows {
             let Some(executions) = row.executions() else { continue };
             spent.executions = spent.executions.saturating_add(executions);
+            spent.uncounted = spent.uncounted.saturating_add(row.uncounted);
             spent.counted_us = spent.counted_us.saturating_add(history.up_us(row, row.since_us));
         }
         spent.all_us = until.saturating_sub(begin).max(spent.known_us());
@@ -294,9 +316,12 @@ fn throughput(verdict: &mut Verdict, spent: &Spent, per_second: f64) {
     verdict.actual = Some(actual);
     verdict.low = (spent.all_us > known_us).then_some(least);
     let is_known = known_us as f64 >= KNOWN * spent.all_us as f64;
+    let most = spent.executions.saturating_add(spent.uncounted) as f64 / (known_us as f64 / 1e6);
     verdict.status = match actual >= per_second {
         _ if least >= per_second => Status::Met,
         _ if !is_known => Status::NoData,
+        // Nor is it missed for want of what was executed and not counted.
+        false if most >= per_second => Status::NoData,
         true => Status::Met,
         false => Status::Missed,
     };

@@ -39,7 +39,7 @@ fn minute(n: i64, of: &[(u64, f64)]) -> Row {
         latency: Some(times(of)),
         executions: Some(executions),
         errors: Some(Errors { errors: 0, of: executions }),
-        unseen: 0,
+        ..Row::default()
     }
 }
 

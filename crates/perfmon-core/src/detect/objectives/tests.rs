@@ -29,7 +29,7 @@ fn facts(target: Target, each: impl Fn(i64) -> (f64, u64)) -> Facts {
             latency: Some(latency),
             executions: Some(100),
             errors: Some(Errors { errors, of: 100 }),
-            unseen: 0,
+            ..Row::default()
         }
     };
     let objective = Objective {

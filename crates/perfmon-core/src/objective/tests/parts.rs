@@ -140,6 +140,20 @@ fn statements_that_failed_unseen_are_work_that_is_not_known() {
 }
 
 #[test]
+fn a_throughput_is_not_missed_for_want_of_what_was_not_counted() {
+    let busy = Target::Throughput { per_second: 1.0 };
+    let judged = |counted, uncounted| {
+        over_the_hour(busy, &hour(|n| Row { uncounted, ..minute(n, &[(counted, 1.0)]) }))
+    };
+    assert_eq!(judged(50, 0).status, Status::Missed);
+    assert_eq!(judged(50, 5).status, Status::Missed, "nor would all of it do");
+    assert_eq!(judged(60, 500).status, Status::Met);
+    let verdict = judged(50, 50);
+    assert_eq!(verdict.status, Status::NoData);
+    assert!(verdict.detail().starts_with("pg_stat_statements counted 3000 executions more"));
+}
+
+#[test]
 fn what_was_not_counted_is_not_said_to_be_unrecorded() {
     let said = |target, row: &dyn Fn(i64) -> Row| over_the_hour(target, &hour(row)).detail();
     let hidden = |n| Row { errors: None, ..minute(n, &[(100, 1.0)]) };
