@@ -112,7 +112,10 @@ impl Kept {
         let foreign = || Corrupt::new("kept executions of all databases are something else");
         let [off, cached, read, counts] = columns.as_slice() else { return Err(foreign()) };
         let [off] = off.as_slice() else { return Err(foreign()) };
-        let [executions, errors, cancelled, unseen] = narrow(counts).ok_or_else(foreign)?;
+        // 0.8.0 kept three.
+        let unseen = if counts.len() == 3 { &[0][..] } else { &[] };
+        let counts = [counts.as_slice(), unseen].concat();
+        let [executions, errors, cancelled, unseen] = narrow(&counts).ok_or_else(foreign)?;
         let times = TimesOfAll {
             cached: narrow(cached).ok_or_else(foreign)?,
             read: narrow(read).ok_or_else(foreign)?,

@@ -143,6 +143,13 @@ fn errors_that_nobody_saw_are_not_none() {
 }
 
 #[test]
+fn what_0_8_0_kept_is_read() {
+    let bytes = kept::to_bytes(STAMP, &[vec![0], vec![1; BUCKETS], vec![1; BUCKETS], vec![7; 3]]);
+    let work = Kept::decode(&bytes).unwrap().whole.work;
+    assert_eq!(work, WorkOfAll { executions: 7, errors: 7, cancelled: 7, unseen: 0 });
+}
+
+#[test]
 fn something_else_at_rest_is_refused() {
     let bytes = kept::to_bytes(STAMP, &[vec![0], vec![1; BUCKETS], vec![1; BUCKETS], vec![1; 2]]);
     assert!(Kept::decode(&bytes).is_err(), "a counter is missing");
