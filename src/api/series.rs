@@ -305,7 +305,8 @@ fn statement_point(
     before.into_iter().chain(latency::cells(times)).chain(after)
 }
 
-/// The statement under every source in the scope.
+/// The statement under every source in the scope. Releases before 0.9.0 gave ids of an older source to a newer one again:
+/// such an id is that of the newest source that has something of it in the window.
 pub(super) fn known_statement(scope: &Scope, statement_id: Option<i32>) -> Result<Vec<Who>, Error> {
     let unknown = |id: String| {
         Error::argument("unknown statement")
@@ -313,24 +314,32 @@ pub(super) fn known_statement(scope: &Scope, statement_id: Option<i32>) -> Resul
             .hint("perfmon.top_statements() and the view perfmon.statement list the ids.")
     };
     let Some(id) = statement_id else { return Err(unknown("NULL".to_owned())) };
-    let (Ok(id_u32), Some(newest)) = (u32::try_from(id), scope.sources.first().copied()) else {
-        return Err(unknown(id.to_string()));
-    };
-    if id_u32 == 0 {
+    let Ok(id_u32) = u32::try_from(id) else { return Err(unknown(id.to_string())) };
+    if id_u32 == 0 && !scope.sources.is_empty() {
         return Ok(scope.sources.iter().map(|source| (*source, 0)).collect());
     }
-    let found = query::row(
-        "SELECT true FROM perfmon.statement s
-         WHERE s.source OPERATOR(pg_catalog.=) $1 AND s.statement_id OPERATOR(pg_catalog.=) $2",
-        &[newest.into(), id.into()],
-    )?;
-    if found.is_none() {
-        return Err(unknown(id.to_string()));
-    }
-    let mut all = vec![(newest, id_u32)];
-    let aliases = names::successors(&scope.sources)?;
-    all.extend(aliases.into_iter().filter(|(_, new)| *new == (newest, id_u32)).map(|(old, _)| old));
+    let meant = names::sources_of(&scope.sources, id)?;
+    let meant: Vec<Who> = meant.into_iter().map(|source| (source, id_u32)).collect();
+    let who = match meant.as_slice() {
+        [] => return Err(unknown(id.to_string())),
+        [only] => *only,
+        several => first_recorded(scope, several),
+    };
+    let mut all = vec![who];
+    all.extend(names::aliases(&scope.sources, who)?);
     Ok(all)
+}
+
+/// The first of these statements of which the window has a row; else the first of them.
+fn first_recorded(scope: &Scope, several: &[Who]) -> Who {
+    // The caller says it, if the window has to be widened.
+    let quiet = scope.quietly(scope.since, scope.until);
+    let segments = Kept::of(&STATEMENT, &quiet).segments(&quiet, Level::Day);
+    let mut first = several.len();
+    read::series_of(several, &STATEMENT, &segments, &positions(&["calls"]), &mut |point| {
+        first = first.min(point.index);
+    });
+    several.get(first).or(several.first()).copied().unwrap_or_default()
 }
 
 /// Row totals of the load series, in the order in which [`load_point`] takes them.

@@ -28,7 +28,7 @@ impl Statement {
     }
 }
 
-fn split(wanted: &[Who]) -> (Vec<i64>, Vec<i32>) {
+pub(super) fn split(wanted: &[Who]) -> (Vec<i64>, Vec<i32>) {
     wanted.iter().map(|(source, id)| (*source, i32::try_from(*id).unwrap_or(-1))).unzip()
 }
 
@@ -68,6 +68,46 @@ pub(crate) fn statements(wanted: &[Who]) -> Result<HashMap<Who, Statement>, Erro
         }
     }
     Ok(found)
+}
+
+/// Those of these sources that have a statement of this id, in their order.
+pub(crate) fn sources_of(sources: &[i64], id: i32) -> Result<Vec<i64>, Error> {
+    let rows = query::rows(
+        "SELECT s.source
+         FROM perfmon.statement s
+         WHERE s.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND s.statement_id OPERATOR(pg_catalog.=) $2",
+        &[sources.to_vec().into(), id.into()],
+    )?;
+    let found: Vec<i64> = rows.iter().filter_map(|row| row.first()?.int()).collect();
+    Ok(sources.iter().copied().filter(|source| found.contains(source)).collect())
+}
+
+/// Every statement of this id, under all of these sources.
+pub(super) fn meant(sources: &[i64], id: i32) -> Result<Vec<Who>, Error> {
+    let mut all = Vec::new();
+    let Ok(id_u32) = u32::try_from(id) else { return Ok(all) };
+    for source in sources_of(sources, id)? {
+        all.push((source, id_u32));
+        all.extend(aliases(sources, (source, id_u32))?);
+    }
+    Ok(all)
+}
+
+/// What a statement is called under the others of these sources.
+pub(crate) fn aliases(sources: &[i64], (source, id): Who) -> Result<Vec<Who>, Error> {
+    if sources.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let rows = query::rows(
+        "SELECT a.other_source, a.other_id
+         FROM perfmon.statement_alias a
+         WHERE a.source OPERATOR(pg_catalog.=) $1
+             AND a.statement_id OPERATOR(pg_catalog.=) $2
+             AND a.other_source OPERATOR(pg_catalog.=) ANY ($3)",
+        &[source.into(), i32::try_from(id).unwrap_or(-1).into(), sources.to_vec().into()],
+    )?;
+    Ok(rows.iter().filter_map(|row| who(row, 0)).collect())
 }
 
 /// For statements of older sources, what they are called under the newest; those that never came back

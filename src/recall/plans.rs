@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use perfmon_core::plan::flip;
 
 use super::cell::Cell;
-use super::query;
 use super::scope::Scope;
+use super::{names, query};
 use crate::error::Error;
 use crate::settings;
 
@@ -88,6 +88,8 @@ type Row = Vec<Cell>;
 /// last one seen, first and last seen, calls, mean and longest time, sampled calls and their mean, cost, heaviest
 /// node and its share, whether constants were kept, text, JSON, source.
 pub(crate) fn plans(sources: &[i64], statement: Option<i32>) -> Result<Vec<Row>, Error> {
+    let meant = statement.map(|id| names::meant(sources, id)).transpose()?;
+    let (of, ids) = names::split(meant.as_deref().unwrap_or_default());
     query::rows(
         "SELECT p.statement_id, p.plan_id,
              p.last_seen OPERATOR(pg_catalog.=) pg_catalog.max(p.last_seen) OVER (
@@ -104,9 +106,12 @@ pub(crate) fn plans(sources: &[i64], statement: Option<i32>) -> Result<Vec<Row>,
              p.plan_json::pg_catalog.text, p.source
          FROM perfmon.plan_shown p
          WHERE p.source OPERATOR(pg_catalog.=) ANY ($1)
-             AND ($2 IS NULL OR p.statement_id OPERATOR(pg_catalog.=) $2)
+             AND ($2 OR EXISTS (
+                 SELECT FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4)) AS m (source, statement_id)
+                 WHERE m.source OPERATOR(pg_catalog.=) p.source
+                     AND m.statement_id OPERATOR(pg_catalog.=) p.statement_id))
          ORDER BY p.statement_id, p.last_seen DESC, p.plan_id",
-        &[sources.to_vec().into(), statement.into()],
+        &[sources.to_vec().into(), meant.is_none().into(), of.into(), ids.into()],
     )
 }
 

@@ -1,12 +1,13 @@
-//! Names behind the small ids of history rows. An id is never used twice; who hands in names in
-//! descending order of time gets neighbouring ids for neighbouring magnitudes, which pack better.
+//! Names behind the small ids of history rows. An id is never used twice in a database, also not by the
+//! sources that a restore brought: people ask by the id alone. Who hands in names in descending order of
+//! time gets neighbouring ids for neighbouring magnitudes, which pack better.
 
 use std::collections::HashMap;
 
 use perfmon_core::family::Family;
 use pgrx::prelude::*;
 
-use super::{history, sql};
+use super::{history, source, sql};
 use crate::pg::heap;
 use crate::pg::lookup::Lookup;
 
@@ -57,7 +58,7 @@ pub(crate) fn enter(
     now: i64,
 ) -> Vec<u32> {
     let store = kind(family);
-    let mut next = highest(store.as_ref(), source).checked_add(1);
+    let mut next = highest_of_all(store.as_ref(), source).checked_add(1);
     let mut fresh: HashMap<&Names, u32> = HashMap::new();
     let (mut new_names, mut new_ids) = (Vec::new(), Vec::new());
     for (name, slot) in names.iter().zip(&mut ids).filter(|(_, slot)| **slot == 0) {
@@ -69,7 +70,7 @@ pub(crate) fn enter(
             ereport!(
                 ERROR,
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                "this source has used up all its ids",
+                "this database has used up all its ids",
                 "Every name ever seen takes one of two thousand million ids."
             );
         };
@@ -108,7 +109,13 @@ fn look_up(kind: &dyn Kind, source: i64, names: &[Names]) -> Option<Vec<(i64, u3
     Some(found)
 }
 
-/// The highest id handed out so far.
+/// The highest id of any source.
+fn highest_of_all(kind: &dyn Kind, own: i64) -> u32 {
+    let others = source::all().into_iter().filter(|source| *source != own);
+    std::iter::once(own).chain(others).map(|source| highest(kind, source)).max().unwrap_or(0)
+}
+
+/// The highest id that a source handed out so far.
 fn highest(kind: &dyn Kind, source: i64) -> u32 {
     let parts = kind.parts();
     let key = kind.of_source(source);
@@ -205,7 +212,7 @@ trait Kind {
     fn of_source(&self, source: i64) -> Vec<sql::Arg<'static>>;
     /// Known ones of these names, as (place from 1, id).
     fn find(&self, source: i64, names: &[Names]) -> Vec<(i64, u32)>;
-    /// The highest id handed out so far.
+    /// The highest id that a source handed out so far.
     fn highest(&self, source: i64) -> u32;
     /// Enters new names.
     fn enter(&self, source: i64, names: &[&Names], ids: Vec<i32>, now: i64);

@@ -167,6 +167,18 @@ fn lineage_by_query(start: i64) -> Vec<i64> {
     chain.into_iter().flatten().collect()
 }
 
+/// Every source that is known here, for the owner: past SQL where that can be.
+pub(super) fn all() -> Vec<i64> {
+    let table = history::table_oid("source_info");
+    let lookup = table.and_then(|table| Lookup::open(table, &[], &["source"]));
+    let mut all = Vec::new();
+    if lookup.is_some_and(|lookup| lookup.each(&[], |row| all.extend(row.int8(0)))) {
+        return all;
+    }
+    let sources = sql::read("SELECT s.source FROM perfmon.source_info s", &[], |row| row.get(1));
+    sources.into_iter().flatten().collect()
+}
+
 /// The own source and those it continues, newest first, for the owner: past SQL where that can be.
 pub(super) fn lineage_of(own: i64) -> Vec<i64> {
     let table = history::table_oid("source_info");

@@ -72,6 +72,52 @@ fn custom_dump_and_parallel_restore_beside_a_live_collector() {
     }
 }
 
+/// People ask by the id alone: what came with a restore and what runs since must not share ids.
+#[test]
+fn ids_mean_the_same_statement_before_and_after_a_restore() {
+    let server = Server::manual().start();
+    with_history(&server, "app");
+    let script = server.dir().join("dump.sql");
+    let script = script.to_str().unwrap();
+    server.client("pg_dump", &["-d", "app", "-f", script]).success();
+    server.db("postgres").run("CREATE DATABASE copy");
+    let out =
+        server.client("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "copy", "-f", script]);
+    assert!(out.ok, "{}", out.stderr);
+    let mut copy = server.db("copy");
+    copy.snapshot();
+    for i in 0..4 {
+        copy.run(&format!("SELECT a, {i} AS new_here FROM t; SELECT a FROM t WHERE a = 1"));
+        copy.snapshot();
+    }
+    ids_are_good(&mut copy);
+    let twice = "SELECT count(*) FROM (SELECT statement_id FROM perfmon.statement
+         GROUP BY statement_id HAVING count(*) > 1) d";
+    assert_eq!(copy.val::<i64>(twice), 0, "no id twice");
+    let objects = "SELECT count(*) FROM (SELECT family, object_id FROM perfmon.object
+         GROUP BY family, object_id HAVING count(*) > 1) d";
+    assert_eq!(copy.val::<i64>(objects), 0, "no id twice");
+}
+
+/// Whatever statement is listed, of old sources and of the new one, its series and its histogram count what the list counts.
+fn ids_are_good(db: &mut Db) {
+    let window = "now() - interval '1 hour', clock_timestamp()";
+    let listed = db.texts(&format!(
+        "SELECT t.statement_id::text, t.query, t.calls::text, t.timed_calls::text,
+             (SELECT sum(s.calls)::text FROM perfmon.statement_series(t.statement_id, {window}) s),
+             (SELECT sum(h.calls)::text FROM perfmon.latency_histogram(t.statement_id, {window}) h)
+         FROM (SELECT l.*, row_number() OVER (PARTITION BY l.from_source) AS place
+               FROM perfmon.top_statements({window}, 'total_time', NULL) l) t
+         WHERE t.statement_id > 0 AND t.place <= 6"
+    ));
+    assert!(listed.len() >= 8, "{listed:?}");
+    for row in listed {
+        let [_, _, calls, timed, series, histogram] = row.as_slice() else { panic!("{row:?}") };
+        assert_eq!(series, calls, "{row:?}");
+        assert_eq!(histogram, timed, "{row:?}");
+    }
+}
+
 #[test]
 fn restore_where_nothing_is_preloaded() {
     let server = Server::manual().start();
