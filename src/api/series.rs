@@ -1,6 +1,6 @@
 //! `statement_series` and `load_series`: the same over time, in steps, for graphs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use perfmon_core::ask;
 use perfmon_core::change::{self, Noticed};
@@ -305,8 +305,9 @@ fn statement_point(
     before.into_iter().chain(latency::cells(times)).chain(after)
 }
 
-/// The statement under every source in the scope. Releases before 0.9.0 gave ids of an older source to a newer one again:
-/// such an id is that of the newest source that has something of it in the window.
+/// The statement under every source in the scope. Two sources may have the same id: releases before 0.9.0 began with 1 again,
+/// and so does a collector before a restore has brought the ids of another source. Then it is that of the newest source that
+/// has something of it in the window.
 pub(super) fn known_statement(scope: &Scope, statement_id: Option<i32>) -> Result<Vec<Who>, Error> {
     let unknown = |id: String| {
         Error::argument("unknown statement")
@@ -330,16 +331,29 @@ pub(super) fn known_statement(scope: &Scope, statement_id: Option<i32>) -> Resul
     Ok(all)
 }
 
-/// The first of these statements of which the window has a row; else the first of them.
+/// The first of these statements of which the window has a row; else the first of them. Where it has rows of others too,
+/// that is said.
 fn first_recorded(scope: &Scope, several: &[Who]) -> Who {
     // The caller says it, if the window has to be widened.
     let quiet = scope.quietly(scope.since, scope.until);
     let segments = Kept::of(&STATEMENT, &quiet).segments(&quiet, Level::Day);
-    let mut first = several.len();
+    let mut recorded = BTreeSet::new();
     read::series_of(several, &STATEMENT, &segments, &positions(&["calls"]), &mut |point| {
-        first = first.min(point.index);
+        recorded.insert(point.index);
     });
-    several.get(first).or(several.first()).copied().unwrap_or_default()
+    let at = |index: &usize| several.get(*index);
+    let found = recorded.first().and_then(at).or(several.first()).copied().unwrap_or_default();
+    if recorded.len() > 1 {
+        ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!("{} is the id of several statements", found.1),
+            "pg_perfmon",
+        )
+        .set_detail(format!("This is the one of source {}.", found.0))
+        .set_hint("Name the source for another: from_source of perfmon.top_statements().")
+        .report(PgLogLevel::NOTICE);
+    }
+    found
 }
 
 /// Row totals of the load series, in the order in which [`load_point`] takes them.

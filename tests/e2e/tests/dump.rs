@@ -80,11 +80,13 @@ fn ids_mean_the_same_statement_before_and_after_a_restore() {
     let script = server.dir().join("dump.sql");
     let script = script.to_str().unwrap();
     server.client("pg_dump", &["-d", "app", "-f", script]).success();
-    server.db("postgres").run("CREATE DATABASE copy");
+    // No collector gives out ids here before those of the dump are there.
+    let other = Server::unloaded().start();
+    other.db("postgres").run("CREATE DATABASE copy");
     let out =
-        server.client("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "copy", "-f", script]);
+        other.client("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "copy", "-f", script]);
     assert!(out.ok, "{}", out.stderr);
-    let mut copy = server.db("copy");
+    let mut copy = other.db("copy");
     copy.snapshot();
     for i in 0..4 {
         copy.run(&format!("SELECT a, {i} AS new_here FROM t; SELECT a FROM t WHERE a = 1"));
@@ -110,7 +112,7 @@ fn ids_are_good(db: &mut Db) {
                FROM perfmon.top_statements({window}, 'total_time', NULL) l) t
          WHERE t.statement_id > 0 AND t.place <= 6"
     ));
-    assert!(listed.len() >= 8, "{listed:?}");
+    assert!(listed.len() >= 7, "{listed:?}");
     for row in listed {
         let [_, _, calls, timed, series, histogram] = row.as_slice() else { panic!("{row:?}") };
         assert_eq!(series, calls, "{row:?}");
