@@ -230,6 +230,26 @@ mod tests {
     }
 
     #[pg_test]
+    fn the_rest_has_no_share_where_it_may_hold_nested_time() {
+        let source = made();
+        let rest = frame(
+            &STATEMENT,
+            &[0],
+            &[("calls", &[3]), ("exec_us", &[2_000_000])],
+            &[("total_calls", 2), ("total_exec_us", 1_500_000), ("nested_exec_us", 500_000)],
+        );
+        history::append(Level::Minute, source, &span(5, 0), &rest);
+        let rest = |call: &str, is_rest: &str| {
+            text(&format!(
+                "SELECT concat_ws(' ', total_exec_ms, share_ratio) FROM perfmon.{call}({WINDOW}) WHERE {is_rest}"
+            ))
+            .unwrap()
+        };
+        assert_eq!(rest("top_statements", "statement_id = 0"), "2000");
+        assert_eq!(rest("commands", "command = '(all other statements)'"), "2000");
+    }
+
+    #[pg_test]
     fn a_series_tells_gaps_from_zeros() {
         made();
         let calls = text(&format!(

@@ -27,6 +27,8 @@ pub(super) struct Kind {
     pub(super) slow_statements: u64,
     pub(super) slow_calls: u64,
     pub(super) slow_exec_us: u64,
+    /// Time of nested statements may be in it, which is no share of anything.
+    mixed: bool,
 }
 
 /// Kinds of commands by their tag, most time first.
@@ -99,7 +101,10 @@ pub(super) fn kinds(scope: &Scope) -> Result<Kinds, Error> {
         };
         let [calls, exec_us, rows] =
             [0, 1, 2].map(|index| sums.tally.get(place, index).unwrap_or(0));
-        kinds.entry(tag).or_default().add(calls, exec_us, rows);
+        let kind = kinds.entry(tag).or_default();
+        kind.add(calls, exec_us, rows);
+        // Of the rest, part may have run inside the time of others.
+        kind.mixed |= of.is_none() && sums.with_nested;
     }
     let total_exec_us = sums.total_exec_us.and_then(|us| u64::try_from(us).ok());
     let mut kinds: Vec<(Option<Raw>, Kind)> = kinds.into_iter().collect();
@@ -130,7 +135,7 @@ impl Kind {
             ms(Some(self.exec_us)).into(),
             ratio(Some(self.exec_us), Some(self.calls)).map(|us| us / 1000.0).into(),
             self.rows.into(),
-            ratio(Some(self.exec_us), total).into(),
+            ratio(Some(self.exec_us), total.filter(|_| !self.mixed)).into(),
             self.slow_statements.into(),
             self.slow_calls.into(),
             ms(Some(self.slow_exec_us)).into(),

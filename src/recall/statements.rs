@@ -173,20 +173,25 @@ pub(crate) struct Sums {
     pub(crate) covered_us: i64,
     /// Execution time of top-level statements.
     pub(crate) total_exec_us: Option<i64>,
+    /// Nested statements were counted too, or may have been.
+    pub(crate) with_nested: bool,
 }
 
 pub(crate) fn add_up(scope: &Scope, columns: &[usize]) -> Sums {
     let kept = Kept::of(&STATEMENT, scope);
     let segments = kept.segments(scope, Level::Day);
     let mut tally = Tally::new(&STATEMENT, columns);
-    let (mut covered_us, mut total_exec_us) = (0_i64, None);
-    let total = STATEMENT.totals.iter().position(|t| *t == "total_exec_us").unwrap_or(0);
+    let (mut covered_us, mut total_exec_us, mut with_nested) = (0_i64, None, false);
+    let place = |name| STATEMENT.totals.iter().position(|t| *t == name).unwrap_or(0);
+    let (total, nested) = (place("total_exec_us"), place("nested_exec_us"));
     read::frames(&scope.sources, &STATEMENT, &segments, columns, &mut |row| {
         covered_us = covered_us.saturating_add(row.head.span.length_us);
-        add_known(&mut total_exec_us, row.head.totals.get(total).copied().flatten());
+        let of = |place| row.head.totals.get(place).copied().flatten();
+        add_known(&mut total_exec_us, of(total));
+        with_nested |= of(total) != Some(0) && of(total).is_some() && of(nested) != Some(0);
         tally.add(row.head.source, row.ids, row.head.known, &|i| row.column(i));
     });
-    Sums { tally, segments, covered_us, total_exec_us }
+    Sums { tally, segments, covered_us, total_exec_us, with_nested }
 }
 
 /// Folds statements of older sources into what they are called today; returns, by place, whether it
@@ -381,7 +386,11 @@ fn lines(
         .zip(values)
         .map(|(who, values)| {
             let statement = called.remove(who).unwrap_or_else(|| Statement::unknown(who.1));
-            let nested = statement.toplevel == Cell::Bool(false);
+            // Of the rest, part may have run inside the time of others.
+            let nested = match statement.toplevel {
+                Cell::Bool(toplevel) => !toplevel,
+                _ => sums.with_nested,
+            };
             let total = sums.total_exec_us.and_then(|us| u64::try_from(us).ok());
             let share_ratio = if nested { None } else { ratio(values[exec], total) };
             Line {
