@@ -22,6 +22,11 @@ const HOUR: i64 = 3_600_000_000;
 /// Times are those of the years 1 to 9999: beyond, a step more or a time zone leaves what the server can count.
 const YEARS: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
 
+/// Longest step, a thousand years: the first one begins so much before a window at most, and the last one ends so much
+/// after it.
+const LONGEST_STEP: i64 = 366_000 * 24 * HOUR;
+const LONGEST_MONTHS: i32 = 12_000;
+
 /// Most points that one series may have.
 pub const MAX_POINTS: i64 = 100_000;
 
@@ -129,6 +134,13 @@ pub fn step(step: Step, since: i64, until: i64) -> Result<Step, Fault> {
             "Give whole months, whole days, or a time such as interval '36 hours'.",
         ));
     }
+    if rough > LONGEST_STEP || step.months > LONGEST_MONTHS {
+        return Err(fault(
+            "\"step\" is too long",
+            format!("\"step\" is about {} days long.", rough / (24 * HOUR)),
+            "Give a step of at most 1000 years, or NULL for one that fits the window.",
+        ));
+    }
     let points = (i128::from(until) - i128::from(since)) / i128::from(rough) + 2;
     if points > i128::from(MAX_POINTS) {
         return Err(fault(
@@ -153,6 +165,15 @@ mod tests {
         assert_eq!(window(None, None, 2 * HOUR, &show), Ok((HOUR, 2 * HOUR)));
         let given = window(Some(Instant::At(5)), None, 9, &show);
         assert_eq!(given, Ok((5, 9)));
+    }
+
+    #[test]
+    fn a_step_is_a_thousand_years_at_most() {
+        let of = |months, days| step(Step { months, days, micros: 0 }, 0, HOUR);
+        assert!(of(12_000, 0).is_ok() && of(0, 366_000).is_ok());
+        for long in [of(12_001, 0), of(0, 366_001), of(i32::MAX, 0), of(0, i32::MAX)] {
+            assert_eq!(long.unwrap_err().message, "\"step\" is too long");
+        }
     }
 
     #[test]

@@ -175,21 +175,28 @@ fn ceiling(at: i64, step: i64) -> i64 {
     if down == at { at } else { down.saturating_add(step) }
 }
 
-/// The step of a series when nobody asks for one: at most 400 points, in steps that people know, up to a
-/// day; of days there may be more points, but whole ones are put together for a window of many years.
+/// The step of a series when nobody asks for one: at most 400 points, in steps that people know, up to four
+/// weeks; then so many days as it takes.
 pub fn default_step(since: i64, until: i64) -> i64 {
-    let least = until.saturating_sub(since).max(0) as u64;
+    let (since, until) = (i128::from(since), i128::from(until).max(i128::from(since)));
+    // Of the first and the last step, the window may hold a part only.
+    let points = |step: i64| {
+        let step = i128::from(step);
+        (until - 1).div_euclid(step) - since.div_euclid(step) + 1
+    };
     [MINUTE_US, 5 * MINUTE_US, 15 * MINUTE_US, HOUR_US, 6 * HOUR_US]
         .into_iter()
-        .find(|&step| least <= (step * POINTS) as u64)
-        .unwrap_or_else(|| {
-            let days = least / (MOST_DAYS * DAY_US as u64) + 1;
-            i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(DAY_US)
-        })
+        .find(|&step| points(step) <= i128::from(POINTS))
+        .unwrap_or_else(|| days(until - since).saturating_mul(DAY_US))
 }
 
-/// Days that a series shows one by one.
-const MOST_DAYS: u64 = 10_000;
+/// How many days make a step. Days begin in some time zone, and one may be an hour longer than another: so much is left
+/// for both ends.
+fn days(us: i128) -> i64 {
+    let least = (us + i128::from(DAY_US)) / i128::from((POINTS - 1) * DAY_US) + 1;
+    let least = i64::try_from(least).unwrap_or(i64::MAX / DAY_US);
+    [1, 2, 7, 14, 28].into_iter().find(|days| *days >= least).unwrap_or(least)
+}
 
 /// Start of the step that holds a row with this end. Steps are aligned to the UTC epoch and hold the
 /// rows that end in (start, start + step].
@@ -207,8 +214,7 @@ mod tests {
         let (since, until) = (-210_866_803_200_000_000, i64::MAX);
         let step = default_step(since, until);
         assert_eq!(step % DAY_US, 0);
-        assert!((i128::from(until) - i128::from(since)) / i128::from(step) < 100_000);
-        assert_eq!(default_step(0, 9_000 * DAY_US), DAY_US);
+        assert!((i128::from(until) - i128::from(since)) / i128::from(step) < 399);
     }
 
     #[test]
@@ -223,6 +229,25 @@ mod tests {
         assert_eq!(step(16 * DAY_US), 60);
         assert_eq!(step(30 * DAY_US), 360);
         assert_eq!(step(365 * DAY_US), 1440);
+        assert_eq!(step(2 * 365 * DAY_US), 2 * 1440);
+        assert_eq!(step(5 * 365 * DAY_US), 7 * 1440);
+        assert_eq!(step(30 * 365 * DAY_US), 28 * 1440);
+    }
+
+    proptest! {
+        /// Wherever the window begins, and in any time zone: days of a step begin up to a day beside those of UTC.
+        #[test]
+        fn default_steps_give_400_points_at_most(
+            since in -DAY_US * 20_000..DAY_US * 40_000,
+            length in prop_oneof![0..DAY_US, 0..400 * DAY_US, 0..40_000 * DAY_US],
+            zone in 0..DAY_US,
+        ) {
+            let until = since + length;
+            let step = default_step(since, until);
+            let zone = if step % DAY_US == 0 { zone } else { 0 };
+            let points = bucket_of(until + zone, step) - floor(since + zone, step);
+            prop_assert!(points / step < POINTS, "{} steps of {}", points / step, step);
+        }
     }
 
     #[test]
