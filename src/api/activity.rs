@@ -73,7 +73,10 @@ fn recent_activity(
     });
     if us <= 0 {
         let wrong = Error::argument("the span of recent_activity() must be longer than nothing");
-        return Err(wrong.hint("For example: recent_activity('2 minutes').").into());
+        return Err(wrong
+            .detail("It is how far back from now to look; it was NULL, zero or negative.")
+            .hint("For example: recent_activity('2 minutes').")
+            .into());
     }
     // What is there now counts, however long the transaction has been running.
     let since = crate::pg::clock::wall_us().saturating_sub(us.min(LONGEST_US));

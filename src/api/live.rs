@@ -85,7 +85,10 @@ fn long_transactions(
     });
     if seconds < 0.0 {
         let wrong = Error::argument("longer_than must not be NULL or negative");
-        return Err(wrong.hint("For example: long_transactions('5 minutes').").into());
+        return Err(wrong
+            .detail("It is how long a transaction has been open at least; zero shows all.")
+            .hint("For example: long_transactions('5 minutes').")
+            .into());
     }
     for row in live::long_transactions(seconds)? {
         sink.put_all(row)?;

@@ -95,6 +95,7 @@ fn create(
     if objective.scope == objective::Scope::Cluster {
         worker::status::must_be_home("an objective of the whole cluster")?;
     }
+    worker::ask::keep_extension()?;
     exists(&objective.scope)?;
     let period = checked(period)?;
     let min_executions = objective.min_executions;

@@ -82,6 +82,9 @@ fn top_statements(
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
+    if most == Some(0) {
+        return Ok(());
+    }
     let lines = top(&scope, order, most)?;
     if lines.is_empty() {
         say_nothing_recorded();
@@ -137,10 +140,12 @@ fn row(line: &Line) -> impl Iterator<Item = Cell> {
 
 /// Tells a caller why there is nothing to see.
 pub(super) fn say_nothing_recorded() {
-    ereport!(
-        NOTICE,
+    ErrorReport::new(
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
         "no statement was recorded in this window",
-        "SELECT * FROM perfmon.status() says whether pg_stat_statements is missing, and the line that fixes it."
-    );
+        "pg_perfmon",
+    )
+    .set_detail("No execution of any statement was counted in it.")
+    .set_hint("SELECT * FROM perfmon.status() says whether pg_stat_statements is missing, and the line that fixes it.")
+    .report(PgLogLevel::NOTICE);
 }

@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::args::{Scope, now, show_time};
+use super::args::{Scope, show_time};
 use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::pg::{catalog, session};
@@ -106,7 +106,8 @@ fn status(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
 
 fn items() -> Result<Vec<Item>, Error> {
     let board = status::read();
-    let now = now();
+    // However long the transaction has been running.
+    let now = crate::pg::clock::wall_us();
     let scope = Scope::of(now.saturating_sub(DAY_US), now, None);
     let day = Day::read(&scope);
     let mut items = vec![version()?, worker::library(&board)];

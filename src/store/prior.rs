@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use pgrx::prelude::*;
 
 use super::{history, sql};
+use crate::error::Error;
 use crate::pg::heap;
 use crate::pg::lookup::Lookup;
 
@@ -30,12 +31,10 @@ pub(crate) fn lock(wait: bool) {
         unsafe { pg_sys::LockRelationOid(table, WRITERS_LOCK) };
     // SAFETY: takes or refuses a lock; never waits.
     } else if !unsafe { pg_sys::ConditionalLockRelationOid(table, WRITERS_LOCK) } {
-        ereport!(
-            ERROR,
-            PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
-            "another session is writing history",
-            "Only one snapshot of a database is taken at a time."
-        );
+        Error::busy("another session is writing history")
+            .detail("Only one snapshot of a database is taken at a time.")
+            .hint("Call it again when the transaction of the other one has ended.")
+            .raise();
     }
 }
 

@@ -9,6 +9,9 @@ use crate::pg::extension::{self, Kept};
 use crate::pg::{catalog, clock, session};
 use crate::settings::{self, Capture};
 
+/// What a caller wants who calls `snapshot()`.
+const A_SNAPSHOT: &str = "a snapshot";
+
 /// Longest wait for an answer.
 const PATIENCE_MS: i64 = 60_000;
 
@@ -60,6 +63,9 @@ fn by_launcher() -> i64 {
                 .hint("Commit CREATE EXTENSION pg_perfmon first.")
                 .raise()
         }
+        Some(slot) if slot.failed && slot.message().as_deref() == Some(DROPPING) => {
+            being_dropped().raise()
+        }
         Some(slot) if slot.failed => Error::prerequisite("the snapshot failed")
             .detail(slot.message().unwrap_or_else(|| "The collector left no message.".to_owned()))
             .hint("See perfmon.status() and the server log.")
@@ -110,7 +116,7 @@ pub(super) fn own_settings() -> Vec<(&'static str, &'static str)> {
 }
 
 fn in_own_transaction() -> i64 {
-    must_be_writable("the snapshot is", "a snapshot");
+    must_be_writable("the snapshot is", A_SNAPSHOT);
     session::keep_freed_memory();
     let request = visit::Request {
         home: settings::home_database().is_none_or(|name| name == catalog::database_name()),
@@ -134,21 +140,41 @@ fn in_own_transaction() -> i64 {
     })
 }
 
+/// What a collector leaves on the board when somebody drops the extension.
+pub(super) const DROPPING: &str = "the extension is being dropped";
+
+fn being_dropped() -> Error {
+    Error::busy("pg_perfmon is being dropped")
+        .detail("Another session drops the extension, or waits to.")
+        .hint("Ask again when that has ended. Sessions that wait for the lock are those of pg_locks with locktype 'object'.")
+}
+
 /// Keeps the extension from being dropped for as long as this transaction reads it.
 pub(crate) fn keep_extension() -> Result<(), Error> {
     match extension::keep(super::EXTENSION) {
         Kept::Yes => Ok(()),
-        Kept::Gone => Err(Error::prerequisite("pg_perfmon is no longer installed in this database")
-            .detail("Its history was dropped with it.")
-            .hint("Run CREATE EXTENSION pg_perfmon to begin a new one.")),
-        Kept::Busy => Err(Error::busy("pg_perfmon is being dropped")
-            .detail("Another session drops the extension, or waits to.")
-            .hint("Ask again when that has ended. Sessions that wait for the lock are those of pg_locks with locktype 'object'.")),
+        Kept::Gone => {
+            Err(Error::prerequisite("pg_perfmon is no longer installed in this database")
+                .detail("Its history was dropped with it.")
+                .hint("Run CREATE EXTENSION pg_perfmon to begin a new one."))
+        }
+        Kept::Busy => Err(being_dropped()),
     }
 }
 
 /// Refuses transactions in which nothing can be stored, or that cannot see what others stored.
 pub(crate) fn must_be_writable(what_is: &str, a_thing: &str) {
+    if session::in_recovery() {
+        Error::read_only(format!("{a_thing} cannot be stored on a standby"))
+            .detail("The history is written by the primary and arrives here by replication.")
+            .hint("Do it on the primary.")
+            .raise();
+    }
+    // Preloaded, a collector takes snapshots in transactions of its own.
+    let or = match a_thing == A_SNAPSHOT && !board::exists() {
+        true => ", or preload pg_perfmon",
+        false => "",
+    };
     // SAFETY: variables of this session's transaction.
     let (isolation, read_only) = unsafe { (pg_sys::XactIsoLevel, pg_sys::XactReadOnly) };
     if isolation >= pg_sys::XACT_REPEATABLE_READ as i32 {
@@ -156,13 +182,13 @@ pub(crate) fn must_be_writable(what_is: &str, a_thing: &str) {
             "{a_thing} needs a transaction at isolation level read committed"
         ))
         .detail("This one would not see what others committed meanwhile.")
-        .hint("Use BEGIN ISOLATION LEVEL READ COMMITTED, or preload pg_perfmon.")
+        .hint(format!("Use BEGIN ISOLATION LEVEL READ COMMITTED{or}."))
         .raise();
     }
     if read_only {
         Error::read_only(format!("{a_thing} cannot be stored in a read-only transaction"))
             .detail(format!("Here, {what_is} written in the caller's transaction."))
-            .hint("Use SET TRANSACTION READ WRITE, or preload pg_perfmon.")
+            .hint(format!("Use SET TRANSACTION READ WRITE{or}."))
             .raise();
     }
     keep_extension().unwrap_or_else(|error| error.raise());

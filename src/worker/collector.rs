@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::visit::poolers::{self, Answers};
-use super::{board, episodes, sampling, visit};
+use super::{ask, board, episodes, sampling, visit};
 use crate::pg::extension::{self, Kept};
 use crate::pg::{backends, catalog, clock, dbstat, session, signal, txn};
 use crate::watch::live;
@@ -227,7 +227,7 @@ fn work(order: &Order, poolers: Option<Answers>) -> Outcome {
     match extension::keep(super::EXTENSION) {
         Kept::Yes => {}
         Kept::Gone => return Outcome::Absent,
-        Kept::Busy => return Outcome::Closed("the extension is being dropped"),
+        Kept::Busy => return Outcome::Closed(ask::DROPPING),
     }
     let installed = catalog::extension(super::EXTENSION).and_then(catalog::extension_version);
     if installed.as_deref() != Some(visit::LIBRARY_VERSION) {

@@ -32,6 +32,7 @@ pub(crate) fn as_owner<T>(what: &str, done: &str, body: impl FnOnce(i64, i64) ->
             .hint("Use SET TRANSACTION READ WRITE.")
             .raise();
     }
+    ask::keep_extension().unwrap_or_else(|error| error.raise());
     let owner = match visit::owner() {
         Ok(owner) => owner,
         Err(error) => error.raise(),

@@ -110,6 +110,12 @@ pub(super) fn collector(worker: &Status) -> Option<Item> {
             message.unwrap_or_else(|| "library and SQL objects differ".to_owned()),
             "ALTER EXTENSION pg_perfmon UPDATE;",
         ),
+        // Nothing went wrong: it is the wrong moment.
+        (_, Some(message)) if slot.failed && slot.failures == 0 => Item::warning(
+            "collector",
+            format!("took no snapshot: {message}"),
+            "It takes one with the next visit that finds nothing in its way.",
+        ),
         (_, Some(message)) if slot.failed => Item::error(
             "collector",
             format!("failed {} times in a row: {message}", slot.failures),

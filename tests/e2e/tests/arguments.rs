@@ -1,7 +1,7 @@
 //! Bad input gets a clear error with a hint, or an empty answer; never an internal error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-use perfmon_e2e::{Random, Server, code_of, message_of, seed};
+use perfmon_e2e::{Random, Server, code_of, message_of, secs, seed, wait_until};
 
 #[test]
 fn bad_input_is_told_with_a_hint() {
@@ -21,6 +21,11 @@ fn bad_input_is_told_with_a_hint() {
         ("statement_series(1, now(), now() - interval '1 hour')", "22023"),
         ("statement_series(1, step => interval '-1 minute')", "22023"),
         ("statement_series(1, step => interval '0')", "22023"),
+        ("load_series(step => interval '300000 years')", "22023"),
+        ("load_series(step => interval '1001 years')", "22023"),
+        ("load_series(step => interval '367000 days')", "22023"),
+        ("recent_activity('-1 s')", "22023"),
+        ("long_transactions('-1 s')", "22023"),
         ("statement_history('infinity', 'infinity')", "22023"),
         ("tables(now(), now() - interval '1 hour')", "22023"),
         ("databases(now(), now() - interval '1 hour')", "22023"),
@@ -34,10 +39,60 @@ fn bad_input_is_told_with_a_hint() {
         let e = db.fails(&format!("SELECT * FROM perfmon.{call}"));
         assert_eq!(code_of(&e), code, "{call}: {}", message_of(&e));
         if code == "22023" {
-            let hint = e.as_db_error().unwrap().hint().unwrap_or_default();
-            assert!(!hint.is_empty(), "{call}: {}", message_of(&e));
+            let error = e.as_db_error().unwrap();
+            let told = error.hint().zip(error.detail());
+            assert!(told.is_some(), "{call}: {}", message_of(&e));
         }
     }
+}
+
+/// Where a statement is recorded, none is said to be missing because nobody wants to see it.
+#[test]
+fn that_nothing_was_recorded_is_said_where_it_is_so() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    for _ in 0..3 {
+        db.run("SELECT count(*) FROM pg_am");
+        db.snapshot();
+    }
+    let (mut asker, notices) = server.noticing("app");
+    asker.run("SELECT * FROM perfmon.top_statements(max_rows => 0)");
+    asker.run("SELECT * FROM perfmon.top_statements(max_rows => 1)");
+    let told = notices.lock().unwrap().clone();
+    assert!(told.is_empty(), "{told:?}");
+}
+
+/// A series that nobody gave a step for fits on a screen.
+#[test]
+fn a_series_of_years_has_400_points_at_most() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    for _ in 0..2 {
+        db.snapshot();
+    }
+    for zone in ["UTC", "Europe/Vienna", "Asia/Kathmandu"] {
+        db.run(&format!("SET timezone = '{zone}'"));
+        for days in [1, 16, 99, 399, 400, 401, 731, 5000, 700_000] {
+            let points: i64 = db.val(&format!(
+                "SELECT count(*) FROM perfmon.load_series(now() - interval '{days} days')"
+            ));
+            assert!((90..=400).contains(&points), "{zone}, {days} days: {points}");
+        }
+    }
+}
+
+/// In a long transaction too, what happened is as long ago as the clock says.
+#[test]
+fn status_tells_time_by_the_clock() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    db.run("BEGIN; SELECT now()");
+    server.db("app").snapshot();
+    wait_until("two seconds pass", secs(10), || {
+        db.val("SELECT clock_timestamp() > now() + interval '3 seconds'")
+    });
+    let status = db.status();
+    assert!(status.contains("s ago") && !status.contains("(0 s ago)"), "{status}");
 }
 
 #[test]

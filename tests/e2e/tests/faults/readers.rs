@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use perfmon_e2e::{Server, code_of};
+use perfmon_e2e::{Server, code_of, secs, wait_until};
 
 const READERS: usize = 8;
 const ROUNDS: usize = 6;
@@ -66,4 +66,47 @@ fn drop_extension_gets_through_beside_readers() {
         failures
     });
     assert!(complaints.is_empty(), "{}: {:#?}", complaints.len(), complaints);
+}
+
+/// What declares, marks or takes a snapshot says the same as what reads.
+#[test]
+fn writers_are_told_that_the_extension_is_being_dropped() {
+    const WAITS: &str = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND classid = 'pg_extension'::regclass)";
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    db.snapshot();
+    db.run("BEGIN; SELECT count(*) FROM perfmon.databases()");
+    let mut other = server.db("app");
+    other.run("SET lock_timeout = '100ms'");
+    let status = std::thread::scope(|threads| {
+        let dropping = threads.spawn(|| {
+            let mut db = server.db("app");
+            db.run("SET statement_timeout = '60s'");
+            db.run("DROP EXTENSION pg_perfmon");
+        });
+        wait_until("the drop waits", secs(10), || other.val(WAITS));
+        for call in [
+            "mark_change('told')",
+            "create_slo('told', p95_ms => 5)",
+            "create_slo('told', p95_ms => 5, statement_id => 1)",
+            "drop_slo('told')",
+            "declare_pool('told', 5, application => 'told')",
+            "drop_pool('told')",
+            "begin_run('told')",
+            "evaluate()",
+            "snapshot()",
+        ] {
+            let error = other.fails(&format!("SELECT perfmon.{call}"));
+            assert_eq!(code_of(&error), "55P03", "{call}: {error:?}");
+            let told = error.as_db_error().unwrap();
+            assert_eq!(told.message(), "pg_perfmon is being dropped", "{call}");
+            assert!(told.hint().is_some(), "{call}");
+        }
+        let status = db.status();
+        db.run("ROLLBACK");
+        dropping.join().unwrap();
+        status
+    });
+    assert!(status.contains("took no snapshot: the extension is being dropped"), "{status}");
+    assert!(!status.contains("failed 0 times"), "{status}");
 }
