@@ -1,5 +1,5 @@
-//! Names behind the small ids of history rows. An id is never used twice in a database, also not by the
-//! sources that a restore brought: people ask by the id alone. Who hands in names in descending order of
+//! Names behind the small ids of history rows. An id is not given out where any source here has it, also one
+//! that a restore brought: people ask by the id alone. Who hands in names in descending order of
 //! time gets neighbouring ids for neighbouring magnitudes, which pack better.
 
 use std::collections::HashMap;
