@@ -29,7 +29,7 @@ use pgrx::pg_sys;
 
 use super::header::Header;
 use crate::error::Error;
-use crate::pg::{catalog, clock, session, txn};
+use crate::pg::{catalog, clock, dbstat, session, txn};
 use crate::probe::{self, ProbeError, Probed};
 use crate::store::period::Level;
 use crate::{judge, settings, store};
@@ -112,6 +112,8 @@ fn snapshot_alone(
 ) -> Result<Stored, Error> {
     let mut visit = session::as_user(owner, || Visit::begin(request));
     visit.poolers = poolers;
+    // The caller's transaction may have looked at counters long ago, and would see these again.
+    dbstat::refresh();
     session::as_user(pg_monitor(), || visit.read());
     session::as_user(owner, || visit.store());
     if let Some(wanted) = session::as_user(owner, || visit.wanted_texts()) {
