@@ -204,6 +204,47 @@ pub(crate) fn server_stats() -> Named {
     named
 }
 
+/// When counters of a database were last reset, all of them or those of one object; 0 is never. Objects that all
+/// databases share have those of no database.
+pub(crate) fn database_reset(database: pg_sys::Oid) -> u64 {
+    // SAFETY: a pointer into this process's copy of statistics, or NULL; it is read at once.
+    let entry = unsafe { pg_sys::pgstat_fetch_stat_dbentry(database).as_ref() };
+    entry.map_or(0, |entry| entry.stat_reset_timestamp as u64)
+}
+
+/// What changes when any of the counters of `server_stats` are reset: each kind has its own time of it.
+pub(crate) fn server_resets() -> u64 {
+    // SAFETY: pointers into this process's copy of statistics, or NULL; each is read at once.
+    let (wal, background) = unsafe {
+        let wal = pg_sys::pgstat_fetch_stat_wal().as_ref().map(|w| w.stat_reset_timestamp);
+        let background = pg_sys::pgstat_fetch_stat_bgwriter().as_ref();
+        (wal, background.map(|b| b.stat_reset_timestamp))
+    };
+    // Before 17, checkpoints are reset together with the background writer.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    let checkpoints = None;
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    // SAFETY: a pointer into this process's copy of statistics, or NULL; it is read at once.
+    let checkpoints = unsafe { pg_sys::pgstat_fetch_stat_checkpointer().as_ref() }
+        .map(|c| c.stat_reset_timestamp);
+    let all = [wal, background, checkpoints];
+    all.iter().flatten().fold(0, |sum: u64, reset| sum.wrapping_add(*reset as u64))
+}
+
+/// When the counters of pg_stat_io were last reset; 0 where there are none.
+#[cfg(feature = "pg15")]
+pub(crate) fn io_reset() -> u64 {
+    0
+}
+
+/// When the counters of pg_stat_io were last reset.
+#[cfg(not(feature = "pg15"))]
+pub(crate) fn io_reset() -> u64 {
+    // SAFETY: a pointer into this process's copy of statistics, or NULL; it is read at once.
+    let io = unsafe { pg_sys::pgstat_fetch_stat_io().as_ref() };
+    io.map_or(0, |io| io.stat_reset_timestamp as u64)
+}
+
 #[cfg(not(feature = "pg18"))]
 fn wal_stats() -> Named {
     // SAFETY: a pointer into this process's copy of statistics; it is read at once.

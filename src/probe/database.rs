@@ -38,6 +38,7 @@ pub(crate) fn databases(all: bool, sizes: bool) -> Result<Probed, ProbeError> {
     let reading = Reading {
         labels: list.iter().map(|d| label(["", d.name.as_str(), ""])).collect(),
         columns: columns.values,
+        marks: vec![list.iter().map(|d| compat::database_reset(d.oid)).collect()],
         whole: sizes,
         ..reading(&DATABASE, epoch, at, keys)
     };

@@ -8,8 +8,8 @@ use pgrx::pg_sys;
 use super::{
     Columns, ProbeError, Probed, count, label, reading, scaled, statistics_epoch, times_io,
 };
-use crate::pg::clock;
 use crate::pg::fmgr::{self, ResultSet, Row};
+use crate::pg::{clock, compat};
 
 /// Columns of the family, the function's names for them, and whether they are times.
 #[rustfmt::skip]
@@ -44,6 +44,8 @@ pub(crate) fn io() -> Result<Option<Probed>, ProbeError> {
         return Ok(None);
     };
     let at = clock::wall_us();
+    // Before the counters: a reset in between is noticed by the next visit then.
+    let reset = compat::io_reset();
     // SAFETY: the function of that name takes no argument.
     let mut set = unsafe { ResultSet::call(function, &[]) }
         .ok_or_else(|| ProbeError::unexpected("pg_stat_get_io returned no set"))?;
@@ -68,8 +70,12 @@ pub(crate) fn io() -> Result<Option<Probed>, ProbeError> {
     let labels: Vec<u64> =
         names.iter().map(|parts| label(parts.iter().map(String::as_str))).collect();
     let keys = labels.iter().map(|&hash| Key(hash, 0)).collect();
-    let reading =
-        Reading { labels, columns: columns.values, ..reading(&IO, statistics_epoch(), at, keys) };
+    let reading = Reading {
+        labels,
+        columns: columns.values,
+        marks: vec![vec![reset; names.len()]],
+        ..reading(&IO, statistics_epoch(), at, keys)
+    };
     Ok(Some(Probed { reading, name: Box::new(move |i| names[i].clone()) }))
 }
 

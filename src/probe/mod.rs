@@ -98,6 +98,7 @@ fn reading(family: &'static Family, epoch: Epoch, at: i64, keys: Vec<Key>) -> Re
         born: None,
         floors: Vec::new(),
         ceilings: Vec::new(),
+        marks: Vec::new(),
         evictions: None,
         whole: false,
     }

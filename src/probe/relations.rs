@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use perfmon_core::family::{Family, INDEX, RELATION};
 use perfmon_core::frame::{Key, Reading};
+use pgrx::pg_sys;
 
 use super::files::Sizes;
 use super::{Columns, ProbeError, Probed, count, label, reading, statistics_epoch};
@@ -57,17 +58,27 @@ struct Bytes {
 /// Reads the counters of all relations; with `sizes`, also what they take on disk.
 pub(crate) fn relations(sizes: bool) -> Result<Relations, ProbeError> {
     let at = clock::wall_us();
+    // Before the counters: what is reset in between is noticed by the next visit then.
+    let resets = resets();
     let left_out: Vec<u32> = LEFT_OUT.iter().filter_map(|name| catalog::schema(name)).collect();
     let classes = classes::classes(&left_out);
     let mut sizes = sizes.then(Sizes::default);
     let mut tables = tables(&classes.all, sizes.as_mut());
     fold_toast(&classes.all, &mut tables, sizes.as_mut());
     let indexes = indexes(&classes, &mut tables, sizes.as_mut());
-    let with_sizes = sizes.is_some();
+    let as_read = AsRead { at, resets, sizes: sizes.is_some() };
     Ok(Relations {
-        relations: table_reading(&tables.list, at, with_sizes),
-        indexes: index_reading(&indexes, at, with_sizes),
+        relations: table_reading(&tables.list, as_read),
+        indexes: index_reading(&indexes, as_read),
     })
+}
+
+/// When relations were read, when some of their counters had been reset before, and whether with sizes.
+#[derive(Clone, Copy)]
+struct AsRead {
+    at: i64,
+    resets: u64,
+    sizes: bool,
 }
 
 /// Tables, and where to find them by their own oid and by that of their TOAST table.
@@ -238,11 +249,11 @@ static INDEX_COUNTERS: &[Source<Index>] = &[
 
 static INDEX_SIZES: &[Source<Index>] = &[("index_bytes", |i| i.bytes as i64)];
 
-fn table_reading(tables: &[Table], at: i64, sizes: bool) -> Probed {
+fn table_reading(tables: &[Table], as_read: AsRead) -> Probed {
     let mut sources = vec![TABLE_COUNTERS];
     sources.extend(compat::HAS_NEWPAGE.then_some(NEWPAGE));
     sources.extend(compat::HAS_RUN_TIMES.then_some(RUN_TIMES));
-    sources.extend(sizes.then_some(TABLE_SIZES));
+    sources.extend(as_read.sizes.then_some(TABLE_SIZES));
     let names = tables.iter().map(|t| {
         let word = match t.kind {
             Storage::MaterializedView => "materialized view",
@@ -251,22 +262,17 @@ fn table_reading(tables: &[Table], at: i64, sizes: bool) -> Probed {
         [t.schema.clone(), t.name.clone(), word.into()]
     });
     let keys = tables.iter().map(|t| Key(u64::from(t.oid), 0));
-    finish(
-        &RELATION,
-        at,
-        keys.collect(),
-        names.collect(),
-        columns(&RELATION, tables, &sources),
-        sizes,
-    )
+    let columns = columns(&RELATION, tables, &sources);
+    finish(&RELATION, as_read, keys.collect(), names.collect(), columns)
 }
 
-fn index_reading(indexes: &[Index], at: i64, sizes: bool) -> Probed {
+fn index_reading(indexes: &[Index], as_read: AsRead) -> Probed {
     let mut sources = vec![INDEX_COUNTERS];
-    sources.extend(sizes.then_some(INDEX_SIZES));
+    sources.extend(as_read.sizes.then_some(INDEX_SIZES));
     let names = indexes.iter().map(|i| [i.schema.clone(), i.name.clone(), i.table.clone()]);
     let keys = indexes.iter().map(|i| Key(u64::from(i.oid), 0));
-    finish(&INDEX, at, keys.collect(), names.collect(), columns(&INDEX, indexes, &sources), sizes)
+    let columns = columns(&INDEX, indexes, &sources);
+    finish(&INDEX, as_read, keys.collect(), names.collect(), columns)
 }
 
 fn columns<T>(family: &'static Family, objects: &[T], sources: &[&[Source<T>]]) -> Columns {
@@ -277,19 +283,26 @@ fn columns<T>(family: &'static Family, objects: &[T], sources: &[&[Source<T>]]) 
     columns
 }
 
+/// What changes when counters of this database's relations, or of those that all databases share, are reset.
+fn resets() -> u64 {
+    // SAFETY: set once, when the process connects to its database.
+    let own = unsafe { pg_sys::MyDatabaseId };
+    compat::database_reset(own).wrapping_add(compat::database_reset(pg_sys::Oid::INVALID))
+}
+
 fn finish(
     family: &'static Family,
-    at: i64,
+    as_read: AsRead,
     keys: Vec<Key>,
     names: Vec<[Rc<str>; 3]>,
     columns: Columns,
-    whole: bool,
 ) -> Probed {
     let reading = Reading {
         labels: names.iter().map(|parts| label(parts.iter().map(|p| &**p))).collect(),
         columns: columns.values,
-        whole,
-        ..reading(family, statistics_epoch(), at, keys)
+        marks: vec![vec![as_read.resets; keys.len()]],
+        whole: as_read.sizes,
+        ..reading(family, statistics_epoch(), as_read.at, keys)
     };
     Probed { reading, name: Box::new(move |i| names[i].clone().map(|part| part.to_string())) }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Extras {
 pub(crate) fn server(extras: Extras) -> Result<Probed, ProbeError> {
     let at = clock::wall_us();
     let timed = fmgr::is_on(c"track_wal_io_timing");
+    // Before the counters: what is reset in between is noticed by the next visit then.
+    let resets = compat::server_resets();
     let mut columns = Columns::new(&SERVER);
     for (name, value) in compat::server_stats() {
         let counted = timed || !matches!(name, "wal_write_us" | "wal_sync_us");
@@ -40,6 +42,7 @@ pub(crate) fn server(extras: Extras) -> Result<Probed, ProbeError> {
     let reading = Reading {
         labels: vec![0],
         columns: columns.values,
+        marks: vec![vec![resets]],
         ..reading(&SERVER, statistics_epoch(), at, vec![Key(0, 0)])
     };
     Ok(Probed { reading, name: Box::new(|_| Default::default()) })

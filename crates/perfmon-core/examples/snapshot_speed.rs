@@ -42,6 +42,7 @@ fn reading(minute: u64) -> Reading {
         born: None,
         floors: vec![vec![3; STATEMENTS]],
         ceilings: vec![(0..STATEMENTS as u64).map(|i| mix(i) >> 40).collect()],
+        marks: vec![],
         evictions: Some(4),
         whole: false,
     }

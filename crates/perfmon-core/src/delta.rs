@@ -271,6 +271,7 @@ pub fn advance_in(
         }
         old.floors.clear();
         old.ceilings.clear();
+        old.marks.clear();
     }
     let sorted = match order.0.filter(|order| order.len() == now.keys.len()) {
         Some(order) => Sorted::by(&now, order),
@@ -322,6 +323,7 @@ pub fn advance_in(
         born: reading.born.map(|born| order.put(born)),
         floors: reading.floors.into_iter().map(|c| order.put(c)).collect(),
         ceilings: reading.ceilings.into_iter().map(|c| order.put(c)).collect(),
+        marks: reading.marks.into_iter().map(|c| order.put(c)).collect(),
         keys: order.put(reading.keys),
         evictions: reading.evictions,
         told_until,

@@ -91,6 +91,9 @@ pub struct Reading {
     pub floors: Vec<Vec<u64>>,
     /// Values that can only rise though they do not add up (maximum times).
     pub ceilings: Vec<Vec<u64>>,
+    /// What stays as it is while counters go on, `marks[m][i]`: first when the server says that counters were reset last.
+    /// None where it does not say it.
+    pub marks: Vec<Vec<u64>>,
     /// How often entries were evicted so far, where entries can be.
     pub evictions: Option<u64>,
     /// Store every object, moved or not, because gauges were read anew.
@@ -106,6 +109,7 @@ impl Reading {
         }
         let mut spare = Vec::with_capacity(order.len());
         let columns = self.columns.iter_mut().chain(&mut self.floors).chain(&mut self.ceilings);
+        let columns = columns.chain(&mut self.marks);
         for column in columns.chain([&mut self.labels]) {
             // In most columns nothing is counted.
             if !is_zero(column) {

@@ -5,6 +5,7 @@ use crate::family::{DATABASE, Family, Merge};
 use crate::frame::{Quality, Reading};
 use crate::pack::is_zero;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::iter::zip;
 
 /// Whether a column of the family is a state rather than a count.
@@ -154,6 +155,7 @@ impl<'a> Judge<'a> {
         let mut judge = Self { prior, now, fates, anew, lost, moved, in_step };
         if let Some(prior) = prior {
             judge.find_falls(prior);
+            judge.find_resets(prior);
         }
         judge
     }
@@ -211,6 +213,29 @@ impl<'a> Judge<'a> {
             _ => 0,
         };
         Cow::Owned(self.fates.iter().map(value).collect())
+    }
+
+    /// What the server says was reset since the prior. It need not show: counters may have outgrown their old values.
+    fn find_resets(&mut self, prior: &Prior) {
+        let reading = &*self.now.reading;
+        let (Some(now), Some(before)) = (reading.marks.first(), prior.marks.first()) else {
+            return;
+        };
+        if now.is_empty() || before.is_empty() {
+            return;
+        }
+        let mut known: Option<HashSet<u64>> = None;
+        for ((&i, fate), lost) in zip(zip(&self.now.order.by_key, &self.fates), &mut self.lost) {
+            *lost |= match *fate {
+                Fate::Same(p, _) => now[i] != before[p],
+                // That of a new object may be older than itself, if it is that of others as well.
+                Fate::New(_) if now[i] != 0 => {
+                    let known = known.get_or_insert_with(|| before.iter().copied().collect());
+                    !known.contains(&now[i])
+                }
+                Fate::New(_) | Fate::Hidden => false,
+            };
+        }
     }
 
     /// Values of a column for all objects, none where all are zero, noting which of them moved; `None` if it

@@ -164,6 +164,7 @@ impl Model {
             born: self.births_known.then(|| seen.iter().map(|(_, e)| e.born).collect()),
             floors: vec![of(&|e| e.least)],
             ceilings: vec![of(&|e| e.most)],
+            marks: vec![],
             evictions: Some(self.evictions),
             whole: false,
         }

@@ -9,6 +9,8 @@ use crate::pack::{self, Corrupt};
 
 /// Form of [`Prior::encode`].
 const VERSION: u8 = 1;
+/// In place of a time that there is none of.
+const NEVER: i64 = i64::MIN;
 
 /// The last absolute counters of a family.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +35,8 @@ pub struct Prior {
     pub floors: Vec<Vec<u64>>,
     /// See [`crate::frame::Reading::ceilings`].
     pub ceilings: Vec<Vec<u64>>,
+    /// See [`crate::frame::Reading::marks`].
+    pub marks: Vec<Vec<u64>>,
     /// How often entries had been evicted.
     pub evictions: Option<u64>,
     /// Where all objects were read once and now are not: until when of the others either counters or a gap are stored.
@@ -69,8 +73,12 @@ impl Prior {
         }
         put_option(&mut out, self.evictions);
         // Left out where there is nothing to say, as by libraries that did not know it.
-        if let Some(told) = self.told_until {
-            put_number(&mut out, told as u64);
+        if self.told_until.is_some() || !self.marks.is_empty() {
+            put_number(&mut out, self.told_until.unwrap_or(NEVER) as u64);
+        }
+        if !self.marks.is_empty() {
+            put_number(&mut out, self.marks.len() as u64);
+            put_columns(&mut out, &self.marks);
         }
         let sum = checksum(&out[5..]);
         out[1..5].copy_from_slice(&sum.to_le_bytes());
@@ -125,7 +133,8 @@ impl Prior {
         let floors = from.columns(n)?;
         let ceilings = from.columns(n)?;
         let evictions = from.option()?;
-        let told_until = if from.0.is_empty() { None } else { Some(from.number()? as i64) };
+        let told_until = if from.0.is_empty() { NEVER } else { from.number()? as i64 };
+        let marks = if from.0.is_empty() { Vec::new() } else { from.columns(n)? };
         if !from.0.is_empty() {
             return Err(Corrupt::new("previous counters have more bytes than they should"));
         }
@@ -140,8 +149,9 @@ impl Prior {
             born,
             floors,
             ceilings,
+            marks,
             evictions,
-            told_until,
+            told_until: Some(told_until).filter(|told| *told != NEVER),
         })
     }
 }
@@ -332,6 +342,7 @@ mod tests {
             born: Some((0..n as i64).map(|i| i - 3).collect()),
             floors: vec![(0..n).collect()],
             ceilings: vec![vec![0; n as usize], (0..n).collect()],
+            marks: vec![(0..n).rev().collect()],
             evictions: Some(u64::MAX),
             told_until: Some(i64::MAX),
         }
@@ -345,6 +356,8 @@ mod tests {
             let bare =
                 Prior { born: None, floors: vec![], evictions: None, told_until: None, ..prior };
             assert_eq!(Prior::decode(&INDEX, &bare.encode()).unwrap(), bare);
+            let older = Prior { marks: vec![], ..bare };
+            assert_eq!(Prior::decode(&INDEX, &older.encode()).unwrap(), older);
         }
     }
 
