@@ -57,6 +57,8 @@ impl Storage {
 pub(crate) struct Classes {
     pub(crate) all: Vec<Class>,
     pub(crate) owners: HashMap<u32, u32>,
+    /// Indexes that queries do not use: they are being built, or that failed, or they are about to go.
+    pub(crate) invalid: HashSet<u32>,
     left_out: Vec<u32>,
     /// What had happened to the catalog before it was read.
     changes: u64,
@@ -86,13 +88,13 @@ fn read(left_out: &[u32], changes: u64) -> Classes {
         all.iter().filter(|c| matches!(c.kind, Storage::Table | Storage::MaterializedView));
     // With what holds that which is too long for them.
     let tables: HashSet<u32> = tables.flat_map(|class| [class.oid, class.toast]).collect();
-    let owners = index_owners(|table| tables.contains(&table));
+    let (owners, invalid) = index_owners(|table| tables.contains(&table));
     all.retain(|class| match class.kind {
         Storage::Table | Storage::MaterializedView => true,
         Storage::Toast => tables.contains(&class.oid),
         Storage::Index => owners.contains_key(&class.oid),
     });
-    Classes { all, owners, left_out: left_out.to_vec(), changes }
+    Classes { all, owners, invalid, left_out: left_out.to_vec(), changes }
 }
 
 /// All relations with storage but those of the schemas that are left out. Temporary ones are left out, too: they belong
@@ -125,18 +127,21 @@ fn relations(left_out: &[u32]) -> Vec<Class> {
     found
 }
 
-/// The table of each index of those that are wanted.
-fn index_owners(wanted: impl Fn(u32) -> bool) -> HashMap<u32, u32> {
-    let mut found = HashMap::new();
+/// The table of each index of those that are wanted, and which of these are not valid.
+fn index_owners(wanted: impl Fn(u32) -> bool) -> (HashMap<u32, u32>, HashSet<u32>) {
+    let (mut found, mut invalid) = (HashMap::new(), HashSet::new());
     scan(pg_sys::IndexRelationId, |tuple| {
         // SAFETY: the fixed part of a row of pg_index.
         let row = unsafe { &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>() };
         let table = row.indrelid.to_u32();
         if wanted(table) {
             found.insert(row.indexrelid.to_u32(), table);
+            if !row.indisvalid {
+                invalid.insert(row.indexrelid.to_u32());
+            }
         }
     });
-    found
+    (found, invalid)
 }
 
 /// Hands every row of a system catalog to `row`, which must not keep it.

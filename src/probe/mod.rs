@@ -99,6 +99,8 @@ fn reading(family: &'static Family, epoch: Epoch, at: i64, keys: Vec<Key>) -> Re
         floors: Vec::new(),
         ceilings: Vec::new(),
         marks: Vec::new(),
+        wholes: Vec::new(),
+        parts: None,
         evictions: None,
         whole: false,
     }

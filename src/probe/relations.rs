@@ -36,11 +36,15 @@ struct Table {
     toast: TableStats,
     toast_indexes: TableStats,
     bytes: Bytes,
+    index_count: u64,
+    /// Another where its long values are kept elsewhere, 0 where there are none.
+    toast_mark: u64,
 }
 
 /// An index of such a table.
 struct Index {
     oid: u32,
+    table_oid: u32,
     name: Rc<str>,
     schema: Rc<str>,
     table: Rc<str>,
@@ -127,6 +131,8 @@ fn tables(classes: &[Class], mut sizes: Option<&mut Sizes>) -> Tables {
             toast: TableStats::default(),
             toast_indexes: TableStats::default(),
             bytes: Bytes { table: bytes, ..Bytes::default() },
+            index_count: 0,
+            toast_mark: u64::from(class.toast) << 32,
         });
     }
     found
@@ -158,14 +164,20 @@ fn indexes(classes: &Classes, tables: &mut Tables, mut sizes: Option<&mut Sizes>
         };
         let (table, stats) = (&mut tables.list[position], stats(class));
         if own.is_none() {
-            add(&mut table.toast_indexes, &stats);
             table.bytes.toast += bytes;
+            // One that is built anew does not count before it is valid, nor the old one thereafter: both hold the same.
+            if !classes.invalid.contains(&class.oid) {
+                add(&mut table.toast_indexes, &stats);
+                table.toast_mark = table.toast_mark.wrapping_add(class.oid.into());
+            }
             continue;
         }
         add(&mut table.indexes, &stats);
+        table.index_count += 1;
         table.bytes.indexes += bytes;
         found.push(Index {
             oid: class.oid,
+            table_oid: table.oid,
             name: class.name.clone(),
             schema: table.schema.clone(),
             table: table.name.clone(),
@@ -263,7 +275,10 @@ fn table_reading(tables: &[Table], as_read: AsRead) -> Probed {
     });
     let keys = tables.iter().map(|t| Key(u64::from(t.oid), 0));
     let columns = columns(&RELATION, tables, &sources);
-    finish(&RELATION, as_read, keys.collect(), names.collect(), columns)
+    let mut probed = finish(&RELATION, as_read, keys.collect(), names.collect(), columns);
+    probed.reading.marks.push(tables.iter().map(|t| t.index_count).collect());
+    probed.reading.marks.push(tables.iter().map(|t| t.toast_mark).collect());
+    probed
 }
 
 fn index_reading(indexes: &[Index], as_read: AsRead) -> Probed {
@@ -272,7 +287,9 @@ fn index_reading(indexes: &[Index], as_read: AsRead) -> Probed {
     let names = indexes.iter().map(|i| [i.schema.clone(), i.name.clone(), i.table.clone()]);
     let keys = indexes.iter().map(|i| Key(u64::from(i.oid), 0));
     let columns = columns(&INDEX, indexes, &sources);
-    finish(&INDEX, as_read, keys.collect(), names.collect(), columns)
+    let mut probed = finish(&INDEX, as_read, keys.collect(), names.collect(), columns);
+    probed.reading.wholes = indexes.iter().map(|i| Key(u64::from(i.table_oid), 0)).collect();
+    probed
 }
 
 fn columns<T>(family: &'static Family, objects: &[T], sources: &[&[Source<T>]]) -> Columns {

@@ -22,10 +22,11 @@ use std::collections::{HashMap, HashSet};
 use perfmon_core::capture::table::Key;
 use perfmon_core::delta::{self, Prior};
 use perfmon_core::family::{self, Family};
-use perfmon_core::frame::{self, Frame, Quality};
+use perfmon_core::frame::{self, Quality, Together};
 use perfmon_core::host::Machine;
 use perfmon_core::rollup;
 use pgrx::pg_sys;
+use whole::{elapsed_us, total};
 
 use super::header::Header;
 use crate::error::Error;
@@ -227,6 +228,8 @@ struct Visit {
     next_priors: Vec<(&'static str, Vec<u8>)>,
     known: names::Known,
     subjects: Vec<Probed>,
+    /// What the indexes of each table did.
+    parts: Option<HashMap<frame::Key, Together>>,
     latency: Option<latency::Read>,
     captured: Option<captured::Captured>,
     plans: Option<plans::Plans>,
@@ -288,6 +291,7 @@ impl Visit {
             places,
             next_priors: Vec::new(),
             subjects: Vec::new(),
+            parts: None,
             latency: None,
             captured: None,
             plans: None,
@@ -345,7 +349,8 @@ impl Visit {
         if tables && let Some(read) = self.attempt("tables", || probe::relations::relations(sizes))
         {
             self.header.tables_at = self.until;
-            self.subjects.extend([read.relations, read.indexes]);
+            // What a table's indexes did is asked of their own counters.
+            self.subjects.extend([read.indexes, read.relations]);
         }
         if let Some(read) = self.attempt("databases", || probe::database::databases(home, sizes)) {
             self.subjects.push(read);
@@ -423,6 +428,7 @@ impl Visit {
         let order = reading.put_in_order();
         let name = |i: usize| name(order[i]);
         let family = reading.family;
+        reading.parts = self.parts.take();
         let prior = self.priors.remove(family.name).and_then(|bytes| {
             let decoded = Prior::decode(family, &bytes);
             decoded
@@ -436,6 +442,7 @@ impl Visit {
         if let Some(gap) = &difference.gap {
             self.tell_gap(family.name, gap);
         }
+        self.parts = difference.together(&reading);
         let continues = prior.as_ref().is_some_and(|prior| prior.at == difference.since);
         let new_ids = self.name_objects(family, &difference, &name);
         // The server's row stands for the visit itself, so even a baseline leaves one.
@@ -489,13 +496,4 @@ impl Visit {
         priors.push((HEADER, self.header.encode()));
         store::prior::save(&priors, std::mem::take(&mut self.places));
     }
-}
-
-fn total(frame: &Frame, name: &str) -> Option<i64> {
-    let position = frame.family.totals.iter().position(|total| *total == name)?;
-    frame.totals.get(position).copied().flatten()
-}
-
-fn elapsed_us(began: Option<i64>) -> i64 {
-    clock::monotonic_us().zip(began).map_or(0, |(now, began)| now - began)
 }

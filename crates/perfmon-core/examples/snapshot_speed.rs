@@ -43,6 +43,8 @@ fn reading(minute: u64) -> Reading {
         floors: vec![vec![3; STATEMENTS]],
         ceilings: vec![(0..STATEMENTS as u64).map(|i| mix(i) >> 40).collect()],
         marks: vec![],
+        wholes: vec![],
+        parts: None,
         evictions: Some(4),
         whole: false,
     }

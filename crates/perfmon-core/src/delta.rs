@@ -8,9 +8,13 @@
 //!   every counter, with a lower or equal minimum and a higher or equal maximum;
 //! * an entry that was both born and reset alone (or reset alone twice) between two readings.
 
+mod heirs;
 mod judge;
 #[cfg(test)]
 mod model;
+mod parts;
+#[cfg(test)]
+mod parts_tests;
 mod prior;
 #[cfg(test)]
 mod tests;
@@ -88,6 +92,10 @@ pub struct Difference {
     /// Id by index into the reading; 0 = none.
     ids: Vec<u32>,
     unnamed: Vec<usize>,
+    /// Objects that began to count since the prior, as indices into the reading.
+    came: Vec<usize>,
+    /// Those that took over the counters of another, and those others.
+    copied: Vec<usize>,
     /// In the order of `moved`; `None` where every value is zero or unknown.
     columns: Vec<Option<Vec<u64>>>,
     known: u64,
@@ -431,6 +439,8 @@ impl<'a> Sorted<'a> {
             baseline: true,
             ids: vec![0; self.reading.keys.len()],
             unnamed: Vec::new(),
+            came: Vec::new(),
+            copied: Vec::new(),
             columns: vec![None; self.reading.columns.len()],
             known: 0,
             order: None,

@@ -3,6 +3,7 @@
 
 use crate::family::Family;
 use crate::pack::is_zero;
+use std::collections::HashMap;
 
 /// How far a difference can be trusted (anchors: monitoring, section 5).
 #[derive(
@@ -92,8 +93,13 @@ pub struct Reading {
     /// Values that can only rise though they do not add up (maximum times).
     pub ceilings: Vec<Vec<u64>>,
     /// What stays as it is while counters go on, `marks[m][i]`: first when the server says that counters were reset last.
-    /// None where it does not say it.
+    /// None where it does not say it. Of relations, second how many indexes each has, and third what is another where its
+    /// long values are kept elsewhere (0: nowhere).
     pub marks: Vec<Vec<u64>>,
+    /// Of which relation each index is. None in other families.
+    pub wholes: Vec<Key>,
+    /// What the indexes of each relation did, where that is not the difference of their sums.
+    pub parts: Option<HashMap<Key, Together>>,
     /// How often entries were evicted so far, where entries can be.
     pub evictions: Option<u64>,
     /// Store every object, moved or not, because gauges were read anew.
@@ -121,6 +127,9 @@ impl Reading {
         if let Some(born) = &mut self.born {
             *born = order.iter().map(|&i| born[i]).collect();
         }
+        if !self.wholes.is_empty() {
+            self.wholes = order.iter().map(|&i| self.wholes[i]).collect();
+        }
         self.keys = order.iter().map(|&i| self.keys[i]).collect();
         order
     }
@@ -134,6 +143,17 @@ pub(crate) fn order_of(keys: &[Key]) -> Vec<usize> {
     let mut ranked: Vec<(Key, usize)> = keys.iter().copied().zip(0..).collect();
     ranked.sort_unstable();
     ranked.into_iter().map(|r| r.1).collect()
+}
+
+/// What the indexes of one relation did together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Together {
+    /// How many were there before and are still there.
+    pub stayed: u64,
+    /// One took over the counters of another.
+    pub copied: bool,
+    /// What they did, in the order of their own family's columns.
+    pub grown: Vec<u64>,
 }
 
 /// What one row of a history table holds: the objects that did something, and what they did.

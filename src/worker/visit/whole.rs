@@ -3,7 +3,7 @@
 use perfmon_core::family;
 use perfmon_core::frame::Frame;
 
-use super::{Visit, elapsed_us};
+use super::Visit;
 use crate::pg::{clock, session};
 
 impl Visit {
@@ -58,4 +58,13 @@ impl Visit {
             self.covered_exec_us,
         ];
     }
+}
+
+pub(super) fn total(frame: &Frame, name: &str) -> Option<i64> {
+    let position = frame.family.totals.iter().position(|total| *total == name)?;
+    frame.totals.get(position).copied().flatten()
+}
+
+pub(super) fn elapsed_us(began: Option<i64>) -> i64 {
+    clock::monotonic_us().zip(began).map_or(0, |(now, began)| now - began)
 }

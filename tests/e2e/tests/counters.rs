@@ -1,7 +1,7 @@
 //! What is stored of tables and indexes is never more than happened, whatever happens to the server's counters.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use perfmon_e2e::{Db, Server};
+use perfmon_e2e::{Db, Server, secs, wait_until};
 
 /// The last row of history of a relation or an index: its time, what the columns count, and the quality.
 fn last(db: &mut Db, family: &str, name: &str, column: &str) -> (i64, String) {
@@ -108,4 +108,120 @@ fn counters_that_were_reset_and_outgrew_their_old_values_are_lower_bounds() {
         );
         assert_eq!(quality, "lower bound", "{what}");
     }
+}
+
+/// Looks up so many rows by an index.
+fn look_up(db: &mut Db, column: &str, times: usize) {
+    db.run("SET enable_seqscan = off; SET enable_bitmapscan = off");
+    for _ in 0..times {
+        db.run(&format!("SELECT * FROM t WHERE {column} = 1"));
+    }
+    flush(db);
+}
+
+#[test]
+fn indexes_built_anew_beside_their_work_are_not_counted_twice() {
+    let server = Server::unloaded().conf("autovacuum = off").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE TABLE t (a int, b int); CREATE INDEX t_a ON t (a)");
+    insert(&mut db, 10);
+    db.snapshot();
+    look_up(&mut db, "a", 70);
+    db.snapshot();
+    assert_eq!(last(&mut db, "index", "t_a", "idx_scan"), (70, "exact".into()));
+    assert_eq!(last(&mut db, "relation", "t", "idx_scan"), (70, "exact".into()));
+
+    look_up(&mut db, "a", 4);
+    db.run("REINDEX INDEX CONCURRENTLY t_a");
+    look_up(&mut db, "a", 5);
+    db.snapshot();
+    assert_eq!(last(&mut db, "index", "t_a", "idx_scan"), (9, "lower bound".into()));
+    assert_eq!(last(&mut db, "relation", "t", "idx_scan"), (9, "lower bound".into()));
+    look_up(&mut db, "a", 3);
+    db.snapshot();
+    assert_eq!(last(&mut db, "index", "t_a", "idx_scan"), (3, "exact".into()));
+    assert_eq!(last(&mut db, "relation", "t", "idx_scan"), (3, "exact".into()));
+
+    // A snapshot is taken before the new one takes the old one's place, and one while both are still there.
+    for (isolation, other) in [("REPEATABLE READ", "t_a_ccnew"), ("READ COMMITTED", "t_a_ccold")] {
+        let mut reader = server.db("app");
+        reader.run(&format!("BEGIN ISOLATION LEVEL {isolation}; SELECT count(*) FROM t"));
+        let mut builder = server.db("app");
+        let building = std::thread::spawn(move || builder.run("REINDEX INDEX CONCURRENTLY t_a"));
+        wait_until("it waits for the reader", secs(60), || {
+            db.val(&format!("SELECT EXISTS (SELECT FROM pg_class WHERE relname = '{other}')"))
+        });
+        look_up(&mut db, "a", 2);
+        db.snapshot();
+        reader.run("COMMIT");
+        building.join().unwrap();
+        look_up(&mut db, "a", 6);
+        db.snapshot();
+        look_up(&mut db, "a", 1);
+        db.snapshot();
+        assert_eq!(last(&mut db, "relation", "t", "idx_scan"), (1, "exact".into()), "{other}");
+    }
+    let of = [("index", "index_name LIKE 't\\_a%'"), ("relation", "table_name = 't'")];
+    for (family, name) in of {
+        let stored: i64 = db.val(&format!(
+            "SELECT sum(idx_scan)::int8 FROM perfmon.{family}_history(now() - interval '1 hour', clock_timestamp()) WHERE {name}"
+        ));
+        assert!((90..=100).contains(&stored), "{family}: {stored} of 100");
+    }
+}
+
+#[test]
+fn a_tables_index_counters_survive_the_change_of_its_indexes() {
+    let server = Server::unloaded().conf("autovacuum = off").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE TABLE t (a int, b int); CREATE INDEX t_a ON t (a)");
+    insert(&mut db, 10);
+    db.snapshot();
+    look_up(&mut db, "a", 100);
+    db.snapshot();
+
+    db.run("DROP INDEX t_a; CREATE INDEX t_b ON t (b)");
+    look_up(&mut db, "b", 150);
+    db.snapshot();
+    assert_eq!(last(&mut db, "index", "t_b", "idx_scan"), (150, "exact".into()));
+    assert_eq!(last(&mut db, "relation", "t", "idx_scan"), (150, "lower bound".into()));
+
+    // One more takes nothing away.
+    db.run("CREATE INDEX t_a ON t (a)");
+    look_up(&mut db, "a", 20);
+    look_up(&mut db, "b", 3);
+    db.snapshot();
+    assert_eq!(last(&mut db, "relation", "t", "idx_scan"), (23, "exact".into()));
+
+    // The same name is another index, which cannot be told from one built anew.
+    db.run("DROP INDEX t_a; CREATE INDEX t_a ON t (a)");
+    look_up(&mut db, "a", 30);
+    db.snapshot();
+    assert_eq!(last(&mut db, "index", "t_a", "idx_scan"), (10, "lower bound".into()));
+    assert_eq!(last(&mut db, "relation", "t", "idx_scan"), (10, "lower bound".into()));
+}
+
+#[test]
+fn what_a_rewrite_of_a_tables_long_values_read_is_a_lower_bound() {
+    let server = Server::unloaded().conf("autovacuum = off").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE TABLE t (a text); ALTER TABLE t ALTER a SET STORAGE EXTERNAL");
+    db.run("INSERT INTO t SELECT repeat('x', 20000) FROM generate_series(1, 10)");
+    flush(&mut db);
+    db.snapshot();
+    let read = |db: &mut Db, times: usize| {
+        (0..times).for_each(|_| db.run("SELECT max(length(a || 'x')) FROM t"));
+        flush(db);
+    };
+    read(&mut db, 5);
+    db.snapshot();
+    assert_eq!(last(&mut db, "relation", "t", "toast_blks_hit").1, "exact");
+    db.run("ALTER TABLE t ADD b float8 DEFAULT random()");
+    read(&mut db, 20);
+    db.snapshot();
+    let (hits, quality) = last(&mut db, "relation", "t", "toast_blks_hit");
+    assert!(hits > 0 && quality == "lower bound", "{hits} {quality}");
+    read(&mut db, 1);
+    db.snapshot();
+    assert_eq!(last(&mut db, "relation", "t", "toast_blks_hit").1, "exact");
 }

@@ -1,11 +1,12 @@
 //! The rules: which counters go on, which began anew, and what follows for values and quality.
 
+use super::heirs::heirs;
 use super::{Difference, Gap, GapKind, Prior, Sorted};
-use crate::family::{DATABASE, Family, Merge};
-use crate::frame::{Quality, Reading};
+use crate::family::{DATABASE, Family, INDEX, Merge, RELATION};
+use crate::frame::{Quality, Reading, Together};
 use crate::pack::is_zero;
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::iter::zip;
 
 /// Whether a column of the family is a state rather than a count.
@@ -59,7 +60,9 @@ enum Fate {
     New(Quality),
     /// It goes on from a place in the prior. The flag: the server vouches that it is the same life.
     Same(usize, bool),
-    /// It existed at the time of the prior, but we could not see it.
+    /// It began with a copy, or what may be one, of the counters that lie there in the prior, and may lie there itself.
+    Heir(usize, Option<usize>),
+    /// It existed at the time of the prior, but it is not known what it did since.
     Hidden,
 }
 
@@ -98,7 +101,7 @@ pub(super) fn between(prior: &Prior, start: i64, now: &Sorted<'_>) -> Difference
     let unless_evicted = if evicted { Quality::LowerBound } else { Quality::Exact };
     let births = reading.born.as_ref();
     let wider = reading.epoch.is_of_all() && !prior.epoch.is_of_all();
-    let fates: Vec<Fate> = zip(&now.order.by_key, &positions)
+    let mut fates: Vec<Fate> = zip(&now.order.by_key, &positions)
         .map(|(&i, &position)| match (position, births.map(|b| b[i]), &prior.born) {
             (Some(p), Some(born), Some(before)) if before[p] == born => Fate::Same(p, true),
             (Some(_), Some(_), Some(_)) => Fate::New(Quality::LowerBound),
@@ -109,14 +112,41 @@ pub(super) fn between(prior: &Prior, start: i64, now: &Sorted<'_>) -> Difference
             (None, ..) => Fate::New(unless_evicted),
         })
         .collect();
+    let copied = inherit(&mut fates, prior, now, &positions);
     let vanished = prior.keys.len() - positions.iter().flatten().count();
     // Of a hidden object it is not known what it did since the prior. Where nobody looked, a gap says so.
     let hidden = !wider && fates.contains(&Fate::Hidden);
     let lost = evicted || hidden || (reading.evictions.is_some() && vanished > 0);
+    let is_new = |at: &usize| matches!(fates[*at], Fate::New(_));
+    let came = (0..fates.len()).filter(is_new).map(|at| now.order.by_key[at]).collect();
     let made = Judge::new(Some(prior), now, fates).difference(start);
     let row = if lost { Quality::LowerBound } else { Quality::Exact };
     let gap = unread(prior, start, reading);
-    Difference { quality: row.max(made.quality), vanished: vanished as u64, gap, ..made }
+    let quality = row.max(made.quality);
+    Difference { quality, vanished: vanished as u64, gap, came, copied, ..made }
+}
+
+/// Finds what took over the counters of another object; returns both, as indices into the reading.
+fn inherit(
+    fates: &mut [Fate],
+    prior: &Prior,
+    now: &Sorted<'_>,
+    positions: &[Option<usize>],
+) -> Vec<usize> {
+    let found = heirs(prior, now, positions);
+    let mut copied = Vec::with_capacity(found.len());
+    for &(_, from) in &found {
+        // As long as the old one is still there, what it counted lies in the copy as well.
+        if let Some(old) = positions.iter().position(|p| *p == Some(from)) {
+            fates[old] = Fate::Hidden;
+            copied.push(now.order.by_key[old]);
+        }
+    }
+    for (at, from) in found {
+        fates[at] = Fate::Heir(from, positions[at]);
+        copied.push(now.order.by_key[at]);
+    }
+    copied
 }
 
 /// The time of which only one object's counters are known and those of the others are lost, as one reading was of all
@@ -142,6 +172,8 @@ struct Judge<'a> {
     moved: Vec<bool>,
     /// Every object lies where it lay in the prior.
     in_step: bool,
+    /// What the parts of objects did, where it is not the difference of their sums.
+    regrown: HashMap<usize, Option<&'a Together>>,
 }
 
 impl<'a> Judge<'a> {
@@ -151,11 +183,12 @@ impl<'a> Judge<'a> {
         let moved = fates.iter().map(|&f| whole && f != Fate::Hidden).collect();
         let stays = |(at, fate): (usize, &Fate)| matches!(fate, Fate::Same(p, _) if *p == at);
         let in_step = fates.iter().enumerate().all(stays);
-        let (anew, lost) = (vec![false; n], vec![false; n]);
-        let mut judge = Self { prior, now, fates, anew, lost, moved, in_step };
+        let (anew, lost, regrown) = (vec![false; n], vec![false; n], HashMap::new());
+        let mut judge = Self { prior, now, fates, anew, lost, moved, in_step, regrown };
         if let Some(prior) = prior {
             judge.find_falls(prior);
             judge.find_resets(prior);
+            judge.find_parts(prior);
         }
         judge
     }
@@ -208,9 +241,11 @@ impl<'a> Judge<'a> {
         if self.in_step && before.len() == self.fates.len() {
             return Cow::Borrowed(before);
         }
+        let at = |p: usize| before.get(p).copied().unwrap_or(0);
         let value = |fate: &Fate| match *fate {
-            Fate::Same(p, _) => before.get(p).copied().unwrap_or(0),
-            _ => 0,
+            Fate::Same(p, _) => at(p),
+            Fate::Heir(from, own) => at(from).max(own.map_or(0, at)),
+            Fate::New(_) | Fate::Hidden => 0,
         };
         Cow::Owned(self.fates.iter().map(value).collect())
     }
@@ -227,7 +262,7 @@ impl<'a> Judge<'a> {
         let mut known: Option<HashSet<u64>> = None;
         for ((&i, fate), lost) in zip(zip(&self.now.order.by_key, &self.fates), &mut self.lost) {
             *lost |= match *fate {
-                Fate::Same(p, _) => now[i] != before[p],
+                Fate::Same(p, _) | Fate::Heir(p, _) => now[i] != before[p],
                 // That of a new object may be older than itself, if it is that of others as well.
                 Fate::New(_) if now[i] != 0 => {
                     let known = known.get_or_insert_with(|| before.iter().copied().collect());
@@ -235,6 +270,29 @@ impl<'a> Judge<'a> {
                 }
                 Fate::New(_) | Fate::Hidden => false,
             };
+        }
+    }
+
+    /// Objects whose parts are others than before.
+    fn find_parts(&mut self, prior: &Prior) {
+        let now = self.now;
+        let reading = &*now.reading;
+        if reading.family.name != RELATION.name {
+            return;
+        }
+        let mark = |m: usize| prior.marks.get(m).filter(|before| !before.is_empty());
+        let (counts, toasts) = (mark(1), mark(2).zip(reading.marks.get(2)));
+        for (at, (&i, fate)) in zip(&now.order.by_key, &self.fates).enumerate() {
+            let Fate::Same(p, _) = *fate else { continue };
+            self.lost[at] |= toasts.is_some_and(|(was, is)| was[p] != 0 && was[p] != is[i]);
+            if let Some(parts) = &reading.parts {
+                let own = parts.get(&reading.keys[i]);
+                let left = counts.is_some_and(|was| was[p] > own.map_or(0, |own| own.stayed));
+                if left || own.is_some_and(|own| own.copied) {
+                    self.lost[at] = true;
+                    self.regrown.insert(at, own);
+                }
+            }
         }
     }
 
@@ -249,16 +307,23 @@ impl<'a> Judge<'a> {
         let before = self.prior.map_or(&[][..], |p| &p.columns[c]);
         let gauge = is_gauge(reading.family, c);
         let life = life_of(reading.family, c);
-        if !gauge && before.is_empty() && self.fates.iter().any(|f| matches!(f, Fate::Same(..))) {
+        let goes_on = |fate: &Fate| matches!(fate, Fate::Same(..) | Fate::Heir(..));
+        if !gauge && before.is_empty() && self.fates.iter().any(goes_on) {
             return None;
         }
+        // What the parts did is known by the same name.
+        let name = reading.family.columns[c].name;
+        let part = if life == Life::Parts { INDEX.position(name) } else { None };
         // Most counters are zero for everybody; an empty column says the same.
         if !gauge && is_zero(column) {
             return Some(Vec::new());
         }
         let column = self.now.order.see(column);
-        let values =
-            if gauge { self.states(&column, before) } else { self.counts(&column, before, life) };
+        let values = if gauge {
+            self.states(&column, before)
+        } else {
+            self.counts(&column, before, life, part)
+        };
         let absurd = absurd(reading.family, c, since);
         let mut is_absurd = false;
         if let Some(absurd) = absurd {
@@ -271,7 +336,13 @@ impl<'a> Judge<'a> {
     }
 
     /// What was counted since the prior.
-    fn counts(&mut self, column: &[u64], before: &[u64], life: Life) -> Vec<u64> {
+    fn counts(
+        &mut self,
+        column: &[u64],
+        before: &[u64],
+        life: Life,
+        part: Option<usize>,
+    ) -> Vec<u64> {
         let before = self.aligned(before);
         let both = zip(column, &*before);
         let mut values: Vec<u64> = match life {
@@ -282,8 +353,20 @@ impl<'a> Judge<'a> {
             Life::Parts => both.map(|(&v, &b)| v.saturating_sub(b)).collect(),
         };
         if !self.in_step {
-            let hidden = zip(&mut values, &self.fates).filter(|(_, fate)| **fate == Fate::Hidden);
-            hidden.for_each(|(value, _)| *value = 0);
+            for (at, (value, fate)) in zip(&mut values, &self.fates).enumerate() {
+                match fate {
+                    Fate::Hidden => *value = 0,
+                    // It has counted no less than what it took over, whatever it seems.
+                    Fate::Heir(..) => *value = column[at].saturating_sub(before[at]),
+                    Fate::New(_) | Fate::Same(..) => {}
+                }
+            }
+        }
+        if let Some(part) = part {
+            // Rows of bitmap scans, which the sum holds as well, are not among them.
+            for (&at, parts) in &self.regrown {
+                values[at] = parts.map_or(0, |parts| parts.grown[part]);
+            }
         }
         for (moved, &value) in zip(&mut self.moved, &values) {
             *moved |= value != 0;
@@ -298,6 +381,7 @@ impl<'a> Judge<'a> {
             let (value, moved) = match fate {
                 Fate::Hidden => (0, false),
                 Fate::New(_) => (value, value != 0),
+                Fate::Heir(..) => (value, value != 0),
                 Fate::Same(p, _) => (value, before.get(p) != Some(&value)),
             };
             self.moved[at] |= moved;
@@ -311,6 +395,7 @@ impl<'a> Judge<'a> {
         match self.fates[at] {
             Fate::New(quality) if self.lost[at] => quality.max(Quality::LowerBound),
             Fate::New(quality) => quality,
+            Fate::Heir(..) => Quality::LowerBound,
             Fate::Same(..) if self.anew[at] || self.lost[at] => Quality::LowerBound,
             Fate::Same(_, false) if evicted => Quality::Doubtful,
             Fate::Same(..) | Fate::Hidden => Quality::Exact,
@@ -352,6 +437,8 @@ impl<'a> Judge<'a> {
             baseline: false,
             ids: vec![0; self.now.reading.keys.len()],
             unnamed: Vec::new(),
+            came: Vec::new(),
+            copied: Vec::new(),
             columns: columns.collect(),
             known,
             order: None,

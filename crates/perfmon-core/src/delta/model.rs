@@ -165,6 +165,8 @@ impl Model {
             floors: vec![of(&|e| e.least)],
             ceilings: vec![of(&|e| e.most)],
             marks: vec![],
+            wholes: vec![],
+            parts: None,
             evictions: Some(self.evictions),
             whole: false,
         }

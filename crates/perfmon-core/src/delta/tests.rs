@@ -3,7 +3,12 @@ use crate::family::{DATABASE, Family, INDEX, IO, RELATION, SERVER};
 use crate::frame::{Epoch, Key};
 
 /// A reading of a few columns by name; the others are unknown.
-fn reading(family: &'static Family, at: i64, keys: &[u64], values: &[(&str, &[u64])]) -> Reading {
+pub(super) fn reading(
+    family: &'static Family,
+    at: i64,
+    keys: &[u64],
+    values: &[(&str, &[u64])],
+) -> Reading {
     let mut columns = vec![Vec::new(); family.columns.len()];
     for (name, value) in values {
         columns[family.position(name).unwrap()] = value.to_vec();
@@ -19,17 +24,19 @@ fn reading(family: &'static Family, at: i64, keys: &[u64], values: &[(&str, &[u6
         floors: vec![],
         ceilings: vec![],
         marks: vec![],
+        wholes: vec![],
+        parts: None,
         evictions: None,
         whole: false,
     }
 }
 
-fn prior(reading: Reading) -> Prior {
+pub(super) fn prior(reading: Reading) -> Prior {
     let ids: Vec<(usize, u32)> = (0..reading.keys.len()).map(|i| (i, i as u32 + 1)).collect();
     advance(reading, None, &ids)
 }
 
-fn column(made: &Difference, now: &Reading, name: &str) -> Option<Vec<u64>> {
+pub(super) fn column(made: &Difference, now: &Reading, name: &str) -> Option<Vec<u64>> {
     made.columns[now.family.position(name).unwrap()].clone()
 }
 

@@ -1,0 +1,91 @@
+use super::tests::{column, prior, reading};
+use super::*;
+use crate::family::{INDEX, RELATION};
+use crate::frame::{Key, Together};
+use std::collections::HashMap;
+
+/// Indexes of tables: the oid, the name, the table, scans.
+fn indexes(at: i64, all: &[(u64, u64, u64, u64)]) -> Reading {
+    let of = |f: fn(&(u64, u64, u64, u64)) -> u64| all.iter().map(f).collect::<Vec<u64>>();
+    Reading {
+        labels: of(|i| i.1),
+        wholes: all.iter().map(|i| Key(i.2, 1)).collect(),
+        ..reading(&INDEX, at, &of(|i| i.0), &[("idx_scan", &of(|i| i.3))])
+    }
+}
+
+/// Tables: the oid, its indexes, the sum of their scans.
+fn tables(at: i64, all: &[(u64, u64, u64)], parts: Option<HashMap<Key, Together>>) -> Reading {
+    let of = |f: fn(&(u64, u64, u64)) -> u64| all.iter().map(f).collect::<Vec<u64>>();
+    let marks = vec![vec![0; all.len()], of(|t| t.1), of(|_| 5)];
+    let made = reading(&RELATION, at, &of(|t| t.0), &[("idx_scan", &of(|t| t.2))]);
+    Reading { marks, parts, ..made }
+}
+
+/// Scans and qualities of what moved.
+fn scans(made: &Difference, now: &Reading) -> (Vec<u64>, Vec<u64>) {
+    let of = |name| column(made, now, name).unwrap_or_else(|| vec![0; made.moved.len()]);
+    (of("idx_scan"), of("quality"))
+}
+
+#[test]
+fn a_copy_of_counters_is_not_counted_again() {
+    let before = prior(indexes(50, &[(1, 10, 7, 100), (2, 20, 7, 5)]));
+    let between = |all: &[(u64, u64, u64, u64)]| {
+        let now = indexes(100, all);
+        let made = difference(Some(&before), Some(50), &now);
+        (scans(&made, &now), made.quality)
+    };
+    // Another index by the name, which holds what the old one had.
+    assert_eq!(between(&[(2, 20, 7, 5), (3, 10, 7, 104)]).0, (vec![4], vec![1]));
+    // Less than that is none.
+    assert_eq!(between(&[(2, 20, 7, 5), (3, 10, 7, 99)]).0, (vec![99], vec![0]));
+    // The old one is still there by another name: what both counted is told once.
+    let both = [(1, 11, 7, 103), (2, 20, 7, 5), (3, 10, 7, 104)];
+    assert_eq!(between(&both), ((vec![4], vec![1]), Quality::LowerBound));
+    // Names that were exchanged go on by their own counters.
+    assert_eq!(between(&[(1, 20, 7, 101), (2, 10, 7, 6)]).0, (vec![1, 1], vec![0, 0]));
+    // It was seen already while it was built.
+    let before = prior(indexes(50, &[(1, 10, 7, 100), (3, 12, 7, 0)]));
+    let now = indexes(100, &[(1, 11, 7, 103), (3, 10, 7, 104)]);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(scans(&made, &now), (vec![4], vec![1]));
+}
+
+#[test]
+fn a_table_counts_what_its_indexes_did() {
+    let known = prior(indexes(50, &[(1, 10, 7, 100), (2, 20, 7, 5), (4, 40, 8, 50)]));
+    let sums = prior(tables(50, &[(7, 2, 105), (8, 1, 50)], None));
+    let between = |all: &[(u64, u64, u64, u64)], of_tables: &[(u64, u64, u64)]| {
+        let now = indexes(100, all);
+        let parts = difference(Some(&known), Some(50), &now).together(&now);
+        let goes_on = parts.is_none();
+        let now = tables(100, of_tables, parts);
+        (scans(&difference(Some(&sums), Some(50), &now), &now), goes_on)
+    };
+    let eight = (4, 40, 8, 52);
+    let more = [(1, 10, 7, 101), (2, 20, 7, 5), (3, 30, 7, 9), eight];
+    assert_eq!(between(&more, &[(7, 3, 115), (8, 1, 52)]), ((vec![10, 2], vec![0, 0]), true));
+    let other = [(2, 20, 7, 6), (3, 30, 7, 150), eight];
+    assert_eq!(between(&other, &[(7, 2, 156), (8, 1, 52)]), ((vec![151, 2], vec![1, 0]), false));
+    let anew = [(2, 20, 7, 6), (3, 10, 7, 104), eight];
+    assert_eq!(between(&anew, &[(7, 2, 110), (8, 1, 52)]), ((vec![5, 2], vec![1, 0]), false));
+    let both = [(1, 11, 7, 102), (2, 20, 7, 6), (3, 10, 7, 104), eight];
+    assert_eq!(between(&both, &[(7, 3, 212), (8, 1, 52)]), ((vec![5, 2], vec![1, 0]), false));
+    // Nothing is left, and nothing moved but the other.
+    assert_eq!(between(&[eight], &[(7, 0, 0), (8, 1, 52)]), ((vec![2], vec![0]), false));
+}
+
+#[test]
+fn other_long_values_make_a_lower_bound() {
+    let of = |at: i64, toast: u64, hits: u64| Reading {
+        marks: vec![vec![0], vec![1], vec![toast]],
+        ..reading(&RELATION, at, &[7], &[("toast_blks_hit", &[hits])])
+    };
+    for (was, is, quality) in
+        [(3, 3, Quality::Exact), (0, 3, Quality::Exact), (3, 4, Quality::LowerBound)]
+    {
+        let before = prior(of(50, was, 100));
+        assert_eq!(difference(Some(&before), Some(50), &of(100, is, 120)).quality, quality);
+    }
+}
