@@ -11,6 +11,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::known;
 use super::rows::{Cell, Sink};
 use super::series;
 use crate::error::Error;
@@ -220,5 +221,5 @@ fn latency_heatmap(
 
 /// The statement that is asked for, under every source; `None` for all that clients sent.
 fn asked(scope: &Scope, statement_id: Option<i32>) -> Result<Option<Vec<Who>>, Error> {
-    statement_id.map(|id| series::known_statement(scope, Some(id))).transpose()
+    statement_id.map(|id| known::statement(scope, Some(id))).transpose()
 }

@@ -17,6 +17,7 @@ mod history;
 mod host;
 mod hygiene;
 mod judged;
+mod known;
 mod latency;
 mod live;
 mod locks;
