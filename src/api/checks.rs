@@ -241,7 +241,8 @@ mod tests {
         history::append(Level::Minute, source, &span(5, 0), &rest);
         let rest = |call: &str, is_rest: &str| {
             text(&format!(
-                "SELECT concat_ws(' ', total_exec_ms, share_ratio) FROM perfmon.{call}({WINDOW}) WHERE {is_rest}"
+                "SELECT concat_ws(' ', total_exec_ms, share_ratio)
+                 FROM perfmon.{call}('2026-11-21 12:00+00', '2026-11-21 13:00+00') WHERE {is_rest}"
             ))
             .unwrap()
         };
@@ -406,17 +407,18 @@ mod tests {
         let new = source::ensure_own(NOON + 5 * MINUTE_US, "here", 43);
         assert_ne!(old, new);
         let names = [name("bob", 103, true), name("alice", 101, true)];
-        assert_eq!(dictionary::resolve(&STATEMENT, new, &names, NOON), [1, 2]);
-        let row = frame(&STATEMENT, &[2], &[("calls", &[100]), ("exec_us", &[7])], &[]);
+        // Ids go on after those of the old source.
+        assert_eq!(dictionary::resolve(&STATEMENT, new, &names, NOON), [4, 5]);
+        let row = frame(&STATEMENT, &[5], &[("calls", &[100]), ("exec_us", &[7])], &[]);
         history::append(Level::Minute, new, &span(6, 0), &row);
         let calls = text(
             "SELECT string_agg(concat_ws(':', statement_id, from_source = source, calls), ' ' ORDER BY calls DESC)
              FROM perfmon.top_statements('2026-11-21 12:00+00', '2026-11-21 13:00+00'), perfmon.own_source",
         );
         // What was not seen since keeps its old id, under its old source.
-        assert_eq!(calls.unwrap(), "2:t:140 2:f:5 3:f:2");
+        assert_eq!(calls.unwrap(), "5:t:140 2:f:5 3:f:2");
         let series = number(
-            "SELECT sum(calls) FROM perfmon.statement_series(2, '2026-11-21 12:00+00', '2026-11-21 13:00+00')",
+            "SELECT sum(calls) FROM perfmon.statement_series(5, '2026-11-21 12:00+00', '2026-11-21 13:00+00')",
         );
         assert_eq!(series, Some(140.0));
         let only_old = number(&format!(

@@ -296,8 +296,8 @@ mod tests {
         assert_eq!(dictionary::resolve(&STATEMENT, source, &first, DAY), [1, 2, 1]);
         let more = names(&[("bob", 7, true), ("ann", -9, true), ("ann", 7, false)]);
         assert_eq!(dictionary::resolve(&STATEMENT, source, &more, DAY), [3, 2, 4]);
-        // Another source has ids of its own.
-        assert_eq!(dictionary::resolve(&STATEMENT, source + 1, &more, DAY), [1, 2, 3]);
+        // Another source has ids of its own, which go on after all that there are.
+        assert_eq!(dictionary::resolve(&STATEMENT, source + 1, &more, DAY), [5, 6, 7]);
         let tables = [["public".into(), "o'rders\u{e9}".into(), "table".into()]];
         for _ in 0..2 {
             assert_eq!(dictionary::resolve(&RELATION, source, &tables, DAY), [1]);
