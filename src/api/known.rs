@@ -49,7 +49,10 @@ fn first_recorded(scope: &Scope, several: &[Who]) -> Who {
     let segments = Kept::of(&STATEMENT, &quiet).segments(&quiet, Level::Day);
     let mut recorded = BTreeSet::new();
     read::series_of(several, &STATEMENT, &segments, &positions(&["calls"]), &mut |point| {
-        recorded.insert(point.index);
+        // Every row is handed over, those that the statement is not in as well.
+        if point.values.iter().flatten().any(|calls| *calls > 0) {
+            recorded.insert(point.index);
+        }
     });
     let at = |index: &usize| several.get(*index);
     let found = recorded.first().and_then(at).or(several.first()).copied().unwrap_or_default();

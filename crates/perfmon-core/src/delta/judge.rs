@@ -114,6 +114,9 @@ pub(super) fn between(prior: &Prior, start: i64, now: &Sorted<'_>) -> Difference
         .collect();
     let copied = inherit(&mut fates, prior, now, &positions);
     let vanished = prior.keys.len() - positions.iter().flatten().count();
+    if vanished > 0 {
+        succeed(&mut fates, prior, now, &positions);
+    }
     // Of a hidden object it is not known what it did since the prior. Where nobody looked, a gap says so.
     let hidden = !wider && fates.contains(&Fate::Hidden);
     let lost = evicted || hidden || (reading.evictions.is_some() && vanished > 0);
@@ -124,6 +127,26 @@ pub(super) fn between(prior: &Prior, start: i64, now: &Sorted<'_>) -> Difference
     let gap = unread(prior, start, reading);
     let quality = row.max(made.quality);
     Difference { quality, vanished: vanished as u64, gap, came, copied, ..made }
+}
+
+/// What goes by the name of a table or an index that went away: what that one did at last is lost to them both.
+fn succeed(fates: &mut [Fate], prior: &Prior, now: &Sorted<'_>, positions: &[Option<usize>]) {
+    let reading = &*now.reading;
+    let is_new = |fate: &Fate| matches!(fate, Fate::New(_));
+    if ![RELATION.name, INDEX.name].contains(&reading.family.name) || !fates.iter().any(is_new) {
+        return;
+    }
+    let still_there: HashSet<usize> = positions.iter().flatten().copied().collect();
+    let labels = prior.labels.iter().enumerate();
+    let gone: HashSet<u64> =
+        labels.filter(|(p, _)| !still_there.contains(p)).map(|(_, label)| *label).collect();
+    for (fate, &i) in zip(fates, &now.order.by_key) {
+        if let Fate::New(quality) = fate
+            && gone.contains(&reading.labels[i])
+        {
+            *quality = (*quality).max(Quality::LowerBound);
+        }
+    }
 }
 
 /// Finds what took over the counters of another object; returns both, as indices into the reading.

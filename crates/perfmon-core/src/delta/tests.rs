@@ -525,3 +525,18 @@ fn a_reset_that_was_outgrown_is_a_lower_bound() {
     assert_eq!(qualities(each([0, 41, 0])), Some(vec![0, 1, 0]));
     assert_eq!(qualities(each([41, 40, 42])), Some(vec![1, 0, 1]));
 }
+
+#[test]
+fn what_was_made_again_by_the_same_name_is_a_lower_bound() {
+    let of = |at: i64, key: u64, name: u64, scans: u64| Reading {
+        labels: vec![name],
+        ..reading(&INDEX, at, &[key], &[("idx_scan", &[scans])])
+    };
+    let before = prior(of(50, 1, 7, 100));
+    let made = |now: Reading| {
+        let made = difference(Some(&before), Some(50), &now);
+        (column(&made, &now, "idx_scan"), column(&made, &now, "quality"))
+    };
+    assert_eq!(made(of(100, 2, 7, 40)), (Some(vec![40]), Some(vec![1])));
+    assert_eq!(made(of(100, 2, 8, 40)), (Some(vec![40]), None), "another name");
+}
