@@ -41,8 +41,8 @@ pub(super) fn statement(scope: &Scope, statement_id: Option<i32>) -> Result<Vec<
     Ok(all)
 }
 
-/// The first of these statements of which the window has a row; else the first of them. Where it has rows of others too,
-/// that is said.
+/// The first of these statements of which the window has executions; else the first of them. Where it has some of others
+/// too, that is said.
 fn first_recorded(scope: &Scope, several: &[Who]) -> Who {
     // The caller says it, if the window has to be widened.
     let quiet = scope.quietly(scope.since, scope.until);

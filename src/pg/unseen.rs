@@ -7,8 +7,9 @@
 //! more, and no code that would add its context to errors. Where a command rolls back, or a block catches an error, one of
 //! them is set; a session that ends says so.
 //!
-//! Not noticed are errors that undo nothing: those that follow the first one in a failed transaction block, and those that end
-//! the session.
+//! Not noticed are errors that undo nothing: those that follow the first one in a failed transaction block, those that end
+//! the session, and those that come before a transaction begins (an unknown prepared statement at Bind, text that is not
+//! validly encoded).
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -1,6 +1,6 @@
 use super::tests::{column, prior, reading};
 use super::*;
-use crate::family::{INDEX, RELATION};
+use crate::family::{DATABASE, INDEX, RELATION};
 use crate::frame::{Key, Together};
 use std::collections::HashMap;
 
@@ -88,4 +88,56 @@ fn other_long_values_make_a_lower_bound() {
         let before = prior(of(50, was, 100));
         assert_eq!(difference(Some(&before), Some(50), &of(100, is, 120)).quality, quality);
     }
+}
+
+#[test]
+fn a_reset_that_was_outgrown_is_a_lower_bound() {
+    let of = |at: i64, keys: &[u64], scans: &[u64], reset: u64| Reading {
+        marks: vec![vec![reset; keys.len()]],
+        ..reading(&INDEX, at, keys, &[("idx_scan", scans)])
+    };
+    let before = prior(of(50, &[1, 2], &[5, 7], 30));
+    let now = of(100, &[1, 2, 3], &[500, 7, 9], 30);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(made.quality, Quality::Exact);
+    let now = of(100, &[1, 2, 3], &[500, 7, 9], 60);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!(column(&made, &now, "idx_scan"), Some(vec![495, 9]));
+    assert_eq!(column(&made, &now, "quality"), Some(vec![1, 1]));
+    // Even if nothing moved.
+    let now = of(100, &[2], &[7], 60);
+    let made = difference(Some(&before), Some(50), &now);
+    assert_eq!((made.moved.len(), made.quality), (0, Quality::LowerBound));
+    // Kept by a library that did not know it.
+    let older = Prior { marks: vec![], ..before };
+    assert_eq!(difference(Some(&older), Some(50), &now).quality, Quality::Exact);
+    // One of several that have each their own.
+    let each = |resets: [u64; 3]| Reading {
+        marks: vec![resets.to_vec()],
+        ..reading(&DATABASE, 100, &[1, 2, 3], &[("xact_commit", &[9, 9, 9])])
+    };
+    let before = prior(Reading {
+        marks: vec![vec![0, 40]],
+        ..reading(&DATABASE, 50, &[1, 2], &[("xact_commit", &[1, 1])])
+    });
+    let qualities =
+        |now: Reading| column(&difference(Some(&before), Some(50), &now), &now, "quality");
+    assert_eq!(qualities(each([0, 40, 0])), None);
+    assert_eq!(qualities(each([0, 41, 0])), Some(vec![0, 1, 0]));
+    assert_eq!(qualities(each([41, 40, 42])), Some(vec![1, 0, 1]));
+}
+
+#[test]
+fn what_was_made_again_by_the_same_name_is_a_lower_bound() {
+    let of = |at: i64, key: u64, name: u64, scans: u64| Reading {
+        labels: vec![name],
+        ..reading(&INDEX, at, &[key], &[("idx_scan", &[scans])])
+    };
+    let before = prior(of(50, 1, 7, 100));
+    let made = |now: Reading| {
+        let made = difference(Some(&before), Some(50), &now);
+        (column(&made, &now, "idx_scan"), column(&made, &now, "quality"))
+    };
+    assert_eq!(made(of(100, 2, 7, 40)), (Some(vec![40]), Some(vec![1])));
+    assert_eq!(made(of(100, 2, 8, 40)), (Some(vec![40]), None), "another name");
 }
