@@ -92,6 +92,11 @@ fn apply(role: Raw, verb: &str) -> Result<(), Error> {
             run(statement)?;
         }
     }
+    // A snapshot that attaches the first table to one of those whose rows of the catalog were changed here comes after this
+    // transaction. Others, all but the first as a rule, need not wait for its end.
+    if store::history::are_tables_expected() {
+        store::prior::unlock();
+    }
     Ok(())
 }
 

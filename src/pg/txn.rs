@@ -21,6 +21,11 @@ impl Caught {
         self.sqlstate.starts_with("57")
     }
 
+    /// Whether somebody held what was to be locked for too long (55P03), or for ever (40P01).
+    pub(crate) fn is_lock_refused(&self) -> bool {
+        ["55P03", "40P01"].contains(&self.sqlstate.as_str())
+    }
+
     /// Raises it again, in the transaction around.
     pub(crate) fn rethrow(self) -> ! {
         let code = match self.sqlstate.as_str() {

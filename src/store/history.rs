@@ -57,6 +57,36 @@ pub(super) fn has_tables(family: &Family, level: Level, source: i64) -> bool {
     table_oid(&source_name(family, level, source)).is_some()
 }
 
+/// The extension's own parents of which the catalog says that nothing was ever attached to them.
+fn untouched_parents() -> Vec<pg_sys::Oid> {
+    let found = sql::read(
+        "SELECT c.oid FROM pg_catalog.pg_class c
+         WHERE c.relnamespace OPERATOR(pg_catalog.=) 'perfmon'::pg_catalog.regnamespace
+             AND c.relkind OPERATOR(pg_catalog.=) 'p' AND NOT c.relispartition AND NOT c.relhassubclass
+         ORDER BY c.oid",
+        &[],
+        |row| row.get(1),
+    );
+    found.into_iter().flatten().collect()
+}
+
+/// Whether a table can be attached to each of them without a change of the parent's row in the catalog.
+pub(crate) fn are_tables_expected() -> bool {
+    untouched_parents().is_empty()
+}
+
+/// Says so in the catalog ahead of time: the first table that is attached changes its parent's row, and would wait for
+/// whoever changed that too, as GRANT does, until the end of his transaction.
+pub(super) fn expect_tables() {
+    for parent in untouched_parents() {
+        // SAFETY: a table of ours, under the lock that attaching takes. The flag may be set where nothing is attached.
+        unsafe {
+            pg_sys::LockRelationOid(parent, pg_sys::ShareUpdateExclusiveLock as i32);
+            pg_sys::SetRelationHasSubclass(parent, true);
+        }
+    }
+}
+
 /// Whether the table for the period that lies `ahead` periods after `at` is there.
 pub(super) fn is_prepared(
     family: &Family,

@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 
 use super::{history, sql};
 use crate::error::Error;
-use crate::pg::heap;
 use crate::pg::lookup::Lookup;
+use crate::pg::{heap, session, txn};
 
 /// Excludes other writers, and nobody who reads.
 const WRITERS_LOCK: i32 = pg_sys::ShareRowExclusiveLock as i32;
@@ -36,6 +36,54 @@ pub(crate) fn lock(wait: bool) {
             .hint("Call it again when the transaction of the other one has ended.")
             .raise();
     }
+}
+
+/// Another transaction writes history: its process, where that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held(Option<i32>);
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(pid) => write!(f, "a transaction of process {pid}")?,
+            None => f.write_str("another transaction, perhaps a prepared one,")?,
+        }
+        f.write_str(" holds the history and has not ended")
+    }
+}
+
+/// The same as [`lock`] for who can come again: waits as the session's lock_timeout says, and tells who has it then.
+pub(crate) fn lock_in_time() -> Result<(), Held> {
+    match txn::part(|| lock(true)) {
+        Ok(()) => Ok(()),
+        Err(caught) if caught.is_lock_refused() => Err(holder()),
+        Err(caught) if caught.is_cancel() => caught.rethrow(),
+        Err(caught) => {
+            Error::internal("cannot lock the history").detail(caught.to_string()).raise()
+        }
+    }
+}
+
+/// Lets others write before the transaction ends: for who wrote no history.
+pub(crate) fn unlock() {
+    if let Some(table) = history::table_oid("prior") {
+        // SAFETY: gives back a lock that this transaction took.
+        unsafe { pg_sys::UnlockRelationOid(table, WRITERS_LOCK) };
+    }
+}
+
+fn holder() -> Held {
+    Held(sql::first(
+        "SELECT l.pid FROM pg_catalog.pg_locks l
+         WHERE l.locktype OPERATOR(pg_catalog.=) 'relation'
+             AND l.database OPERATOR(pg_catalog.=) $1
+             AND l.relation OPERATOR(pg_catalog.=) 'perfmon.prior'::pg_catalog.regclass
+             AND l.granted
+             AND l.mode OPERATOR(pg_catalog.<>) ALL (ARRAY['AccessShareLock', 'RowShareLock'])
+         ORDER BY l.pid LIMIT 1",
+        &[session::database().into()],
+        |row| row.get(1),
+    ))
 }
 
 /// Everything that is kept, as (subject, payload). Empty after a crash, and at first.

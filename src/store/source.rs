@@ -33,7 +33,7 @@ fn own_by_query() -> Option<i64> {
 }
 
 /// The same for the owner, past SQL where that can be.
-pub(super) fn own_of_owner() -> Option<i64> {
+pub(crate) fn own_of_owner() -> Option<i64> {
     look_at_own().map(|found| found.source)
 }
 
@@ -133,6 +133,7 @@ pub(crate) fn ensure_own(now: i64, database_name: &str, system_identifier: u64) 
         ],
     );
     link_restored(source);
+    history::expect_tables();
     source
 }
 

@@ -15,6 +15,9 @@ const A_SNAPSHOT: &str = "a snapshot";
 /// Longest wait for an answer.
 const PATIENCE_MS: i64 = 60_000;
 
+/// The same where the answer may be done without.
+const FIRST_MS: i64 = 10_000;
+
 /// Takes one snapshot of this database and returns its id.
 pub(crate) fn snapshot() -> i64 {
     if session::in_recovery() {
@@ -32,24 +35,41 @@ fn launcher_lives() -> bool {
     pid != 0 && unsafe { libc::kill(pid, 0) } == 0
 }
 
-fn by_launcher() -> i64 {
-    let database = session::database().to_u32();
+/// Orders a snapshot of this database; gives the number of the order.
+fn order() -> Option<u64> {
     let ticket = board::lock().and_then(|mut board| {
-        let slot = board.slot_or_new(database)?;
+        let slot = board.slot_or_new(session::database().to_u32())?;
         slot.asked += 1;
         slot.retry_at = 0;
         Some(slot.asked)
     });
-    let Some(ticket) = ticket else { full().raise() };
     board::wake_launcher();
-    let is_answered = || {
-        board::lock()
-            .and_then(|mut b| b.slot(database).map(|s| s.answered >= ticket))
-            .unwrap_or(true)
-    };
+    ticket
+}
+
+fn is_answered(ticket: u64) -> bool {
+    let database = session::database().to_u32();
+    let answered = board::lock().and_then(|mut b| b.slot(database).map(|s| s.answered >= ticket));
+    answered.unwrap_or(true)
+}
+
+/// Has a collector, where there is one, take a snapshot in a transaction of its own, for who can do without: it may fail, be
+/// late, or not see the extension yet.
+pub(super) fn have_snapshot() {
+    if launcher_lives()
+        && let Some(ticket) = order()
+    {
+        let is_starved = || board::lock().is_some_and(|board| board.starved);
+        board::await_answer(FIRST_MS, || is_answered(ticket) || is_starved());
+    }
+}
+
+fn by_launcher() -> i64 {
+    let database = session::database().to_u32();
+    let Some(ticket) = order() else { full().raise() };
     let is_starved = || board::lock().is_some_and(|board| board.starved);
-    board::await_answer(PATIENCE_MS, || is_answered() || is_starved());
-    let answered = is_answered();
+    board::await_answer(PATIENCE_MS, || is_answered(ticket) || is_starved());
+    let answered = is_answered(ticket);
     if !answered && is_starved() {
         // The launcher finds no free background worker; this session can do the work itself.
         return in_own_transaction();
@@ -123,7 +143,7 @@ fn in_own_transaction() -> i64 {
         started_cpu_us: clock::cpu_us(),
         ..visit::Request::default()
     };
-    shielded(|| match visit::snapshot(&request, visit::Patience::NoWait) {
+    shielded(|| match visit::snapshot(&request) {
         Ok(mut stored) => {
             // There is no launcher to come back: the house is kept here, a few steps a call.
             for _ in 0..HOUSE_STEPS {

@@ -9,6 +9,7 @@ use super::visit::poolers::{self, Answers};
 use super::{ask, board, episodes, sampling, visit};
 use crate::pg::extension::{self, Kept};
 use crate::pg::{backends, catalog, clock, dbstat, session, signal, txn};
+use crate::store::prior::Held;
 use crate::watch::live;
 use crate::{judge, settings};
 
@@ -20,6 +21,8 @@ enum Outcome {
     Mismatch(String),
     /// A standby, or a server that lets nobody write: nothing can be stored, and nothing is wrong.
     Closed(&'static str),
+    /// Another transaction is in the way: what happens is counted in the interval that ends with the next visit.
+    Held(Held),
     /// A snapshot was stored; more work may be due.
     Stored(visit::Stored),
     /// A piece of housekeeping was done; more may be due.
@@ -120,6 +123,9 @@ fn evaluate(database: pg_sys::Oid) {
 
 /// Transactions that a visit counts towards its database: the one that connects, and its own.
 const OWN_TRANSACTIONS: i64 = 2;
+
+/// Longest pause before the next try where another transaction was in the way.
+const HELD_US: i64 = 60_000_000;
 
 /// A change of state, worth one line in the log.
 enum Change {
@@ -240,8 +246,9 @@ fn work(order: &Order, poolers: Option<Answers>) -> Outcome {
     if order.keep_house {
         return Outcome::Kept { due: visit::keep_house() };
     }
-    match visit::snapshot_with(&order.request, visit::Patience::LockTimeout, poolers) {
-        Ok(stored) => Outcome::Stored(stored),
+    match visit::snapshot_with(&order.request, poolers) {
+        Ok(Ok(stored)) => Outcome::Stored(stored),
+        Ok(Err(held)) => Outcome::Held(held),
         Err(error) => error.raise(),
     }
 }
@@ -261,13 +268,14 @@ fn report(
         slot.running = false;
         slot.visited_at = now;
         slot.own_transactions += order.transactions;
-        if let Some(mut movement) = before.filter(|_| !order.keep_house) {
+        let held = matches!(result, Ok(Outcome::Held(_)));
+        if let Some(mut movement) = before.filter(|_| !order.keep_house && !held) {
             movement.transactions += order.transactions;
             slot.movement = movement;
             slot.movement_known = true;
             slot.refused = order.refused;
             slot.asks_poolers = order.asks_poolers.unwrap_or(slot.asks_poolers);
-        } else if order.keep_house {
+        } else if order.keep_house || held {
             slot.movement.transactions += order.transactions;
         }
         let failing = slot.failures > 0 || slot.house_failures > 0;
@@ -312,6 +320,14 @@ fn record(slot: &mut board::Slot, order: &Order, result: Result<Outcome, txn::Ca
                     slot.state = board::State::Present;
                     slot.failed = true;
                     slot.set_message(why);
+                }
+                Outcome::Held(held) => {
+                    slot.state = board::State::Present;
+                    slot.failed = true;
+                    slot.set_message(&held.to_string());
+                    // Also where nobody uses the database any more: what was done is not stored yet.
+                    let pause = settings::snapshot_interval_us().min(HELD_US);
+                    slot.retry_at = clock::steady_us() + pause;
                 }
                 Outcome::Stored(stored) => {
                     slot.state = board::State::Present;

@@ -48,9 +48,16 @@ pub(crate) fn as_owner<T>(what: &str, done: &str, body: impl FnOnce(i64, i64) ->
     })
 }
 
-/// The source of this database; drawn now if nobody did so yet, which only one may do at a time.
+/// The source of this database. Where nobody drew it yet a collector does, whose transaction ends, so that the caller's, which
+/// may go on for hours, holds up no snapshot. Without one it is drawn here, which only one may do at a time.
 fn source(now: i64) -> i64 {
-    store::source::own().unwrap_or_else(|| {
+    // What others committed since the statement began is to be seen.
+    let known = || txn::with_latest_snapshot(store::source::own_of_owner);
+    let asked = || {
+        ask::have_snapshot();
+        known()
+    };
+    known().or_else(asked).unwrap_or_else(|| {
         session::with_settings(&[("lock_timeout", FIRST)], || store::prior::lock(true));
         let system = catalog::system_identifier();
         // Whoever held the lock may have drawn it meanwhile.

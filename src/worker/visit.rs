@@ -33,6 +33,7 @@ use crate::error::Error;
 use crate::pg::{catalog, clock, dbstat, session, txn};
 use crate::probe::{self, ProbeError, Probed};
 use crate::store::period::Level;
+use crate::store::prior::Held;
 use crate::{judge, settings, store};
 
 /// Version of this library, which must be that of the SQL objects.
@@ -55,13 +56,6 @@ pub(crate) struct Request {
     pub(crate) own_transactions: Option<i64>,
     /// CPU time of this process when the work began.
     pub(crate) started_cpu_us: i64,
-}
-
-/// How to wait for another snapshot in progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
-    LockTimeout,
-    NoWait,
 }
 
 /// A snapshot that will be there once the transaction commits.
@@ -88,21 +82,22 @@ pub(crate) fn mismatch(installed: &str) -> String {
     )
 }
 
-/// Takes a snapshot of this database.
-pub(crate) fn snapshot(request: &Request, patience: Patience) -> Result<Stored, Error> {
-    snapshot_with(request, patience, None)
+/// Takes a snapshot of this database in the transaction of somebody who asked for it, and waits for nobody.
+pub(crate) fn snapshot(request: &Request) -> Result<Stored, Error> {
+    let owner = owner()?;
+    session::as_user(owner, || store::prior::lock(false));
+    // What the holder of the lock before stored must be seen, else it would be counted again.
+    Ok(txn::with_latest_snapshot(|| snapshot_alone(request, owner, None)))
 }
 
-/// The same, with what poolers said already.
+/// Takes a snapshot in a collector's, with what poolers said already; not while another session writes history.
 pub(super) fn snapshot_with(
     request: &Request,
-    patience: Patience,
     poolers: Option<poolers::Answers>,
-) -> Result<Stored, Error> {
+) -> Result<Result<Stored, Held>, Error> {
     let owner = owner()?;
-    session::as_user(owner, || store::prior::lock(patience == Patience::LockTimeout));
-    // What the holder of the lock before stored must be seen, else it would be counted again.
-    txn::with_latest_snapshot(|| snapshot_alone(request, owner, poolers))
+    let locked = session::as_user(owner, store::prior::lock_in_time);
+    Ok(locked.map(|()| txn::with_latest_snapshot(|| snapshot_alone(request, owner, poolers))))
 }
 
 /// The same, while no other session writes history.
@@ -110,7 +105,7 @@ fn snapshot_alone(
     request: &Request,
     owner: pg_sys::Oid,
     poolers: Option<poolers::Answers>,
-) -> Result<Stored, Error> {
+) -> Stored {
     let mut visit = session::as_user(owner, || Visit::begin(request));
     visit.poolers = poolers;
     // The caller's transaction may have looked at counters long ago, and would see these again.
@@ -144,7 +139,7 @@ fn snapshot_alone(
         let judges_cluster = request.home && store::slo::of_cluster();
         let letters = std::mem::take(&mut visit.letters);
         let samples = visit.stored_samples;
-        Ok(Stored { id: visit.until, due, judges_cluster, note, letters, samples })
+        Stored { id: visit.until, due, judges_cluster, note, letters, samples }
     })
 }
 

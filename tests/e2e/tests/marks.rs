@@ -76,3 +76,75 @@ fn marks_are_set_by_hand() {
         .list("SELECT name FROM perfmon.changes() WHERE kind = 'mark' AND name ~ 'monitor'");
     assert_eq!(names, ["by a monitor"]);
 }
+
+/// What is declared before the first snapshot of all is so in a transaction that may go on for hours.
+#[test]
+fn declarations_in_an_open_transaction_hold_up_no_snapshot() {
+    let server = Server::manual().conf("pg_perfmon.enabled = off").start();
+    let declarations = [
+        "mark_change('release 1')",
+        "create_slo('quick', p95_ms => 100)",
+        "begin_run('load test')",
+    ];
+    for (number, declaration) in declarations.iter().enumerate() {
+        for isolation in ["READ COMMITTED", "SERIALIZABLE"] {
+            let name = format!("app{number}_{}", &isolation[..4].to_lowercase());
+            let mut db = server.new_db(&name);
+            let mut open = server.db(&name);
+            // Its snapshot of the data is older than all that is written here.
+            open.run(&format!(
+                "BEGIN ISOLATION LEVEL {isolation}; SELECT count(*) FROM perfmon.slo"
+            ));
+            open.run(&format!("SELECT perfmon.{declaration}"));
+            open.run("SELECT perfmon.mark_change('once more')");
+            db.snapshot();
+            db.run("SELECT perfmon.mark_change('another')");
+            db.snapshot();
+            open.run("COMMIT");
+            let sources = "SELECT count(DISTINCT source) FROM perfmon.change WHERE kind = 'mark'";
+            assert_eq!(db.val::<i64>(sources), 1, "{declaration}, {isolation}");
+            assert_eq!(db.val::<i64>("SELECT count(*) FROM perfmon.source_info"), 1);
+        }
+    }
+}
+
+/// The extension itself may be as new as the mark.
+#[test]
+fn a_mark_is_set_where_no_collector_sees_the_extension_yet() {
+    let server = Server::manual().start();
+    let mut db = server.db("postgres");
+    db.run("BEGIN; CREATE EXTENSION pg_perfmon; SELECT perfmon.mark_change('installed'); COMMIT");
+    db.snapshot();
+    assert_eq!(db.changes(), [Change::of("mark", "installed", None, None)]);
+}
+
+/// Who reads is changed in the catalog, in rows that the first snapshot changes as well.
+#[test]
+fn a_grant_in_an_open_transaction_holds_up_the_first_snapshot_only() {
+    let server = Server::manual().conf("pg_perfmon.enabled = off").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE reader LOGIN");
+    let mut open = server.db("app");
+    let process = open.pid();
+    let collector = "SELECT state || ': ' || value FROM perfmon.status() WHERE item = 'collector'";
+    open.run("BEGIN; SELECT perfmon.grant_reader('reader')");
+    let e = db.fails("SELECT perfmon.snapshot()");
+    let whom = format!("a transaction of process {process} holds the history and has not ended");
+    assert!(message_of(&e).contains(&whom), "{}", message_of(&e));
+    assert_eq!(db.val::<String>(collector), format!("warning: took no snapshot: {whom}"));
+    open.run("COMMIT");
+    db.snapshot();
+    assert_eq!(db.val::<String>(collector), "ok: works");
+
+    // Whatever is recorded for the first time meanwhile.
+    open.run(
+        "BEGIN; SELECT perfmon.grant_reader('reader'); SELECT perfmon.revoke_reader('reader')",
+    );
+    db.run("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    db.snapshot();
+    db.fails("SELECT 1 / 0");
+    db.run("SELECT pg_stat_force_next_flush() FROM t");
+    db.snapshot();
+    open.run("COMMIT");
+    assert_eq!(db.val::<String>(collector), "ok: works");
+}
