@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use perfmon_core::family::DATABASE;
+
 use super::history;
 use super::sql::{self, optional_text};
 use crate::pg::lookup::Lookup;
@@ -85,8 +87,9 @@ fn own_by_owners_query() -> Option<Own> {
     )
 }
 
-/// The database goes by another name since the last visit; objects of its history keep the names they had.
-fn rename(source: i64, database_name: &str) {
+/// The database goes by another name since the last visit, and so does its history from now on, what databases did among it:
+/// who asks how this one did looks for it by its name. Unless another one was seen under that name before.
+fn rename(source: i64, before: &str, database_name: &str) {
     for table in ["source_info", "own_source"] {
         let update = format!(
             "UPDATE perfmon.{table} s SET database_name = $2
@@ -94,6 +97,15 @@ fn rename(source: i64, database_name: &str) {
         );
         sql::write(&update, &[source.into(), sql::text(database_name)]);
     }
+    sql::write(
+        "UPDATE perfmon.object o SET name2 = $3
+         WHERE o.source OPERATOR(pg_catalog.=) $1 AND o.family OPERATOR(pg_catalog.=) $4
+             AND o.name2 OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (
+                 SELECT 1 FROM perfmon.object x
+                 WHERE x.source OPERATOR(pg_catalog.=) $1 AND x.family OPERATOR(pg_catalog.=) $4
+                     AND x.name2 OPERATOR(pg_catalog.=) $3)",
+        &[source.into(), sql::text(before), sql::text(database_name), sql::text(DATABASE.name)],
+    );
 }
 
 /// The source of this database; drawn anew when there is none yet or when the one written here is that
@@ -103,8 +115,8 @@ pub(crate) fn ensure_own(now: i64, database_name: &str, system_identifier: u64) 
         if !own.alone {
             link_restored(own.source);
         }
-        if own.name.is_some_and(|name| name != database_name) {
-            rename(own.source, database_name);
+        if let Some(before) = own.name.filter(|name| name != database_name) {
+            rename(own.source, &before, database_name);
         }
         return own.source;
     }
