@@ -166,13 +166,14 @@ fn databases(
     }
     let databases = Objects::of(&DATABASE, &scope)?;
     for database in databases.iter() {
-        sink.put(database_cells(&database, databases.covered_us))?;
+        sink.put(database_cells(&database))?;
     }
     Ok(())
 }
 
-fn database_cells(d: &Object<'_>, covered_us: i64) -> [Cell; 33] {
+fn database_cells(d: &Object<'_>) -> [Cell; 33] {
     let v = |name: &str| d.v(name);
+    let covered_us = d.covered_us();
     let transactions = d.all_of(&["xact_commit", "xact_rollback"]);
     [
         d.names[1].clone(),

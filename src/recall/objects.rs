@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 
-use perfmon_core::family::{Family, Merge};
+use perfmon_core::family::{DATABASE, Family, Merge};
+use perfmon_core::frame::Span;
 use perfmon_core::tally::{Tally, Who};
 
 use super::cell::Cell;
-use super::names;
 use super::plan::Kept;
 use super::scope::Scope;
+use super::words::Raw;
+use super::{names, query};
 use crate::error::Error;
 use crate::store::read;
-use perfmon_core::window::Level;
+use perfmon_core::window::{DAY_US, Level};
 
 /// A family added up over the window, object by object, by name.
 pub(crate) struct Objects {
@@ -22,7 +24,11 @@ pub(crate) struct Objects {
     earlier: Tally,
     earlier_columns: Vec<usize>,
     earlier_places: HashMap<Who, usize>,
+    /// Time that the intervals cover.
     pub(crate) covered_us: i64,
+    /// The same of databases other than this one, which are not always read; and what this one is called.
+    others_us: i64,
+    own: Cell,
 }
 
 /// Sizes are looked at once an hour at least.
@@ -34,16 +40,34 @@ impl Objects {
         let segments = kept.segments(scope, Level::Day);
         let columns: Vec<usize> = (0..family.columns.len()).collect();
         let mut tally = Tally::new(family, &columns);
-        let mut covered_us = 0_i64;
+        let (mut covered_us, mut others_us) = (0_i64, 0_i64);
+        let is_database = family.name == DATABASE.name;
+        let unread = if is_database { unread(scope)? } else { Vec::new() };
         read::frames(&scope.sources, family, &segments, &columns, &mut |row| {
-            covered_us = covered_us.saturating_add(row.head.span.length_us);
-            tally.add(row.head.source, row.ids, row.head.known, &|i| row.column(i));
+            let (source, span) = (row.head.source, row.head.span);
+            covered_us = covered_us.saturating_add(span.length_us);
+            let of_row = unread.iter().filter(|gap| gap.0 == source);
+            let unread_us: i64 = of_row.map(|gap| common((gap.1, gap.2), &span)).sum();
+            others_us = others_us.saturating_add((span.length_us - unread_us).max(0));
+            tally.add(source, row.ids, row.head.known, &|i| row.column(i));
         });
-        let named = merge_by_name(family, scope, &mut tally)?;
+        let own = if is_database { own_names(scope)? } else { HashMap::new() };
+        let named = merge_by_name(family, scope, &mut tally, &own)?;
+        let own = scope.sources.first().and_then(|source| own.get(source)).cloned();
         let earlier_columns = sizes(family);
         let earlier = sizes_before(family, &earlier_columns, scope, &kept);
         let earlier_places = earlier.who().iter().enumerate().map(|(at, who)| (*who, at)).collect();
-        Ok(Self { family, tally, named, earlier, earlier_columns, earlier_places, covered_us })
+        Ok(Self {
+            family,
+            tally,
+            named,
+            earlier,
+            earlier_columns,
+            earlier_places,
+            covered_us,
+            others_us,
+            own: own.unwrap_or(Cell::Null),
+        })
     }
 
     /// Objects in the order of their names.
@@ -70,14 +94,56 @@ fn sizes_before(family: &'static Family, columns: &[usize], scope: &Scope, kept:
     tally
 }
 
+/// When other databases than the own were not read, as (source, start, end).
+fn unread(scope: &Scope) -> Result<Vec<(i64, i64, i64)>, Error> {
+    let rows = query::rows(
+        "SELECT g.source, g.since, g.until FROM perfmon.gap g
+         WHERE g.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND g.subject OPERATOR(pg_catalog.=) $2 AND g.kind OPERATOR(pg_catalog.=) 'missed'
+             AND g.until OPERATOR(pg_catalog.>) $3 AND g.since OPERATOR(pg_catalog.<) $4",
+        &[
+            scope.sources.clone().into(),
+            Raw::from(DATABASE.name).into(),
+            // Rows may have begun before the window.
+            query::time(scope.since.saturating_sub(DAY_US)),
+            query::time(scope.until),
+        ],
+    )?;
+    let gap = |row: &Vec<Cell>| Some((row.first()?.int()?, row.get(1)?.int()?, row.get(2)?.int()?));
+    Ok(rows.iter().filter_map(gap).collect())
+}
+
+/// How much of a stretch of time falls into a row's.
+fn common((since, until): (i64, i64), span: &Span) -> i64 {
+    (until.min(span.until) - since.max(span.since)).max(0)
+}
+
+/// What the database of each source is, or was last, called.
+fn own_names(scope: &Scope) -> Result<HashMap<i64, Cell>, Error> {
+    let rows = query::rows(
+        "SELECT s.source, s.database_name FROM perfmon.source_info s
+         WHERE s.source OPERATOR(pg_catalog.=) ANY ($1)",
+        &[scope.sources.clone().into()],
+    )?;
+    Ok(rows.iter().filter_map(|row| Some((row.first()?.int()?, row.get(1)?.clone()))).collect())
+}
+
 /// Two sources may hold the same object: the newer takes the older in. Rows come by source and time, so
-/// the place seen last is the newer one.
+/// the place seen last is the newer one. The database whose history was restored here goes by this one's name.
 fn merge_by_name(
     family: &Family,
     scope: &Scope,
     tally: &mut Tally,
+    own: &HashMap<i64, Cell>,
 ) -> Result<Vec<(usize, [Cell; 3])>, Error> {
-    let dictionary = names::objects(family.name, &scope.sources)?;
+    let mut dictionary = names::objects(family.name, &scope.sources)?;
+    if let Some(name) = scope.sources.first().and_then(|newest| own.get(newest)) {
+        for ((source, _), names) in &mut dictionary {
+            if own.get(source) == Some(&names[1]) {
+                names[1] = name.clone();
+            }
+        }
+    }
     let age = |source: i64| scope.sources.iter().position(|s| *s == source);
     let mut places: Vec<(usize, [Cell; 3], Option<usize>)> = tally
         .who()
@@ -116,6 +182,14 @@ pub(crate) struct Object<'a> {
 }
 
 impl Object<'_> {
+    /// Time of which is known what it did.
+    pub(crate) fn covered_us(&self) -> i64 {
+        if self.all.own == Cell::Null || self.all.own == self.names[1] {
+            return self.all.covered_us;
+        }
+        self.all.others_us
+    }
+
     /// Sum or last value of a column.
     pub(crate) fn v(&self, name: &str) -> Option<u64> {
         let tally = &self.all.tally;

@@ -375,7 +375,7 @@ fn sessions(scope: &Scope) -> Result<Vec<Sessions>, Error> {
     for object in objects.iter() {
         let Some(name) = object.names[1].text() else { continue };
         let value = |name: &str| object.v(name).unwrap_or(0);
-        let mut one = empty(Some(name));
+        let mut one = Sessions { covered_us: object.covered_us(), ..empty(Some(name)) };
         one.sessions = value("sessions");
         one.busy_ms = (value("active_us") + value("idle_in_transaction_us")) as f64 / 1000.0;
         one.transactions = value("xact_commit") + value("xact_rollback");

@@ -359,6 +359,17 @@ fn counters_of_this_database_go_on_when_another_becomes_the_home() {
     roll_back(&mut other);
     app.snapshot();
     assert_eq!(stored(&mut app, "other"), 2 * ROLLBACKS, "what is new goes on from where it stood");
+    // Rates are of the time of which is known what a database did.
+    let covered = "SELECT sum(d.length_ms) / 1000 FROM (SELECT DISTINCT time_end, length_ms FROM perfmon.database_history()) d";
+    let covered_s: f64 = app.val(covered);
+    let unread_s: f64 =
+        app.val("SELECT sum(length_ms) / 1000 FROM perfmon.gaps() WHERE subject = 'database'");
+    for (name, known_s) in [("app", covered_s), ("other", covered_s - unread_s)] {
+        let known: f64 = app.val(&format!(
+            "SELECT (xact_commit + xact_rollback) / tps FROM perfmon.databases() WHERE database_name = '{name}'"
+        ));
+        assert!((known / known_s - 1.0).abs() < 0.02, "{name}: {known} s, {known_s} s");
+    }
     let intervals = app.intervals();
     let exact = |i: &&perfmon_e2e::Interval| i.until > first;
     assert!(intervals.iter().filter(exact).all(|i| i.quality == "exact"), "{intervals:?}");
