@@ -10,10 +10,10 @@ use pgrx::prelude::*;
 
 use super::args::Scope;
 use crate::error::Error;
-use crate::recall::names;
 use crate::recall::plan::Kept;
 use crate::recall::statements::positions;
-use crate::store::read;
+use crate::recall::{names, query};
+use crate::store::{self, read};
 
 /// The statement under every source in the scope. Two sources may have the same id: releases before 0.9.0 began with 1 again,
 /// and so does a collector before a restore has brought the ids of another source. Then it is that of the newest source that
@@ -67,4 +67,49 @@ fn first_recorded(scope: &Scope, several: &[Who]) -> Who {
         .report(PgLogLevel::NOTICE);
     }
     found
+}
+
+/// The id that a statement has under this database's own source, which is that of what is executed from now on. Where the id is
+/// one of what a restore brought, that of the same statement: after a dump its tables are others, and so is its queryid, so
+/// that the text tells; of several the newest.
+pub(super) fn executed_here(id: i64) -> Result<i64, Error> {
+    let sources = store::source::lineage(None);
+    let id_i32 = i32::try_from(id).unwrap_or(-1);
+    let own = store::source::own();
+    let meant = names::sources_of(&sources, id_i32)?;
+    let Some(source) = meant.first().copied() else {
+        return Err(Error::argument(format!("there is no statement {id}"))
+            .detail("\"statement_id\" is that of this database's history.")
+            .hint("SELECT statement_id, query FROM perfmon.top_statements() lists them."));
+    };
+    if Some(source) == own {
+        return Ok(id);
+    }
+    let same = query::value(
+        "SELECT s.statement_id
+         FROM perfmon.statement r
+         JOIN perfmon.statement s ON s.user_name OPERATOR(pg_catalog.=) r.user_name
+             AND s.toplevel OPERATOR(pg_catalog.=) r.toplevel
+             AND (s.queryid OPERATOR(pg_catalog.=) r.queryid OR s.query OPERATOR(pg_catalog.=) r.query)
+         WHERE r.source OPERATOR(pg_catalog.=) $1 AND r.statement_id OPERATOR(pg_catalog.=) $2
+             AND s.source OPERATOR(pg_catalog.=) $3
+             -- Texts that may not be seen are all alike.
+             AND r.queryid IS NOT NULL AND s.queryid IS NOT NULL
+         ORDER BY s.queryid OPERATOR(pg_catalog.=) r.queryid DESC, s.statement_id DESC LIMIT 1",
+        &[source.into(), id_i32.into(), own.unwrap_or(0).into()],
+    )?;
+    let Some(same) = same.int() else {
+        return Err(Error::prerequisite(format!(
+            "statement {id} is not known to have been executed since its history came here"
+        ))
+        .detail(format!("Its id is one of source {source}, of which this database is a copy or was restored."))
+        .hint("Declare it after it was executed and perfmon.snapshot() was called: perfmon.top_statements() lists the new id."));
+    };
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("statement {id} is statement {same} since its history came here"),
+        "pg_perfmon",
+    )
+    .report(PgLogLevel::NOTICE);
+    Ok(same)
 }

@@ -8,6 +8,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::known;
 use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::pg::catalog;
@@ -96,19 +97,13 @@ fn create(
         worker::status::must_be_home("an objective of the whole cluster")?;
     }
     worker::ask::keep_extension()?;
-    exists(&objective.scope)?;
+    let meant = exists(&objective.scope)?;
     let period = checked(period)?;
     let min_executions = objective.min_executions;
     let written = worker::mark::as_owner("an objective", "declared", |source, now| {
         // What the defaults are today stays promised.
-        store::slo::insert(
-            source,
-            now,
-            &draft.with_targets(&objective),
-            min_executions,
-            period,
-            note,
-        )
+        let draft = Draft { statement_id: meant, ..draft.with_targets(&objective) };
+        store::slo::insert(source, now, &draft, min_executions, period, note)
     });
     if written {
         return Ok(());
@@ -118,22 +113,10 @@ fn create(
         .hint("Drop it first: SELECT perfmon.drop_slo(name)."))
 }
 
-/// Whether there is somebody, or something, to be judged: a statement by the ids of this history, and a role, which may
-/// still be made.
-fn exists(scope: &objective::Scope) -> Result<(), Error> {
+/// Whether there is somebody, or something, to be judged: a role, which may still be made, or a statement, whose id is given.
+fn exists(scope: &objective::Scope) -> Result<Option<i64>, Error> {
     match scope {
-        objective::Scope::Statement(id) => {
-            let known = query::value(
-                "SELECT true FROM perfmon.statement s
-                 WHERE s.source OPERATOR(pg_catalog.=) $1 AND s.statement_id OPERATOR(pg_catalog.=) $2",
-                &[store::source::own().unwrap_or(0).into(), (*id).into()],
-            )?;
-            if known == Cell::Null {
-                return Err(Error::argument(format!("there is no statement {id}"))
-                    .detail("\"statement_id\" is that of this database's history.")
-                    .hint("SELECT statement_id, query FROM perfmon.top_statements() lists them."));
-            }
-        }
+        objective::Scope::Statement(id) => return Ok(Some(known::executed_here(*id)?)),
         objective::Scope::User(name) => {
             let known = query::value(
                 "SELECT true FROM pg_catalog.pg_roles r
@@ -151,7 +134,7 @@ fn exists(scope: &objective::Scope) -> Result<(), Error> {
         }
         _ => {}
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The time over which it is judged when nobody says.

@@ -1,7 +1,9 @@
 //! The history survives dump, restore and upgrade, also beside a live collector.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-use perfmon_e2e::{Db, Programs, Server, Stop, named_history, secs, wait_until};
+use perfmon_e2e::{
+    Db, Programs, Server, Stop, code_of, message_of, named_history, secs, wait_until,
+};
 
 /// Everything that statement_history shows of a fixed window, for comparing.
 fn fingerprint(db: &mut Db, until: &str) -> Vec<String> {
@@ -96,6 +98,7 @@ fn ids_mean_the_same_statement_before_and_after_a_restore() {
     let twice = "SELECT count(*) FROM (SELECT statement_id FROM perfmon.statement
          GROUP BY statement_id HAVING count(*) > 1) d";
     assert_eq!(copy.val::<i64>(twice), 0, "no id twice");
+    an_objective_is_of_any_id(&mut copy);
     let objects = "SELECT count(*) FROM (SELECT family, object_id FROM perfmon.object
          GROUP BY family, object_id HAVING count(*) > 1) d";
     assert_eq!(copy.val::<i64>(objects), 0, "no id twice");
@@ -117,6 +120,34 @@ fn ids_are_good(db: &mut Db) {
         let [_, _, calls, timed, series, histogram] = row.as_slice() else { panic!("{row:?}") };
         assert_eq!(series, calls, "{row:?}");
         assert_eq!(histogram, timed, "{row:?}");
+    }
+}
+
+/// Whatever statement is listed may be promised about. One of the restored history is meant as it is executed here, under another
+/// queryid, as its table is another; if it is not, that is said.
+fn an_objective_is_of_any_id(db: &mut Db) {
+    let id = |db: &mut Db, own: &str, query: &str| -> i32 {
+        db.val(&format!(
+            "SELECT max(statement_id) FROM perfmon.statement s, perfmon.own_source o
+             WHERE s.source {own} o.source AND query = '{query}'"
+        ))
+    };
+    let query = "SELECT a FROM t WHERE a = $1";
+    let (own, restored) = (id(db, "=", query), id(db, "<>", query));
+    for (name, id) in [("own", own), ("restored", restored)] {
+        db.run(&format!("SELECT perfmon.create_slo('{name}', statement_id => {id})"));
+    }
+    let declared: Vec<i32> = db.list("SELECT statement_id FROM perfmon.slo");
+    assert_eq!(declared, [own, own]);
+    let gone = id(db, "<>", "INSERT INTO t VALUES ($1, $2)");
+    for (id, code, words) in [
+        (gone, "55000", "not known to have been executed"),
+        (123_456_789, "22023", "there is no statement"),
+        (-1, "22023", "statement"),
+    ] {
+        let e = db.fails(&format!("SELECT perfmon.create_slo('none', statement_id => {id})"));
+        assert_eq!(code_of(&e), code, "{}", message_of(&e));
+        assert!(message_of(&e).contains(words), "{}", message_of(&e));
     }
 }
 
