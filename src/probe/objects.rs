@@ -95,7 +95,9 @@ pub(crate) fn look(seen: &Seen) -> Result<Look, ProbeError> {
         Look { objects: Vec::new(), left: Vec::new(), there: HashSet::new(), unfinished: false };
     let watched: Vec<Object> = catalog.objects().collect();
     let keys: HashSet<Key> = watched.iter().map(Object::key).collect();
-    look.left.extend(seen.keys().filter(|key| !keys.contains(*key)));
+    // What was given to an extension is kept as it was seen: it did not go, and it does not come when it is taken back.
+    let left = seen.keys().filter(|key| !keys.contains(*key) && !catalog.is_members(**key));
+    look.left.extend(left);
     look.there.extend(look.left.iter().filter(|key| catalog.has(**key)));
     // What changed comes first: the rest was not read in time before, and can wait again.
     let differs = |object: &Object| seen.get(&object.key()).is_none_or(|s| s.0 != object.mark);

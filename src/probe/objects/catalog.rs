@@ -280,6 +280,14 @@ impl Catalog {
         }
     }
 
+    /// Whether a table, or an index of one, is there and an extension's: ALTER EXTENSION may take it out again.
+    pub(super) fn is_members(&self, (kind, oid): Key) -> bool {
+        let of_table =
+            |index: &Relation| self.relations.contains_key(&index.table) && !index.is_passing();
+        let relation = self.relations.get(&oid).filter(|_| kind != Kind::Extension);
+        relation.is_some_and(|relation| !relation.is_index() || of_table(relation))
+    }
+
     /// The schema's and the own name of a relation, as they are written in a statement.
     pub(super) fn qualified(&self, oid: u32) -> String {
         let Some(relation) = self.relations.get(&oid) else { return String::new() };

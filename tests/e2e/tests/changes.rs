@@ -187,6 +187,45 @@ fn a_rename_is_a_rename_and_the_same_made_anew_is_nothing() {
     );
 }
 
+/// What is given to an extension is no user's for that time, but neither does it go then, nor come when it is taken back.
+#[test]
+fn what_moves_into_an_extension_and_out_of_it_was_there() {
+    let server = Server::manual().start();
+    let mut db = looked_at(
+        &server,
+        "CREATE EXTENSION citext; CREATE TABLE t (a int); CREATE INDEX t_idx ON t (a);
+         CREATE TABLE u (a int); CREATE INDEX u_idx ON u (a); CREATE SCHEMA s; CREATE TABLE s.v (a int)",
+    );
+    let extension = |db: &mut Db, action: &str| {
+        for object in ["TABLE t", "TABLE u", "SCHEMA s"] {
+            db.run(&format!("ALTER EXTENSION citext {action} {object}"));
+        }
+    };
+    for _ in 0..2 {
+        extension(&mut db, "ADD");
+        assert_eq!(db.new_changes(), []);
+        assert_eq!(db.new_changes(), []);
+        extension(&mut db, "DROP");
+        assert_eq!(db.new_changes(), []);
+    }
+    extension(&mut db, "ADD");
+    assert_eq!(db.new_changes(), []);
+    db.run("ALTER TABLE u ADD b int; ALTER EXTENSION citext DROP TABLE u");
+    assert_eq!(
+        db.new_changes(),
+        [altered("table", "public.u", "(a integer)", "(a integer, b integer)")]
+    );
+    db.run("DROP EXTENSION citext CASCADE");
+    let t_idx = "CREATE INDEX t_idx ON public.t USING btree (a)";
+    let gone = db.new_changes();
+    for change in
+        [dropped("table", "public.t", "(a integer)"), dropped("index", "public.t_idx", t_idx)]
+    {
+        assert!(gone.contains(&change), "{gone:?}");
+    }
+    assert_eq!(gone.len(), 4, "the extension and the table of its schema too: {gone:?}");
+}
+
 #[test]
 fn names_are_quoted_by_the_server() {
     let server = Server::manual().start();
