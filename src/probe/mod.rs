@@ -101,6 +101,7 @@ fn reading(family: &'static Family, epoch: Epoch, at: i64, keys: Vec<Key>) -> Re
         marks: Vec::new(),
         wholes: Vec::new(),
         parts: None,
+        executed: Vec::new(),
         evictions: None,
         whole: false,
     }

@@ -408,6 +408,7 @@ impl Visit {
 
     fn store_subject(&mut self, mut probed: Probed) {
         probed.reading.at = self.until;
+        probed.reading.executed = self.executed(&probed.reading);
         let family = probed.reading.family;
         let next = self.store_family(probed);
         self.next_priors.push((family.name, next));

@@ -41,10 +41,11 @@ fn reading(minute: u64) -> Reading {
         columns,
         born: None,
         floors: vec![vec![3; STATEMENTS]],
-        ceilings: vec![(0..STATEMENTS as u64).map(|i| mix(i) >> 40).collect()],
+        ceilings: vec![(0..STATEMENTS as u64).map(|i| 1 << 40 | mix(i) >> 40).collect()],
         marks: vec![],
         wholes: vec![],
         parts: None,
+        executed: vec![],
         evictions: Some(4),
         whole: false,
     }
@@ -76,6 +77,8 @@ fn main() {
     let unordered = reading(2);
     let mut now = unordered.clone();
     now.put_in_order();
+    // One of them in an order of its own, as the hooks count.
+    now.executed = (0..STATEMENTS).map(|i| (unordered.keys[i], 1 + i as u64 % 7)).collect();
     let made = delta::difference(Some(&prior), Some(prior.at), &now);
     let frame = made.frame(&now, &|i| made.id(i).unwrap_or(0));
     assert_eq!((frame.ids.len(), made.quality), (STATEMENTS, Quality::Exact));

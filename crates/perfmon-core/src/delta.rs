@@ -3,15 +3,18 @@
 //! It must never claim more than happened: a lower bound is a promise, an exact value a stronger one,
 //! and what cannot be known is either marked in the quality or covered by a gap.
 //!
-//! Two things no reader of pg_stat_statements can see, and so neither can this:
-//! * before 1.11 (no birth times), an entry that was reset alone and whose new life has outrun the old one in
-//!   every counter, with a lower or equal minimum and a higher or equal maximum;
-//! * an entry that was both born and reset alone (or reset alone twice) between two readings.
+//! Some things cannot be seen, and what lacks them is called exact:
+//! * of pg_stat_statements before 1.11 (no birth times), an entry that was reset alone and whose new life has outrun the old
+//!   one in every counter, with a lower or equal minimum, a higher or equal maximum and a mean of what was added between
+//!   these, unless our own count of its executions is known and says more (`outgrown`);
+//! * an entry that was both born and reset alone between two readings;
+//! * an index that was both made and dropped between two readings, in the sums of its table.
 
 mod heirs;
 mod judge;
 #[cfg(test)]
 mod model;
+mod outgrown;
 mod parts;
 #[cfg(test)]
 mod parts_tests;

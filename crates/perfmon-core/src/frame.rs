@@ -88,9 +88,9 @@ pub struct Reading {
     pub columns: Vec<Vec<u64>>,
     /// Birth of each entry (pg_stat_statements 1.11 and later), microseconds since the Unix epoch.
     pub born: Option<Vec<i64>>,
-    /// Values that can only fall during an entry's life (minimum times), in any unit.
+    /// Values that can only fall during an entry's life (minimum times), in nanoseconds.
     pub floors: Vec<Vec<u64>>,
-    /// Values that can only rise though they do not add up (maximum times).
+    /// Values that can only rise though they do not add up (maximum times), in nanoseconds.
     pub ceilings: Vec<Vec<u64>>,
     /// What stays as it is while counters go on, `marks[m][i]`: first when the server says that counters were reset last.
     /// None where it does not say it. Of relations, second how many indexes each has, and third what is another where its
@@ -100,6 +100,9 @@ pub struct Reading {
     pub wholes: Vec<Key>,
     /// What the indexes of each relation did, where that is not the difference of their sums.
     pub parts: Option<HashMap<Key, Together>>,
+    /// How often statements were executed since the prior by a count of our own, which nobody resets, in any order; none
+    /// where that is not known. What it does not see is not in it; what ended just after the reading may be.
+    pub executed: Vec<(Key, u64)>,
     /// How often entries were evicted so far, where entries can be.
     pub evictions: Option<u64>,
     /// Store every object, moved or not, because gauges were read anew.

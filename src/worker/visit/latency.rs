@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use perfmon_core::capture::interval::{self, Kept};
+use perfmon_core::capture::interval::{self, Interval, Kept};
 use perfmon_core::capture::reading::{Moved, Reading};
 use perfmon_core::capture::statement::TOPLEVEL;
 use perfmon_core::capture::table::Key;
 use perfmon_core::capture::whole::TimesOfAll;
 use perfmon_core::family::{Family, LATENCY, STATEMENT};
-use perfmon_core::frame::Quality;
+use perfmon_core::frame::{self, Quality};
 use perfmon_core::latency::Row;
 use perfmon_core::rollup::OTHER;
 use pgrx::pg_sys;
@@ -25,13 +25,15 @@ pub(super) struct Read {
     entries: Reading,
     /// Of all databases, at home.
     pub(super) all: Option<TimesOfAll>,
+    /// What the last visit left, and what happened since; once it was subtracted.
+    since: Option<(Option<Kept>, Interval)>,
 }
 
 /// Reads the counters of this database, at home also the sum over all; `None` without preloading.
 pub(super) fn read(home: bool) -> Option<Read> {
     let began = live::began()?;
     let (entries, all) = live::statements_and(session::database().to_u32(), home)?;
-    Some(Read { began, entries, all })
+    Some(Read { began, entries, all, since: None })
 }
 
 /// Names of users, and their hashes, by oid: there are few.
@@ -68,19 +70,48 @@ impl Users {
 }
 
 impl Visit {
+    /// How often the statements of a reading were executed since the last visit. The server says it itself where it tells
+    /// when each of its entries was born.
+    pub(super) fn executed(&mut self, reading: &frame::Reading) -> Vec<(frame::Key, u64)> {
+        if reading.family.name != STATEMENT.name || reading.born.is_some() {
+            return Vec::new();
+        }
+        self.subtract_latency();
+        let since = self.latency.as_ref().and_then(|read| read.since.as_ref());
+        let moved = since.map_or(&[][..], |(_, made)| &made.moved);
+        let own = moved.iter().filter(|moved| moved.at.is_some());
+        let key = |key: Key| {
+            let top_level = u64::from(key.kind == TOPLEVEL);
+            frame::Key(key.what, u64::from(key.user()) * 2 + top_level)
+        };
+        own.map(|moved| (key(moved.key), moved.latency.executions())).collect()
+    }
+
+    /// Subtracts what the last visit left, once.
+    fn subtract_latency(&mut self) {
+        let Some(mut read) = self.latency.take() else { return };
+        if read.since.is_none() {
+            let kept = self.priors.remove(LATENCY.name).and_then(|bytes| {
+                let decoded = Kept::decode(&bytes);
+                decoded.map_err(|e| self.problems.push(format!("last execution times: {e}"))).ok()
+            });
+            let last = if kept.is_some() { None } else { self.last_until(&LATENCY) };
+            let made =
+                interval::between(kept.as_ref(), last, read.began, self.until, &read.entries);
+            read.since = Some((kept, made));
+        }
+        self.latency = Some(read);
+    }
+
     /// Writes the row of this interval, and keeps the reading for the next.
     pub(super) fn store_latency(&mut self) {
-        let before = self.priors.remove(LATENCY.name);
-        let Some(read) = self.latency.take() else {
+        self.subtract_latency();
+        let Some((read, (kept, made))) =
+            self.latency.take().and_then(|mut read| read.since.take().map(|since| (read, since)))
+        else {
             self.note_not_preloaded(&LATENCY);
             return;
         };
-        let kept = before.and_then(|bytes| {
-            let decoded = Kept::decode(&bytes);
-            decoded.map_err(|e| self.problems.push(format!("last execution times: {e}"))).ok()
-        });
-        let last = if kept.is_some() { None } else { self.last_until(&LATENCY) };
-        let made = interval::between(kept.as_ref(), last, read.began, self.until, &read.entries);
         if let Some(gap) = &made.gap {
             self.gap(LATENCY.name, gap.since, gap.until, gap.kind, gap.detail.clone());
         }

@@ -55,7 +55,7 @@ fn absurd(family: &Family, c: usize, since: i64) -> Option<u64> {
 
 /// What is known about one object of the reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     /// Its counters began at zero after `since`.
     New(Quality),
     /// It goes on from a place in the prior. The flag: the server vouches that it is the same life.
@@ -184,14 +184,14 @@ fn unread(prior: &Prior, start: i64, now: &Reading) -> Option<Gap> {
 }
 
 /// The objects of one reading, in the order of their keys, on their way to a difference.
-struct Judge<'a> {
+pub(super) struct Judge<'a> {
     prior: Option<&'a Prior>,
-    now: &'a Sorted<'a>,
-    fates: Vec<Fate>,
+    pub(super) now: &'a Sorted<'a>,
+    pub(super) fates: Vec<Fate>,
     /// Objects that seemed to go on and have begun anew.
-    anew: Vec<bool>,
+    pub(super) anew: Vec<bool>,
     /// Objects of which a part was lost.
-    lost: Vec<bool>,
+    pub(super) lost: Vec<bool>,
     moved: Vec<bool>,
     /// Every object lies where it lay in the prior.
     in_step: bool,
@@ -210,6 +210,7 @@ impl<'a> Judge<'a> {
         let mut judge = Self { prior, now, fates, anew, lost, moved, in_step, regrown };
         if let Some(prior) = prior {
             judge.find_falls(prior);
+            judge.find_outgrown(prior);
             judge.find_resets(prior);
             judge.find_parts(prior);
         }

@@ -15,7 +15,11 @@ const ROWS: usize = 4;
 
 #[derive(Debug, Clone)]
 enum Op {
-    Run { key: u8, us: u64, rows: u64 },
+    Run {
+        key: u8,
+        us: u64,
+        rows: u64,
+    },
     ResetAll,
     ResetOne(u8),
     Evict(usize),
@@ -26,6 +30,12 @@ enum Op {
     ToggleView(u8),
     ResetMinMax,
     Sample,
+    /// The same, while a statement ends after the entries were read and before our own count is.
+    BusySample {
+        key: u8,
+        us: u64,
+        rows: u64,
+    },
     FailedSample,
 }
 
@@ -42,6 +52,10 @@ struct Entry {
 #[derive(Default)]
 struct Model {
     births_known: bool,
+    /// There is a count of our own, which begins at zero when the server starts; when it did, and when it was read last.
+    captures: bool,
+    counted_from: i64,
+    counted_until: i64,
     clock: i64,
     entries: BTreeMap<u8, Entry>,
     /// Entries that our role cannot see; only with births can a return be told from a birth.
@@ -82,10 +96,15 @@ impl Model {
             Op::Evict(n) => self.evict(n),
             Op::Crash => {
                 self.begin_anew();
+                self.counted_from = self.clock;
                 self.prior = None;
             }
-            Op::CleanRestart | Op::FailedSample => _ = self.tick(),
-            Op::RestartWithoutSave => self.begin_anew(),
+            Op::FailedSample => _ = self.tick(),
+            Op::CleanRestart => self.counted_from = self.tick(),
+            Op::RestartWithoutSave => {
+                self.begin_anew();
+                self.counted_from = self.clock;
+            }
             Op::LosePrior => self.prior = None,
             Op::ToggleView(key) => {
                 if self.births_known && !self.unseen.remove(&key) {
@@ -99,7 +118,8 @@ impl Model {
                     }
                 }
             }
-            Op::Sample => self.sample(),
+            Op::Sample => self.sample(None),
+            Op::BusySample { key, us, rows } => self.sample(Some((key, us, rows))),
         }
     }
 
@@ -162,18 +182,32 @@ impl Model {
             labels: seen.iter().map(|&(k, _)| u64::from(k)).collect(),
             columns,
             born: self.births_known.then(|| seen.iter().map(|(_, e)| e.born).collect()),
-            floors: vec![of(&|e| e.least)],
-            ceilings: vec![of(&|e| e.most)],
+            floors: vec![of(&|e| e.least * 1000)],
+            ceilings: vec![of(&|e| e.most * 1000)],
             marks: vec![],
             wholes: vec![],
             parts: None,
+            executed: vec![],
             evictions: Some(self.evictions),
             whole: false,
         }
     }
 
-    fn sample(&mut self) {
-        let now = self.read();
+    /// How often each statement was executed since our own count was read before.
+    fn executed(&self) -> Vec<(Key, u64)> {
+        let since = self.counted_from.max(self.counted_until);
+        let known = self.captures && !self.births_known && self.prior.is_some();
+        let sums = self.truth(if known { since } else { self.clock }, self.clock);
+        sums.into_iter().map(|(key, sum)| (Key(key.into(), 1), sum[0])).rev().collect()
+    }
+
+    fn sample(&mut self, meanwhile: Option<(u8, u64, u64)>) {
+        let mut now = self.read();
+        if let Some((key, us, rows)) = meanwhile {
+            self.run(key, us, rows);
+        }
+        now.executed = self.executed();
+        self.counted_until = self.clock;
         let made = difference(self.prior.as_ref(), self.last_until, &now);
         if let Some(gap) = &made.gap {
             assert!(gap.since < gap.until, "{gap:?}");
@@ -199,10 +233,10 @@ impl Model {
         self.prior = Some(Prior::decode(&STATEMENT, &prior.encode()).unwrap());
     }
 
-    /// What the runs after `since` come to.
-    fn truth(&self, since: i64) -> BTreeMap<u8, [u64; 3]> {
+    /// What the runs after `since` and up to `until` come to.
+    fn truth(&self, since: i64, until: i64) -> BTreeMap<u8, [u64; 3]> {
         let mut truth = BTreeMap::new();
-        for &(_, key, us, rows) in self.runs.iter().filter(|r| r.0 > since) {
+        for &(_, key, us, rows) in self.runs.iter().filter(|r| r.0 > since && r.0 <= until) {
             let sum: &mut [u64; 3] = truth.entry(key).or_default();
             *sum = [sum[0] + 1, sum[1] + us, sum[2] + rows];
         }
@@ -210,7 +244,7 @@ impl Model {
     }
 
     fn check(&self, now: &Reading, made: &Difference) {
-        let truth = self.truth(made.since);
+        let truth = self.truth(made.since, now.at);
         let mut told: BTreeMap<u8, [u64; 3]> = BTreeMap::new();
         for (at, &i) in made.moved.iter().enumerate() {
             let key = now.keys[i].0 as u8;
@@ -248,6 +282,9 @@ impl Model {
         else {
             return true;
         };
+        if self.captures && self.counted_from <= made.since {
+            return false;
+        }
         let outran = |c: usize| now.columns[c].get(i).is_some_and(|&v| v >= prior.columns[c][p]);
         !self.births_known
             && [CALLS, TIME, ROWS].into_iter().all(outran)
@@ -272,7 +309,9 @@ impl Model {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         40 => (0u8..10, 1u64..50, 0u64..4).prop_map(|(key, us, rows)| Op::Run { key, us, rows }),
-        14 => Just(Op::Sample),
+        12 => Just(Op::Sample),
+        2 => (0u8..10, 1u64..50, 0u64..4)
+            .prop_map(|(key, us, rows)| Op::BusySample { key, us, rows }),
         1 => Just(Op::ResetAll),
         3 => (0u8..10).prop_map(Op::ResetOne),
         2 => (1usize..5).prop_map(Op::Evict),
@@ -289,8 +328,12 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn what_is_stored_is_true(births_known: bool, ops in prop::collection::vec(op(), 1..150)) {
-        let mut model = Model { births_known, ..Model::default() };
+    fn what_is_stored_is_true(
+        births_known: bool,
+        captures: bool,
+        ops in prop::collection::vec(op(), 1..150),
+    ) {
+        let mut model = Model { births_known, captures, ..Model::default() };
         for op in &ops {
             model.step(op);
         }
@@ -302,6 +345,7 @@ proptest! {
     #[test]
     fn quiet_days_are_exact(
         births_known: bool,
+        captures: bool,
         ops in prop::collection::vec(
             prop_oneof![
                 9 => (0u8..6, 1u64..50, 0u64..4).prop_map(|(key, us, rows)| Op::Run { key, us, rows }),
@@ -312,11 +356,11 @@ proptest! {
             1..100,
         ),
     ) {
-        let mut model = Model { births_known, ..Model::default() };
+        let mut model = Model { births_known, captures, ..Model::default() };
         for op in &ops {
             model.step(op);
             if matches!(op, Op::Sample) {
-                let now = model.read();
+                let now = Reading { executed: model.executed(), ..model.read() };
                 let made = difference(model.prior.as_ref(), model.last_until, &now);
                 prop_assert_eq!(made.quality, Quality::Exact);
                 prop_assert!(made.gap.is_none());

@@ -26,6 +26,7 @@ pub(super) fn reading(
         marks: vec![],
         wholes: vec![],
         parts: None,
+        executed: vec![],
         evictions: None,
         whole: false,
     }
@@ -331,8 +332,8 @@ fn a_counter_that_was_not_read_does_not_land_in_a_later_interval() {
 fn eviction_makes_known_entries_doubtful_and_new_ones_lower_bounds() {
     let at = |at, keys: &[u64], calls: &[u64], evictions| Reading {
         evictions: Some(evictions),
-        floors: vec![vec![5; keys.len()]],
-        ceilings: vec![vec![9; keys.len()]],
+        floors: vec![vec![500; keys.len()]],
+        ceilings: vec![vec![1500; keys.len()]],
         ..reading(&STATEMENT, at, keys, &[("calls", calls), ("exec_us", calls)])
     };
     let before = prior(at(50, &[1, 2], &[10, 10], 3));
@@ -346,12 +347,12 @@ fn eviction_makes_known_entries_doubtful_and_new_ones_lower_bounds() {
     assert_eq!((made.quality, column(&made, &now, "quality")), (Quality::Exact, None));
     // A minimum that rose or a maximum that fell is a new life, though all counters grew.
     let mut risen = at(100, &[1, 2], &[12, 10], 3);
-    risen.floors[0][0] = 6;
+    risen.floors[0][0] = 501;
     let made = difference(Some(&before), Some(50), &risen);
     assert_eq!(column(&made, &risen, "calls"), Some(vec![12]));
     assert_eq!(made.quality, Quality::LowerBound);
     let mut fallen = at(100, &[1, 2], &[12, 10], 3);
-    fallen.ceilings[0][0] = 8;
+    fallen.ceilings[0][0] = 1499;
     assert_eq!(
         column(&difference(Some(&before), Some(50), &fallen), &fallen, "calls"),
         Some(vec![12])
