@@ -52,11 +52,19 @@ impl Storage {
     }
 }
 
+/// What an index is of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner {
+    pub(crate) table: u32,
+    /// The same number for the same columns.
+    pub(crate) columns: u32,
+}
+
 /// Tables of this database, all that belongs to them, and of which table each index is.
 #[derive(Debug)]
 pub(crate) struct Classes {
     pub(crate) all: Vec<Class>,
-    pub(crate) owners: HashMap<u32, u32>,
+    pub(crate) owners: HashMap<u32, Owner>,
     /// Indexes that queries do not use: they are being built, or that failed, or they are about to go.
     pub(crate) invalid: HashSet<u32>,
     left_out: Vec<u32>,
@@ -128,14 +136,20 @@ fn relations(left_out: &[u32]) -> Vec<Class> {
 }
 
 /// The table of each index of those that are wanted, and which of these are not valid.
-fn index_owners(wanted: impl Fn(u32) -> bool) -> (HashMap<u32, u32>, HashSet<u32>) {
+fn index_owners(wanted: impl Fn(u32) -> bool) -> (HashMap<u32, Owner>, HashSet<u32>) {
     let (mut found, mut invalid) = (HashMap::new(), HashSet::new());
     scan(pg_sys::IndexRelationId, |tuple| {
         // SAFETY: the fixed part of a row of pg_index.
         let row = unsafe { &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>() };
         let table = row.indrelid.to_u32();
         if wanted(table) {
-            found.insert(row.indexrelid.to_u32(), table);
+            let width = usize::try_from(row.indnatts).unwrap_or(0);
+            // SAFETY: the array has as many places as the index has columns.
+            let columns = unsafe { row.indkey.values.as_slice(width) };
+            let columns = columns.iter().fold(0x811C_9DC5, |hash: u32, column| {
+                (hash ^ u32::from(column.cast_unsigned())).wrapping_mul(0x0100_0193)
+            });
+            found.insert(row.indexrelid.to_u32(), Owner { table, columns });
             if !row.indisvalid {
                 invalid.insert(row.indexrelid.to_u32());
             }

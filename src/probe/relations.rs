@@ -50,6 +50,9 @@ struct Index {
     table: Rc<str>,
     stats: TableStats,
     bytes: u64,
+    /// Another for each table and list of columns.
+    kin: u64,
+    valid: bool,
 }
 
 #[derive(Default)]
@@ -155,8 +158,8 @@ fn indexes(classes: &Classes, tables: &mut Tables, mut sizes: Option<&mut Sizes>
         let Some(owner) = classes.owners.get(&class.oid) else {
             continue;
         };
-        let own = tables.by_oid.get(owner).copied();
-        let Some(position) = own.or_else(|| tables.by_toast.get(owner).copied()) else {
+        let own = tables.by_oid.get(&owner.table).copied();
+        let Some(position) = own.or_else(|| tables.by_toast.get(&owner.table).copied()) else {
             continue;
         };
         let Some(bytes) = size(sizes.as_deref_mut(), class) else {
@@ -183,6 +186,8 @@ fn indexes(classes: &Classes, tables: &mut Tables, mut sizes: Option<&mut Sizes>
             table: table.name.clone(),
             stats,
             bytes,
+            kin: u64::from(owner.table) << 32 | u64::from(owner.columns),
+            valid: !classes.invalid.contains(&class.oid),
         });
     }
     found
@@ -288,6 +293,8 @@ fn index_reading(indexes: &[Index], as_read: AsRead) -> Probed {
     let keys = indexes.iter().map(|i| Key(u64::from(i.oid), 0));
     let columns = columns(&INDEX, indexes, &sources);
     let mut probed = finish(&INDEX, as_read, keys.collect(), names.collect(), columns);
+    probed.reading.marks.push(indexes.iter().map(|i| i.kin).collect());
+    probed.reading.marks.push(indexes.iter().map(|i| u64::from(!i.valid)).collect());
     probed.reading.wholes = indexes.iter().map(|i| Key(u64::from(i.table_oid), 0)).collect();
     probed
 }

@@ -8,9 +8,12 @@
 //!   one in every counter, with a lower or equal minimum, a higher or equal maximum and a mean of what was added between
 //!   these, unless our own count of its executions is known and says more (`outgrown`);
 //! * an entry that was both born and reset alone between two readings;
-//! * an index that was both made and dropped between two readings, in the sums of its table.
+//! * an index that was both made and dropped between two readings, in the sums of its table; and what one did that was made
+//!   and built anew, as far as it was told after the copy was made (`heirs`).
 
 mod heirs;
+#[cfg(test)]
+mod index_model;
 mod judge;
 #[cfg(test)]
 mod model;

@@ -94,7 +94,8 @@ pub struct Reading {
     pub ceilings: Vec<Vec<u64>>,
     /// What stays as it is while counters go on, `marks[m][i]`: first when the server says that counters were reset last.
     /// None where it does not say it. Of relations, second how many indexes each has, and third what is another where its
-    /// long values are kept elsewhere (0: nowhere).
+    /// long values are kept elsewhere (0: nowhere). Of indexes, second a number of the table and the columns that it is of,
+    /// and third 1 where queries do not use it, as it is being built or about to go.
     pub marks: Vec<Vec<u64>>,
     /// Of which relation each index is. None in other families.
     pub wholes: Vec<Key>,

@@ -171,6 +171,63 @@ fn indexes_built_anew_beside_their_work_are_not_counted_twice() {
 }
 
 #[test]
+fn indexes_built_anew_are_not_counted_twice_by_another_name() {
+    let server = Server::unloaded().conf("autovacuum = off").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE SCHEMA s; CREATE TABLE s.t (a int, b int, c int)");
+    db.run("CREATE INDEX t_a ON s.t (a); CREATE INDEX t_b ON s.t (b); CREATE INDEX t_c ON s.t (c)");
+    db.run("INSERT INTO s.t SELECT i, i, i FROM generate_series(1, 10) i");
+    flush(&mut db);
+    db.snapshot();
+    let look_up = |db: &mut Db, table: &str, column: &str, times: usize| {
+        db.run(&format!("SET search_path = {}", table.split('.').next().unwrap()));
+        db.run("SET enable_seqscan = off; SET enable_bitmapscan = off");
+        (0..times).for_each(|_| db.run(&format!("SELECT * FROM {table} WHERE {column} = 1")));
+        flush(db);
+    };
+    look_up(&mut db, "s.t", "a", 70);
+    look_up(&mut db, "s.t", "b", 30);
+    db.snapshot();
+    let table: u32 = db.val("SELECT 's.t'::regclass::oid");
+    let indexes = format!("SELECT indexrelid::int8 FROM pg_index WHERE indrelid = {table}");
+    // What is done, how the table is called then, and how many of its indexes are others then.
+    let cases = [
+        ("ALTER INDEX t_a RENAME TO t_x; REINDEX INDEX CONCURRENTLY t_x", "s.t", 1),
+        ("REINDEX INDEX CONCURRENTLY t_b; ALTER INDEX t_b RENAME TO t_y", "s.t", 1),
+        ("ALTER TABLE t RENAME TO u; REINDEX TABLE CONCURRENTLY u", "s.u", 3),
+        ("REINDEX TABLE CONCURRENTLY u; ALTER SCHEMA s RENAME TO r", "r.u", 3),
+        (
+            "ALTER INDEX t_x RENAME TO z; ALTER INDEX t_y RENAME TO t_x; ALTER INDEX z RENAME TO t_y; REINDEX TABLE CONCURRENTLY u",
+            "r.u",
+            3,
+        ),
+    ];
+    for (change, table, others) in cases {
+        let before: Vec<i64> = db.list(&indexes);
+        change.split("; ").for_each(|command| db.run(command));
+        look_up(&mut db, table, "a", 4);
+        look_up(&mut db, table, "b", 3);
+        let until = db.snapshot();
+        let after: Vec<i64> = db.list(&indexes);
+        assert_eq!(after.iter().filter(|oid| !before.contains(oid)).count(), others, "{change}");
+        for family in ["index", "relation"] {
+            let rows = db.rows(&format!(
+                "SELECT idx_scan, quality FROM perfmon.{family}_history(now() - interval '1 hour', clock_timestamp())
+                  WHERE (extract(epoch FROM time_end) * 1000000)::int8 = {until} AND schema_name IN ('s', 'r')"
+            ));
+            let told: Vec<(i64, String)> = rows.iter().map(|r| (r.get(0), r.get(1))).collect();
+            let stored: i64 = told.iter().map(|(scans, _)| scans).sum();
+            assert_eq!(stored, 7, "{change}: {told:?} of {family}");
+            assert!(told.iter().any(|(_, quality)| quality == "lower bound"), "{change}: {told:?}");
+        }
+        look_up(&mut db, table, "b", 2);
+        db.snapshot();
+        let name = table.split('.').nth(1).unwrap();
+        assert_eq!(last(&mut db, "relation", name, "idx_scan"), (2, "exact".into()), "{change}");
+    }
+}
+
+#[test]
 fn a_tables_index_counters_survive_the_change_of_its_indexes() {
     let server = Server::unloaded().conf("autovacuum = off").start();
     let mut db = server.new_db("app");

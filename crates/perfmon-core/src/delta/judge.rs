@@ -1,6 +1,6 @@
 //! The rules: which counters go on, which began anew, and what follows for values and quality.
 
-use super::heirs::heirs;
+use super::heirs::{Copied, heirs};
 use super::{Difference, Gap, GapKind, Prior, Sorted};
 use crate::family::{DATABASE, Family, INDEX, Merge, RELATION};
 use crate::frame::{Quality, Reading, Together};
@@ -158,15 +158,8 @@ fn inherit(
 ) -> Vec<usize> {
     let found = heirs(prior, now, positions);
     let mut copied = Vec::with_capacity(found.len());
-    for &(_, from) in &found {
-        // As long as the old one is still there, what it counted lies in the copy as well.
-        if let Some(old) = positions.iter().position(|p| *p == Some(from)) {
-            fates[old] = Fate::Hidden;
-            copied.push(now.order.by_key[old]);
-        }
-    }
-    for (at, from) in found {
-        fates[at] = Fate::Heir(from, positions[at]);
+    for Copied { at, of } in found {
+        fates[at] = of.map_or(Fate::Hidden, |from| Fate::Heir(from, positions[at]));
         copied.push(now.order.by_key[at]);
     }
     copied
@@ -206,7 +199,9 @@ impl<'a> Judge<'a> {
         let moved = fates.iter().map(|&f| whole && f != Fate::Hidden).collect();
         let stays = |(at, fate): (usize, &Fate)| matches!(fate, Fate::Same(p, _) if *p == at);
         let in_step = fates.iter().enumerate().all(stays);
-        let (anew, lost, regrown) = (vec![false; n], vec![false; n], HashMap::new());
+        // What the other did at last is lost even where the heir did nothing.
+        let lost = fates.iter().map(|fate| matches!(fate, Fate::Heir(..))).collect();
+        let (anew, regrown) = (vec![false; n], HashMap::new());
         let mut judge = Self { prior, now, fates, anew, lost, moved, in_step, regrown };
         if let Some(prior) = prior {
             judge.find_falls(prior);
