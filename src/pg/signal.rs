@@ -28,13 +28,15 @@ pub(crate) fn install() {
 }
 
 /// Rereads the configuration file if SIGHUP asked for it.
-pub(crate) fn reload_if_asked() {
+pub(crate) fn reload_if_asked() -> bool {
     // SAFETY: a flag of this process, and the call that the server makes on seeing it.
     unsafe {
-        if pg_sys::ConfigReloadPending != 0 {
+        let is_asked = pg_sys::ConfigReloadPending != 0;
+        if is_asked {
             pg_sys::ConfigReloadPending = 0;
             pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
         }
+        is_asked
     }
 }
 

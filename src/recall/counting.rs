@@ -5,7 +5,7 @@ use super::cell::Cell;
 use super::query;
 use super::words::Raw;
 use crate::error::Error;
-use crate::pg::session;
+use crate::pg::{role, session};
 use crate::settings;
 
 /// A setting with which sessions of this database begin, set for a database, a role, both, or all roles.
@@ -155,9 +155,10 @@ pub(crate) fn hidden_errors_in(place: Where) -> Result<Option<Missing>, Error> {
     Ok(said(LEAST_LOGGED, &hiding).or_else(hidden_by_all))
 }
 
-/// What the server is configured with.
+/// What the server is configured with; nothing if this session began with what is kept for its own user, and does not
+/// know.
 fn hidden_by_all() -> Option<Missing> {
-    let own = session::configured(c"log_min_messages").unwrap_or_default();
+    let own = role::starting_value(c"log_min_messages", None)?.to_string_lossy().into_owned();
     settings::hides_errors(&own).then(|| Missing {
         problem: format!("{LEAST_LOGGED} is {own}"),
         fix: format!("ALTER SYSTEM SET {LEAST_LOGGED} = 'error'; SELECT pg_reload_conf();"),

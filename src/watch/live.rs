@@ -1,5 +1,8 @@
 //! What was counted so far, for readers; and the worker's part in keeping entries free.
 
+use std::ffi::CStr;
+use std::sync::atomic::Ordering;
+
 use perfmon_core::capture::mailbox::{Delivered, Post, Waiting};
 use perfmon_core::capture::reading::{self, Reading};
 use perfmon_core::capture::table::{Key, Occupancy};
@@ -9,7 +12,7 @@ use perfmon_core::capture::{failure, plan, route, scan};
 use perfmon_core::lock::deadlock::Deadlock;
 
 use super::memory;
-use crate::pg::execution;
+use crate::pg::{execution, session};
 
 /// When counting began, microseconds since the Unix epoch; two readings with the same are of the same life of the
 /// counters. `None` without preloading.
@@ -28,6 +31,37 @@ pub(crate) fn note_ready(now: i64) {
     if let Some(tables) = memory::tables() {
         tables.note_ready(now);
     }
+}
+
+/// Settings that decide what the hooks hear of, and what they may be. A session, and a collector with them, may begin
+/// with others than the server is configured with, as some are kept for its role; the launcher has no role.
+const CONFIGURED: [(&CStr, &[&str]); memory::CONFIGURED] = [
+    (
+        c"log_min_messages",
+        &[
+            "debug5", "debug4", "debug3", "debug2", "debug1", "info", "notice", "warning", "error",
+            "log", "fatal", "panic",
+        ],
+    ),
+    (c"pg_perfmon.capture", &["off", "top", "all"]),
+];
+
+/// Notes what the server is configured with, for processes that begin with something else.
+pub(crate) fn note_configured() {
+    let Some(tables) = memory::tables() else { return };
+    for ((name, values), place) in CONFIGURED.into_iter().zip(tables.configured()) {
+        let value = session::configured(name);
+        let at = values.iter().zip(1..).find(|(one, _)| Some(**one) == value.as_deref());
+        place.store(at.map_or(0, |(_, number)| number), Ordering::Relaxed);
+    }
+}
+
+/// What the launcher noted of a setting.
+pub(crate) fn configured(name: &CStr) -> Option<String> {
+    let mut noted = CONFIGURED.into_iter().zip(memory::tables()?.configured());
+    let ((_, values), place) = noted.find(|((one, _), _)| *one == name)?;
+    let at = usize::try_from(place.load(Ordering::Relaxed)).ok()?.checked_sub(1)?;
+    values.get(at).map(|value| (*value).to_owned())
 }
 
 /// Execution times of a database's statements since the server started, in the order in which they came; with

@@ -1,6 +1,6 @@
 //! The tables in shared memory, as this process sees them.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use perfmon_core::capture::failure::Failures;
 use perfmon_core::capture::mailbox::{self, Mailbox};
@@ -34,7 +34,12 @@ struct Common {
     began: AtomicI64,
     /// When the server was ready for the first time since then, by the same clock; 0 until it is.
     ready: AtomicI64,
+    /// Settings as the launcher found them.
+    configured: [AtomicU32; CONFIGURED],
 }
+
+/// How many settings the launcher notes.
+pub(super) const CONFIGURED: usize = 2;
 
 /// All of it. The pointers behind it are the same in every process, and are set anew when a crash made the
 /// server set up its memory again.
@@ -95,6 +100,11 @@ impl Tables {
     pub(super) fn note_ready(&self, now: i64) {
         let ready = &self.common.ready;
         let _ = ready.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Numbers that stand for what settings are; 0 is not known.
+    pub(super) fn configured(&self) -> &[AtomicU32; CONFIGURED] {
+        &self.common.configured
     }
 
     /// Panics in hooks since the server started.

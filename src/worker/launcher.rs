@@ -105,6 +105,7 @@ pub extern "C-unwind" fn pg_perfmon_launcher_main(_argument: pg_sys::Datum) {
     crate::pg::session::set("lock_timeout", &settings::lock_timeout_ms().to_string());
     let now = clock::wall_us();
     live::note_ready(now);
+    live::note_configured();
     if let Some(mut board) = board::lock() {
         board.enter_launcher(now);
     }
@@ -126,7 +127,9 @@ pub extern "C-unwind" fn pg_perfmon_launcher_main(_argument: pg_sys::Datum) {
     let mut round_at = clock::steady_us();
     let mut woken = true;
     loop {
-        signal::reload_if_asked();
+        if signal::reload_if_asked() {
+            live::note_configured();
+        }
         if samples.take(clock::steady_us()) {
             woken |= launcher.note_moved(clock::wall_us());
         }

@@ -2,6 +2,7 @@
 //! until the next visit like those of the server's own counters, and begin anew with the shared memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::CStr;
 
 use perfmon_core::capture::failure::{self, Class};
 use perfmon_core::capture::kept::{self, Interval, Stamp};
@@ -50,15 +51,23 @@ impl Captured {
     }
 }
 
+/// What sessions of this database begin with that have nothing kept for their role, whatever this process began with:
+/// it has the role that owns the cluster, for which something may be kept.
+fn configured(setting: &CStr) -> Option<String> {
+    let kept = role::starting_value(setting, None);
+    let kept = kept.map(|value| value.to_string_lossy().to_lowercase());
+    kept.or_else(|| live::configured(setting)).or_else(|| session::configured(setting))
+}
+
 /// Why nothing is counted, if the setting says so.
 pub(super) fn switched_off() -> Option<String> {
-    let capture = session::configured(c"pg_perfmon.capture")?;
+    let capture = configured(c"pg_perfmon.capture")?;
     (capture == "off").then(|| "pg_perfmon.capture is off".to_owned())
 }
 
 /// Whether errors do not get to the hook.
 pub(super) fn errors_hidden() -> bool {
-    session::configured(c"log_min_messages").is_some_and(|least| settings::hides_errors(&least))
+    configured(c"log_min_messages").is_some_and(|least| settings::hides_errors(&least))
 }
 
 /// Whether errors of sessions of some database or some role do not get to the hook, by what is kept for these alone.

@@ -7,10 +7,10 @@ use perfmon_core::family::CLUSTER;
 use perfmon_core::frame::Quality;
 
 use super::Visit;
-use super::captured::{errors_hidden, errors_hidden_of_some};
+use super::captured::{errors_hidden, errors_hidden_of_some, switched_off};
+use crate::store;
 use crate::store::period::Level;
 use crate::watch::live;
-use crate::{settings, store};
 
 impl Visit {
     /// Writes the row of this interval, and keeps the sums for the next. Both readings are still there.
@@ -34,7 +34,7 @@ impl Visit {
         if let Some(gap) = &window.gap {
             self.gap(CLUSTER.name, gap.since, gap.until, gap.kind, gap.detail.clone());
         }
-        let off = settings::capture_is_off();
+        let off = switched_off().is_some();
         if off {
             self.note_disabled(CLUSTER.name, "pg_perfmon.capture is off");
         }

@@ -13,11 +13,12 @@ use perfmon_core::latency::Row;
 use perfmon_core::rollup::OTHER;
 use pgrx::pg_sys;
 
+use super::captured::switched_off;
 use super::{SQUEEZED_TO, Visit};
 use crate::pg::{fmgr, session};
 use crate::store::period::Level;
 use crate::watch::live;
-use crate::{probe, settings, store};
+use crate::{probe, store};
 
 /// What the hooks counted so far.
 pub(super) struct Read {
@@ -115,7 +116,7 @@ impl Visit {
         if let Some(gap) = &made.gap {
             self.gap(LATENCY.name, gap.since, gap.until, gap.kind, gap.detail.clone());
         }
-        let off = settings::capture_is_off();
+        let off = switched_off().is_some();
         if off {
             self.note_disabled(LATENCY.name, "pg_perfmon.capture is off");
         }

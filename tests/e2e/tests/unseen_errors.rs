@@ -227,3 +227,41 @@ fn what_a_session_sets_for_itself_hides_nothing() {
     assert_eq!(status(&mut db, "database"), "met");
     assert_eq!(status(&mut db, "cluster"), "no_data");
 }
+
+#[test]
+fn what_is_kept_for_the_owner_of_the_cluster_says_nothing_of_others() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    let owner: String = db.val("SELECT rolname::text FROM pg_roles WHERE oid = 10");
+    db.run("SELECT perfmon.create_slo('bob', username => 'bob', error_ratio => 0.6)");
+    db.run(&format!(
+        "ALTER ROLE {owner} SET log_min_messages = 'fatal';
+         ALTER ROLE {owner} SET pg_perfmon.capture = 'off'"
+    ));
+    db.snapshot();
+    let mut bob = server.connect("bob", "app");
+    for _ in 0..120 {
+        bob.run("SELECT 1");
+        bob.fails("SELECT 1 / 0");
+    }
+    db.snapshot();
+    let (status, detail) = promise(&mut db, "bob");
+    assert_eq!(status, "met", "{detail}");
+
+    // The other way around: errors of all are hidden, but the owner's.
+    db.run(&format!(
+        "ALTER ROLE {owner} SET log_min_messages = 'warning';
+         ALTER ROLE {owner} RESET pg_perfmon.capture"
+    ));
+    db.run("ALTER SYSTEM SET log_min_messages = 'fatal'");
+    db.run("SELECT pg_reload_conf()");
+    wait_until("sessions that hide errors", secs(20), || {
+        bob.val::<String>("SELECT current_setting('log_min_messages')") == "fatal"
+    });
+    db.snapshot();
+    (0..120).for_each(|_| bob.run("SELECT 1"));
+    db.snapshot();
+    let last = "(SELECT max(until) - interval '1 ms' FROM perfmon.server_minute)";
+    let status: String = db.val(&format!("SELECT status FROM perfmon.slo_status({last})"));
+    assert_eq!(status, "no_data");
+}
