@@ -185,7 +185,7 @@ fn define_capture() {
     GucRegistry::define_enum_guc(
         c"pg_perfmon.capture",
         c"Which executions are counted in histograms of their times.",
-        c"off: none, and no errors. top: those that clients send. all: those of functions and triggers too. \
+        c"off: none but their number, and of errors that there were some. top: those that clients send. all: those of functions and triggers too. \
           Can be set for roles and databases.",
         &CAPTURE,
         GucContext::Suset,

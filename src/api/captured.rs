@@ -198,7 +198,8 @@ fn heard() -> String {
     match unseen.fold(0_u64, |sum, one| sum.wrapping_add(one.count)) {
         0 => "works".to_owned(),
         n => format!(
-            "works; since the server started {n} errors were kept from the hooks by log_min_messages: \
+            "works; since the server started {n} errors were kept from the hooks by log_min_messages or \
+             pg_perfmon.capture: \
              errors_since_start() tells whose (unseen)"
         ),
     }

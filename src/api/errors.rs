@@ -37,13 +37,16 @@ pub(super) fn notice_unless_counted(what: &str) {
     );
 }
 
-/// Says whose errors the server keeps from the hooks now, and the line that changes that. Gives whether there was
-/// something to say.
+/// Says that errors are not counted now, or whose the server keeps from the hooks, and the line that changes that. Gives
+/// whether there was something to say.
 pub(super) fn notice_if_hidden() -> Result<bool, Error> {
     if live::began().is_none() {
         return Ok(false);
     }
-    let missing = counting::hidden_errors(None)?;
+    let missing = match counting::missing(None)? {
+        None => counting::hidden_errors(None)?,
+        switched_off => switched_off,
+    };
     let told = missing.is_some();
     if let Some(missing) = missing {
         ereport!(
@@ -70,10 +73,10 @@ fn notice_of_past(users: &BTreeSet<Option<String>>) {
         NOTICE,
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
         format!(
-            "not all errors of this window are known: log_min_messages kept those of {whose} from the hooks"
+            "not all errors of this window are known: log_min_messages or pg_perfmon.capture kept those of {whose} from the hooks"
         ),
-        "A role, a database, a function or the session itself had it set to log, fatal or panic; rows of class \
-unseen say how many there were at least."
+        "A role, a database, a function or the session itself had the first set to log, fatal or panic, or the second to \
+off; rows of class unseen say how many there were at least."
     );
 }
 

@@ -374,6 +374,12 @@ pub(crate) fn is_outside_of_portals() -> bool {
     }
 }
 
+/// Whether this process works for a client.
+pub(crate) fn is_client() -> bool {
+    // SAFETY: a variable of this process.
+    unsafe { pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND }
+}
+
 /// Whether a block of several statements is open, which are one transaction.
 pub(crate) fn is_in_block() -> bool {
     // SAFETY: the server's function only reads a variable.

@@ -41,6 +41,8 @@ pub(crate) trait Observer {
     fn executed(execution: Execution, nested: bool);
     /// A command ended.
     fn commanded(command: &Ended, nested: bool);
+    /// What a client sent ended, and was not of interest.
+    fn passed_over();
     /// One that begins or ends transactions, or sets something, ended, watched or not.
     fn controlled();
     /// An error is being logged.
@@ -329,6 +331,8 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
         // SAFETY: the text of a command outlives it.
         let ended = unsafe { command.ended(before, text) };
         quiet::<W, ()>(|| W::commanded(&ended, level > 0));
+    } else if command.counted && !command.control && level == 0 && !is_outside_of_portals() {
+        quiet::<W, ()>(W::passed_over);
     }
     if command.control {
         quiet::<W, ()>(W::controlled);

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use perfmon_core::capture::failure::Class;
 use perfmon_core::capture::whole::Moved;
-use perfmon_core::family::{CLUSTER, FAILURE, Family, ROUTE, ROUTE_FAILURES, SERVER, STATEMENT};
+use perfmon_core::family::{
+    CLUSTER, FAILURE, Family, ROUTE, ROUTE_FAILURES, SERVER, STATEMENT, UNCOUNTED,
+};
 use perfmon_core::histogram::{BUCKETS, Latency, Sparse};
 use perfmon_core::objective::declare::Draft;
 use perfmon_core::objective::{self, Errors, History, KNOWN, Objective, Observed, Row, WINDOWS_US};
@@ -12,16 +13,17 @@ use perfmon_core::tally::Who;
 use perfmon_core::window::{HOUR_US, Level};
 
 use super::cell::Cell;
+use super::down;
 use super::failures;
 use super::latency::{self, Whose};
+use super::meant::{Failing, Routes, statements_of};
 use super::plan::Kept;
+use super::query;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
-use super::uncounted;
 use super::unseen::Unseen;
 use super::untold::{hidden, not_counted, users_of, without};
-use super::{counting, names, query};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
 
@@ -118,9 +120,9 @@ impl<'a> Observer<'a> {
             let segments = |family: &Family| Kept::of(family, scope).segments(scope, *coarsest);
             rows.know_up(scope, &segments(&SERVER));
             rows.count(scope, &segments(&STATEMENT), declared)?;
-            rows.time(scope, *coarsest, declared)?;
-            rows.forget_nested(scope, &segments(&STATEMENT))?;
+            let partly = rows.time(scope, *coarsest, declared)?;
             rows.route(scope, &segments(&ROUTE), declared)?;
+            rows.conceal(&partly);
             rows.fail(scope, &segments(&FAILURE), declared)?;
             // Rows of both are of the same level.
             rows.whole(scope, &segments(&SERVER), declared);
@@ -130,7 +132,7 @@ impl<'a> Observer<'a> {
         }
         let mut history = History {
             rows: rows.0.into_values().collect(),
-            down: uncounted::down(self.scope, since)?,
+            down: down::times(self.scope, since)?,
             ..History::default()
         };
         history.without = without(declared)?;
@@ -190,8 +192,15 @@ impl Rows {
     }
 
     /// How long executions took, as the hooks counted them. They know better than pg_stat_statements how many
-    /// there were, unless capture is off for whom it is about: then they saw fewer, or none.
-    fn time(&mut self, scope: &Scope, coarsest: Level, of: &Declared) -> Result<(), Error> {
+    /// there were, unless capture is off for whom it is about: then they saw fewer, or none. Gives the ends of the
+    /// intervals of which that is so.
+    fn time(
+        &mut self,
+        scope: &Scope,
+        coarsest: Level,
+        of: &Declared,
+    ) -> Result<HashSet<i64>, Error> {
+        let mut partly = HashSet::new();
         let statements: Vec<Who>;
         let whose = match &of.objective.scope {
             objective::Scope::Database => Whose::Database,
@@ -200,7 +209,7 @@ impl Rows {
                 statements = statements_of(scope, of)?.into_iter().collect();
                 Whose::Statements(&statements)
             }
-            objective::Scope::Application(_) | objective::Scope::Cluster => return Ok(()),
+            objective::Scope::Application(_) | objective::Scope::Cluster => return Ok(partly),
         };
         let is_part = of.objective.scope != objective::Scope::Database;
         for interval in latency::intervals(whose, scope, coarsest)? {
@@ -208,37 +217,29 @@ impl Rows {
             let Some(latency) = interval.latency else { continue };
             let seen = executions(&latency);
             #[allow(clippy::cast_precision_loss)]
-            let misses = row.executions.is_some_and(|all| (seen as f64) < KNOWN * all as f64);
+            let misses = row.at_most.is_some_and(|all| (seen as f64) < KNOWN * all as f64);
             if is_part && misses {
-                continue;
+                partly.insert(interval.until);
             }
-            if !is_part {
-                row.uncounted = row.executions.map_or(0, |all| all.saturating_sub(seen));
-            }
-            row.executions = None;
             row.latency = Some(latency);
         }
-        Ok(())
+        Ok(partly)
     }
 
-    /// What pg_stat_statements counted of a database and the hooks did not are clients' statements only.
-    fn forget_nested(&mut self, scope: &Scope, segments: &[Segment]) -> Result<(), Error> {
-        if self.0.values().any(|row| row.uncounted > 0) {
-            let nested = uncounted::nested(scope, segments)?;
-            for row in self.0.values_mut() {
-                let calls = nested.get(&row.until_us).copied().unwrap_or(0);
-                row.uncounted = row.uncounted.saturating_sub(calls);
-            }
+    /// Of what the hooks saw a part only, no time is told. How much there was is known if sessions had them off.
+    fn conceal(&mut self, partly: &HashSet<i64>) {
+        for row in self.0.values_mut().filter(|row| partly.contains(&row.until_us)) {
+            let seen = row.latency.take().as_ref().map(executions);
+            row.executions = seen.filter(|_| row.uncounted > 0);
         }
-        Ok(())
     }
 
-    /// How many executions pg_stat_statements counted.
+    /// How many executions pg_stat_statements counted, of commands that are none for us too.
     fn count(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
         match &of.objective.scope {
             objective::Scope::Database => {
                 read::frames(&scope.sources, &STATEMENT, segments, &[], &mut |row| {
-                    self.at(row.head).executions = total(&STATEMENT, row.head, "total_calls");
+                    self.at(row.head).at_most = total(&STATEMENT, row.head, "total_calls");
                 });
             }
             objective::Scope::User(_) | objective::Scope::Statement(_) => {
@@ -251,7 +252,7 @@ impl Rows {
                         is_wanted.then(|| calls.and_then(|calls| calls.get(place)).copied())
                     };
                     let sum = row.ids.iter().enumerate().filter_map(of).flatten().sum();
-                    self.at(row.head).executions = Some(sum);
+                    self.at(row.head).at_most = Some(sum);
                 });
             }
             // Nobody counts these but the hooks.
@@ -273,7 +274,8 @@ impl Rows {
                 let Some(row) = self.0.get_mut(&interval.until) else { return };
                 let counts = [interval.executions, interval.errors, interval.cancelled];
                 if let [Some(executions), Some(errors), Some(cancelled)] = counts {
-                    row.errors = Some(Errors { errors, of: executions + errors + cancelled });
+                    let of = executions + row.uncounted + errors + cancelled;
+                    row.errors = Some(Errors { errors, of });
                 }
             });
             return Ok(());
@@ -317,15 +319,16 @@ impl Rows {
                 *sum += count;
             }
             let executed = target.latency.as_ref().map(executions);
-            target.errors = executed.map(|n| Errors { errors, of: n + errors + cancelled });
+            let of = |n| n + target.uncounted + errors + cancelled;
+            target.errors = executed.map(|n| Errors { errors, of: of(n) });
         });
         Ok(())
     }
 
     /// Times by route, which leave out what only begins or ends transactions or sets something: for a database, a user,
-    /// and an application with its failures.
+    /// and an application with its failures. For these and a statement, what was executed with the hooks off.
     fn route(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
-        let Some(routes) = Routes::of(scope, &of.objective.scope)? else { return Ok(()) };
+        let Some(routes) = Routes::of(scope, of)? else { return Ok(()) };
         let columns: Vec<usize> = ["statements", "errors", "cancelled"]
             .iter()
             .filter_map(|column| ROUTE.position(column))
@@ -333,11 +336,16 @@ impl Rows {
         read::frames(&scope.sources, &ROUTE, segments, &columns, &mut |row| {
             let Some(target) = self.0.get_mut(&row.head.span.until) else { return };
             let mut counts = [0_u64; BUCKETS];
-            let (mut errors, mut cancelled, mut rest) = (0_u64, 0_u64, 0_u64);
+            let (mut errors, mut cancelled, mut rest, mut uncounted) = (0_u64, 0_u64, 0_u64, 0_u64);
             for (place, id) in row.ids.iter().enumerate() {
                 let value =
                     |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
-                if !routes.are_meant(row.head.source, ROUTE.object_of(*id)) {
+                let is_meant = routes.are_meant(row.head.source, ROUTE.object_of(*id));
+                if id & 255 == UNCOUNTED {
+                    // What found no route of its own may be theirs.
+                    let is_theirs = is_meant || ROUTE.object_of(*id) == 0;
+                    uncounted += if is_theirs { value(0) } else { 0 };
+                } else if !is_meant {
                     rest += if ROUTE.object_of(*id) == 0 { value(0) } else { 0 };
                 } else if id & 255 == ROUTE_FAILURES {
                     (errors, cancelled) = (errors + value(1), cancelled + value(2));
@@ -346,8 +354,13 @@ impl Rows {
                 }
             }
             let cached = Sparse::new((0..).zip(counts));
-            let tried = cached.executions() + errors + cancelled;
-            if routes.are_all_there_is {
+            let tried = cached.executions() + uncounted + errors + cancelled;
+            target.uncounted = uncounted;
+            if routes.are_of_its_user {
+                let seen = target.latency.as_ref().map_or(0, executions);
+                let besides = target.at_most.map(|all| all.saturating_sub(seen));
+                target.uncounted = besides.map_or(uncounted, |besides| besides.min(uncounted));
+            } else if routes.are_all_there_is {
                 let known = tried > 0 || !routes.may_be_unseen;
                 target.latency = known.then(|| Latency { cached, ..Latency::default() });
                 target.errors = known.then_some(Errors { errors, of: tried });
@@ -373,7 +386,6 @@ impl Rows {
             length_us,
             quiet_us: length_us,
             latency: Some(Latency::default()),
-            executions: Some(0),
             errors: Some(Errors::default()),
             ..Row::default()
         };
@@ -383,41 +395,6 @@ impl Rows {
 
 fn executions(latency: &Latency) -> u64 {
     latency.cached.executions().saturating_add(latency.read.executions())
-}
-
-/// The routes that an objective means.
-struct Routes {
-    /// `None` for all.
-    own: Option<HashSet<Who>>,
-    /// Nothing else tells of those whom it is about.
-    are_all_there_is: bool,
-    /// Some role's work is not counted, which may be theirs.
-    may_be_unseen: bool,
-}
-
-impl Routes {
-    fn of(scope: &Scope, of: &objective::Scope) -> Result<Option<Self>, Error> {
-        let all = Self { own: None, are_all_there_is: false, may_be_unseen: false };
-        let (place, name) = match of {
-            objective::Scope::Database => return Ok(Some(all)),
-            objective::Scope::Application(name) => (0, name),
-            objective::Scope::User(name) => (1, name),
-            objective::Scope::Statement(_) | objective::Scope::Cluster => return Ok(None),
-        };
-        let name = Cell::from(name.as_str());
-        let names = names::objects(ROUTE.name, &scope.sources)?;
-        let own = names.into_iter().filter(|(_, names)| names[place] == name);
-        let is_application = place == 0;
-        Ok(Some(Self {
-            own: Some(own.map(|(who, _)| who).collect()),
-            are_all_there_is: is_application,
-            may_be_unseen: is_application && !counting::uncounted_roles()?.is_empty(),
-        }))
-    }
-
-    fn are_meant(&self, source: i64, id: u32) -> bool {
-        self.own.as_ref().is_none_or(|own| own.contains(&(source, id)))
-    }
 }
 
 impl Rows {
@@ -436,49 +413,11 @@ impl Rows {
             // That the home database was quiet says nothing of the others.
             target.quiet_us = row.head.span.quiet_us;
             target.latency = Some(moved.latency);
+            target.uncounted = moved.uncounted;
             target.errors = moved.counts.map(|[executions, errors, cancelled]| Errors {
                 errors,
-                of: executions + errors + cancelled,
+                of: executions + moved.uncounted + errors + cancelled,
             });
         });
     }
-}
-
-/// Whose failures are meant.
-enum Failing {
-    User(Cell),
-    Statements(HashSet<Who>),
-}
-
-impl Failing {
-    fn is_of(&self, kind: &failures::Kind) -> bool {
-        let is_counted = kind.class.is_error() || kind.class == Class::Cancelled;
-        is_counted
-            && match self {
-                Self::User(name) => kind.user == *name,
-                Self::Statements(all) => kind.statement.is_some_and(|who| all.contains(&who)),
-            }
-    }
-}
-
-/// The statements that an objective of a user or of a statement means, under all sources.
-fn statements_of(scope: &Scope, of: &Declared) -> Result<HashSet<Who>, Error> {
-    let rows = match &of.objective.scope {
-        objective::Scope::Statement(id) => query::rows(
-            "SELECT $1, $2::pg_catalog.int4
-             UNION
-             SELECT a.other_source, a.other_id FROM perfmon.statement_alias a
-             WHERE a.source OPERATOR(pg_catalog.=) $1
-                 AND a.statement_id OPERATOR(pg_catalog.=) $2::pg_catalog.int4",
-            &[of.source.into(), (*id).into()],
-        )?,
-        objective::Scope::User(name) => query::rows(
-            "SELECT s.source, s.statement_id FROM perfmon.statement s
-             WHERE s.source OPERATOR(pg_catalog.=) ANY ($1) AND s.toplevel
-                 AND s.user_name OPERATOR(pg_catalog.=) $2",
-            &[scope.sources.clone().into(), super::words::Raw::from(name.as_str()).into()],
-        )?,
-        _ => Vec::new(),
-    };
-    Ok(rows.iter().filter_map(|row| names::who(row, 0)).collect())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use perfmon_core::family::{FAILURE, ROUTE, ROUTE_FAILURES};
+use perfmon_core::family::{FAILURE, ROUTE, ROUTE_FAILURES, UNCOUNTED};
 use perfmon_core::histogram::{Sparse, Sum};
 use perfmon_core::pool::Sender;
 use perfmon_core::tally::Who;
@@ -58,7 +58,8 @@ pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
             let user = users.get(who).and_then(Option::as_deref);
             unseen.may_be_of(until, |one| user.is_none_or(|user| user == one))
         };
-        for (place, id) in row.ids.iter().enumerate() {
+        let counted = row.ids.iter().enumerate().filter(|(_, id)| **id & 255 != UNCOUNTED);
+        for (place, id) in counted {
             let value = |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
             let who = (row.head.source, ROUTE.object_of(*id));
             let sums = counts.entry(who).or_default();

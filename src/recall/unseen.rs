@@ -1,4 +1,4 @@
-//! Errors that the server kept from the hooks: of each interval in which there were some, whose they may have been.
+//! Errors that the server kept from the hooks, or a session that had them off: of each interval in which there were some, whose they may have been.
 
 use std::collections::{BTreeSet, HashMap};
 

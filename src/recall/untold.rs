@@ -12,7 +12,7 @@ use super::{counting, names, query};
 use crate::error::Error;
 
 /// Whose executions an objective means, where that is one user's.
-fn user_of(declared: &Declared) -> Result<Option<String>, Error> {
+pub(super) fn user_of(declared: &Declared) -> Result<Option<String>, Error> {
     Ok(match &declared.objective.scope {
         objective::Scope::User(name) => Some(name.clone()),
         objective::Scope::Statement(id) => query::value(

@@ -89,6 +89,16 @@ impl Observer for Capture {
         });
     }
 
+    #[cold]
+    fn passed_over() {
+        if settings::capture() == Mode::Off
+            && execution::is_client()
+            && let Some(tables) = memory::counting()
+        {
+            routes::left_out(&tables.routes, whose());
+        }
+    }
+
     fn controlled() {
         routes::controlled();
         // The role may be another one.
@@ -96,18 +106,20 @@ impl Observer for Capture {
     }
 
     fn failed(report: &Report) {
-        if settings::capture() != Mode::Off
-            && let Some(tables) = memory::counting()
-        {
-            count_failure(tables, report);
+        if settings::capture() != Mode::Off {
+            if let Some(tables) = memory::counting() {
+                count_failure(tables, report);
+            }
+        } else if execution::is_client() {
+            let class = Class::of(State(report.state), report.message, report.ends);
+            if class.ends_statement() && report.database != 0 {
+                Self::missed(report.since);
+            }
         }
     }
 
     #[cold]
     fn missed(message: i64) {
-        if settings::capture() == Mode::Off {
-            return;
-        }
         let Some(tables) = memory::counting() else { return };
         let (database, user) = (execution::database(), execution::outer_user());
         let key = Key::new(0, database, user, failure::kind(Class::Unseen, State(0)));
@@ -120,7 +132,7 @@ impl Observer for Capture {
 
     #[cold]
     fn starts_on_its_own(execution: Execution) {
-        if execution.query_id() != 0 && Self::wants(false) {
+        if execution.query_id() != 0 && !execution::is_parallel_worker() {
             routes::starts_on_its_own();
         }
     }
@@ -181,7 +193,13 @@ fn executed_within(execution: Execution) {
 #[inline]
 fn executed<const WITHIN: bool>(execution: Execution) {
     let query_id = execution.query_id();
-    if query_id == 0 || !Capture::wants(WITHIN) {
+    if query_id == 0 {
+        return;
+    }
+    if !Capture::wants(WITHIN) {
+        if !WITHIN {
+            Capture::passed_over();
+        }
         return;
     }
     let Some(tables) = memory::counting() else { return };

@@ -138,6 +138,7 @@ mod tests {
         }
         fn executed(_: Execution, _: bool) {}
         fn commanded(_: &Ended, _: bool) {}
+        fn passed_over() {}
         fn controlled() {}
         fn failed(_: &Report) {}
         fn missed(_: i64) {}

@@ -317,6 +317,11 @@ pub static SCAN: Family = Family {
 /// In place of a bucket, for what belongs to none.
 pub const ROUTE_FAILURES: u32 = 255;
 
+/// In place of a bucket, of routes and of the cluster: what was executed with the hooks off, of which nothing but the
+/// number is known.
+pub const UNCOUNTED: u32 = 254;
+const _: () = assert!(crate::histogram::BUCKETS <= UNCOUNTED as usize);
+
 /// What clients of all databases executed; kept in the home database only. An id is the bucket of the time
 /// (`crate::histogram`); counts of what was tried stand at [`CLUSTER_COUNTS`].
 pub static CLUSTER: Family = Family {

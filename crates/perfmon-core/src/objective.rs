@@ -9,6 +9,7 @@ mod judge;
 mod stretch;
 #[cfg(test)]
 mod tests;
+mod throughput;
 pub mod words;
 
 pub use judge::judge;
@@ -142,12 +143,14 @@ pub struct Row {
     pub quiet_us: i64,
     /// Execution times.
     pub latency: Option<Latency>,
-    /// How many executions there were.
+    /// How many executions were counted where their times say nothing of all.
     pub executions: Option<u64>,
+    /// Executions besides, of which nothing but their number is known; hooks were off for them.
+    pub uncounted: u64,
+    /// No more than so many, where nothing else is known: what begins and ends transactions is among them.
+    pub at_most: Option<u64>,
     /// Those that failed.
     pub errors: Option<Errors>,
-    /// Executions besides, of which nothing but their number is known, at most; hooks were off for them.
-    pub uncounted: u64,
     /// Of statements whose errors are not known, those that are known to have failed; they count as no executions.
     pub unseen: u64,
 }
@@ -158,9 +161,21 @@ impl Row {
         self.length_us.saturating_sub(self.quiet_us).max(0)
     }
 
-    /// Executions by whatever counted them.
+    /// All executions, if their number is known.
     fn executions(&self) -> Option<u64> {
-        self.executions.or_else(|| self.latency.as_ref().map(|latency| sum(latency).executions()))
+        let timed = || self.latency.as_ref().map(|latency| sum(latency).executions());
+        let known = self.executions.or_else(timed).or(self.at_most.filter(|most| *most == 0))?;
+        Some(known.saturating_add(self.uncounted))
+    }
+
+    /// The same, or no more than so many.
+    fn most(&self) -> Option<u64> {
+        self.executions().or(self.at_most)
+    }
+
+    /// Executions, at most, whose time is not known.
+    fn untimed(&self) -> u64 {
+        if self.latency.is_some() { self.uncounted } else { self.most().unwrap_or(0) }
     }
 }
 

@@ -11,7 +11,7 @@ use perfmon_core::capture::scan;
 use perfmon_core::capture::table::Key;
 use perfmon_core::capture::whole::WorkOfAll;
 use perfmon_core::delta::GapKind;
-use perfmon_core::family::{FAILURE, Family, ROUTE, ROUTE_FAILURES, STATEMENT};
+use perfmon_core::family::{FAILURE, Family, ROUTE, ROUTE_FAILURES, STATEMENT, UNCOUNTED};
 use perfmon_core::frame::{Frame, Quality};
 use pgrx::pg_sys;
 
@@ -213,6 +213,7 @@ impl Visit {
                     Slot::Transactions(bucket) => (u32::from(*bucket), 1),
                     Slot::Errors => (ROUTE_FAILURES, 2),
                     Slot::Cancelled => (ROUTE_FAILURES, 3),
+                    Slot::Uncounted => (UNCOUNTED, 0),
                 };
                 rows.entry(id << 8 | bucket).or_default()[column] += u64::from(*count);
             }
@@ -321,7 +322,8 @@ fn unseen_of_all(failures: &[failure::Counted]) -> u32 {
 /// Who executed something.
 fn at_work(moved: &route::Moved) -> BTreeSet<u32> {
     let worked = |sums: &BTreeMap<Slot, u32>| {
-        sums.iter().any(|(slot, n)| *n > 0 && matches!(slot, Slot::Statements(_)))
+        let is_one = |slot: &Slot| matches!(slot, Slot::Statements(_) | Slot::Uncounted);
+        sums.iter().any(|(slot, n)| *n > 0 && is_one(slot))
     };
     moved.iter().filter(|(_, sums)| worked(sums)).map(|(key, _)| key.user()).collect()
 }

@@ -65,12 +65,17 @@ fn met_missed_no_data_and_too_few() {
     db.snapshot();
     assert_eq!(status(&mut db)[0].2, "too_few");
     assert_eq!(status(&mut db)[0].3, Some(before + 40), "as many as the client executed");
-    work(&server, "alice", 160, 0);
+    work(&server, "alice", 360, 0);
     db.snapshot();
-    assert_eq!(status(&mut db)[0].3, Some(before + 200));
-    for objective in ["p95", "p99", "errors"] {
+    assert_eq!(status(&mut db)[0].3, Some(before + 400));
+    for objective in ["p95", "errors"] {
         assert_eq!(status_of(&mut db, "all", objective), "met", "{objective}");
     }
+    // What this test asks is not timed, and more than one in a hundred.
+    assert_eq!(status_of(&mut db, "all", "p99"), "no_data");
+    db.run("SELECT perfmon.create_slo('alice', username => 'alice')");
+    assert_eq!(status_of(&mut db, "alice", "p99"), "met");
+    db.run("SELECT perfmon.drop_slo('alice')");
 
     // One in ten is late for a p95 of 30 ms, and in time for one of 100 ms; a p80 of 30 ms is kept.
     work(&server, "bob", 90, 10);
@@ -348,13 +353,13 @@ fn without_preloading_what_is_missing_is_said_with_the_line() {
     db.run("SELECT perfmon.create_slo('all', p95_ms => 30, error_ratio => 0.1, throughput_per_second => 1e-9)");
     db.run("SELECT count(*) FROM pg_am");
     db.snapshot();
-    for objective in ["p95", "errors"] {
+    // pg_stat_statements counts executions without the hooks, and what begins and ends transactions with them.
+    for objective in ["p95", "errors", "throughput"] {
         assert_eq!(status_of(&mut db, "all", objective), "no_data", "{objective}");
     }
-    let detail: String = db.val("SELECT detail FROM perfmon.slo_status() WHERE objective = 'p95'");
-    assert!(detail.contains("shared_preload_libraries"), "{detail}");
-    // pg_stat_statements counts executions without the hooks.
-    assert_eq!(status_of(&mut db, "all", "throughput"), "met");
+    for detail in db.list::<String>("SELECT detail FROM perfmon.slo_status()") {
+        assert!(detail.contains("shared_preload_libraries"), "{detail}");
+    }
 }
 
 /// Status and executions of a promise of the cluster.
@@ -374,12 +379,13 @@ fn the_cluster_is_judged_at_home() {
     let mut other = server.new_db("other");
     other.run(CAPTURE_OFF);
     other.snapshot();
-    let e = other.fails("SELECT perfmon.create_slo('cluster', cluster => true)");
+    // In a session that is counted: otherwise there would be an error of which nothing is known.
+    let e = server.db("other").fails("SELECT perfmon.create_slo('cluster', cluster => true)");
     assert_eq!(code_of(&e), "55000", "{}", message_of(&e));
     assert!(message_of(&e).contains("home database"), "{}", message_of(&e));
     // The other database's extension was made in one of the intervals, and took long.
     home.run(
-        "SELECT perfmon.create_slo('cluster', cluster => true, p95_ms => 30, p99_ms => 500, error_ratio => 0.05,
+        "SELECT perfmon.create_slo('cluster', cluster => true, p95_ms => 30, error_ratio => 0.06,
              throughput_per_second => 1e-6, availability_ratio => 0.05)",
     );
     home.snapshot();
@@ -410,14 +416,14 @@ fn the_cluster_is_judged_at_home() {
     let sums = |db: &mut Db, column: &str| {
         db.val::<i64>(&format!("SELECT sum({column})::bigint FROM perfmon.cluster_history()"))
     };
-    assert_eq!((sums(&mut home, "errors"), sums(&mut home, "cancelled")), (12, 0));
-    for objective in ["p99", "throughput"] {
-        assert_eq!(of_cluster(&mut home, objective).0, "met", "{objective}");
-    }
+    assert_eq!((sums(&mut home, "errors"), sums(&mut home, "cancelled")), (13, 0));
+    assert_eq!(of_cluster(&mut home, "throughput").0, "met");
     assert_eq!(availability_of(&mut home, "cluster"), "met");
 
     // What another database does breaks it, and home's own objective stays.
-    home.run("SELECT perfmon.create_slo('own', p95_ms => 30, min_executions => 50)");
+    home.run(
+        "SELECT perfmon.create_slo('own', p95_ms => 30, min_executions => 50, username => 'alice')",
+    );
     let mut client = server.connect("alice", "other");
     for _ in 0..50 {
         client.run("SELECT pg_sleep(0.06)");

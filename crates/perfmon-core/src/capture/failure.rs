@@ -33,7 +33,8 @@ pub enum Class {
     AutovacuumCancelled = 10,
     /// A session never began: who it was, or to where, was not accepted. No statement failed.
     LoginFailed = 11,
-    /// A statement failed or was cancelled, and the server kept the error from the hook: nothing else is known of it.
+    /// A statement failed or was cancelled, and the server kept the error from the hook, or the session had the hooks
+    /// off: nothing else is known of it.
     Unseen = 12,
 }
 

@@ -119,6 +119,7 @@ pub struct Work {
     took: [Took; BUCKETS],
     errors: AtomicU32,
     cancelled: AtomicU32,
+    uncounted: AtomicU32,
 }
 
 impl Default for Work {
@@ -129,6 +130,7 @@ impl Default for Work {
             took: [const { Took(AtomicU64::new(0)) }; BUCKETS],
             errors: AtomicU32::new(0),
             cancelled: AtomicU32::new(0),
+            uncounted: AtomicU32::new(0),
         }
     }
 }
@@ -157,6 +159,11 @@ impl Work {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a statement that was executed by a session that has the hooks off: its number is all that is kept.
+    pub fn leave_out(&self) {
+        self.uncounted.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Hands over every counter.
     pub fn each(&self, mut each: impl FnMut(Slot, u32)) {
         self.all().for_each(|(slot, count)| each(slot, count));
@@ -166,9 +173,13 @@ impl Work {
         let took = || (0u8..).zip(&self.took);
         let statements = took().map(|(b, took)| (Slot::Statements(b), took.statements()));
         let transactions = took().map(|(b, took)| (Slot::Transactions(b), took.transactions()));
-        let failures = [(Slot::Errors, &self.errors), (Slot::Cancelled, &self.cancelled)];
-        let failures = failures.map(|(slot, count)| (slot, count.load(Ordering::Relaxed)));
-        statements.chain(transactions).chain(failures)
+        let others = [
+            (Slot::Errors, &self.errors),
+            (Slot::Cancelled, &self.cancelled),
+            (Slot::Uncounted, &self.uncounted),
+        ];
+        let others = others.map(|(slot, count)| (slot, count.load(Ordering::Relaxed)));
+        statements.chain(transactions).chain(others)
     }
 }
 
@@ -183,6 +194,8 @@ pub enum Slot {
     Errors,
     /// Statements that were cancelled.
     Cancelled,
+    /// Statements executed with the hooks off.
+    Uncounted,
 }
 
 impl Slot {
@@ -192,6 +205,7 @@ impl Slot {
             Self::Transactions(bucket) => 256 + u64::from(bucket),
             Self::Errors => 512,
             Self::Cancelled => 513,
+            Self::Uncounted => 514,
         }
     }
 
@@ -202,6 +216,7 @@ impl Slot {
             256..512 => Self::Transactions(bucket),
             512 => Self::Errors,
             513 => Self::Cancelled,
+            514 => Self::Uncounted,
             _ => return None,
         })
     }
@@ -220,7 +235,11 @@ impl Payload for Work {
 
     fn move_to(&self, other: &Self) {
         self.took.iter().zip(&other.took).for_each(|(mine, theirs)| mine.move_to(theirs));
-        for (mine, theirs) in [(&self.errors, &other.errors), (&self.cancelled, &other.cancelled)] {
+        for (mine, theirs) in [
+            (&self.errors, &other.errors),
+            (&self.cancelled, &other.cancelled),
+            (&self.uncounted, &other.uncounted),
+        ] {
             theirs.fetch_add(mine.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }
         // Whoever has the entry next writes names of its own.

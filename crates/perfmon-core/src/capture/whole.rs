@@ -9,7 +9,7 @@ use super::reading::Counts;
 use super::route::{Slot, Work};
 use super::statement::{TOPLEVEL, Times};
 use super::table::{Found, Payload};
-use crate::family::{CLUSTER, CLUSTER_COUNTS};
+use crate::family::{CLUSTER, CLUSTER_COUNTS, UNCOUNTED};
 use crate::frame::Frame;
 use crate::histogram::{BUCKETS, Latency, Sparse};
 use crate::pack::Corrupt;
@@ -56,8 +56,10 @@ pub struct WorkOfAll {
     pub errors: u32,
     /// Cancelled on request.
     pub cancelled: u32,
-    /// Failed or cancelled, which of both the server kept from the hooks.
+    /// Failed or cancelled, which of both the hooks did not hear of.
     pub unseen: u32,
+    /// Executed to the end with the hooks off.
+    pub uncounted: u32,
 }
 
 impl WorkOfAll {
@@ -68,6 +70,7 @@ impl WorkOfAll {
                 Slot::Statements(_) => &mut self.executions,
                 Slot::Errors => &mut self.errors,
                 Slot::Cancelled => &mut self.cancelled,
+                Slot::Uncounted => &mut self.uncounted,
                 Slot::Transactions(_) => return,
             };
             *sum = sum.wrapping_add(count);
@@ -100,7 +103,7 @@ impl Kept {
     pub fn encode(&self) -> Vec<u8> {
         let Whole { times, work } = &self.whole;
         let wide = |counts: &[u32]| counts.iter().copied().map(u64::from).collect::<Vec<u64>>();
-        let counts = [work.executions, work.errors, work.cancelled, work.unseen];
+        let counts = [work.executions, work.errors, work.cancelled, work.unseen, work.uncounted];
         let columns =
             [vec![u64::from(self.off)], wide(&times.cached), wide(&times.read), wide(&counts)];
         kept::to_bytes(self.stamp, &columns)
@@ -112,15 +115,16 @@ impl Kept {
         let foreign = || Corrupt::new("kept executions of all databases are something else");
         let [off, cached, read, counts] = columns.as_slice() else { return Err(foreign()) };
         let [off] = off.as_slice() else { return Err(foreign()) };
-        // 0.8.0 kept three.
-        let unseen = if counts.len() == 3 { &[0][..] } else { &[] };
-        let counts = [counts.as_slice(), unseen].concat();
-        let [executions, errors, cancelled, unseen] = narrow(&counts).ok_or_else(foreign)?;
+        // 0.8.0 kept three, 0.9.0 four.
+        let later = [0; 2].get(..5_usize.saturating_sub(counts.len())).unwrap_or(&[]);
+        let counts = [counts.as_slice(), later].concat();
+        let [executions, errors, cancelled, unseen, uncounted] =
+            narrow(&counts).ok_or_else(foreign)?;
         let times = TimesOfAll {
             cached: narrow(cached).ok_or_else(foreign)?,
             read: narrow(read).ok_or_else(foreign)?,
         };
-        let work = WorkOfAll { executions, errors, cancelled, unseen };
+        let work = WorkOfAll { executions, errors, cancelled, unseen, uncounted };
         Ok(Self { stamp, off: *off != 0, whole: Whole { times, work } })
     }
 }
@@ -135,8 +139,10 @@ fn narrow<const N: usize>(wide: &[u64]) -> Option<[u32; N]> {
 pub struct Moved {
     /// How long executions took.
     pub latency: Latency,
-    /// Executed to the end, failed, cancelled, as in [`WorkOfAll`]; `None` where the server hides errors.
+    /// Executed to the end, failed, cancelled, as in [`WorkOfAll`]; `None` where not all errors are known.
     pub counts: Option<[u64; 3]>,
+    /// Executed to the end with the hooks off.
+    pub uncounted: u64,
 }
 
 /// More than this is no movement but a mistake: counters that went back.
@@ -169,15 +175,17 @@ impl Moved {
         ];
         // Of errors that nobody saw only their number is known.
         let is_known = subtract(b.unseen, n.unseen) == 0;
-        Self { latency, counts: Some(counts).filter(|_| is_known) }
+        let uncounted = subtract(b.uncounted, n.uncounted);
+        Self { latency, counts: Some(counts).filter(|_| is_known), uncounted }
     }
 
-    /// Whether nothing happened, as far as is known.
+    /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.latency.is_empty() && self.counts.is_none_or(|counts| counts == [0; 3])
     }
 
-    /// As it is stored: an id is a bucket, and [`CLUSTER_COUNTS`] stands for what has no time.
+    /// As it is stored: an id is a bucket, [`CLUSTER_COUNTS`] stands for what has no time, and [`UNCOUNTED`] for what
+    /// was executed with the hooks off.
     pub fn frame(&self) -> Frame {
         let mut rows = std::collections::BTreeMap::<u32, [u64; 5]>::new();
         for (column, half) in [&self.latency.cached, &self.latency.read].into_iter().enumerate() {
@@ -188,6 +196,10 @@ impl Moved {
         if let Some(counts) = self.counts.filter(|counts| *counts != [0; 3]) {
             let [executions, errors, cancelled] = counts;
             rows.insert(CLUSTER_COUNTS, [0, 0, executions, errors, cancelled]);
+        }
+        if self.uncounted > 0 {
+            // In a column that is known where errors are not.
+            rows.insert(UNCOUNTED, [self.uncounted, 0, 0, 0, 0]);
         }
         if self.counts.is_none() {
             // A row without any is taken for one in which nothing happened.
@@ -212,15 +224,17 @@ impl Moved {
     /// From a stored row: `value` gives that of a place and a column of the family, 0 where it is unknown.
     pub fn of_row(ids: &[u32], known: u64, value: impl Fn(usize, usize) -> u64) -> Self {
         let half = |column: usize| {
-            let pairs = (0..).zip(ids).filter(|(_, id)| **id != CLUSTER_COUNTS);
+            let pairs = (0..).zip(ids).filter(|(_, id)| **id < UNCOUNTED);
             Sparse::new(pairs.map(|(place, id)| (*id as u8, value(place, column))))
         };
         let place = ids.iter().position(|id| *id == CLUSTER_COUNTS);
         let counts = [3, 4, 5].map(|column| place.map_or(0, |place| value(place, column)));
+        let uncounted = ids.iter().position(|id| *id == UNCOUNTED);
         let is_counted = (3..6).all(|column| known >> column & 1 == 1);
         Self {
             latency: Latency { cached: half(1), read: half(2), peak: None },
             counts: is_counted.then_some(counts),
+            uncounted: uncounted.map_or(0, |place| value(place, 1)),
         }
     }
 }

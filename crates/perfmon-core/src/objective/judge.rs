@@ -1,5 +1,6 @@
 //! Whether a promise was kept: shares of executions and of time.
 
+use super::throughput::{Spent, throughput};
 use super::{Errors, History, KNOWN, Objective, Row, Status, Target, Verdict, WINDOWS_US, sum};
 use crate::histogram::{Sum, bounds, bucket, middle};
 
@@ -30,7 +31,7 @@ pub fn judge(
     verdict.burn = burns(objective, target, history, i64::MIN, until);
     if verdict.status == Status::NoData {
         verdict.missing = verdict.missing.or_else(|| uncounted(rows, target));
-        if verdict.missing.is_none() && matches!(target, Target::Throughput { .. }) {
+        if verdict.missing.is_none() && !matches!(target, Target::Errors { .. }) {
             verdict.missing = left_out(rows);
         }
     } else if verdict.known_us > 0 {
@@ -92,7 +93,8 @@ fn uncounted(rows: &[Row], target: Target) -> Option<String> {
     let why = match unknown.first() {
         None => return None,
         Some(_) if is_of_errors && unknown.iter().any(|row| row.latency.is_some()) => {
-            "errors were not counted, as log_min_messages kept them from the hooks then"
+            "errors were not counted, as log_min_messages kept them from the hooks then, or \
+             pg_perfmon.capture was off"
         }
         Some(_) => {
             "nothing was counted then, as pg_perfmon.capture was off, or pg_perfmon not preloaded"
@@ -101,45 +103,56 @@ fn uncounted(rows: &[Row], target: Target) -> Option<String> {
     Some(why.to_owned())
 }
 
-/// Why fewer executions were counted than there were.
+/// Why not all that was executed says something.
 fn left_out(rows: &[Row]) -> Option<String> {
     let uncounted = rows.iter().map(|row| row.uncounted).fold(0, u64::saturating_add);
     (uncounted > 0).then(|| {
         format!(
-            "pg_stat_statements counted {uncounted} executions more than the hooks, as \
-             pg_perfmon.capture was off for some sessions"
+            "of {uncounted} executions only the number is known, as pg_perfmon.capture was off for \
+             some sessions"
         )
     })
 }
 
 /// Whether a promise was broken in one interval, its limit taken so many times; `None` when nothing was executed or
 /// nothing is known. One bad execution among others does not break it: in a quiet minute it would be a large share.
+/// What was not timed is taken for good.
 pub(super) fn is_bad(row: &Row, target: Target, factor: f64) -> Option<bool> {
-    let broken = |bad: u64, of: u64, allowed: f64| {
-        (of > 0).then_some(bad as f64 > allowed * of as f64 && (bad > 1 || of == 1))
-    };
     match target {
         Target::Latency { quantile, limit_ms } => {
             let sum = sum(row.latency.as_ref()?);
             let over = Over::of(&sum, limit_ms * factor);
-            broken(over.guess, sum.executions(), 1.0 - quantile)
+            let all = sum.executions();
+            let is_bad = broken(over.guess, all.saturating_add(row.uncounted), 1.0 - quantile);
+            is_bad.filter(|is_bad| *is_bad || !may_be_late(row, quantile, limit_ms * factor))
         }
         Target::Errors { ratio } => {
             let Errors { errors, of } = row.errors?;
             broken(errors, of, ratio * factor)
         }
         Target::Throughput { per_second } => {
-            let executions = row.executions()?;
             let seconds = row.length_us as f64 / 1e6;
-            let least = per_second / factor * seconds;
-            let is_less = |n: u64| (n as f64) < least;
-            // What was not counted may have been enough.
-            let is_known =
-                !is_less(executions) || is_less(executions.saturating_add(row.uncounted));
-            (seconds > 0.0 && is_known).then(|| is_less(executions))
+            let is_less = |n: u64| (n as f64) < per_second / factor * seconds;
+            // As many as there may have been could have been enough.
+            let is_known = row.executions().is_some() || row.most().is_some_and(is_less);
+            (seconds > 0.0 && is_known).then(|| row.most().is_some_and(is_less))
         }
         Target::Availability { .. } => None,
     }
+}
+
+fn broken(bad: u64, of: u64, allowed: f64) -> Option<bool> {
+    (of > 0).then_some(bad as f64 > allowed * of as f64 && (bad > 1 || of == 1))
+}
+
+/// Whether too many executions of an interval were late if all that were not timed were.
+fn may_be_late(row: &Row, quantile: f64, limit_ms: f64) -> bool {
+    row.uncounted > 0
+        && row.latency.as_ref().map(sum).is_some_and(|sum| {
+            let late = Over::of(&sum, limit_ms).guess.saturating_add(row.uncounted);
+            let all = sum.executions().saturating_add(row.uncounted);
+            broken(late, all, 1.0 - quantile) == Some(true)
+        })
 }
 
 /// How many executions took longer than a limit.
@@ -206,12 +219,20 @@ fn latency(verdict: &mut Verdict, rows: &[Row], quantile: f64, limit_ms: f64) {
     let over = Over::of(&all, limit_ms);
     let allowed = (1.0 - quantile) * executions as f64;
     verdict.budget_left_ratio = left(over.guess as f64, executions as f64, 1.0 - quantile);
-    if executions < verdict.min_executions {
+    // Those that were not timed are late if that breaks the promise, and in time if that keeps it.
+    let untimed = rows.iter().map(Row::untimed).fold(0, u64::saturating_add);
+    if executions.saturating_add(untimed) < verdict.min_executions {
         verdict.status = Status::TooFew;
         return;
     }
+    let allowed = allowed + (1.0 - quantile) * untimed as f64;
     let keeps = |over: u64| over as f64 <= allowed + 1e-6;
-    verdict.status = if keeps(over.guess) { Status::Met } else { Status::Missed };
+    verdict.status = match keeps(over.guess) {
+        true if executions < verdict.min_executions => Status::NoData,
+        true if keeps(over.guess.saturating_add(untimed)) => Status::Met,
+        true => Status::NoData,
+        false => Status::Missed,
+    };
     verdict.uncertain = keeps(over.low) != keeps(over.high);
 }
 
@@ -224,18 +245,26 @@ fn failed<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Errors> {
 }
 
 /// Whether so much of the work is known, by its time and by how much was executed, that the rest may be taken for like
-/// it. Quiet time says nothing about a share of executions, nor does the time before all intervals.
-fn are_errors_known(history: &History, rows: &[Row], of: u64) -> (bool, bool) {
-    let (mut known_us, mut unknown_us, mut unseen) = (0_i64, 0_i64, 0_u64);
+/// it, but for what is known to have failed; and whether that is all of it. Quiet time says nothing about a share of
+/// executions, nor does the time before all intervals.
+fn are_errors_known(
+    history: &History,
+    rows: &[Row],
+    Errors { errors, of }: Errors,
+    ratio: f64,
+) -> (bool, bool) {
+    let (mut known_us, mut unknown_us, mut unseen, mut failed) = (0_i64, 0_i64, 0_u64, errors);
     for row in rows {
         if row.errors.is_some() {
             known_us = known_us.saturating_add(row.active_us());
         } else {
             unknown_us = unknown_us.saturating_add(row.active_us());
-            let tried = row.executions().unwrap_or(0).saturating_add(row.unseen);
+            let tried = row.most().unwrap_or(0).saturating_add(row.unseen);
             unseen = unseen.saturating_add(tried);
+            failed = failed.saturating_add(row.unseen);
         }
     }
+    let is_kept = failed as f64 <= ratio * of.saturating_add(unseen) as f64;
     for (row, next) in rows.iter().zip(rows.iter().skip(1)) {
         let hole_us = next.since_us.saturating_sub(row.until_us);
         let hole_us = hole_us.saturating_sub(history.down_us(row.until_us, next.since_us));
@@ -243,11 +272,12 @@ fn are_errors_known(history: &History, rows: &[Row], of: u64) -> (bool, bool) {
     }
     let is_most = |part: f64, rest: f64| part >= KNOWN * (part + rest);
     let is_known = is_most(known_us as f64, unknown_us as f64) && is_most(of as f64, unseen as f64);
-    (is_known, unknown_us > 0 || unseen > 0)
+    (is_known && is_kept, unknown_us > 0 || unseen > 0)
 }
 
 fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
-    let Some(Errors { errors, of }) = failed(rows) else { return };
+    let Some(known) = failed(rows) else { return };
+    let Errors { errors, of } = known;
     verdict.executions = Some(of);
     if of == 0 {
         return;
@@ -255,7 +285,7 @@ fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
     let actual = errors as f64 / of as f64;
     verdict.actual = Some(actual);
     verdict.budget_left_ratio = left(errors as f64, of as f64, ratio);
-    let (is_known, is_part) = are_errors_known(history, rows, of);
+    let (is_known, is_part) = are_errors_known(history, rows, known, ratio);
     verdict.status = match actual <= ratio {
         // Few of those that are known are not few of all.
         true if !is_known => Status::NoData,
@@ -264,68 +294,6 @@ fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
         false => Status::Missed,
     };
     verdict.uncertain = verdict.status == Status::Met && is_part;
-}
-
-/// What was executed in a window, and how much of its time tells so.
-struct Spent {
-    executions: u64,
-    /// Executed besides, at most.
-    uncounted: u64,
-    /// Time of intervals of which it is known how much was executed.
-    counted_us: i64,
-    /// No server, which executed nothing.
-    down_us: i64,
-    /// All of the window, from the start of its first interval if that is earlier.
-    all_us: i64,
-}
-
-impl Spent {
-    fn of(history: &History, rows: &[Row], since: i64, until: i64) -> Self {
-        let begin = rows.first().map_or(since, |row| row.since_us.min(since));
-        let down_us = history.down_us(begin, until);
-        let mut spent = Self { executions: 0, uncounted: 0, counted_us: 0, down_us, all_us: 0 };
-        for row in rows {
-            let Some(executions) = row.executions() else { continue };
-            spent.executions = spent.executions.saturating_add(executions);
-            spent.uncounted = spent.uncounted.saturating_add(row.uncounted);
-            spent.counted_us = spent.counted_us.saturating_add(history.up_us(row, row.since_us));
-        }
-        spent.all_us = until.saturating_sub(begin).max(spent.known_us());
-        spent
-    }
-
-    fn known_us(&self) -> i64 {
-        self.counted_us.saturating_add(self.down_us)
-    }
-}
-
-fn throughput(verdict: &mut Verdict, spent: &Spent, per_second: f64) {
-    let known_us = spent.known_us();
-    if known_us <= 0 {
-        return;
-    }
-    if per_second > 0.0 && spent.down_us > 0 {
-        verdict.bad_us = Some(verdict.bad_us.unwrap_or(0).saturating_add(spent.down_us));
-    }
-    verdict.known_us = known_us;
-    let rate = |us: i64| spent.executions as f64 / (us as f64 / 1e6);
-    // Time of which it is not known whether anything was executed is not like the rest: that may be known only because
-    // something was. This holds for the time before the history, too.
-    let (actual, least) = (rate(known_us), rate(spent.all_us));
-    verdict.executions = Some(spent.executions);
-    verdict.actual = Some(actual);
-    verdict.low = (spent.all_us > known_us).then_some(least);
-    let is_known = known_us as f64 >= KNOWN * spent.all_us as f64;
-    let most = spent.executions.saturating_add(spent.uncounted) as f64 / (known_us as f64 / 1e6);
-    verdict.status = match actual >= per_second {
-        _ if least >= per_second => Status::Met,
-        _ if !is_known => Status::NoData,
-        // Nor is it missed for want of what was executed and not counted.
-        false if most >= per_second => Status::NoData,
-        true => Status::Met,
-        false => Status::Missed,
-    };
-    verdict.uncertain = verdict.status == Status::Met && least < per_second;
 }
 
 /// How the time of a window was spent.
@@ -368,7 +336,11 @@ impl Time {
             is_bad(row, Target::Latency { quantile: *quantile, limit_ms: *limit_ms }, 1.0)
                 == Some(true)
         };
+        let may_be_slow =
+            |(quantile, limit_ms): &(f64, f64)| may_be_late(row, *quantile, *limit_ms);
         match (&row.latency, row.executions()) {
+            // So many answers were not timed that it may have been either.
+            (Some(_), _) if !limits.iter().any(slow) && limits.iter().any(may_be_slow) => {}
             (Some(_), executions) => {
                 let place =
                     if limits.iter().any(slow) { &mut self.slow_us } else { &mut self.good_us };
@@ -439,7 +411,9 @@ fn burn(
     let (bad, of) = match target {
         Target::Latency { limit_ms, .. } => {
             let all = total(rows)?;
-            (Over::of(&all, limit_ms).guess as f64, all.executions() as f64)
+            let untimed = rows.iter().map(Row::untimed).fold(0, u64::saturating_add);
+            let of = all.executions().saturating_add(untimed);
+            (Over::of(&all, limit_ms).guess as f64, of as f64)
         }
         Target::Errors { .. } => failed(rows).map(|e| (e.errors as f64, e.of as f64))?,
         Target::Availability { .. } => {

@@ -37,7 +37,6 @@ fn minute(n: i64, of: &[(u64, f64)]) -> Row {
         length_us: MINUTE,
         quiet_us: 0,
         latency: Some(times(of)),
-        executions: Some(executions),
         errors: Some(Errors { errors: 0, of: executions }),
         ..Row::default()
     }
@@ -214,7 +213,7 @@ fn only_a_missing_server_and_late_answers_are_not_available() {
 #[test]
 fn nobody_asking_is_available_if_the_server_was_known_to_be_up() {
     let idle = |known: bool| {
-        hour(|n| Row { latency: None, executions: known.then_some(0), ..minute(n, &[]) })
+        hour(|n| Row { latency: None, at_most: known.then_some(0), ..minute(n, &[]) })
     };
     assert_eq!(over_the_hour(UP, &idle(true)).status, Status::Met);
     assert_eq!(over_the_hour(UP, &idle(false)).status, Status::NoData);
@@ -334,14 +333,16 @@ fn any_target() -> impl Strategy<Value = Target> {
 
 fn any_row(n: i64) -> impl Strategy<Value = Row> {
     let of = proptest::collection::vec((0..300_u64, 1e-5..5e6_f64), 0..6);
-    (of, 0..MINUTE, 0..50_u64, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        move |(of, quiet_us, errors, timed, counted, failed)| {
+    let uncounted = prop_oneof![Just(0), 0..200_u64];
+    (of, 0..MINUTE, 0..50_u64, uncounted, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        move |(of, quiet_us, errors, uncounted, timed, counted, failed)| {
             let row = minute(n, &of);
-            let all = row.executions.unwrap_or(0);
+            let all = of.iter().map(|(count, _)| count).sum();
             Row {
                 quiet_us,
                 latency: row.latency.filter(|_| timed),
-                executions: row.executions.filter(|_| counted),
+                uncounted,
+                at_most: counted.then_some(all),
                 errors: failed.then_some(Errors { errors: errors.min(all), of: all }),
                 ..row
             }

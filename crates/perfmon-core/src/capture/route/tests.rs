@@ -157,6 +157,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0u8..225).prop_map(Slot::Transactions),
         1 => Just(Slot::Errors),
         1 => Just(Slot::Cancelled),
+        1 => Just(Slot::Uncounted),
     ];
     prop_oneof![
         20 => (0u32..3, any::<u8>(), slot).prop_map(|(user, route, slot)| Op::Count { user, route, slot }),
@@ -192,6 +193,7 @@ proptest! {
                         Slot::Transactions(b) => work.transaction(b.into()),
                         Slot::Errors => work.failure(false),
                         Slot::Cancelled => work.failure(true),
+                        Slot::Uncounted => work.leave_out(),
                     });
                     *truth.entry(slot).or_default() += 1;
                     *by_name.entry((user, names("shop", &format!("/{route}")))).or_default() += 1;

@@ -76,7 +76,8 @@ fn whole(times: &Table<'_, Times>, work: &Table<'_, Work>) -> Whole {
 
 fn moved(cached: &[(u8, u64)], read: &[(u8, u64)], counts: Option<[u64; 3]>) -> Moved {
     let half = |pairs: &[(u8, u64)]| Sparse::new(pairs.iter().copied());
-    Moved { latency: Latency { cached: half(cached), read: half(read), peak: None }, counts }
+    let latency = Latency { cached: half(cached), read: half(read), peak: None };
+    Moved { latency, counts, uncounted: 0 }
 }
 
 fn stored(moved: &Moved) -> Moved {
@@ -143,10 +144,22 @@ fn errors_that_nobody_saw_are_not_none() {
 }
 
 #[test]
-fn what_0_8_0_kept_is_read() {
-    let bytes = kept::to_bytes(STAMP, &[vec![0], vec![1; BUCKETS], vec![1; BUCKETS], vec![7; 3]]);
-    let work = Kept::decode(&bytes).unwrap().whole.work;
-    assert_eq!(work, WorkOfAll { executions: 7, errors: 7, cancelled: 7, unseen: 0 });
+fn what_earlier_releases_kept_is_read() {
+    for (counts, unseen) in [(3, 0), (4, 7)] {
+        let counts = vec![7; counts];
+        let bytes = kept::to_bytes(STAMP, &[vec![0], vec![1; BUCKETS], vec![1; BUCKETS], counts]);
+        let work = Kept::decode(&bytes).unwrap().whole.work;
+        let (executions, errors, cancelled) = (7, 7, 7);
+        assert_eq!(work, WorkOfAll { executions, errors, cancelled, unseen, uncounted: 0 });
+    }
+}
+
+#[test]
+fn what_was_executed_with_the_hooks_off_is_no_execution_with_a_time() {
+    for counts in [Some([2, 1, 0]), None] {
+        let moved = Moved { uncounted: 40, ..moved(&[(9, 3)], &[], counts) };
+        assert_eq!(stored(&moved), moved);
+    }
 }
 
 #[test]

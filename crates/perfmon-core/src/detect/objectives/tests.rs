@@ -27,7 +27,6 @@ fn facts(target: Target, each: impl Fn(i64) -> (f64, u64)) -> Facts {
             length_us: MINUTE,
             quiet_us: 0,
             latency: Some(latency),
-            executions: Some(100),
             errors: Some(Errors { errors, of: 100 }),
             ..Row::default()
         }

@@ -23,15 +23,44 @@ fn throughput_is_by_the_time_that_is_known() {
     assert_eq!(detail, "too little is known of this time; 30 of 60 minutes are known");
     // But what is known may be enough for all.
     assert_eq!((of_half(5.0).status, of_half(5.0).uncertain), (Status::Met, false));
-    // Known without hooks too.
-    let counted = hour(|n| Row { latency: None, ..minute(n, &[(600, 1.0)]) });
-    assert_eq!(over_the_hour(target(10.0), &counted).status, Status::Met);
+}
+
+#[test]
+fn what_may_have_begun_and_ended_transactions_only_meets_no_throughput() {
+    let target = |per_second| Target::Throughput { per_second };
+    let bounded = |n| Row { latency: None, at_most: Some(600), ..minute(n, &[]) };
+    let verdict = over_the_hour(target(5.0), &hour(bounded));
+    assert_eq!((verdict.status, verdict.actual), (Status::NoData, None));
+    // With some that is known, what there was at most may be too little.
+    let part = hour(|n| if n < 30 { bounded(n) } else { minute(n, &[(600, 1.0)]) });
+    assert_eq!(over_the_hour(target(11.0), &part).status, Status::Missed);
+    assert_eq!(over_the_hour(target(9.0), &part).status, Status::NoData);
+    assert_eq!(over_the_hour(target(5.0), &part).status, Status::Met);
+    // Nothing at all is known to be nothing.
+    let none = hour(|n| Row { latency: None, at_most: Some(0), ..minute(n, &[]) });
+    assert_eq!(over_the_hour(target(0.1), &none).status, Status::Missed);
+}
+
+#[test]
+fn a_window_that_begins_in_quiet_time_takes_only_its_own_part_of_it() {
+    let quiet = Row { quiet_us: 9 * MINUTE, ..minute(0, &[(600, 1.0)]) };
+    let quiet = Row { until_us: 10 * MINUTE, length_us: 10 * MINUTE, ..quiet };
+    let history = History { rows: vec![quiet], ..History::default() };
+    let rate = |since| {
+        let target = Target::Throughput { per_second: 1.0 };
+        judge(&checkout(), target, &history, since, 10 * MINUTE).actual
+    };
+    assert_eq!(rate(8 * MINUTE), Some(5.0));
+    assert_eq!(rate(9 * MINUTE), Some(10.0));
+    // Where it begins among the work, all of that counts, with its time.
+    assert_eq!(rate(9 * MINUTE + MINUTE / 2), Some(10.0));
+    assert_eq!(rate(0), Some(1.0));
 }
 
 #[test]
 fn a_throughput_of_a_few_known_minutes_is_not_that_of_the_hour() {
     let target = |per_second| Target::Throughput { per_second };
-    let unknown = |n| Row { latency: None, executions: None, ..minute(n, &[]) };
+    let unknown = |n| Row { latency: None, ..minute(n, &[]) };
     // Busy for six minutes; of the others nobody knows whether there was anything.
     let busy = |minutes: i64| {
         hour(move |n| if n < minutes { minute(n, &[(600, 1.0)]) } else { unknown(n) })
@@ -96,7 +125,8 @@ fn errors_of_a_part_are_not_those_of_all() {
     assert_eq!((few.status, few.actual), (Status::NoData, Some(0.0)));
     assert_eq!(
         few.detail(),
-        "errors were not counted, as log_min_messages kept them from the hooks then; 47 of 60 minutes are known"
+        "errors were not counted, as log_min_messages kept them from the hooks then, or pg_perfmon.capture was off; \
+         47 of 60 minutes are known"
     );
     let most = with(0, 48);
     assert_eq!((most.status, most.uncertain), (Status::Met, true));
@@ -137,20 +167,64 @@ fn statements_that_failed_unseen_are_work_that_is_not_known() {
     let history = hour(|n| if n == 30 { few(n) } else { minute(n, &[(100, 1.0)]) });
     let verdict = over_the_hour(ERRORS, &history);
     assert!(verdict.status == Status::Met && verdict.uncertain, "{verdict:?}");
+    // Few as they are beside all, they are more than may fail.
+    let more = |n| Row { errors: None, unseen: 100, ..minute(n, &[]) };
+    let history = hour(|n| if n == 30 { more(n) } else { minute(n, &[(100, 1.0)]) });
+    assert_eq!(over_the_hour(ERRORS, &history).status, Status::NoData);
+}
+
+/// Minutes with so many executions in time, so many late, and so many of which only the number is known.
+fn with_uncounted(quick: u64, late: u64, uncounted: u64) -> History {
+    hour(move |n| Row { uncounted, ..minute(n, &[(quick, 1.0), (late, 900.0)]) })
 }
 
 #[test]
-fn a_throughput_is_not_missed_for_want_of_what_was_not_counted() {
+fn a_throughput_counts_what_was_executed_with_the_hooks_off() {
     let busy = Target::Throughput { per_second: 1.0 };
-    let judged = |counted, uncounted| {
-        over_the_hour(busy, &hour(|n| Row { uncounted, ..minute(n, &[(counted, 1.0)]) }))
-    };
+    let judged = |counted, uncounted| over_the_hour(busy, &with_uncounted(counted, 0, uncounted));
     assert_eq!(judged(50, 0).status, Status::Missed);
-    assert_eq!(judged(50, 5).status, Status::Missed, "nor would all of it do");
-    assert_eq!(judged(60, 500).status, Status::Met);
-    let verdict = judged(50, 50);
-    assert_eq!(verdict.status, Status::NoData);
-    assert!(verdict.detail().starts_with("pg_stat_statements counted 3000 executions more"));
+    assert_eq!(judged(50, 5).status, Status::Missed);
+    let kept = judged(50, 10);
+    assert_eq!((kept.status, kept.actual), (Status::Met, Some(1.0)));
+    assert_eq!(judged(0, 60).status, Status::Met);
+}
+
+#[test]
+fn what_was_not_timed_may_have_been_late_or_not() {
+    let judged =
+        |quick, late, uncounted| over_the_hour(P95, &with_uncounted(quick, late, uncounted)).status;
+    assert_eq!(judged(100, 0, 5), Status::Met, "all of them late would be within the budget");
+    assert_eq!(judged(100, 0, 6), Status::NoData);
+    assert_eq!(judged(96, 4, 1), Status::Met);
+    assert_eq!(judged(96, 4, 2), Status::NoData);
+    assert_eq!(judged(90, 10, 99), Status::Missed, "nor would it be kept if all were in time");
+    assert_eq!(judged(90, 10, 100), Status::NoData);
+    assert_eq!(judged(0, 0, 100), Status::NoData);
+    let detail = over_the_hour(P95, &with_uncounted(0, 0, 100)).detail();
+    assert!(detail.starts_with("of 6000 executions only the number is known"), "{detail}");
+    // Of whole intervals no time is known.
+    let part = |many| {
+        hour(move |n| match n {
+            0 => Row { latency: None, executions: Some(many), ..minute(n, &[]) },
+            _ => minute(n, &[(100, 1.0)]),
+        })
+    };
+    assert_eq!(over_the_hour(P95, &part(300)).status, Status::Met);
+    assert_eq!(over_the_hour(P95, &part(3_000)).status, Status::NoData);
+}
+
+#[test]
+fn time_in_which_answers_may_have_been_late_is_not_known_to_be_good() {
+    let judged =
+        |quick, late, uncounted| over_the_hour(UP, &with_uncounted(quick, late, uncounted));
+    assert_eq!(judged(100, 0, 5).status, Status::Met);
+    let unknown = judged(100, 0, 20);
+    assert_eq!((unknown.status, unknown.known_us), (Status::NoData, 0));
+    assert!(unknown.detail().contains("pg_perfmon.capture was off"), "{}", unknown.detail());
+    assert_eq!(judged(80, 20, 20).status, Status::Missed);
+    let bad =
+        |uncounted| is_bad(&Row { uncounted, ..minute(0, &[(90, 1.0), (10, 900.0)]) }, P95, 1.0);
+    assert_eq!([bad(0), bad(99), bad(200)], [Some(true), Some(true), None]);
 }
 
 #[test]
@@ -166,7 +240,4 @@ fn what_was_not_counted_is_not_said_to_be_unrecorded() {
             "{said}"
         );
     }
-    // What was executed is known without the hooks.
-    let said = said(Target::Throughput { per_second: 0.1 }, &off);
-    assert!(said.starts_with("6000 executions"), "{said}");
 }
