@@ -1,10 +1,11 @@
-//! For what sessions waited inside statements, of what groups do not count themselves, interval by interval.
+//! For what sessions waited inside statements, of what groups do not count themselves, interval by interval. Statements are kept with
+//! their parallel workers, which are no sessions: how many of those who waited for something were workers, processes tell by kind.
 
 use std::collections::{BTreeMap, HashMap};
 
-use perfmon_core::activity::State;
 use perfmon_core::activity::rows::Waited;
-use perfmon_core::family::WAIT;
+use perfmon_core::activity::{Kind, State};
+use perfmon_core::family::{SESSION, WAIT};
 use perfmon_core::pool::elsewhere::{Event, is_wanted};
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
@@ -23,6 +24,62 @@ type Named = [String; 3];
 pub(super) struct Elsewhere {
     named: Vec<Named>,
     rows: Vec<Row>,
+    kinds: Kinds,
+}
+
+/// Sessions and workers inside statements, by what they waited for, whosever they are.
+#[derive(Default)]
+struct Kinds {
+    waits: Vec<String>,
+    /// End of an interval; by the place of the wait and whether they were workers: how many, summed over samples.
+    rows: Vec<(i64, Vec<(usize, bool, u64)>)>,
+}
+
+impl Kinds {
+    fn of(scope: &Scope) -> Result<Self, Error> {
+        let mut found = Self::default();
+        let mut known: HashMap<String, usize> = HashMap::new();
+        let mut places: HashMap<Who, (usize, bool)> = HashMap::new();
+        for (who, [kind, state, wait]) in texts(&SESSION, scope)? {
+            let is_worker = kind == Kind::Parallel.name();
+            let state = State::parse(&state).unwrap_or(State::Unknown);
+            let executes = matches!(state, State::Active | State::FastPath);
+            if executes && is_wanted(&wait) && (is_worker || kind == Kind::Client.name()) {
+                let place = *known.entry(wait).or_insert_with_key(|wait| {
+                    found.waits.push(wait.clone());
+                    found.waits.len() - 1
+                });
+                places.insert(who, (place, is_worker));
+            }
+        }
+        let segments = Kept::of(&SESSION, scope).segments(scope, Level::Day);
+        read::frames(&scope.sources, &SESSION, &segments, &[1], &mut |row| {
+            let counts = row.ids.iter().zip(row.column(0).unwrap_or_default());
+            let own = counts.filter_map(|(id, count)| {
+                let (place, is_worker) = places.get(&(row.head.source, *id))?;
+                Some((*place, *is_worker, *count))
+            });
+            found.rows.push((row.head.span.until, own.collect()));
+        });
+        Ok(found)
+    }
+
+    /// Of those who waited for something, the share that were sessions.
+    #[allow(clippy::cast_precision_loss)]
+    fn shares(&self, (since, until): (i64, i64)) -> HashMap<&str, f64> {
+        let mut sums = vec![[0_u64; 2]; self.waits.len()];
+        let rows = self.rows.iter().filter(|row| row.0 > since && row.0 <= until);
+        for (place, is_worker, count) in rows.flat_map(|row| &row.1) {
+            let sum = &mut sums[*place][usize::from(*is_worker)];
+            *sum = sum.saturating_add(*count);
+        }
+        let known = self.waits.iter().map(String::as_str).zip(sums);
+        let share = |[sessions, workers]: [u64; 2]| {
+            let all = sessions.saturating_add(workers);
+            (all > 0).then(|| sessions as f64 / all as f64)
+        };
+        known.filter_map(|(wait, sums)| Some((wait, share(sums)?))).collect()
+    }
 }
 
 /// One interval.
@@ -35,7 +92,7 @@ struct Row {
 
 impl Elsewhere {
     pub(super) fn of(scope: &Scope) -> Result<Self, Error> {
-        let mut found = Self::default();
+        let mut found = Self { kinds: Kinds::of(scope)?, ..Self::default() };
         let mut known: HashMap<Named, usize> = HashMap::new();
         let mut places: HashMap<Who, usize> = HashMap::new();
         for (who, [database, user, third]) in texts(&WAIT, scope)? {
@@ -76,9 +133,12 @@ impl Elsewhere {
                 *sum = sum.saturating_add(*count);
             }
         }
+        let shares = self.kinds.shares((since, until));
         let event = |(place, sum): (usize, u64)| {
             let [database, user, wait] = self.named.get(place)?.clone();
-            Some(Event { database, user, wait, sessions: sum as f64 / samples.max(1) as f64 })
+            let share = shares.get(wait.as_str()).copied().unwrap_or(1.0);
+            let sessions = share * sum as f64 / samples.max(1) as f64;
+            (sessions > 0.0).then_some(Event { database, user, wait, sessions })
         };
         sums.into_iter().filter_map(event).collect()
     }

@@ -15,7 +15,7 @@ pub struct Event {
     pub user: String,
     /// Class and event in one word, as [`wait::name`] gives them.
     pub wait: String,
-    /// How many on average.
+    /// How many on average; parallel workers are none.
     pub sessions: f64,
 }
 

@@ -56,3 +56,62 @@ fn a_missing_standby_is_why_connections_are_short() {
     let found = two_intervals(&mut db);
     assert!(of(&found, "pool_saturation", "role batch").is_none());
 }
+
+/// Parallel workers that wait are no sessions, and take nothing from those that wait for a standby.
+#[test]
+fn parallel_workers_are_not_counted_as_sessions_that_wait() {
+    let server = Server::manual().conf("pg_perfmon.activity_interval = '100ms'").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE batch LOGIN; CREATE TABLE t (a int); GRANT ALL ON t TO batch");
+    db.run("INSERT INTO t SELECT generate_series(1, 20000); ANALYZE t");
+    db.run("SET synchronous_commit = local");
+    let writers: Vec<Db> = (0..4).map(|_| named(&server, "batch", "app", "writer")).collect();
+    let mut reader = named(&server, "batch", "app", "reader");
+    db.snapshot();
+    db.run("ALTER SYSTEM SET synchronous_standby_names = 'gone'");
+    db.run("SELECT pg_reload_conf()");
+    wait_until("commits wait for a standby", secs(30), || {
+        db.val("SELECT current_setting('synchronous_standby_names') = 'gone'")
+    });
+    let writers: Vec<_> = writers
+        .into_iter()
+        .map(|mut one| {
+            thread::spawn(move || {
+                one.run("SET synchronous_commit = on");
+                one.run("INSERT INTO t VALUES (1)");
+                one
+            })
+        })
+        .collect();
+    let reads = thread::spawn(move || {
+        reader.run(
+            "SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
+             SET min_parallel_table_scan_size = 0; SET statement_timeout = '10min'",
+        );
+        reader.batch_execute("SELECT count(*) FROM t WHERE pg_sleep(0.1) IS NOT NULL")
+    });
+    wait_until("all of them wait", secs(30), || {
+        db.val(
+            "SELECT count(*) FILTER (WHERE wait_event = 'SyncRep') = 4
+                AND count(*) FILTER (WHERE backend_type = 'parallel worker') = 2 FROM pg_stat_activity",
+        )
+    });
+    db.snapshot();
+    let since: String = db.val("SELECT clock_timestamp()::text");
+    db.sampled_intervals(2, 5);
+    let said: Vec<String> = db.list(&format!(
+        "SELECT detail FROM perfmon.why_queued('{since}', clock_timestamp())
+         WHERE level = 'user' AND user_name = 'batch'"
+    ));
+    assert_eq!(
+        said,
+        [
+            "4.0 sessions wait inside the server, for IPC/SyncRep (a standby of synchronous_standby_names that does not answer in time)"
+        ]
+    );
+    db.run("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'reader'");
+    assert_eq!(code_of(&reads.join().unwrap().unwrap_err()), "57014");
+    db.run("ALTER SYSTEM RESET synchronous_standby_names");
+    db.run("SELECT pg_reload_conf()");
+    writers.into_iter().for_each(|one| drop(one.join().unwrap()));
+}
