@@ -15,6 +15,8 @@ use perfmon_e2e::{
 
 #[path = "pooler/limits.rs"]
 mod limits;
+#[path = "pooler/queue.rs"]
+mod queue;
 #[path = "pooler/stopped.rs"]
 mod stopped;
 
@@ -154,6 +156,8 @@ fn a_pool_of_the_pooler_that_is_too_small_is_told_as_such_and_clears() {
             });
         }
         wait_until("five of eight work", secs(30), || db.val::<i64>(executing) == 5);
+        // What was before belongs to another interval.
+        db.snapshot();
         let since: String = db.val("SELECT clock_timestamp()::text");
         db.sampled_intervals(2, 20);
         let said = of_pool(&mut db, &since);

@@ -33,8 +33,8 @@ const CRITICAL_MS: Threshold = Threshold::new(
 const MINUTES: Threshold = Threshold::new(
     "pooler_minutes",
     3.0,
-    "minutes at the end of the window over which waiting clients are averaged",
-    "pg_perfmon: a burst passes",
+    "minutes at the end of the window over which waiting clients are averaged, at most",
+    "pg_perfmon: what was before is not now",
 );
 const FAILURES: Threshold = Threshold::new(
     "pooler_unanswered",
@@ -47,6 +47,8 @@ static THRESHOLDS: &[Threshold] = &[CLIENTS, CRITICAL_MS, MINUTES, FAILURES];
 const MANUAL: &str = "pg_perfmon manual, poolers";
 /// Of the minutes asked for, so many must be recorded.
 const COVERED: f64 = 0.8;
+/// Visits in a row that must find somebody who waits.
+const VISITS: usize = 2;
 /// A pool of which less is in use, while clients wait all the time, is not what they wait for.
 const FULL: f64 = 0.7;
 
@@ -74,55 +76,98 @@ fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
     }
 }
 
+/// Over how long waiting clients are averaged.
+#[allow(clippy::cast_possible_truncation)]
+fn minutes_us(thresholds: &Thresholds) -> i64 {
+    (thresholds.of(&MINUTES) * 60e6) as i64
+}
+
 /// Clients that wait.
 struct Waiting<'a> {
     pooler: &'a Pooler,
     pool: &'a Pool,
     /// Since when they are looked at.
     from: i64,
+    /// On average since they wait, and at the last visit if that is told.
     clients: f64,
+    now: Option<u64>,
     last: Seen,
 }
 
 impl<'a> Waiting<'a> {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
     fn of(pooler: &'a Pooler, pool: &'a Pool, thresholds: &Thresholds) -> Option<Self> {
-        let newest = pool.rows.last()?.0;
-        let from = newest.saturating_sub((thresholds.of(&MINUTES) * 60e6) as i64);
-        let mut last = Seen::default();
-        let mut rows = 0;
-        for (_, seen) in pool.rows.iter().filter(|row| row.0 > from) {
-            // In a moment without anybody who waits, there was room.
-            if seen.is_pool() && seen.of("clients_waiting") == 0 {
-                return None;
-            }
-            last.add(&seen.values());
-            rows += 1;
-        }
-        let clients = last.average("clients_waiting").or(last.waiting())?;
-        // A single moment says nothing. A wait is counted when it ends, so in a short time more of it than took place.
-        let enough = if last.is_pool() {
-            rows > 1
+        let newest = pool.rows.last()?;
+        let found = if newest.1.is_pool() {
+            Self::of_pool(pooler, pool, newest.0, thresholds)
         } else {
-            last.of("wait_watched_us") as f64 >= thresholds.of(&MINUTES) * 60e6 * COVERED
+            Self::of_database(pooler, pool, newest.0, thresholds)
         };
-        let least = thresholds.of(&CLIENTS);
-        // What was waited before says nothing of now: a pool of the database has somebody who waits, or time waited goes on.
-        let is_own = |other: &&Pool| other.user.is_some() && other.database == pool.database;
-        let newest_of =
-            |other: &Pool| other.rows.last().map(|(_, seen)| seen.of("clients_waiting"));
-        let waits_now = || {
-            let mut own = pooler.pools.iter().filter(is_own);
-            own.any(|other| newest_of(other).is_some_and(|waiting| waiting > 0))
-                || pool.rows.last().and_then(|(_, seen)| seen.waiting()) >= Some(least)
-        };
-        (enough && clients >= least && (last.is_pool() || waits_now())).then_some(Self {
+        found.filter(|found| found.clients >= thresholds.of(&CLIENTS))
+    }
+
+    /// Of a pool it is told at each visit who waits: over those visits, the last ones in a row, that found somebody. In a moment
+    /// without anybody who waits there was room, and what was before that is over.
+    fn of_pool(
+        pooler: &'a Pooler,
+        pool: &'a Pool,
+        newest: i64,
+        thresholds: &Thresholds,
+    ) -> Option<Self> {
+        let since = newest.saturating_sub(minutes_us(thresholds));
+        let own = pool.rows.iter().rev().enumerate();
+        // Two of them, however far apart visits are: a single moment says nothing.
+        let own = own.take_while(|(nth, (at, seen))| {
+            seen.of("clients_waiting") > 0 && (*nth < VISITS || *at > since)
+        });
+        let own: Vec<&(i64, Seen)> = own.map(|(_, row)| row).collect();
+        let first = own.last().filter(|_| own.len() >= VISITS)?;
+        let mut last = Seen::default();
+        own.iter().rev().for_each(|(_, seen)| last.add(&seen.values()));
+        Some(Self {
             pooler,
             pool,
-            from,
-            clients,
+            from: first.0.saturating_sub(1),
+            clients: last.average("clients_waiting")?,
+            now: own.first().and_then(|(_, seen)| {
+                (seen.of("samples") == 1).then(|| seen.of("clients_waiting"))
+            }),
             last,
         })
+    }
+
+    /// Of a database time waited is told, which is exact, but counted when a wait ends: in a short time more of it than took
+    /// place.
+    #[allow(clippy::cast_precision_loss)]
+    fn of_database(
+        pooler: &'a Pooler,
+        pool: &'a Pool,
+        newest: i64,
+        thresholds: &Thresholds,
+    ) -> Option<Self> {
+        let least = thresholds.of(&CLIENTS);
+        let from = newest.saturating_sub(minutes_us(thresholds));
+        let rows: Vec<&(i64, Seen)> = pool.rows.iter().filter(|row| row.0 > from).collect();
+        let watched: u64 = rows.iter().map(|row| row.1.of("wait_watched_us")).sum();
+        let waits = |row: &&(i64, Seen)| row.1.waiting() >= Some(least);
+        // From where it began: an average over the time before would be of neither. One interval alone may be a wait that ended
+        // in it, or a queue that its pool tells of at the next visit.
+        let first = rows.iter().position(waits)?;
+        let enough = watched as f64 >= minutes_us(thresholds) as f64 * COVERED;
+        if !enough || rows.iter().filter(|row| waits(row)).count() < VISITS {
+            return None;
+        }
+        let mut last = Seen::default();
+        rows[first..].iter().for_each(|row| last.add(&row.1.values()));
+        // What was waited before says nothing of now: a pool of the database has somebody who waits, or time waited goes on.
+        let mut own = pooler
+            .pools
+            .iter()
+            .filter(|other| other.user.is_some() && other.database == pool.database);
+        let waits_at_visit = own
+            .any(|other| other.rows.last().is_some_and(|(_, seen)| seen.of("clients_waiting") > 0));
+        let waits_now = waits_at_visit || rows.last().is_some_and(waits);
+        let clients = last.waiting().filter(|_| waits_now)?;
+        Some(Self { pooler, pool, from, clients, now: None, last })
     }
 
     /// The limit that the pool shares with others of its pooler, of which most is in use: its setting, how many connections
@@ -171,6 +216,8 @@ impl<'a> Waiting<'a> {
         finding
             .evidence
             .push(Evidence::new("clients_waiting", self.clients, "").over(thresholds.of(&CLIENTS)));
+        let now = self.now.map(|now| Evidence::new("clients_waiting_now", now, ""));
+        finding.evidence.extend(now);
         if let Some(ms) = longest {
             let mut evidence = Evidence::new("max_wait", ms, "ms");
             if critical {

@@ -129,6 +129,45 @@ fn a_moment_is_not_enough() {
 }
 
 #[test]
+fn a_queue_is_told_as_it_is_since_it_began() {
+    let waited = |clients: u64| {
+        seen(&[
+            ("watched_us", 60_000_000),
+            ("wait_watched_us", 60_000_000),
+            ("wait_us", clients * 60_000_000),
+        ])
+    };
+    let calm = [moment(0, 0), moment(0, 0)];
+    // At its first visit nothing is said: neither by the pool nor of the average of its database.
+    let first: Vec<Seen> = calm.iter().cloned().chain([moment(6, 9)]).collect();
+    let database = [waited(0), waited(0), waited(4)];
+    silent(&DETECTOR, &facts(&first, &database, &[true]), WAITING);
+    let second: Vec<Seen> = first.iter().cloned().chain([moment(6, 9)]).collect();
+    let database = [waited(0), waited(0), waited(4), waited(6)];
+    let finding = the(&DETECTOR, &facts(&second, &database, &[true]), WAITING);
+    assert!(finding.title.starts_with("6 clients on average wait"), "{}", finding.title);
+    assert_eq!(finding.object, "front database app, user alice");
+    let now = finding.evidence.iter().find(|e| e.metric == "clients_waiting_now").unwrap();
+    assert_eq!(now.value, 6_u64.into());
+    let gone: Vec<Seen> = second.iter().cloned().chain([moment(0, 0)]).collect();
+    silent(&DETECTOR, &facts(&gone, &[], &[true]), WAITING);
+    // Visits that are far apart are two all the same.
+    let mut rare = facts(&second, &[], &[true]);
+    let rows = &mut rare.poolers.as_mut().unwrap()[0].pools[0].rows;
+    rows.iter_mut().for_each(|row| row.0 *= 10);
+    assert!(the(&DETECTOR, &rare, WAITING).title.starts_with("6 clients"));
+    // A queue of an hour is told as it was in the last minutes.
+    let long: Vec<Seen> =
+        (0..60).map(|nth| moment(if nth < 55 { 40 } else { 2 }, 20_000)).collect();
+    let finding = the(&DETECTOR, &facts(&long, &[], &[true]), WAITING);
+    assert!(finding.title.starts_with("2 clients"), "{}", finding.title);
+    assert_eq!(finding.severity, Severity::Critical);
+    // Of a database alone: since it began, in two intervals or more.
+    let finding = the(&DETECTOR, &facts(&[], &database, &[true]), WAITING);
+    assert!(finding.title.starts_with("5 clients on average"), "{}", finding.title);
+}
+
+#[test]
 fn time_waited_is_exact_where_moments_miss_it() {
     let waited = |us: u64| {
         seen(&[("watched_us", 60_000_000), ("wait_watched_us", 60_000_000), ("wait_us", us)])
