@@ -135,12 +135,15 @@ fn cells(
             cells.extend([Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null]);
             continue;
         }
+        let least = found.least(at, samples);
+        // Parts are rounded: an average is not below all numbers.
+        let mean = means.map(|means| means[at].max(least.map_or(0.0, f64::from)));
         cells.extend([
-            means.map(|means| means[at]).into(),
-            found.spreads[at].min(samples).into(),
+            mean.into(),
+            least.into(),
             found.quantile(at, 0.95, samples).into(),
             found.quantile(at, 0.99, samples).into(),
-            found.peaks[at].into(),
+            found.peak(at, samples).into(),
         ]);
     }
     let mean = |name: &str| Cell::from(found.mean(name, samples).filter(|_| !hides));
@@ -148,7 +151,7 @@ fn cells(
         mean("aborted"),
         mean("on_cpu"),
         mean("on_lock"),
-        Some(found.peaks[SPREADS.len()]).filter(|_| !hides).into(),
+        found.peak(SPREADS.len(), samples).filter(|_| !hides).into(),
         mean("on_client"),
         mean("on_io"),
         found.mean("disabled", samples).into(),

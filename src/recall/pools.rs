@@ -8,7 +8,7 @@ use perfmon_core::activity::spread::{self, Spread};
 use perfmon_core::family::{DATABASE, POOL, POOL_SUMS};
 use perfmon_core::frame::Span;
 use perfmon_core::pool;
-use perfmon_core::series::{Part, Series};
+use perfmon_core::series::{Part, Peak, Series};
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
 
@@ -37,6 +37,10 @@ pub(crate) struct Use {
     pub(crate) spreads: [Spread; SPREADS.len()],
     /// The largest numbers, in the order of `SPREADS`, then those that wait for a lock.
     pub(crate) peaks: [u64; PEAKS],
+    /// Samples, in the order of the peaks, of rows whose peak need not have been in this step, and of them those of which the number
+    /// is known all the same: all found the same, or most, and nothing happened then.
+    vague: [u64; PEAKS],
+    same: [u64; PEAKS],
     /// Samples by busy sessions on average over the block that each is of.
     pub(crate) load: Spread,
 }
@@ -63,7 +67,21 @@ impl Use {
 
     /// The number of one of `SPREADS` that a share `q` of so many samples did not exceed.
     pub(crate) fn quantile(&self, at: usize, q: f64, samples: u64) -> Option<f64> {
-        self.spreads[at].quantile_below(q, samples, self.peaks[at])
+        match self.peak(at, samples) {
+            Some(peak) => self.spreads[at].quantile_below(q, samples, peak),
+            None => self.spreads[at].quantile(q, samples),
+        }
+    }
+
+    /// The largest number; `None` where for more than half of so many samples nobody knows it.
+    pub(crate) fn peak(&self, at: usize, samples: u64) -> Option<u64> {
+        let vague = self.vague[at].saturating_sub(self.same[at]);
+        (vague.saturating_mul(2) <= samples).then_some(self.peaks[at])
+    }
+
+    /// The smallest number of one of `SPREADS`, where the largest is known too.
+    pub(crate) fn least(&self, at: usize, samples: u64) -> Option<u32> {
+        self.peak(at, samples).and_then(|_| self.spreads[at].min(samples))
     }
 
     /// Whether most sessions do not say what they do: nothing but their number is known.
@@ -77,8 +95,18 @@ impl Use {
     }
 }
 
-/// What of a row a step gets: which part, in which units, and whether its peaks, which are of one moment.
-pub(crate) type Cut = (Part, u64, bool);
+/// What of a row a step gets.
+#[derive(Clone, Copy)]
+pub(crate) struct Cut {
+    /// Which part.
+    part: Part,
+    /// In which units.
+    unit: u64,
+    /// Whether its peaks, which are of one moment.
+    peak: Peak,
+    /// Samples of the whole row.
+    samples: u64,
+}
 
 /// What is added up of a group.
 pub(crate) trait Adds: Default {
@@ -98,14 +126,24 @@ impl Adds for Use {
         (1..POOL.columns.len()).collect()
     }
 
-    fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, (part, unit, peaks): Cut) {
+    fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, cut: Cut) {
+        let (part, unit) = (cut.part, cut.unit);
         if bucket != POOL_SUMS {
             for (at, spread) in self.spreads.iter_mut().enumerate() {
-                let samples = part.of(value(at), unit);
-                spread.add(bucket as u8, samples);
-                if samples > 0 {
+                spread.add(bucket as u8, part.of(value(at), unit));
+                let is_it = match cut.peak {
+                    Peak::Here => false,
+                    // As it mostly was.
+                    Peak::Quiet => value(at).saturating_mul(2) >= cut.samples.max(1),
+                    Peak::Elsewhere => {
+                        let all = value(at) >= cut.samples.max(1);
+                        all && spread::is_exact(bucket as usize)
+                    }
+                };
+                if is_it {
                     let least = u64::from(spread::least(bucket as usize));
                     self.peaks[at] = self.peaks[at].max(least);
+                    self.same[at] = self.same[at].saturating_add(part.of(cut.samples, unit));
                 }
             }
             self.load.add(bucket as u8, part.of(value(LOAD), unit));
@@ -117,9 +155,13 @@ impl Adds for Use {
                 if SUMS[at] == "opened" { part.of_work(value, 1) } else { part.of(value, unit) };
             *sum = sum.saturating_add(more);
         }
-        // What the peak of a row was is known of one moment; else all was as it mostly was.
-        for (at, peak) in self.peaks.iter_mut().enumerate().filter(|_| peaks) {
-            *peak = value(SPREADS.len() + SUMS.len() + at).max(*peak);
+        for at in 0..PEAKS {
+            let peak = value(SPREADS.len() + SUMS.len() + at);
+            if cut.peak == Peak::Here {
+                self.peaks[at] = peak.max(self.peaks[at]);
+            } else if peak > 0 {
+                self.vague[at] = self.vague[at].saturating_add(part.of(cut.samples, unit));
+            }
         }
     }
 
@@ -148,9 +190,10 @@ impl Adds for Opened {
         ["open_samples", "opened", "open_peak"].iter().filter_map(|n| POOL.position(n)).collect()
     }
 
-    fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, (part, unit, peaks): Cut) {
+    fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, cut: Cut) {
+        let part = cut.part;
         if bucket != POOL_SUMS {
-            let samples = part.of(value(0), unit);
+            let samples = part.of(value(0), cut.unit);
             self.open.add(bucket as u8, samples);
             if samples > 0 {
                 self.peak = self.peak.max(u64::from(spread::least(bucket as usize)));
@@ -158,7 +201,7 @@ impl Adds for Opened {
             return;
         }
         self.opened = self.opened.saturating_add(part.of_work(value(1), 1));
-        if peaks {
+        if cut.peak == Peak::Here {
             self.peak = value(2).max(self.peak);
         }
     }
@@ -279,13 +322,14 @@ fn steps<T: Adds>(
         };
         for part in &parts {
             let step = &mut steps[part.bucket];
-            let samples = part.of(samples(row.head), unit);
+            let all = samples(row.head);
+            let samples = part.of(all, unit);
             step.samples = step.samples.saturating_add(samples);
             if row.head.is_known(load) {
                 step.load_samples = step.load_samples.saturating_add(samples);
             }
             step.quality = step.quality.max(span.quality as u64);
-            let peaks = part.is_most(&parts);
+            let cut = Cut { part: *part, unit, peak: part.peak(&parts), samples: all };
             // A group's numbers lie side by side.
             let mut last = None;
             for (place, id) in row.ids.iter().enumerate() {
@@ -298,7 +342,7 @@ fn steps<T: Adds>(
                 let Some(group) = group else { continue };
                 let value =
                     |c: usize| row.column(c).and_then(|v| v.get(place).copied()).unwrap_or(0);
-                step.of(group).add(id & 255, &value, (*part, unit, peaks));
+                step.of(group).add(id & 255, &value, cut);
             }
         }
     });

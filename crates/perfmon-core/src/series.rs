@@ -20,6 +20,17 @@ pub struct Part {
     pub at_work: (f64, f64),
 }
 
+/// Where in a row its peak was, as far as a part knows: it is of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peak {
+    /// In the part, which has half of what happened or more.
+    Here,
+    /// Not in it: nothing happened then.
+    Quiet,
+    /// Nobody knows.
+    Elsewhere,
+}
+
 impl Part {
     /// The share of the row.
     pub fn share(&self) -> f64 {
@@ -36,8 +47,20 @@ impl Part {
         part(number.saturating_mul(unit), self.at_work)
     }
 
-    /// Whether most of what happened lies in it: there was the peak, as far as can be told.
-    pub fn is_most(&self, parts: &[Self]) -> bool {
+    /// Whether a peak of the row is taken for its own.
+    pub fn peak(&self, parts: &[Self]) -> Peak {
+        let work = self.at_work.1 - self.at_work.0;
+        if work <= 0.0 {
+            Peak::Quiet
+        } else if work >= 0.5 && self.is_most(parts) {
+            Peak::Here
+        } else {
+            Peak::Elsewhere
+        }
+    }
+
+    /// Whether most of what happened lies in it.
+    fn is_most(&self, parts: &[Self]) -> bool {
         let work = |part: &Self| part.at_work.1 - part.at_work.0;
         // Of several, the last.
         parts
@@ -341,7 +364,11 @@ mod tests {
         let shared: Vec<u64> = parts.iter().map(|part| part.of(7, 1)).collect();
         assert_eq!((shared.len(), shared.iter().sum::<u64>()), (5, 7));
         assert!(parts.iter().all(|part| part.of(7, 1000) == 1400));
-        assert_eq!(parts.iter().filter(|part| part.is_most(&parts)).count(), 1);
+        // Of none of five it is known that it has the peak; of two thirds it is.
+        assert!(parts.iter().all(|part| part.peak(&parts) == Peak::Elsewhere));
+        let parts = series.spread((5, 20), (15, 0), i64::MAX);
+        let peaks: Vec<Peak> = parts.iter().map(|part| part.peak(&parts)).collect();
+        assert_eq!(peaks, [Peak::Elsewhere, Peak::Here]);
     }
 
     #[test]
@@ -350,7 +377,8 @@ mod tests {
         let parts = series.spread((0, 40), (40, 28), i64::MAX);
         let came: Vec<u64> = parts.iter().map(|part| part.of_work(12, 1)).collect();
         assert_eq!(came, [0, 0, 2, 10]);
-        assert!(parts[3].is_most(&parts) && !parts[2].is_most(&parts));
+        let peaks: Vec<Peak> = parts.iter().map(|part| part.peak(&parts)).collect();
+        assert_eq!(peaks, [Peak::Quiet, Peak::Quiet, Peak::Elsewhere, Peak::Here]);
         let there: Vec<u64> = parts.iter().map(|part| part.of(40, 1)).collect();
         assert_eq!(there, [10, 10, 10, 10]);
         // Quiet to its end: whatever changed did so there.
@@ -361,7 +389,7 @@ mod tests {
         let parts = Series::new(edges(0, 40, 10), 0).whole(0, 35, 35, 28);
         let came: Vec<u64> = parts.iter().map(|part| part.of_work(12, 1)).collect();
         assert_eq!(came, [0, 0, 0, 12]);
-        assert!(parts[3].is_most(&parts));
+        assert_eq!(parts[3].peak(&parts), Peak::Here);
         // Only what lies in the steps; a row without a length is none.
         let mut series = Series::new(edges(20, 40, 10), 0);
         let within: Vec<u64> =

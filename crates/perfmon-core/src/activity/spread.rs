@@ -31,6 +31,11 @@ pub fn least(place: usize) -> u32 {
     ((PARTS + part) << (octave - 4)) as u32
 }
 
+/// Whether a place is that of a single number.
+pub fn is_exact(place: usize) -> bool {
+    place < EXACT
+}
+
 /// What the numbers of a place are shown as: the middle.
 pub fn middle(place: usize) -> f64 {
     let (least_number, next) = (least(place), least(place + 1));

@@ -95,3 +95,42 @@ fn an_interval_is_in_all_the_steps_that_it_covers() {
     assert_eq!(active.len(), usize::try_from(length).unwrap(), "{active:?}");
     assert!(active.iter().all(|one| *one > 0.0 && *one <= 1.001), "{active:?}");
 }
+
+/// A peak is of one moment: steps within an interval do not each have it.
+#[test]
+fn a_storm_within_an_interval_is_no_peak_of_each_of_its_steps() {
+    let server = sampled().start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE idle LOGIN; CREATE ROLE web LOGIN");
+    let _idle = server.connect("idle", "app");
+    store(&mut db);
+    let since: String =
+        db.val("SELECT (date_trunc('second', clock_timestamp()) + interval '2 s')::text");
+    db.run("SELECT pg_sleep(3)");
+    let storm: Vec<Db> = (0..12).map(|_| server.connect("web", "app")).collect();
+    wait_until("samples saw them", secs(30), || {
+        db.val::<i64>("SELECT count(*) FROM pg_stat_activity WHERE usename = 'web'") == 12
+    });
+    db.run("SELECT pg_sleep(0.5)");
+    drop(storm);
+    db.run("SELECT pg_sleep(4)");
+    db.snapshot();
+    let until: String =
+        db.val("SELECT date_trunc('second', max(until))::text FROM perfmon.pool_minute");
+    let row = &db.rows(&format!(
+        "SELECT count(*) > 4, bool_and(open_peak IS NULL), bool_and(open_min IS NULL), bool_and(open_avg >= 1)
+         FROM perfmon.pool_activity('{since}', '{until}', '1 s') WHERE level = 'server'"
+    ))[0];
+    let all: Vec<bool> = (0..4).map(|at| row.get(at)).collect();
+    assert_eq!(all, [true; 4]);
+    // Of one who was there all the time every step knows.
+    let calm: Vec<String> = db.list(&format!(
+        "SELECT DISTINCT format('%s %s %s', open_min, open_avg, open_peak)
+         FROM perfmon.pool_activity('{since}', '{until}', '1 s') WHERE level = 'user' AND user_name = 'idle'"
+    ));
+    assert_eq!(calm, ["1 1 1"]);
+    let peak: i32 = db.val(&format!(
+        "SELECT max(open_peak) FROM perfmon.pool_activity('{since}', clock_timestamp(), '1 day') WHERE user_name = 'web' AND level = 'user'"
+    ));
+    assert_eq!(peak, 12);
+}
