@@ -15,6 +15,8 @@ struct Process {
     wait: u32,
     /// It works for another one.
     helps: bool,
+    /// It has one of the places that max_connections allows, and no status was found of it.
+    is_untold: bool,
 }
 
 /// All processes but this one, as they are now.
@@ -38,21 +40,31 @@ fn gather(into: &mut Vec<Session>, but: i32) {
         pg_sys::pgstat_clear_backend_activity_snapshot();
         pg_sys::pgstat_fetch_stat_numbackends()
     };
-    let processes = processes();
+    let mut processes = processes();
     // SAFETY: the entries of the copy stay valid until the next one.
     unsafe {
         for index in 1..=count {
             let Some(local) = super::dbstat::backend(index).as_ref() else { continue };
             let status = &local.backendStatus;
             if status.st_procpid > 0 && status.st_procpid != but {
-                into.push(session(status, &processes));
+                let found =
+                    processes.binary_search_by_key(&status.st_procpid, |process| process.pid);
+                let process = found.ok().and_then(|at| processes.get_mut(at));
+                into.push(session(status, process.as_deref().copied()));
+                process.into_iter().for_each(|process| process.is_untold = false);
             }
         }
     }
+    // Up to 17 a client has no status until it has said who it is; it takes a place all the same.
+    let untold = processes.iter().filter(|process| process.is_untold && process.pid != but);
+    into.extend(untold.map(|process| Session::starting(process.pid, process.wait)));
 }
 
 /// Every process that is known to the others, by its number.
 fn processes() -> Vec<Process> {
+    // SAFETY: set when the server starts.
+    let places = unsafe { pg_sys::MaxConnections };
+    let places = usize::try_from(places).unwrap_or(0);
     // SAFETY: the array lies in shared memory as long as the server runs, and has as many entries as it says. Others
     // write to what is read here; each is one word, read once, of which any value is valid.
     let mut all: Vec<Process> = unsafe {
@@ -60,13 +72,16 @@ fn processes() -> Vec<Process> {
         (0..header.allProcCount as usize)
             .filter_map(|at| {
                 let process = header.allProcs.add(at);
-                let pid = (&raw const (*process).pid).read_volatile();
+                // Not the field `pid`, which up to 16 stays when the process has gone.
+                let pid = (&raw const (*process).procLatch.owner_pid).read_volatile();
                 (pid > 0).then(|| {
                     let leader = (&raw const (*process).lockGroupLeader).read_volatile();
                     Process {
                         pid,
                         wait: (&raw const (*process).wait_event_info).read_volatile(),
                         helps: !leader.is_null() && leader != process,
+                        // Those of clients come first; others take none of these.
+                        is_untold: at < places,
                     }
                 })
             })
@@ -78,9 +93,7 @@ fn processes() -> Vec<Process> {
 
 /// # Safety
 /// A copy of a process's status, with the texts to which it points.
-unsafe fn session(status: &pg_sys::PgBackendStatus, processes: &[Process]) -> Session {
-    let found = processes.binary_search_by_key(&status.st_procpid, |process| process.pid);
-    let process = found.ok().map(|at| processes[at]);
+unsafe fn session(status: &pg_sys::PgBackendStatus, process: Option<Process>) -> Session {
     // SAFETY: by the caller's word.
     let application = unsafe { application(status.st_appname) };
     let kind = kind(status.st_backendType, process.is_some_and(|p| p.helps), &application);

@@ -352,6 +352,7 @@ fn group_of(whose: Whose, found: &Use, samples: u64, block: Option<f64>) -> Grou
     group.on_io = found.mean("on_io", samples);
     group.on_client = found.mean("on_client", samples);
     group.hidden = found.mean("disabled", samples);
+    group.starting = found.mean("starting", samples);
     group.opened = found.sum("opened").unwrap_or(0);
     group.as_far_as_told()
 }

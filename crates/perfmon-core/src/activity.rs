@@ -213,6 +213,29 @@ pub struct Session {
 }
 
 impl Session {
+    /// A client that has not said yet who it is.
+    pub fn starting(pid: i32, wait: u32) -> Self {
+        Self {
+            pid,
+            kind: Kind::Client,
+            state: State::Unknown,
+            database: 0,
+            user: 0,
+            application: [0; 64],
+            address: group::NO_ADDRESS,
+            wait,
+            queryid: 0,
+            started: 0,
+            transaction: 0,
+            since: 0,
+        }
+    }
+
+    /// Whether it is a client's of which it is not known yet whose it is.
+    pub fn is_starting(&self) -> bool {
+        self.kind == Kind::Client && self.user == 0
+    }
+
     /// Whether it is doing something, or keeps others from it: a client's session inside a statement or a transaction,
     /// and any other process that does not wait for work.
     pub fn is_at_work(&self) -> bool {

@@ -197,6 +197,8 @@ pub struct Group {
     pub on_io: Option<f64>,
     /// Waiting for their client inside a statement or a transaction, on average.
     pub on_client: Option<f64>,
+    /// Clients that have not said yet who they are, on average; known of the whole server only.
+    pub starting: Option<f64>,
     /// Sessions that came.
     pub opened: u64,
     /// The size that a pool shows by standing still.
@@ -226,6 +228,7 @@ impl Group {
             lock_peak: None,
             on_io: None,
             on_client: None,
+            starting: None,
             opened: 0,
             inferred: None,
             limits: Vec::new(),
@@ -235,6 +238,16 @@ impl Group {
     /// The limit that it meets first.
     pub fn binding(&self) -> Option<&limit::Limit> {
         self.limits.first()
+    }
+
+    /// The limit of which it is counted what it refused to them: their own.
+    pub fn limit_that_refuses(&self) -> Option<&limit::Limit> {
+        let kind = match self.whose.level {
+            Level::Server => limit::Kind::Server,
+            Level::Database => limit::Kind::Database,
+            Level::User | Level::Pool => limit::Kind::Role,
+        };
+        self.limits.iter().find(|limit| limit.kind == kind)
     }
 
     /// What is left where most of its sessions do not say what they do: how many are open.
@@ -278,6 +291,7 @@ impl Group {
             on_lock: average(self.on_lock),
             on_io: average(self.on_io),
             on_client: average(self.on_client),
+            starting: average(self.starting),
             ..self.clone()
         }
     }
@@ -295,6 +309,27 @@ impl Group {
     /// Open sessions in most samples, while it was there.
     pub fn open_there(&self) -> Option<f64> {
         self.open_there_p95.or(self.open.p95)
+    }
+
+    /// The most clients at a time that had not said who they are, as far as is known: no fewer than on average, than those that
+    /// say nothing of what they do now, or than all at the peak without as many as ever said what they do.
+    pub fn starting_most(&self) -> f64 {
+        let Some(average) = self.starting else { return 0.0 };
+        if self.hidden > Some(0.0) {
+            return average;
+        }
+        let rest = |of: fn(&Figure) -> Option<u32>| {
+            let [open, busy, idle] = [of(&self.open)?, of(&self.busy)?, of(&self.idle)?];
+            Some(f64::from(open.saturating_sub(busy).saturating_sub(idle)))
+        };
+        let all = [rest(|figure| figure.now), rest(|figure| figure.peak)].into_iter().flatten();
+        all.fold(average, f64::max)
+    }
+
+    /// The most that idled at a time, as far as is known.
+    pub fn idle_most(&self) -> f64 {
+        let all = [self.idle.now.map(f64::from), self.idle.peak.map(f64::from), self.idle.average];
+        all.into_iter().flatten().fold(0.0, f64::max)
     }
 
     /// Share of open sessions in some state.

@@ -12,6 +12,8 @@ mod quiet;
 mod stalled;
 #[path = "pools/standby.rs"]
 mod standby;
+#[path = "pools/starting.rs"]
+mod starting;
 
 /// Samples ten times a second; snapshots and evaluations by call.
 fn sampled() -> Builder {
@@ -196,6 +198,8 @@ fn a_declared_pool_is_full_when_it_is_busy() {
     for one in &mut held {
         one.run("BEGIN");
     }
+    // The time in which they idled belongs to another interval.
+    db.snapshot();
     let since = now(&mut db);
     let found = two_intervals(&mut db);
     let full = the(&found, "pool_saturation", object);

@@ -136,8 +136,8 @@ impl Key {
         Self { other: !matches!(level, Level::Server), ..Self::empty(level) }
     }
 
-    /// The groups to which a client's session belongs.
-    pub fn of(session: &Session, grouping: Grouping) -> [Self; 4] {
+    /// The groups to which a client's session belongs, that of the server first. While it is not known whose it is, that is all.
+    pub fn of(session: &Session, grouping: Grouping) -> impl Iterator<Item = Self> {
         let pool = Self {
             named: grouping.application,
             address: if grouping.address { session.address } else { NO_ADDRESS },
@@ -146,12 +146,13 @@ impl Key {
             application: if grouping.application { session.application } else { [0; 64] },
             ..Self::empty(Level::Pool)
         };
-        [
+        let all = [
             Self::empty(Level::Server),
             Self { database: session.database, ..Self::empty(Level::Database) },
             Self { user: session.user, ..Self::empty(Level::User) },
             pool,
-        ]
+        ];
+        all.into_iter().take(if session.is_starting() { 1 } else { 4 })
     }
 
     /// What it is of.

@@ -20,6 +20,8 @@ pub struct Sampler {
     waitings: Index<Waiting>,
     /// Clients of the last sample, by process and when they were started; `None` before the first.
     known: Option<Vec<(i32, i64)>>,
+    /// Clients of the last sample that had not said who they are.
+    starting: usize,
     tallies: Vec<Tally>,
     touched: Vec<u16>,
     /// By level, the number of the sample that found no place.
@@ -53,13 +55,15 @@ impl Sampler {
         let is_first = number == 1 && sample.at.saturating_sub(shared.began) <= FIRST_US;
         let mut moved = false;
         let mut seen: Vec<(i32, i64)> = Vec::with_capacity(sample.sessions.len());
+        let starting = sample.sessions.iter().filter(|session| session.is_starting()).count();
+        moved |= std::mem::replace(&mut self.starting, starting) != starting;
         for session in sample.sessions {
             shared.doings.add(&mut self.doings, Doing::of(session), number, stored);
             let is_at_work = session.is_at_work();
             let mut pool = None;
             if session.kind == Kind::Client {
-                // From 18 on sessions can be seen before it is known whose they are: they come when it is.
-                let known = session.user != 0;
+                // Sessions can be seen before it is known whose they are: they come when it is.
+                let known = !session.is_starting();
                 let opened = known && self.is_new(session, is_first);
                 if known {
                     seen.push((session.pid, session.started));
@@ -107,6 +111,7 @@ impl Sampler {
             doings: shared.doings.index(),
             waitings: shared.waitings.index(),
             known: None,
+            starting: 0,
             tallies: vec![Tally::default(); GROUPS],
             touched: Vec::with_capacity(GROUPS),
             full: Default::default(),

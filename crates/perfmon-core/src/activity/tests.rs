@@ -15,6 +15,8 @@ use crate::rollup;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod starting;
+
 const EVERY: Grouping = Grouping { application: true, address: true };
 
 /// Copied from here: it is larger than the stack of a test.
@@ -265,21 +267,25 @@ fn crowds_that_are_gone_at_once_are_averaged_into_a_load() {
     assert_eq!(loads(&Moved::between(None, &taker.read())), with_line);
 }
 
+fn pool_of(session: &Session, grouping: Grouping) -> Key {
+    Key::of(session, grouping).last().unwrap()
+}
+
 #[test]
 fn names_are_read_as_they_were_written() {
     let keys = [
         Key::other(Level::Server),
         Key::other(Level::Pool),
-        Key::of(&session(1, State::Idle), EVERY)[3],
-        Key::of(&session(1, State::Idle), Grouping { application: false, address: true })[3],
-        Key::of(
+        pool_of(&session(1, State::Idle), EVERY),
+        pool_of(&session(1, State::Idle), Grouping { application: false, address: true }),
+        pool_of(
             &Session {
                 address: group::address(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 1, 2, 3]),
                 application: application("two words =@ more"),
                 ..session(1, State::Idle)
             },
             EVERY,
-        )[3],
+        ),
     ];
     for key in &keys {
         assert_eq!(Of::parse(&Of::key(key).join()), Some(Of::key(key)));

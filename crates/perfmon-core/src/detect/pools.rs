@@ -179,7 +179,9 @@ fn cause(look: &Look, group: &Group, limit: &Limit, verdict: Option<&Verdict>) -
     let of_pool = limit.kind.is_of_pool();
     let holders = look.holders(&group.whose, |pool| if of_pool { &pool.busy } else { &pool.open });
     let mut said = String::new();
-    if let Some((pool, held)) = holders.first() {
+    // Those that have not said who they are belong to nobody yet.
+    let is_known = verdict.is_none_or(|verdict| verdict.cause != Cause::Authentication);
+    if let Some((pool, held)) = holders.first().filter(|_| is_known) {
         let idle = pool.share(&pool.idle).unwrap_or(0.0);
         let inside = pool.share(&pool.in_transaction).unwrap_or(0.0);
         said = format!(
@@ -196,6 +198,11 @@ fn cause(look: &Look, group: &Group, limit: &Limit, verdict: Option<&Verdict>) -
     said.trim().to_owned()
 }
 
+/// What to do about clients that do not finish authentication.
+const STARTERS: &str = "Find out who connects and does not log in: with log_connections the server's log tells each address, from 18 on \
+     pg_stat_activity too (state starting). authentication_timeout ends such connections sooner; pg_hba.conf, a firewall or a \
+     pooler before the server keeps them out. Raising max_connections (a restart) gives them more places to take.";
+
 fn remedy(verdict: Option<&Verdict>, limit: &Limit) -> String {
     let raise = match limit.kind {
         Kind::Server => "max_connections (a restart)",
@@ -208,6 +215,7 @@ fn remedy(verdict: Option<&Verdict>, limit: &Limit) -> String {
             "Have the program that holds them keep fewer: perfmon.pool_size_advice() says how many do. A pooler in \
              transaction mode shares them among clients. Raising {raise} gives the same program more to hold."
         ),
+        Cause::Authentication => STARTERS.to_owned(),
         Cause::Client => "Have the program end its transactions before it waits for anything else, send what it \
              copies without a pause, and read results at once; set idle_in_transaction_session_timeout. \
              perfmon.pool_activity() shows whose they are. More connections would wait in the same way."

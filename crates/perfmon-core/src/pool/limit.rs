@@ -94,6 +94,12 @@ impl Limit {
         if self.most == 0 { 1.0 } else { self.used / f64::from(self.most) }
     }
 
+    /// Whether so many sessions fewer would have left room, where it was full.
+    pub fn has_room_without(&self, sessions: f64, thresholds: &Thresholds) -> bool {
+        let most = f64::from(self.most);
+        self.used.max(most) - sessions <= thresholds.of(&CRITICAL_RATIO) * most
+    }
+
     /// How many more it allows.
     pub fn headroom(&self) -> f64 {
         (f64::from(self.most) - self.used).max(0.0)

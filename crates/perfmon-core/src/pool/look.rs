@@ -144,6 +144,7 @@ pub(super) fn mean(whose: Whose, parts: &[(u64, &Group)]) -> Group {
     };
     let figure = |value: &dyn Fn(&Group) -> &Figure| Figure {
         average: of(&|group| value(group).average),
+        peak: parts.iter().filter_map(|(_, group)| value(group).peak).max(),
         ..Figure::default()
     };
     Group {
@@ -157,6 +158,8 @@ pub(super) fn mean(whose: Whose, parts: &[(u64, &Group)]) -> Group {
         on_lock: of(&|group| group.on_lock),
         on_io: of(&|group| group.on_io),
         on_client: of(&|group| group.on_client),
+        starting: of(&|group| group.starting),
+        hidden: of(&|group| group.hidden),
         ..Group::of(whose)
     }
 }
@@ -260,6 +263,7 @@ impl Look {
             load.limit = load.limit.filter(|limit| is_full || !full(limit));
             if was_there || is_full {
                 load.refused = self.refused_by_own_limit(&group.whose);
+                load.refuser = group.limit_that_refuses().copied();
             }
             // It is asked for only where it is full, and would be asked for each of hundreds of pools.
             if is_full || load.refused > Some(0) {
@@ -336,6 +340,7 @@ impl Look {
         Some(Held {
             open: found.open.average?,
             idle: found.idle.average?,
+            idle_most: found.idle_most(),
             by: self.most_idle(&all).map(|pool| pool.whose.program()),
         })
     }

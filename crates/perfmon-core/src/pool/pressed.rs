@@ -119,6 +119,7 @@ impl Look {
         // When it was that connections were refused is not known, but that the limit must have been full.
         let full = fullest.is_full.then(|| self.refused_by_own_limit(&whole.whose));
         load.refused = full.flatten();
+        load.refuser = own.limit_that_refuses().copied();
         let find = |whose: &Whose| {
             let mark = mark(whose);
             let own = moments.iter();

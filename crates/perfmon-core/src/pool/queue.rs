@@ -2,7 +2,7 @@
 
 use super::elsewhere::Elsewhere;
 use super::head::Head;
-use super::limit::Limit;
+use super::limit::{Kind, Limit};
 use super::look::weighted;
 use super::pooled::Waiting;
 use super::{CRITICAL_RATIO, Group};
@@ -37,6 +37,8 @@ pub const IDLE_RATIO: Threshold = Threshold::ratio(
 pub enum Cause {
     /// They do not.
     Nothing,
+    /// Clients that have not said who they are take the places.
+    Authentication,
     /// More want a processor than there are.
     Cpu,
     /// They wait for a lock that somebody holds.
@@ -60,6 +62,7 @@ impl Cause {
     pub fn word(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
+            Self::Authentication => "authentication",
             Self::Cpu => "cpu",
             Self::Lock => "lock",
             Self::Io => "io",
@@ -128,6 +131,8 @@ pub struct Held {
     pub open: f64,
     /// Outside of a transaction.
     pub idle: f64,
+    /// The most of these at a time.
+    pub idle_most: f64,
     /// The program that holds most of these.
     pub by: Option<String>,
 }
@@ -141,6 +146,10 @@ pub struct Load {
     pub open: f64,
     /// Outside of a transaction.
     pub idle: f64,
+    /// The most of these at a time.
+    pub idle_most: f64,
+    /// Of the whole server, the most clients at a time that had not said who they are.
+    pub starting_most: f64,
     /// Inside a statement.
     pub active: f64,
     /// Inside a statement, waiting for nothing.
@@ -165,6 +174,8 @@ pub struct Load {
     pub behind: Behind,
     /// Connections that were refused.
     pub refused: Option<u64>,
+    /// By which limit.
+    pub refuser: Option<Limit>,
     /// The limit met first.
     pub limit: Option<Limit>,
     /// All that are under that limit, if these are others than its own sessions.
@@ -183,6 +194,8 @@ impl Load {
         Some(Self {
             open: group.open.average?,
             idle: group.idle.average?,
+            idle_most: group.idle_most(),
+            starting_most: all.starting_most(),
             active,
             cpu: group.on_cpu?,
             lock: group.on_lock?,
@@ -237,14 +250,25 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     let refused = load.refused.unwrap_or(0);
     let full = load.limit.filter(|limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO));
     let short = full.is_some() || refused > 0 || waiting >= least;
-    let lacks = words_of_lack(load, full.as_ref());
+    // What keeps others out: sessions of which the limit would be as full if they were not there do not.
+    let keeper = full.filter(|limit| !limit.kind.is_of_pool());
+    let keeper = keeper.or(load.refuser.filter(|_| full.is_none() && refused > 0));
+    let keeps_out = |n: f64| keeper.is_none_or(|limit| limit.has_room_without(n, thresholds));
+    let starting = Some(load.starting_most).filter(|n| *n >= 1.0);
+    let starting = starting.filter(|_| keeper.is_some_and(|limit| limit.kind == Kind::Server));
+    let lacks = words_of_lack(load, full.as_ref(), starting);
     let idle_ratio = thresholds.of(&IDLE_RATIO);
-    let others = load.held.as_ref().filter(|held| {
-        let own = held_idle(load, full.as_ref(), refused > 0);
-        let is_shared = full.map_or(refused > 0, |limit| !limit.kind.is_of_pool());
-        is_shared && own <= idle_ratio && held.idle > idle_ratio * held.open
-    });
-    if let Some(Held { open, idle, by }) = others {
+    let places = keeper.map_or(0.0, |limit| f64::from(limit.most));
+    if starting.is_some_and(|n| n > idle_ratio * places) {
+        return (Cause::Authentication, lacks);
+    }
+    let others =
+        load.held.as_ref().filter(|held| keeps_out(held.idle_most.max(held.idle))).filter(|held| {
+            let own = held_idle(load, full.as_ref(), refused > 0);
+            let is_shared = full.map_or(refused > 0, |limit| !limit.kind.is_of_pool());
+            is_shared && own <= idle_ratio && held.idle > idle_ratio * held.open
+        });
+    if let Some(Held { open, idle, by, .. }) = others {
         let by = by.as_ref().map(|by| format!(", most of them of {by}")).unwrap_or_default();
         let detail = format!(
             "{lacks}: {idle:.1} of {open:.1} open sessions under the same limit idle outside of a transaction and keep \
@@ -252,7 +276,9 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
         );
         return (Cause::PoolTooLarge, detail);
     }
-    if held_idle(load, full.as_ref(), refused > 0) > idle_ratio {
+    if held_idle(load, full.as_ref(), refused > 0) > idle_ratio
+        && keeps_out(load.idle_most.max(load.idle))
+    {
         if let Some(share) = full.filter(|limit| limit.kind.is_of_pooler()).and_then(|l| l.idle) {
             let of = 100.0 * share;
             let detail =
@@ -347,16 +373,26 @@ fn held_idle(load: &Load, full: Option<&Limit>, refused: bool) -> f64 {
     }
 }
 
-fn words_of_lack(load: &Load, full: Option<&Limit>) -> String {
-    match (load.behind.waiting.filter(|n| *n > 0.0), load.refused.filter(|n| *n > 0), full) {
-        (Some(waiting), ..) => format!("{waiting:.1} clients wait for a connection"),
-        (None, Some(1), _) => "1 connection was refused".to_owned(),
-        (None, Some(refused), _) => format!("{refused} connections were refused"),
-        (None, None, Some(limit)) => {
-            format!("{:.0} of {} connections are in use", limit.used, limit.most)
-        }
-        (None, None, None) => "clients wait".to_owned(),
-    }
+fn words_of_lack(load: &Load, full: Option<&Limit>, starting: Option<f64>) -> String {
+    let lacks =
+        match (load.behind.waiting.filter(|n| *n > 0.0), load.refused.filter(|n| *n > 0), full) {
+            (Some(waiting), ..) => format!("{waiting:.1} clients wait for a connection"),
+            (None, Some(1), _) => "1 connection was refused".to_owned(),
+            (None, Some(refused), _) => format!("{refused} connections were refused"),
+            (None, None, Some(limit)) => {
+                format!("{:.0} of {} connections are in use", limit.used, limit.most)
+            }
+            (None, None, None) => "clients wait".to_owned(),
+        };
+    let starting = starting.map(|n| {
+        let by = if n < 1.5 {
+            "is taken by a client that has"
+        } else {
+            "are taken by clients that have"
+        };
+        format!(", and {n:.0} of the places {by} not finished authentication")
+    });
+    lacks + &starting.unwrap_or_default()
 }
 
 fn evidence(load: &Load, thresholds: &Thresholds) -> Vec<Evidence> {
@@ -378,6 +414,9 @@ fn evidence(load: &Load, thresholds: &Thresholds) -> Vec<Evidence> {
         let waiting = Evidence::new("waiting_elsewhere_avg", elsewhere.sessions, "sessions");
         all.push(waiting.over(least));
         all.push(Evidence::new("wait_event", elsewhere.event.as_str(), ""));
+    }
+    if load.starting_most > 0.0 {
+        all.push(Evidence::new("starting_most", load.starting_most, "connections"));
     }
     let cpus = load.cpus.map(|cpus| Evidence::new("cpus", cpus, ""));
     let waiting = load.behind.waiting.map(|n| Evidence::new("clients_waiting", n, "clients"));

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 mod advised;
 mod elsewhere;
+mod keepers;
 mod moments;
 mod poolers;
 

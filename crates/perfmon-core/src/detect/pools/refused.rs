@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{REFUSED, capital, why};
+use super::{IDLE_RATIO, REFUSED, STARTERS, capital, why};
 use crate::capture::failure::Refusal;
 use crate::detect::Judgement;
 use crate::detect::words::{counted, number};
 use crate::finding::{Effort, Evidence, Finding, Severity};
-use crate::pool::{Look, Pools, Refused, Whose};
+use crate::pool::{Group, Look, Pools, Refused, Whose};
 use crate::threshold::{Threshold, Thresholds};
 
 /// People mistype.
@@ -36,7 +36,7 @@ pub(super) fn detect(pools: &Pools, thresholds: &Thresholds, judgement: &mut Jud
         if cause.is_none() && few {
             continue;
         }
-        judgement.add(finding(look, (&object, word), (cause, times), &users));
+        judgement.add(finding(look, (&object, word), (cause, times), &users, thresholds));
     }
 }
 
@@ -54,9 +54,13 @@ fn finding(
     (object, word): (&str, &str),
     (cause, times): (Option<Refusal>, u64),
     users: &[String],
+    thresholds: &Thresholds,
 ) -> Finding {
     // Whoever starts a server expects some.
     let calm = matches!(cause, Some(Refusal::StartingUp));
+    let full = [Refusal::TooManyClients, Refusal::Reserved].map(Some);
+    let is_starters =
+        full.contains(&cause) && starters(look, &Whose::server(), thresholds).is_some();
     let title = format!(
         "{}: {} {} refused: {}",
         capital(object),
@@ -69,11 +73,11 @@ fn finding(
         if calm { Severity::Info } else { Severity::Warning },
         object,
         title,
-        remedy(cause),
+        if is_starters { STARTERS } else { remedy(cause) },
         "PostgreSQL manual, Error Codes: class 53, 57P03 and class 28",
     );
     finding.subject = word.to_owned();
-    finding.cause = holder(look, object, cause);
+    finding.cause = holder(look, object, cause, thresholds);
     finding.evidence.push(Evidence::new("refused", times, "connections").over(0.0));
     finding.evidence.push(Evidence::new("refused_cause", word, ""));
     if !users.is_empty() {
@@ -87,8 +91,20 @@ fn finding(
     finding
 }
 
+/// Clients that had not said who they are, if these took most of the places.
+fn starters(look: &Look, of: &Whose, thresholds: &Thresholds) -> Option<f64> {
+    let server = look.server().filter(|server| server.whose == *of)?;
+    let places = f64::from(server.limit_that_refuses()?.most);
+    Some(server.starting_most()).filter(|n| *n > thresholds.of(&IDLE_RATIO) * places)
+}
+
 /// Who holds what others were refused.
-fn holder(look: &Look, object: &str, cause: Option<Refusal>) -> Option<String> {
+fn holder(
+    look: &Look,
+    object: &str,
+    cause: Option<Refusal>,
+    thresholds: &Thresholds,
+) -> Option<String> {
     let limited =
         [Refusal::TooManyClients, Refusal::Reserved, Refusal::RoleLimit, Refusal::DatabaseLimit];
     cause.filter(|cause| limited.contains(cause))?;
@@ -100,9 +116,21 @@ fn holder(look: &Look, object: &str, cause: Option<Refusal>) -> Option<String> {
         return None;
     }
     let of = group.unwrap_or(&server);
-    let peak = |pool: &crate::pool::Group| pool.open.peak.unwrap_or(0);
+    let peak = |pool: &Group| pool.open.peak.unwrap_or(0);
     let holders = look.holders(of, |pool| &pool.open);
+    let limit = look.groups.iter().find(|group| group.whose == *of);
+    let limit = limit.and_then(Group::limit_that_refuses);
+    if let Some(starting) = starters(look, of, thresholds) {
+        return Some(format!(
+            "{} of the places were taken by clients that had not finished authentication.",
+            number(starting)
+        ));
+    }
     let most = holders.iter().max_by_key(|holder| peak(holder.0))?.0;
+    // Without whom it would have been as full, whoever was not seen kept others out.
+    if limit.is_some_and(|limit| !limit.has_room_without(f64::from(peak(most)), thresholds)) {
+        return None;
+    }
     Some(format!(
         "Most connections were held by {}: {} at the peak.",
         most.whose.program(),

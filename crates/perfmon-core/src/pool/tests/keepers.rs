@@ -1,0 +1,66 @@
+//! Who keeps others out of a full limit.
+
+use super::*;
+use crate::capture::failure::Refusal;
+
+/// A server of 137 places with four idle sessions, clients that have not said who they are, and refused connections.
+fn look(starting: u32, samples_saw: bool) -> Look {
+    let mut server = group(Whose::server(), 4, 0);
+    if samples_saw {
+        server.open = steady(4 + starting);
+        server.starting = Some(f64::from(starting));
+    } else {
+        server.open.now = Some(4 + starting);
+        server.starting = Some(0.0);
+    }
+    let mut groups = vec![server, group(pool("app", "web"), 4, 0)];
+    let limits = Limits {
+        server: Some(Server { most: 140, superusers: 3, reserved: 0 }),
+        ..Limits::default()
+    };
+    limits.judge(&mut groups);
+    let refused =
+        Refused { why: Some(Refusal::TooManyClients), user: None, database: None, count: 11 };
+    Look {
+        samples: 3_600,
+        groups,
+        refused: Some(vec![refused]),
+        cpus: Some(4.0),
+        ..Look::default()
+    }
+}
+
+#[test]
+fn clients_that_do_not_finish_authentication_take_the_places() {
+    for samples_saw in [true, false] {
+        let look = look(138, samples_saw);
+        for group in &look.groups {
+            let said = look.verdict(group, &thresholds()).unwrap();
+            assert_eq!(said.cause, Cause::Authentication, "{said:?}");
+            let end =
+                "138 of the places are taken by clients that have not finished authentication";
+            assert!(said.detail.ends_with(end), "{}", said.detail);
+            assert!(said.evidence.iter().any(|e| e.metric == "starting_most"));
+        }
+    }
+}
+
+#[test]
+fn whoever_idles_on_few_of_many_places_keeps_nobody_out() {
+    // Connections were refused, but no sample saw who had the places.
+    let look = look(0, true);
+    let said = look.verdict(&look.groups[0], &thresholds()).unwrap();
+    assert_eq!(said.cause, Cause::PoolTooSmall, "{said:?}");
+    assert!(said.detail.starts_with("11 connections were refused"), "{}", said.detail);
+    assert!(!said.detail.contains("idle"), "{}", said.detail);
+    // Twenty of them do.
+    let mut groups = vec![group(Whose::server(), 20, 0)];
+    let limits = Limits {
+        server: Some(Server { most: 140, superusers: 3, reserved: 0 }),
+        ..Limits::default()
+    };
+    limits.judge(&mut groups);
+    let idle = Look { groups, ..look };
+    let said = idle.verdict(&idle.groups[0], &thresholds()).unwrap();
+    assert_eq!(said.cause, Cause::PoolTooLarge, "{said:?}");
+}
