@@ -27,12 +27,15 @@ pub(super) struct Elsewhere {
     kinds: Kinds,
 }
 
+/// Place of a wait, whether they were workers, and how many, summed over samples.
+type Waiters = (usize, bool, u64);
+
 /// Sessions and workers inside statements, by what they waited for, whosever they are.
 #[derive(Default)]
 struct Kinds {
     waits: Vec<String>,
-    /// End of an interval; by the place of the wait and whether they were workers: how many, summed over samples.
-    rows: Vec<(i64, Vec<(usize, bool, u64)>)>,
+    /// End of an interval, and who waited in it.
+    rows: Vec<(i64, Vec<Waiters>)>,
 }
 
 impl Kinds {
