@@ -336,17 +336,17 @@ impl Rows {
         read::frames(&scope.sources, &ROUTE, segments, &columns, &mut |row| {
             let Some(target) = self.0.get_mut(&row.head.span.until) else { return };
             let mut counts = [0_u64; BUCKETS];
-            let (mut errors, mut cancelled, mut rest, mut uncounted) = (0_u64, 0_u64, 0_u64, 0_u64);
+            let (mut errors, mut cancelled, mut uncounted) = (0_u64, 0_u64, 0_u64);
+            let mut rest = Rest::default();
             for (place, id) in row.ids.iter().enumerate() {
                 let value =
                     |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
                 let is_meant = routes.are_meant(row.head.source, ROUTE.object_of(*id));
-                if id & 255 == UNCOUNTED {
-                    // What found no route of its own may be theirs.
-                    let is_theirs = is_meant || ROUTE.object_of(*id) == 0;
-                    uncounted += if is_theirs { value(0) } else { 0 };
+                if !is_meant && ROUTE.object_of(*id) == 0 {
+                    rest.add(id & 255, [value(0), value(1), value(2)]);
                 } else if !is_meant {
-                    rest += if ROUTE.object_of(*id) == 0 { value(0) } else { 0 };
+                } else if id & 255 == UNCOUNTED {
+                    uncounted += value(0);
                 } else if id & 255 == ROUTE_FAILURES {
                     (errors, cancelled) = (errors + value(1), cancelled + value(2));
                 } else if let Some(count) = counts.get_mut((id & 255) as usize) {
@@ -356,7 +356,9 @@ impl Rows {
             let cached = Sparse::new((0..).zip(counts));
             let tried = cached.executions() + uncounted + errors + cancelled;
             target.uncounted = uncounted;
+            target.perhaps = rest.uncounted;
             if routes.are_of_its_user {
+                uncounted += std::mem::take(&mut target.perhaps);
                 let seen = target.latency.as_ref().map_or(0, executions);
                 let besides = target.at_most.map(|all| all.saturating_sub(seen));
                 target.uncounted = besides.map_or(uncounted, |besides| besides.min(uncounted));
@@ -364,7 +366,10 @@ impl Rows {
                 let known = tried > 0 || !routes.may_be_unseen;
                 target.latency = known.then(|| Latency { cached, ..Latency::default() });
                 target.errors = known.then_some(Errors { errors, of: tried });
-            } else if target.latency.is_some() && rest == 0 {
+                target.perhaps += rest.executions;
+                let of = target.perhaps + rest.errors + rest.cancelled;
+                target.failed_perhaps = Errors { errors: rest.errors, of };
+            } else if target.latency.is_some() && rest.executions == 0 {
                 // What found no route of its own is nobody's here, but still among the statements of its user.
                 target.latency = Some(Latency { cached, ..Latency::default() });
             }
@@ -390,6 +395,28 @@ impl Rows {
             ..Row::default()
         };
         self.0.insert(until_us, row);
+    }
+}
+
+/// What found no route of its own, and may be anybody's.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rest {
+    executions: u64,
+    uncounted: u64,
+    errors: u64,
+    cancelled: u64,
+}
+
+impl Rest {
+    /// Adds what stands in place of a bucket, or in one.
+    fn add(&mut self, bucket: u32, [executions, errors, cancelled]: [u64; 3]) {
+        match bucket {
+            UNCOUNTED => self.uncounted += executions,
+            ROUTE_FAILURES => {
+                (self.errors, self.cancelled) = (self.errors + errors, self.cancelled + cancelled);
+            }
+            _ => self.executions += executions,
+        }
     }
 }
 

@@ -130,6 +130,24 @@ pub struct Errors {
     pub of: u64,
 }
 
+impl Errors {
+    fn add(self, other: Self) -> Self {
+        let errors = self.errors.saturating_add(other.errors);
+        Self { errors, of: self.of.saturating_add(other.of) }
+    }
+
+    /// Nothing else failed of what may be theirs.
+    fn at_best(self, perhaps: Self) -> Self {
+        let of = self.of.saturating_add(perhaps.of.saturating_sub(perhaps.errors));
+        Self { of, ..self }
+    }
+
+    /// All that failed of what may be theirs was theirs, and nothing else.
+    fn at_worst(self, perhaps: Self) -> Self {
+        self.add(Self { of: perhaps.errors, ..perhaps })
+    }
+}
+
 /// What the executions of a scope did in one interval. What is not known is `None`, never zero.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
@@ -147,10 +165,14 @@ pub struct Row {
     pub executions: Option<u64>,
     /// Executions besides, of which nothing but their number is known; hooks were off for them.
     pub uncounted: u64,
+    /// Executions that may be theirs or others': they found no place of their own.
+    pub perhaps: u64,
     /// No more than so many, where nothing else is known: what begins and ends transactions is among them.
     pub at_most: Option<u64>,
     /// Those that failed.
     pub errors: Option<Errors>,
+    /// Errors that may be theirs or others', and all that was tried of what found no place of its own.
+    pub failed_perhaps: Errors,
     /// Of statements whose errors are not known, those that are known to have failed; they count as no executions.
     pub unseen: u64,
 }
@@ -168,14 +190,17 @@ impl Row {
         Some(known.saturating_add(self.uncounted))
     }
 
-    /// The same, or no more than so many.
+    /// No more than so many.
     fn most(&self) -> Option<u64> {
-        self.executions().or(self.at_most)
+        self.executions().map(|known| known.saturating_add(self.perhaps)).or(self.at_most)
     }
 
     /// Executions, at most, whose time is not known.
     fn untimed(&self) -> u64 {
-        if self.latency.is_some() { self.uncounted } else { self.most().unwrap_or(0) }
+        match self.latency {
+            Some(_) => self.uncounted.saturating_add(self.perhaps),
+            None => self.most().unwrap_or(0),
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 
 use perfmon_e2e::{Db, Server, Stop, code_of, message_of, secs, wait_until};
 
+#[path = "objectives_truth/whose.rs"]
+mod whose;
+
 const CAPTURE_OFF: &str = "SET pg_perfmon.capture = 'off'";
 
 fn app(server: &Server) -> Db {

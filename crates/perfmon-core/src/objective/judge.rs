@@ -1,7 +1,9 @@
 //! Whether a promise was kept: shares of executions and of time.
 
 use super::throughput::{Spent, throughput};
-use super::{Errors, History, KNOWN, Objective, Row, Status, Target, Verdict, WINDOWS_US, sum};
+use super::{
+    Errors, History, KNOWN, Objective, Row, Scope, Status, Target, Verdict, WINDOWS_US, sum,
+};
 use crate::histogram::{Sum, bounds, bucket, middle};
 
 const NS_PER_MS: f64 = 1e6;
@@ -31,9 +33,10 @@ pub fn judge(
     verdict.burn = burns(objective, target, history, i64::MIN, until);
     if verdict.status == Status::NoData {
         verdict.missing = verdict.missing.or_else(|| uncounted(rows, target));
-        if verdict.missing.is_none() && !matches!(target, Target::Errors { .. }) {
-            verdict.missing = left_out(rows);
-        }
+        verdict.missing = verdict.missing.or_else(|| match target {
+            Target::Errors { .. } => without_place(objective, rows),
+            _ => left_out(rows),
+        });
     } else if verdict.known_us > 0 {
         verdict.missing = None;
     }
@@ -106,12 +109,38 @@ fn uncounted(rows: &[Row], target: Target) -> Option<String> {
 /// Why not all that was executed says something.
 fn left_out(rows: &[Row]) -> Option<String> {
     let uncounted = rows.iter().map(|row| row.uncounted).fold(0, u64::saturating_add);
-    (uncounted > 0).then(|| {
+    let perhaps = rows.iter().map(|row| row.perhaps).fold(0, u64::saturating_add);
+    let off = (uncounted > 0).then(|| {
         format!(
             "of {uncounted} executions only the number is known, as pg_perfmon.capture was off for \
              some sessions"
         )
-    })
+    });
+    let rest = (perhaps > 0).then(|| {
+        format!(
+            "{perhaps} executions that found no route of their own may be among these: raise \
+             pg_perfmon.max_routes"
+        )
+    });
+    let said: Vec<String> = off.into_iter().chain(rest).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// Why it is not known whose all the errors were.
+fn without_place(objective: &Objective, rows: &[Row]) -> Option<String> {
+    let Errors { errors, of } = perhaps(rows);
+    let is_application = matches!(objective.scope, Scope::Application(_));
+    match (of > 0 && is_application, errors > 0) {
+        (true, _) => Some(format!(
+            "{of} statements that found no route of their own, of which {errors} failed, may be among \
+             these: raise pg_perfmon.max_routes"
+        )),
+        (false, true) => Some(format!(
+            "{errors} errors that found no place of their own, as there were too many kinds of them, may \
+             be among these"
+        )),
+        (false, false) => None,
+    }
 }
 
 /// Whether a promise was broken in one interval, its limit taken so many times; `None` when nothing was executed or
@@ -123,19 +152,23 @@ pub(super) fn is_bad(row: &Row, target: Target, factor: f64) -> Option<bool> {
             let sum = sum(row.latency.as_ref()?);
             let over = Over::of(&sum, limit_ms * factor);
             let all = sum.executions();
-            let is_bad = broken(over.guess, all.saturating_add(row.uncounted), 1.0 - quantile);
+            let is_bad = broken(over.guess, all.saturating_add(row.untimed()), 1.0 - quantile);
             is_bad.filter(|is_bad| *is_bad || !may_be_late(row, quantile, limit_ms * factor))
         }
         Target::Errors { ratio } => {
-            let Errors { errors, of } = row.errors?;
-            broken(errors, of, ratio * factor)
+            let (known, perhaps) = (row.errors?, row.failed_perhaps);
+            let is_broken = |Errors { errors, of }: Errors| broken(errors, of, ratio * factor);
+            let at_worst = is_broken(known.at_worst(perhaps));
+            is_broken(known.at_best(perhaps))
+                .filter(|is_bad| *is_bad || perhaps.errors == 0 || at_worst != Some(true))
         }
         Target::Throughput { per_second } => {
             let seconds = row.length_us as f64 / 1e6;
             let is_less = |n: u64| (n as f64) < per_second / factor * seconds;
             // As many as there may have been could have been enough.
-            let is_known = row.executions().is_some() || row.most().is_some_and(is_less);
-            (seconds > 0.0 && is_known).then(|| row.most().is_some_and(is_less))
+            let may_be_enough = !row.most().is_some_and(is_less);
+            let is_known = !may_be_enough || row.executions().is_some_and(|n| !is_less(n));
+            (seconds > 0.0 && is_known).then_some(!may_be_enough)
         }
         Target::Availability { .. } => None,
     }
@@ -147,10 +180,10 @@ fn broken(bad: u64, of: u64, allowed: f64) -> Option<bool> {
 
 /// Whether too many executions of an interval were late if all that were not timed were.
 fn may_be_late(row: &Row, quantile: f64, limit_ms: f64) -> bool {
-    row.uncounted > 0
+    row.untimed() > 0
         && row.latency.as_ref().map(sum).is_some_and(|sum| {
-            let late = Over::of(&sum, limit_ms).guess.saturating_add(row.uncounted);
-            let all = sum.executions().saturating_add(row.uncounted);
+            let late = Over::of(&sum, limit_ms).guess.saturating_add(row.untimed());
+            let all = sum.executions().saturating_add(row.untimed());
             broken(late, all, 1.0 - quantile) == Some(true)
         })
 }
@@ -221,6 +254,7 @@ fn latency(verdict: &mut Verdict, rows: &[Row], quantile: f64, limit_ms: f64) {
     verdict.budget_left_ratio = left(over.guess as f64, executions as f64, 1.0 - quantile);
     // Those that were not timed are late if that breaks the promise, and in time if that keeps it.
     let untimed = rows.iter().map(Row::untimed).fold(0, u64::saturating_add);
+    let perhaps = rows.iter().map(|row| row.perhaps).fold(0, u64::saturating_add);
     if executions.saturating_add(untimed) < verdict.min_executions {
         verdict.status = Status::TooFew;
         return;
@@ -231,6 +265,10 @@ fn latency(verdict: &mut Verdict, rows: &[Row], quantile: f64, limit_ms: f64) {
         true if executions < verdict.min_executions => Status::NoData,
         true if keeps(over.guess.saturating_add(untimed)) => Status::Met,
         true => Status::NoData,
+        // If they are others', there were too few.
+        false if executions + untimed.saturating_sub(perhaps) < verdict.min_executions => {
+            Status::NoData
+        }
         false => Status::Missed,
     };
     verdict.uncertain = keeps(over.low) != keeps(over.high);
@@ -238,10 +276,13 @@ fn latency(verdict: &mut Verdict, rows: &[Row], quantile: f64, limit_ms: f64) {
 
 fn failed<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Errors> {
     let known = rows.into_iter().filter_map(|row| row.errors);
-    known.reduce(|a, b| Errors {
-        errors: a.errors.saturating_add(b.errors),
-        of: a.of.saturating_add(b.of),
-    })
+    known.reduce(Errors::add)
+}
+
+/// What else may have been tried and failed where errors are known.
+fn perhaps(rows: &[Row]) -> Errors {
+    let known = rows.iter().filter(|row| row.errors.is_some());
+    known.map(|row| row.failed_perhaps).fold(Errors::default(), Errors::add)
 }
 
 /// Whether so much of the work is known, by its time and by how much was executed, that the rest may be taken for like
@@ -286,12 +327,16 @@ fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
     verdict.actual = Some(actual);
     verdict.budget_left_ratio = left(errors as f64, of as f64, ratio);
     let (is_known, is_part) = are_errors_known(history, rows, known, ratio);
-    verdict.status = match actual <= ratio {
+    let perhaps = perhaps(rows);
+    let keeps = |Errors { errors, of }: Errors| errors as f64 / of as f64 <= ratio;
+    verdict.status = match (keeps(known.at_best(perhaps)), keeps(known.at_worst(perhaps))) {
         // Few of those that are known are not few of all.
-        true if !is_known => Status::NoData,
-        _ if of < verdict.min_executions => Status::TooFew,
-        true => Status::Met,
-        false => Status::Missed,
+        (true, _) if !is_known => Status::NoData,
+        _ if of.saturating_add(perhaps.of) < verdict.min_executions => Status::TooFew,
+        _ if of < verdict.min_executions => Status::NoData,
+        (true, true) => Status::Met,
+        (true, false) => Status::NoData,
+        (false, _) => Status::Missed,
     };
     verdict.uncertain = verdict.status == Status::Met && is_part;
 }
@@ -338,10 +383,11 @@ impl Time {
         };
         let may_be_slow =
             |(quantile, limit_ms): &(f64, f64)| may_be_late(row, *quantile, *limit_ms);
-        match (&row.latency, row.executions()) {
+        match (&row.latency, row.most()) {
             // So many answers were not timed that it may have been either.
             (Some(_), _) if !limits.iter().any(slow) && limits.iter().any(may_be_slow) => {}
-            (Some(_), executions) => {
+            (Some(_), _) => {
+                let executions = row.executions();
                 let place =
                     if limits.iter().any(slow) { &mut self.slow_us } else { &mut self.good_us };
                 *place += active_us;
@@ -415,7 +461,10 @@ fn burn(
             let of = all.executions().saturating_add(untimed);
             (Over::of(&all, limit_ms).guess as f64, of as f64)
         }
-        Target::Errors { .. } => failed(rows).map(|e| (e.errors as f64, e.of as f64))?,
+        Target::Errors { .. } => {
+            let known = failed(rows)?.at_best(perhaps(rows));
+            (known.errors as f64, known.of as f64)
+        }
         Target::Availability { .. } => {
             let time = Time::of(objective, history, since, until);
             ((time.down_us + time.slow_us) as f64, time.known_us() as f64)

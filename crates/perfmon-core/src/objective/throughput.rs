@@ -7,7 +7,7 @@ pub(super) struct Spent {
     executions: u64,
     /// Time of intervals of which it is known how much was executed.
     counted_us: i64,
-    /// Executed in other intervals, at most, and their time.
+    /// Executed besides, at most, and the time of intervals of which no more is known.
     at_most: u64,
     bounded_us: i64,
     /// No server, which executed nothing.
@@ -27,6 +27,7 @@ impl Spent {
             match (row.executions(), row.at_most) {
                 (Some(executions), _) => {
                     spent.executions = spent.executions.saturating_add(executions);
+                    spent.at_most = spent.at_most.saturating_add(row.perhaps);
                     spent.counted_us = spent.counted_us.saturating_add(us);
                 }
                 (None, Some(most)) => {
@@ -55,7 +56,7 @@ impl Spent {
 /// From when on all of an interval's work is in a window that begins at `since`: its quiet time came first, and is
 /// left out as far as it was before.
 fn begun_by(row: &Row, since: i64) -> i64 {
-    let is_idle = row.executions() == Some(0);
+    let is_idle = row.most() == Some(0);
     let work = if is_idle { row.until_us } else { row.until_us.saturating_sub(row.active_us()) };
     row.since_us.max(since.min(work))
 }

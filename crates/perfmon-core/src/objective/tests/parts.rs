@@ -241,3 +241,50 @@ fn what_was_not_counted_is_not_said_to_be_unrecorded() {
         );
     }
 }
+
+#[test]
+fn what_may_be_others_turns_a_promise_only_if_it_does_whoever_it_is() {
+    let of_shop = Objective { scope: Scope::Application("shop".to_owned()), ..checkout() };
+    let judged =
+        |target, row: &dyn Fn(i64) -> Row| judge(&of_shop, target, &hour(row), 0, 60 * MINUTE);
+    let with = |quick, late, perhaps| {
+        move |n| Row { perhaps, ..minute(n, &[(quick, 1.0), (late, 900.0)]) }
+    };
+    let p95 = |quick, late, perhaps| judged(P95, &with(quick, late, perhaps));
+    assert_eq!(p95(100, 0, 5).status, Status::Met);
+    assert_eq!(p95(100, 0, 6).status, Status::NoData);
+    assert_eq!(p95(80, 20, 20).status, Status::Missed);
+    assert_eq!(p95(80, 20, 400).status, Status::NoData);
+    // Known to be late, but perhaps too few.
+    assert_eq!(p95(0, 1, 1).status, Status::NoData);
+    let nothing = p95(0, 0, 100);
+    assert_eq!(nothing.status, Status::NoData);
+    assert!(nothing.detail().contains("pg_perfmon.max_routes"), "{}", nothing.detail());
+    let up = judged(UP, &with(0, 0, 100));
+    assert_eq!((up.status, up.known_us), (Status::NoData, 0));
+    assert!(up.detail().contains("pg_perfmon.max_routes"), "{}", up.detail());
+    let busy = |per_second, known, perhaps| {
+        judged(Target::Throughput { per_second }, &with(known, 0, perhaps))
+    };
+    assert_eq!(busy(1.0, 60, 0).status, Status::Met);
+    assert_eq!(busy(1.0, 30, 30).status, Status::NoData);
+    assert_eq!(busy(1.0, 30, 20).status, Status::Missed);
+
+    let errors = |known: (u64, u64), perhaps: (u64, u64)| {
+        let errors = |(errors, of)| Errors { errors, of };
+        let row = move |n| Row {
+            errors: Some(errors(known)),
+            failed_perhaps: errors(perhaps),
+            ..minute(n, &[])
+        };
+        judged(Target::Errors { ratio: 0.1 }, &row)
+    };
+    assert_eq!(errors((0, 100), (5, 500)).status, Status::Met);
+    let unknown = errors((0, 100), (20, 20));
+    assert_eq!(unknown.status, Status::NoData);
+    assert!(unknown.detail().contains("pg_perfmon.max_routes"), "{}", unknown.detail());
+    assert_eq!(errors((20, 100), (0, 50)).status, Status::Missed);
+    assert_eq!(errors((20, 100), (0, 150)).status, Status::NoData);
+    assert_eq!(errors((0, 0), (20, 20)).status, Status::NoData);
+    assert_eq!(errors((0, 1), (0, 100)).status, Status::NoData);
+}
