@@ -237,7 +237,8 @@ impl Rows {
     /// How many executions pg_stat_statements counted, of commands that are none for us too.
     fn count(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
         match &of.objective.scope {
-            objective::Scope::Database => {
+            // An application executes no more than all do, which matters where the hooks saw nothing.
+            objective::Scope::Database | objective::Scope::Application(_) => {
                 read::frames(&scope.sources, &STATEMENT, segments, &[], &mut |row| {
                     self.at(row.head).at_most = total(&STATEMENT, row.head, "total_calls");
                 });
@@ -256,7 +257,7 @@ impl Rows {
                 });
             }
             // Nobody counts these but the hooks.
-            objective::Scope::Application(_) | objective::Scope::Cluster => {}
+            objective::Scope::Cluster => {}
         }
         Ok(())
     }
@@ -364,6 +365,7 @@ impl Rows {
                 target.uncounted = besides.map_or(uncounted, |besides| besides.min(uncounted));
             } else if routes.are_all_there_is {
                 let known = tried > 0 || !routes.may_be_unseen;
+                target.at_most = None;
                 target.latency = known.then(|| Latency { cached, ..Latency::default() });
                 target.errors = known.then_some(Errors { errors, of: tried });
                 target.perhaps += rest.executions;

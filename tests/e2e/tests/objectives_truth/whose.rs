@@ -2,6 +2,21 @@
 
 use super::*;
 
+fn reach(server: &Server, value: &str) {
+    wait_until("the setting is there", secs(10), || {
+        server.connect("bob", "app").val::<String>("SHOW pg_perfmon.capture") == value
+    });
+}
+
+/// Status and detail of a promise over the time since a moment.
+fn since(db: &mut Db, moment: &str, name: &str, objective: &str) -> (String, String) {
+    let sql = "SELECT status, detail FROM perfmon.slo_status($1::text::timestamptz,
+                   (SELECT max(until) FROM perfmon.server_minute))
+               WHERE slo_name = $2 AND objective = $3";
+    let row = db.query_one(sql, &[&moment, &name, &objective]).unwrap();
+    (row.get(0), row.get(1))
+}
+
 #[test]
 fn what_found_no_route_of_its_own_may_be_an_applications() {
     let server = Server::manual().conf("pg_perfmon.max_routes = 20").start();
@@ -41,4 +56,48 @@ fn what_found_no_route_of_its_own_may_be_an_applications() {
     // Whoever it was, it is kept.
     let (status, detail) = of_the_last(&mut db, "lenient", "errors");
     assert_eq!(status, "met", "{detail}");
+}
+
+#[test]
+fn an_application_keeps_no_promise_while_capture_is_off_for_all() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    let names = ["database", "user", "application"];
+    for (name, of) in names.iter().zip(["", "username => 'bob', ", "application => 'shop', "]) {
+        db.run(&format!(
+            "SELECT perfmon.create_slo('{name}', {of} p95_ms => 10000, error_ratio => 0.4,
+                 availability_ratio => 0.5, min_executions => 10)"
+        ));
+    }
+    let work = || {
+        let mut client = server.connect("bob", "app");
+        client.run("SET application_name = 'shop'");
+        (0..200).for_each(|_| client.run("SELECT 1"));
+        client
+    };
+    db.snapshot();
+    let moment: String = db.val("SELECT max(until)::text FROM perfmon.server_minute");
+    work();
+    db.snapshot();
+    db.run("ALTER SYSTEM SET pg_perfmon.capture = 'off'");
+    server.reload();
+    reach(&server, "off");
+    let mut client = work();
+    (0..40).for_each(|_| {
+        client.fails("SELECT 1 / 0");
+    });
+    client.run("SELECT pg_sleep(1)");
+    db.snapshot();
+    db.run("ALTER SYSTEM RESET pg_perfmon.capture");
+    server.reload();
+    reach(&server, "top");
+    work();
+    db.snapshot();
+    for name in names {
+        for objective in ["p95", "errors", "availability"] {
+            let (status, detail) = since(&mut db, &moment, name, objective);
+            assert_eq!(status, "no_data", "{name} {objective}: {detail}");
+            assert!(detail.contains("pg_perfmon.capture was off"), "{name} {objective}: {detail}");
+        }
+    }
 }
