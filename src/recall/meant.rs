@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use perfmon_core::capture::failure::Class;
 use perfmon_core::family::ROUTE;
 use perfmon_core::objective;
 use perfmon_core::tally::Who;
@@ -70,9 +69,13 @@ pub(super) enum Failing {
 }
 
 impl Failing {
+    /// Whether nothing is known of whose they were: they found no place of their own.
+    pub(super) fn may_be_anybodys(kind: &failures::Kind) -> bool {
+        kind.class.ends_statement() && kind.user == Cell::Null && kind.statement.is_none()
+    }
+
     pub(super) fn is_of(&self, kind: &failures::Kind) -> bool {
-        let is_counted = kind.class.is_error() || kind.class == Class::Cancelled;
-        is_counted
+        kind.class.ends_statement()
             && match self {
                 Self::User(name) => kind.user == *name,
                 Self::Statements(all) => kind.statement.is_some_and(|who| all.contains(&who)),

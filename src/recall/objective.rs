@@ -311,17 +311,23 @@ impl Rows {
             let Some(target) = self.0.get_mut(&row.head.span.until).filter(|_| is_known) else {
                 return;
             };
-            let (mut errors, mut cancelled) = (0_u64, 0_u64);
+            let (mut known, mut perhaps) = (Errors::default(), Errors::default());
             for (place, id) in row.ids.iter().enumerate() {
                 let count = row.column(0).and_then(|counts| counts.get(place).copied());
-                let kind = kinds.get(&(row.head.source, *id)).filter(|kind| own.is_of(kind));
+                let kind = kinds.get(&(row.head.source, *id));
                 let (Some(count), Some(kind)) = (count, kind) else { continue };
-                let sum = if kind.class.is_error() { &mut errors } else { &mut cancelled };
-                *sum += count;
+                let failed = match () {
+                    () if own.is_of(kind) => &mut known,
+                    () if Failing::may_be_anybodys(kind) => &mut perhaps,
+                    () => continue,
+                };
+                failed.of += count;
+                failed.errors += if kind.class.is_error() { count } else { 0 };
             }
             let executed = target.latency.as_ref().map(executions);
-            let of = |n| n + target.uncounted + errors + cancelled;
-            target.errors = executed.map(|n| Errors { errors, of: of(n) });
+            let of = |n| n + target.uncounted + known.of;
+            target.errors = executed.map(|n| Errors { of: of(n), ..known });
+            target.failed_perhaps = perhaps;
         });
         Ok(())
     }

@@ -101,3 +101,32 @@ fn an_application_keeps_no_promise_while_capture_is_off_for_all() {
         }
     }
 }
+
+#[test]
+fn errors_that_found_no_place_may_be_anybodys() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run(
+        "SELECT perfmon.create_slo('bobs', username => 'bob', error_ratio => 0.05);
+         SELECT perfmon.create_slo('lenient', username => 'bob', error_ratio => 0.9999)",
+    );
+    let mut bob = server.connect("bob", "app");
+    bob.run("SELECT 1");
+    db.snapshot();
+    // Each is a statement of its own.
+    let mut alice = server.connect("alice", "app");
+    for i in 0..4_300 {
+        let constants = (0..13).map(|bit| if i >> bit & 1 == 0 { "1" } else { "'x'" });
+        alice.fails(&format!("SELECT 1 / 0, {}", constants.collect::<Vec<_>>().join(", ")));
+    }
+    (0..400).for_each(|_| bob.run("SELECT 1"));
+    for _ in 0..120 {
+        bob.fails("SELECT 2, 3, 1 / 0");
+    }
+    db.snapshot();
+    let (status, detail) = of_the_last(&mut db, "bobs", "errors");
+    let is_said = detail.contains("found no place of their own");
+    assert!(status == "missed" || status == "no_data" && is_said, "{status}: {detail}");
+    let (status, detail) = of_the_last(&mut db, "lenient", "errors");
+    assert_eq!(status, "met", "{detail}");
+}
