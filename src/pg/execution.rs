@@ -248,6 +248,8 @@ pub(super) struct Command {
     pub(super) query_id: u64,
     /// It is counted itself. EXECUTE is counted as the statement it executes.
     pub(super) counted: bool,
+    /// It would be, but statements have no ids.
+    pub(super) unnamed: bool,
     /// What runs within it is nested.
     pub(super) contains: bool,
     /// See [`Ended`].
@@ -274,7 +276,8 @@ impl Command {
                 | pg_sys::NodeTag::T_DiscardStmt
         );
         let counted = query_id != 0 && !prepared && !uncounted;
-        Self { query_id, counted, contains: !prepared, control }
+        let unnamed = query_id == 0 && !prepared && !uncounted && !control && !has_ids();
+        Self { query_id, counted, unnamed, contains: !prepared, control }
     }
 
     /// What it was, now that it is over.
@@ -378,6 +381,21 @@ pub(crate) fn is_outside_of_portals() -> bool {
 pub(crate) fn is_client() -> bool {
     // SAFETY: a variable of this process.
     unsafe { pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND }
+}
+
+/// Whether statements get ids: not while `compute_query_id` is off.
+pub(crate) fn has_ids() -> bool {
+    // SAFETY: a variable of this process.
+    unsafe { pg_sys::compute_query_id != pg_sys::ComputeQueryIdType::COMPUTE_QUERY_ID_OFF as i32 }
+}
+
+/// Whether what is executed is kept for a cursor that outlives its transaction, which a command declared.
+pub(crate) fn is_held() -> bool {
+    // SAFETY: the portal at work, if there is one.
+    unsafe {
+        let portal = pg_sys::ActivePortal;
+        !portal.is_null() && (*portal).cursorOptions & pg_sys::CURSOR_OPT_HOLD as i32 != 0
+    }
 }
 
 /// Whether a block of several statements is open, which are one transaction.

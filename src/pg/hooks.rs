@@ -41,7 +41,7 @@ pub(crate) trait Observer {
     fn executed(execution: Execution, nested: bool);
     /// A command ended.
     fn commanded(command: &Ended, nested: bool);
-    /// What a client sent ended, and was not of interest.
+    /// What a client sent ended, and was not of interest, or has no id.
     fn passed_over();
     /// One that begins or ends transactions, or sets something, ended, watched or not.
     fn controlled();
@@ -331,7 +331,10 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
         // SAFETY: the text of a command outlives it.
         let ended = unsafe { command.ended(before, text) };
         quiet::<W, ()>(|| W::commanded(&ended, level > 0));
-    } else if command.counted && !command.control && level == 0 && !is_outside_of_portals() {
+    } else if (command.unnamed || command.counted && !command.control)
+        && level == 0
+        && !is_outside_of_portals()
+    {
         quiet::<W, ()>(W::passed_over);
     }
     if command.control {

@@ -91,7 +91,7 @@ impl Observer for Capture {
 
     #[cold]
     fn passed_over() {
-        if settings::capture() == Mode::Off
+        if (settings::capture() == Mode::Off || !execution::has_ids())
             && execution::is_client()
             && let Some(tables) = memory::counting()
         {
@@ -132,7 +132,8 @@ impl Observer for Capture {
 
     #[cold]
     fn starts_on_its_own(execution: Execution) {
-        if execution.query_id() != 0 && !execution::is_parallel_worker() {
+        let is_counted = execution.query_id() != 0 || !execution::has_ids();
+        if is_counted && !execution::is_parallel_worker() {
             routes::starts_on_its_own();
         }
     }
@@ -194,6 +195,10 @@ fn executed_within(execution: Execution) {
 fn executed<const WITHIN: bool>(execution: Execution) {
     let query_id = execution.query_id();
     if query_id == 0 {
+        // Without ids statements cannot be told apart, but they are some.
+        if !WITHIN && !execution::has_ids() && !execution::is_held() {
+            Capture::passed_over();
+        }
         return;
     }
     if !Capture::wants(WITHIN) {

@@ -113,7 +113,7 @@ fn left_out(rows: &[Row]) -> Option<String> {
     let off = (uncounted > 0).then(|| {
         format!(
             "of {uncounted} executions only the number is known, as pg_perfmon.capture was off for \
-             some sessions"
+             some sessions, or compute_query_id"
         )
     });
     let rest = (perhaps > 0).then(|| {

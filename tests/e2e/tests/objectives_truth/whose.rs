@@ -130,3 +130,55 @@ fn errors_that_found_no_place_may_be_anybodys() {
     let (status, detail) = of_the_last(&mut db, "lenient", "errors");
     assert_eq!(status, "met", "{detail}");
 }
+
+#[test]
+fn what_has_no_id_is_counted_all_the_same() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run("ALTER ROLE bob SET compute_query_id = 'off'");
+    let names = ["database", "user", "application"];
+    for (name, of) in names.iter().zip(["", "username => 'bob', ", "application => 'shop', "]) {
+        db.run(&format!(
+            "SELECT perfmon.create_slo('{name}', {of} p95_ms => 10000, error_ratio => 0.05,
+                 availability_ratio => 0.5, throughput_per_second => 1e-6)"
+        ));
+    }
+    db.run("CREATE FUNCTION within() RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM count(*) FROM pg_class; RETURN 1; END'");
+    db.snapshot();
+    let mut bob = server.connect("bob", "app");
+    bob.run("SET application_name = 'shop'");
+    for _ in 0..150 {
+        bob.run("BEGIN");
+        bob.run("SELECT within()");
+        bob.run("COMMIT");
+    }
+    bob.run("CREATE TEMP TABLE t AS SELECT 1 AS a");
+    bob.run("PREPARE p AS SELECT 1");
+    bob.run("EXECUTE p");
+    bob.run("DECLARE c CURSOR WITH HOLD FOR SELECT 1");
+    (0..2).for_each(|_| {
+        bob.fails("SELECT 1 / 0");
+    });
+    db.snapshot();
+    for name in ["user", "application"] {
+        let sql = "SELECT executions FROM perfmon.slo_status(
+                       (SELECT max(until) - interval '1 ms' FROM perfmon.server_minute),
+                       (SELECT max(until) FROM perfmon.server_minute))
+                   WHERE slo_name = $1 AND objective = 'throughput'";
+        let executions: i64 = db.query_one(sql, &[&name]).unwrap().get(0);
+        assert_eq!(executions, 153, "{name}");
+    }
+    for name in names {
+        for (objective, expected) in [
+            ("p95", "no_data"),
+            ("availability", "no_data"),
+            ("errors", "met"),
+            ("throughput", "met"),
+        ] {
+            let (status, detail) = of_the_last(&mut db, name, objective);
+            assert_eq!(status, expected, "{name} {objective}: {detail}");
+            let is_said = detail.contains("compute_query_id");
+            assert!(is_said || expected == "met", "{name} {objective}: {detail}");
+        }
+    }
+}
