@@ -248,7 +248,7 @@ pub(super) struct Command {
     pub(super) query_id: u64,
     /// It is counted itself. EXECUTE is counted as the statement it executes.
     pub(super) counted: bool,
-    /// It would be, but statements have no ids.
+    /// The same while statements have no ids.
     pub(super) unnamed: bool,
     /// What runs within it is nested.
     pub(super) contains: bool,
@@ -275,8 +275,8 @@ impl Command {
                 | pg_sys::NodeTag::T_VariableSetStmt
                 | pg_sys::NodeTag::T_DiscardStmt
         );
-        let counted = query_id != 0 && !prepared && !uncounted;
-        let unnamed = query_id == 0 && !prepared && !uncounted && !control && !has_ids();
+        let is_one = !prepared && !uncounted;
+        let (counted, unnamed) = (is_one && query_id != 0, is_one && query_id == 0 && !has_ids());
         Self { query_id, counted, unnamed, contains: !prepared, control }
     }
 
@@ -392,10 +392,8 @@ pub(crate) fn has_ids() -> bool {
 /// Whether what is executed is kept for a cursor that outlives its transaction, which a command declared.
 pub(crate) fn is_held() -> bool {
     // SAFETY: the portal at work, if there is one.
-    unsafe {
-        let portal = pg_sys::ActivePortal;
-        !portal.is_null() && (*portal).cursorOptions & pg_sys::CURSOR_OPT_HOLD as i32 != 0
-    }
+    let portal = unsafe { pg_sys::ActivePortal.as_ref() };
+    portal.is_some_and(|portal| portal.cursorOptions & pg_sys::CURSOR_OPT_HOLD as i32 != 0)
 }
 
 /// Whether a block of several statements is open, which are one transaction.

@@ -331,7 +331,8 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
         // SAFETY: the text of a command outlives it.
         let ended = unsafe { command.ended(before, text) };
         quiet::<W, ()>(|| W::commanded(&ended, level > 0));
-    } else if (command.unnamed || command.counted && !command.control)
+    } else if (command.counted || command.unnamed)
+        && !command.control
         && level == 0
         && !is_outside_of_portals()
     {

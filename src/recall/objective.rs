@@ -316,11 +316,11 @@ impl Rows {
                 let count = row.column(0).and_then(|counts| counts.get(place).copied());
                 let kind = kinds.get(&(row.head.source, *id));
                 let (Some(count), Some(kind)) = (count, kind) else { continue };
-                let failed = match () {
-                    () if own.is_of(kind) => &mut known,
-                    () if Failing::may_be_anybodys(kind) => &mut perhaps,
-                    () => continue,
-                };
+                let (is_own, may_be) = (own.is_of(kind), Failing::may_be_anybodys(kind));
+                if !is_own && !may_be {
+                    continue;
+                }
+                let failed = if is_own { &mut known } else { &mut perhaps };
                 failed.of += count;
                 failed.errors += if kind.class.is_error() { count } else { 0 };
             }
@@ -349,9 +349,10 @@ impl Rows {
                 let value =
                     |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
                 let is_meant = routes.are_meant(row.head.source, ROUTE.object_of(*id));
-                if !is_meant && ROUTE.object_of(*id) == 0 {
-                    rest.add(id & 255, [value(0), value(1), value(2)]);
-                } else if !is_meant {
+                let is_rest = ROUTE.object_of(*id) == 0;
+                if !is_meant {
+                    let counts = [value(0), value(1), value(2)];
+                    rest.add(id & 255, if is_rest { counts } else { [0; 3] });
                 } else if id & 255 == UNCOUNTED {
                     uncounted += value(0);
                 } else if id & 255 == ROUTE_FAILURES {
