@@ -49,6 +49,8 @@ list_missing() {
     command -v cc >/dev/null && [ -f /usr/include/stdio.h ] || missing+=(gcc libc6-dev)
     command -v make >/dev/null || missing+=(make)
     command -v pkg-config >/dev/null || missing+=(pkg-config)
+    # kill and pgrep as programs, which tests and benchmarks call.
+    command -v pgrep >/dev/null || missing+=(procps)
     command -v clang >/dev/null || missing+=(clang)
     have_libclang || missing+=(libclang-dev)
     if [ "$for_tests" = yes ] && [ -z "${PERFMON_WITHOUT_REGRESS:-}" ]; then
