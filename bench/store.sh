@@ -69,6 +69,8 @@ bench_store() {
     client fill --dbname bench --days "$days"
     client fill --dbname small --days 2 --active $small_active
     restart
+    # Gigabytes were just written: the kernel takes them to the disk first, or it would do that while questions are timed.
+    sync
     say "store: asking"
     client ask --dbname bench
     for question in 0 1 2 3 4 5; do
