@@ -128,7 +128,9 @@ impl Failures {
                     .and_then(|s| i64::try_from(s).ok()?.checked_mul(1_000_000)),
                 quality: tally.get(place, 0),
             };
-            found.refused.extend(one.refused());
+            if let Some(refused) = one.refused() {
+                refused.add_to(&mut found.refused);
+            }
             // The same under an older source is the same; why it was refused is told apart elsewhere.
             let same = format!("{:?}", Kind { refusal: None, ..kind.clone() });
             match places.get(&same) {
@@ -155,7 +157,8 @@ impl Failure {
             _ if authentication => (None, None),
             _ => return None,
         };
-        Some(Refused { why, user: kind.user.text(), database, count: self.count })
+        let states = kind.state.iter().cloned().collect();
+        Some(Refused { why, user: kind.user.text(), database, states, count: self.count })
     }
 
     fn take_in(&mut self, other: &Self) {

@@ -8,6 +8,8 @@ use perfmon_e2e::{Builder, Db, Found, Server, Stop, WINDOW, code_of, secs, wait_
 mod churn;
 #[path = "pools/quiet.rs"]
 mod quiet;
+#[path = "pools/refused.rs"]
+mod refused;
 #[path = "pools/stalled.rs"]
 mod stalled;
 #[path = "pools/standby.rs"]
@@ -387,24 +389,6 @@ fn connections_while_the_server_starts_are_refused_for_that() {
     assert_eq!(all, refused);
     let found = two_intervals(&mut db);
     assert!(of(&found, "connections_refused", "server").is_none());
-}
-
-#[test]
-fn failed_logins_are_a_cause_of_their_own() {
-    let server = sampled().start();
-    let mut db = server.new_db("app");
-    db.run("CREATE ROLE nologin NOLOGIN");
-    db.set_thresholds(&[("refused_authentication_min", 3.0)]);
-    db.snapshot();
-    for _ in 0..3 {
-        assert_eq!(code_of(&server.try_connect("nologin", "app").err().unwrap()), "28000");
-    }
-    let found = two_intervals(&mut db);
-    let refused = the(&found, "connections_refused", "server");
-    assert_eq!(refused.subject, "authentication");
-    let server_row = "level = 'server'";
-    assert_eq!(saturation::<i64>(&mut db, "refused_authentication", server_row), 3);
-    assert_eq!(saturation::<i64>(&mut db, "refused", server_row), 0);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::capture::failure::Refusal;
 use crate::threshold::Thresholds;
 
 /// Connections that were refused, or whose clients could not say who they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refused {
     /// `None`: authentication failed.
     pub why: Option<Refusal>,
@@ -24,11 +24,27 @@ pub struct Refused {
     pub user: Option<String>,
     /// To which database, where that was known.
     pub database: Option<String>,
+    /// What clients were told: SQLSTATEs in their order, each once.
+    pub states: Vec<String>,
     /// How often.
     pub count: u64,
 }
 
 impl Refused {
+    /// Adds it to what was refused to the same for the same cause, however clients were told of it.
+    pub fn add_to(self, all: &mut Vec<Self>) {
+        let whose = |one: &Self| (one.why, one.user.clone(), one.database.clone());
+        let own = whose(&self);
+        let Some(same) = all.iter_mut().find(|one| whose(one) == own) else {
+            all.push(self);
+            return;
+        };
+        same.count = same.count.saturating_add(self.count);
+        same.states.extend(self.states);
+        same.states.sort_unstable();
+        same.states.dedup();
+    }
+
     /// Whether it is about a group: none is told apart by more than database and user.
     pub fn is_of(&self, whose: &Whose) -> bool {
         match whose.level {

@@ -65,6 +65,8 @@ pub struct RefusedOut {
     pub user_name: Option<String>,
     /// To which database.
     pub database_name: Option<String>,
+    /// What clients were told.
+    pub sqlstates: Vec<String>,
     /// How often.
     pub connections: u64,
 }
@@ -98,6 +100,7 @@ impl Connections {
                     cause: one.why.map_or("authentication", |why| why.name()),
                     user_name: one.user.clone(),
                     database_name: one.database.clone(),
+                    sqlstates: one.states.clone(),
                     connections: one.count,
                 })
                 .collect()

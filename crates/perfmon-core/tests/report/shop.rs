@@ -429,6 +429,7 @@ fn connections() -> Connections {
             cause: "role_limit",
             user_name: Some("export".to_owned()),
             database_name: None,
+            sqlstates: vec!["53300".to_owned()],
             connections: 7,
         }]),
     }

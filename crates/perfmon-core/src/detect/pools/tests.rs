@@ -214,6 +214,7 @@ fn refused_connections_by_cause() {
         user: Some("app".to_owned()),
         database: Some("shop".to_owned()),
         count,
+        ..Refused::default()
     };
     pools(&mut facts).recent.refused = Some(vec![
         refused(Some(Refusal::RoleLimit), 3),
@@ -263,8 +264,8 @@ fn what_a_role_is_refused_is_no_queue_of_the_server() {
     look.refused = Some(vec![Refused {
         why: Some(Refusal::RoleLimit),
         user: Some("app".to_owned()),
-        database: None,
         count: 4,
+        ..Refused::default()
     }]);
     let causes: Vec<Cause> = look
         .groups

@@ -19,8 +19,7 @@ fn look(starting: u32, samples_saw: bool) -> Look {
         ..Limits::default()
     };
     limits.judge(&mut groups);
-    let refused =
-        Refused { why: Some(Refusal::TooManyClients), user: None, database: None, count: 11 };
+    let refused = Refused { why: Some(Refusal::TooManyClients), count: 11, ..Refused::default() };
     Look {
         samples: 3_600,
         groups,
@@ -63,4 +62,23 @@ fn whoever_idles_on_few_of_many_places_keeps_nobody_out() {
     let idle = Look { groups, ..look };
     let said = idle.verdict(&idle.groups[0], &thresholds()).unwrap();
     assert_eq!(said.cause, Cause::PoolTooLarge, "{said:?}");
+}
+
+#[test]
+fn what_is_refused_for_one_cause_is_told_once() {
+    let login = |state: &str, user: Option<&str>, count: u64| Refused {
+        user: user.map(str::to_owned),
+        states: vec![state.to_owned()],
+        count,
+        ..Refused::default()
+    };
+    let mut all = Vec::new();
+    for (state, user, count) in
+        [("28P01", None, 2), ("28000", None, 3), ("28P01", Some("app"), 1), ("28P01", None, 4)]
+    {
+        login(state, user, count).add_to(&mut all);
+    }
+    let told: Vec<(u64, String)> =
+        all.iter().map(|one| (one.count, one.states.join(", "))).collect();
+    assert_eq!(told, [(9, "28000, 28P01".to_owned()), (1, "28P01".to_owned())]);
 }

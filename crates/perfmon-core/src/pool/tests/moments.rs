@@ -209,9 +209,8 @@ fn moments_of_different_trouble_are_not_averaged() {
     window.head = Some(head(77, 3));
     window.refused = Some(vec![Refused {
         why: Some(crate::capture::failure::Refusal::TooManyClients),
-        user: None,
-        database: None,
         count: 37,
+        ..Refused::default()
     }]);
     window.moments = vec![flood, short.clone(), server(5, 0, 420, 0.0)];
     let said = window.verdict(&window.groups[0], &thresholds()).unwrap();
@@ -249,7 +248,7 @@ fn crowded(samples: u64) -> Look {
 
 fn refused(count: u64) -> Option<Vec<Refused>> {
     let why = Some(crate::capture::failure::Refusal::RoleLimit);
-    Some(vec![Refused { why, user: Some("app".to_owned()), database: None, count }])
+    Some(vec![Refused { why, user: Some("app".to_owned()), count, ..Refused::default() }])
 }
 
 #[test]

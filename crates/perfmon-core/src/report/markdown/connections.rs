@@ -88,8 +88,13 @@ fn refused(connections: &Connections) -> Vec<String> {
     let line = |one: &super::super::connections::RefusedOut| {
         let who = one.user_name.as_deref().map(|user| format!(" of user {}", plain(user)));
         let to = one.database_name.as_deref().map(|name| format!(" to database {}", plain(name)));
+        // Limits share one; who fails to log in is told why.
+        let told = match one.sqlstates.as_slice() {
+            [_, ..] if one.cause == "authentication" => format!(": {}", one.sqlstates.join(", ")),
+            _ => String::new(),
+        };
         format!(
-            "Refused connections{}{}: {} ({}).",
+            "Refused connections{}{}: {} ({}{told}).",
             who.unwrap_or_default(),
             to.unwrap_or_default(),
             count(i64::try_from(one.connections).ok()),

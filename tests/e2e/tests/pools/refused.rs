@@ -1,0 +1,41 @@
+//! Connections that were refused for what is no limit of clients' sessions.
+
+use perfmon_e2e::{Server, WINDOW, code_of, secs, wait_until};
+
+use super::{sampled, saturation, the, two_intervals};
+
+/// Tries to log in by a password; whether that is what kept it out.
+fn is_wrong(server: &Server, password: &str) -> bool {
+    let told = server
+        .client("psql", &["-X", "-c", "", &format!("user=nologin dbname=app password={password}")]);
+    told.stderr.contains("password authentication failed")
+}
+
+#[test]
+fn failed_logins_are_a_cause_of_their_own() {
+    let server = sampled().start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE nologin NOLOGIN");
+    db.set_thresholds(&[("refused_authentication_min", 3.0)]);
+    db.snapshot();
+    for _ in 0..3 {
+        assert_eq!(code_of(&server.try_connect("nologin", "app").err().unwrap()), "28000");
+    }
+    let hba = server.data().join("pg_hba.conf");
+    let rules = std::fs::read_to_string(&hba).unwrap();
+    std::fs::write(&hba, format!("local all nologin scram-sha-256\n{rules}")).unwrap();
+    server.reload();
+    wait_until("the rule holds", secs(30), || is_wrong(&server, "guess"));
+    let found = two_intervals(&mut db);
+    let refused = the(&found, "connections_refused", "server");
+    assert_eq!(refused.subject, "authentication");
+    let server_row = "level = 'server'";
+    let all: i64 = saturation(&mut db, "refused_authentication", server_row);
+    assert!(all >= 4, "{all}");
+    assert_eq!(saturation::<i64>(&mut db, "refused", server_row), 0);
+    // One cause, whatever clients were told.
+    let report: String = db.val(&format!("SELECT perfmon.report({WINDOW})"));
+    let lines: Vec<&str> = report.lines().filter(|l| l.contains("Refused connections")).collect();
+    let line = format!("- Refused connections: {all} (authentication: 28000, 28P01).");
+    assert_eq!(lines, [line]);
+}
