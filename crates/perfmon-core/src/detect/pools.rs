@@ -84,7 +84,7 @@ fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
         None => judgement.unknown(REFUSED),
         Some(_) => refused::detect(pools, thresholds, judgement),
     }
-    oversized(&pools.window, thresholds, judgement);
+    oversized(pools, thresholds, judgement);
     let look = if pools.standing { &pools.recent } else { &pools.window };
     churn::detect(look, thresholds, judgement);
 }
@@ -301,24 +301,38 @@ fn exhausted(
     finding
 }
 
-fn oversized(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
-    let pools = look.groups.iter().filter(|g| g.whose.level == Level::Pool && !g.whose.monitoring);
-    for pool in pools {
+/// Open sessions of a pool over the window; where a finding says what stands, as many as there are.
+fn open_of(pools: &Pools, pool: &Group) -> Option<f64> {
+    if !pools.standing {
+        return pool.open_there();
+    }
+    let last = pools.last.groups.iter().find(|group| group.whose == pool.whose);
+    let open = last.map_or(Some(0.0), |last| last.open.now.map(f64::from).or(last.open.p95));
+    open.filter(|_| last.is_some() || pools.last.samples > 0)
+}
+
+fn oversized(pools: &Pools, thresholds: &Thresholds, judgement: &mut Judgement) {
+    let look = &pools.window;
+    let all = look.groups.iter().filter(|g| g.whose.level == Level::Pool && !g.whose.monitoring);
+    for pool in all {
         let Some(advice) = look.advice(pool, thresholds) else { continue };
-        let frees = f64::from(advice.frees);
         // One that nobody sees at work may be at work.
-        if advice.hidden > 0.0 {
+        if advice.hidden > 0.0 || f64::from(advice.frees) < thresholds.of(&OVERSIZED_MIN) {
             continue;
         }
-        if advice.factor < thresholds.of(&OVERSIZED_RATIO) || frees < thresholds.of(&OVERSIZED_MIN)
-        {
+        let Some(open) = open_of(pools, pool) else { continue };
+        let busy_p99 = pool.busy_there_p99().unwrap_or(0.0);
+        let factor = open / busy_p99.max(1.0);
+        let spare = (open - f64::from(advice.size)).max(0.0);
+        let frees = f64::from(advice.frees).min(if pools.standing { spare } else { f64::INFINITY });
+        if factor < thresholds.of(&OVERSIZED_RATIO) || frees < thresholds.of(&OVERSIZED_MIN) {
             continue;
         }
-        let open = pool.open_there().unwrap_or(0.0);
         let title = format!(
-            "Pool {}: {} open, {}",
+            "Pool {}: {} {}, {}",
             pool.whose.program(),
             counted(open, "session"),
+            if pools.standing { "open" } else { "were open" },
             match pool.busy.peak.unwrap_or(0) {
                 0 => "none seen busy in any sample".to_owned(),
                 peak => format!("never seen more than {peak} busy"),
@@ -335,19 +349,15 @@ fn oversized(look: &Look, thresholds: &Thresholds, judgement: &mut Judgement) {
         finding.cause =
             Some("The pool was sized by clients, not by what they do at a time.".to_owned());
         finding.evidence.push(
-            Evidence::new("over_provision_factor", advice.factor, "")
+            Evidence::new("over_provision_factor", factor, "")
                 .over(thresholds.of(&OVERSIZED_RATIO))
                 .out_of(i64::try_from(pool.samples).unwrap_or(i64::MAX)),
         );
         finding.evidence.push(
-            Evidence::new("connections_freed", i64::from(advice.frees), "")
+            Evidence::new("connections_freed", frees as i64, "")
                 .over(thresholds.of(&OVERSIZED_MIN)),
         );
-        finding.evidence.push(Evidence::new(
-            "busy_p99",
-            pool.busy_there_p99().unwrap_or(0.0),
-            "sessions",
-        ));
+        finding.evidence.push(Evidence::new("busy_p99", busy_p99, "sessions"));
         finding.evidence.push(Evidence::new("advised_size", i64::from(advice.size), "sessions"));
         finding.gain = Some(format!("{} free for others.", capital(&counted(frees, "connection"))));
         finding.effort = Effort::Medium;

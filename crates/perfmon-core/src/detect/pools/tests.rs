@@ -128,6 +128,34 @@ fn a_calm_server_of_idle_pools_has_no_warning() {
 }
 
 #[test]
+fn a_pool_that_is_smaller_by_now_is_told_of_the_window_only() {
+    let gone = |now: u32| {
+        let mut facts = calm();
+        let mut last = look(&[("shop", "web", 100, 1, 0)], &limits());
+        last.groups.iter_mut().for_each(|group| group.open.now = Some(now));
+        pools(&mut facts).last = last;
+        facts
+    };
+    silent(&DETECTOR, &gone(0), OVERSIZED);
+    silent(&DETECTOR, &gone(12), OVERSIZED);
+    let finding = the(&DETECTOR, &gone(40), OVERSIZED);
+    assert_eq!(
+        finding.title,
+        "Pool web (user shop, database shop): 40 sessions open, never seen more than 1 busy"
+    );
+    assert_eq!(finding.gain.as_deref(), Some("38 connections free for others."));
+    let mut report = gone(0);
+    pools(&mut report).last.groups.clear();
+    silent(&DETECTOR, &report, OVERSIZED);
+    pools(&mut report).standing = false;
+    let finding = the(&DETECTOR, &report, OVERSIZED);
+    assert_eq!(
+        finding.title,
+        "Pool web (user shop, database shop): 100 sessions were open, never seen more than 1 busy"
+    );
+}
+
+#[test]
 fn a_role_at_its_limit_is_found_with_who_holds_it() {
     let full = facts(look(&[("app", "cron", 2, 1, 0), ("app", "web", 18, 1, 15)], &limits()));
     let finding = the(&DETECTOR, &full, SATURATION);
