@@ -1,6 +1,7 @@
 //! `process_limits`: processes that are no clients' sessions, each kind under the setting that limits it.
 
 use perfmon_core::activity::Kind;
+use perfmon_core::capture::failure::Refusal;
 use perfmon_core::pool::limit::{Kind as Of, Limit, Nearness};
 use perfmon_core::window::MINUTE_US;
 use pgrx::pg_sys;
@@ -10,8 +11,10 @@ use pgrx::prelude::*;
 use super::activity::must_be_sampled;
 use super::args::{Scope, Stamp};
 use super::rows::{Cell, Sink};
+use crate::error::Error;
 use crate::judge;
 use crate::pg::{backends, clock};
+use crate::recall::failures::Failures;
 use crate::recall::{activity, limits};
 
 /// What is limited, the processes that count, and the setting.
@@ -40,6 +43,7 @@ CREATE FUNCTION perfmon.process_limits(
     headroom float8,
     saturation_ratio float8,
     saturation text,
+    refused bigint,
     samples bigint
 ) LANGUAGE c STABLE PARALLEL UNSAFE ROWS 4 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
@@ -61,6 +65,7 @@ fn process_limits(
     let now = is_live.then(backends::everybody);
     let settings = LIMITED.map(|(_, _, setting)| setting);
     let allowed = if scope.is_own() { limits::of_settings(&settings)? } else { Vec::new() };
+    let refused = refused(&scope)?;
     let thresholds = judge::thresholds();
     for (at, (kind, kinds, setting)) in LIMITED.into_iter().enumerate() {
         let most = allowed.get(at).copied().flatten();
@@ -89,8 +94,18 @@ fn process_limits(
             limit.as_ref().map(Limit::headroom).into(),
             limit.as_ref().map(Limit::ratio).into(),
             limit.as_ref().map(|limit| Nearness::of(limit, &thresholds).word()).into(),
+            // Who wants one of the others waits, or does without.
+            refused.filter(|_| kinds == [Kind::WalSender]).into(),
             Cell::from(found.samples),
         ])?;
     }
     Ok(())
+}
+
+/// How many walsenders were refused by their limit; `None` where nobody counted them.
+fn refused(scope: &Scope) -> Result<Option<u64>, Error> {
+    let failures = Failures::of(scope)?;
+    let own = failures.refused.iter().filter(|refused| refused.why == Some(Refusal::WalSenders));
+    let times = own.fold(0_u64, |sum, refused| sum.saturating_add(refused.count));
+    Ok(failures.errors.map(|_| times))
 }

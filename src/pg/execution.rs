@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use perfmon_core::capture::failure::{AUTOVACUUM_GIVES_WAY, Ends, meant};
+use perfmon_core::capture::failure::{AUTOVACUUM_GIVES_WAY, Ends, NO_WALSENDER, meant};
 use perfmon_core::capture::scan::Code;
 use pgrx::pg_sys;
 
@@ -453,14 +453,13 @@ pub(crate) struct Report<'a> {
     pub(crate) database: u32,
     /// The user of the session, or the role it had set; that of no function.
     pub(crate) user: u32,
-    /// Now, and since when the client's message is being worked on, microseconds on the server's epoch; the
-    /// second is 0 before the first.
+    /// Now, and since when the client's message is being worked on (0 before the first), microseconds on the server's epoch.
     pub(crate) now: i64,
     pub(crate) since: i64,
 }
 
 impl Report<'_> {
-    /// `None` for processes without a client, but for an autovacuum that gives way: its statement is the table.
+    /// `None` without a client, but for an autovacuum that gives way (its statement is the table) and a walsender without a place.
     ///
     /// # Safety
     /// The record must be one being logged. It need not be after this process has a PGPROC.
@@ -483,6 +482,7 @@ impl Report<'_> {
                     let entry = pg_sys::MyBEEntry.as_ref();
                     (entry.map_or(0, |e| u64::from(e.st_progress_command_target.to_u32())), 0)
                 }
+                pg_sys::BackendType::B_WAL_SENDER if message.starts_with(NO_WALSENDER) => (0, 0),
                 _ => return None,
             };
             Some(Self {

@@ -55,6 +55,9 @@ const RAISED: &[u8] = b"%s";
 /// What autovacuum says when it gives way.
 pub const AUTOVACUUM_GIVES_WAY: &[u8] = b"canceling autovacuum task";
 
+/// How the server begins what it says to a walsender that is one too many; releases quote the setting or do not.
+pub const NO_WALSENDER: &[u8] = b"number of requested standby connections exceeds";
+
 /// What the server says itself where the words tell more than the SQLSTATE.
 const OWN_WORDS: [&[u8]; 6] = [
     b"canceling statement due to statement timeout",
@@ -187,7 +190,7 @@ impl State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Refusal {
-    /// Anything else, such as too many standbys.
+    /// Anything else.
     Other = 0,
     /// No connection at all is left.
     TooManyClients = 1,
@@ -199,17 +202,20 @@ pub enum Refusal {
     DatabaseLimit = 4,
     /// The server takes none: it starts, ends or recovers.
     StartingUp = 5,
+    /// As many walsenders as there may be: no client's session, which they do not keep out.
+    WalSenders = 6,
 }
 
 impl Refusal {
     /// All of them; `ALL[r as usize] == r`.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Other,
         Self::TooManyClients,
         Self::Reserved,
         Self::RoleLimit,
         Self::DatabaseLimit,
         Self::StartingUp,
+        Self::WalSenders,
     ];
 
     /// As it is stored.
@@ -221,6 +227,7 @@ impl Refusal {
             Self::RoleLimit => "role_limit",
             Self::DatabaseLimit => "database_limit",
             Self::StartingUp => "starting_up",
+            Self::WalSenders => "wal_senders",
         }
     }
 
@@ -229,16 +236,17 @@ impl Refusal {
         Self::ALL.into_iter().find(|refusal| refusal.name() == name)
     }
 
-    /// Of a refused connection: four limits share a SQLSTATE and differ in their untranslated message.
+    /// Of a refused connection: five limits share a SQLSTATE and differ in their untranslated message.
     pub fn of(state: State, message: &[u8]) -> Self {
         if &state.text() == b"57P03" {
             return Self::StartingUp;
         }
-        let begins: [(&[u8], Self); 4] = [
+        let begins: [(&[u8], Self); 5] = [
             (b"sorry, too many clients already", Self::TooManyClients),
             (b"remaining connection slots are reserved", Self::Reserved),
             (b"too many connections for role", Self::RoleLimit),
             (b"too many connections for database", Self::DatabaseLimit),
+            (NO_WALSENDER, Self::WalSenders),
         ];
         let found = begins.into_iter().find(|(begin, _)| message.starts_with(begin));
         found.map_or(Self::Other, |(_, refusal)| refusal)

@@ -374,6 +374,7 @@ fn why(refusal: Option<Refusal>) -> &'static str {
         Some(Refusal::RoleLimit) => "the role has as many as it may",
         Some(Refusal::DatabaseLimit) => "the database has as many as it may",
         Some(Refusal::StartingUp) => "the server was starting or stopping",
+        Some(Refusal::WalSenders) => "there are as many as max_wal_senders allows",
         Some(Refusal::Other) => "another limit",
     }
 }

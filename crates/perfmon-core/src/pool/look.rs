@@ -227,12 +227,14 @@ impl Look {
         }
     }
 
-    /// How many connections were refused to a group, for a cause or for any but authentication.
+    /// How many connections were refused to a group, for a cause or for any but authentication; walsenders are no clients' sessions.
     pub fn refused(&self, whose: &Whose, why: Option<Refusal>) -> Option<u64> {
         let all = self.refused.as_ref()?;
-        let counts = |refused: &&Refused| {
-            refused.is_of(whose) && refused.why.is_some() && (why.is_none() || refused.why == why)
+        let is_meant = |refused: &Refused| match why {
+            Some(_) => refused.why == why,
+            None => refused.why.is_some_and(|found| found != Refusal::WalSenders),
         };
+        let counts = |refused: &&Refused| refused.is_of(whose) && is_meant(refused);
         (whose.level != Level::Pool)
             .then(|| all.iter().filter(counts).map(|refused| refused.count).sum())
     }

@@ -59,7 +59,8 @@ pub struct GroupOut {
 /// Connections that were refused for one cause.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct RefusedOut {
-    /// Why: `too_many_clients`, `reserved`, `role_limit`, `database_limit`, `starting_up`, `authentication`, `other`.
+    /// Why: `too_many_clients`, `reserved`, `role_limit`, `database_limit`, `starting_up`, `wal_senders`, `authentication`,
+    /// `other`.
     pub cause: &'static str,
     /// Who asked.
     pub user_name: Option<String>,

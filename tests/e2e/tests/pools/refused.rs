@@ -2,7 +2,7 @@
 
 use perfmon_e2e::{Server, WINDOW, code_of, secs, wait_until};
 
-use super::{sampled, saturation, the, two_intervals};
+use super::{of, sampled, saturation, the, two_intervals};
 
 /// Tries to log in by a password; whether that is what kept it out.
 fn is_wrong(server: &Server, password: &str) -> bool {
@@ -38,4 +38,30 @@ fn failed_logins_are_a_cause_of_their_own() {
     let lines: Vec<&str> = report.lines().filter(|l| l.contains("Refused connections")).collect();
     let line = format!("- Refused connections: {all} (authentication: 28000, 28P01).");
     assert_eq!(lines, [line]);
+}
+
+#[test]
+fn walsenders_that_find_no_place_are_told_beside_their_limit() {
+    // None may connect for replication.
+    let server = sampled().start();
+    let mut db = server.new_db("app");
+    db.snapshot();
+    for _ in 0..2 {
+        let told = server.client("psql", &["-X", "-c", "", "dbname=app replication=database"]);
+        assert!(told.stderr.contains("max_wal_senders"), "{}", told.stderr);
+    }
+    let found = two_intervals(&mut db);
+    let refused = the(&found, "connections_refused", "server");
+    let title = "Server: 2 walsenders were refused: there are as many as max_wal_senders allows";
+    assert_eq!((refused.subject.as_str(), refused.title.as_str()), ("wal_senders", title));
+    // They are no clients' sessions.
+    assert_eq!(saturation::<i64>(&mut db, "refused", "level = 'server'"), 0);
+    let told: Vec<Vec<Option<String>>> = db.texts(&format!(
+        "SELECT kind, refused FROM perfmon.process_limits({WINDOW}) WHERE refused IS NOT NULL"
+    ));
+    assert_eq!(told, [[Some("walsender".to_owned()), Some("2".to_owned())]]);
+    let report: String = db.val(&format!("SELECT perfmon.report({WINDOW})"));
+    assert!(report.contains("- Refused connections: 2 (wal senders)."), "{report}");
+    let found = two_intervals(&mut db);
+    assert!(of(&found, "connections_refused", "server").is_none());
 }

@@ -61,10 +61,11 @@ fn finding(
     let full = [Refusal::TooManyClients, Refusal::Reserved].map(Some);
     let is_starters =
         full.contains(&cause) && starters(look, &Whose::server(), thresholds).is_some();
+    let is_walsender = cause == Some(Refusal::WalSenders);
     let title = format!(
         "{}: {} {} refused: {}",
         capital(object),
-        counted(times as f64, "connection"),
+        counted(times as f64, if is_walsender { "walsender" } else { "connection" }),
         if times == 1 { "was" } else { "were" },
         why(cause)
     );
@@ -87,7 +88,8 @@ fn finding(
         finding.evidence.push(Evidence::new("users", users.join(", "), ""));
     }
     finding.effort = Effort::Medium;
-    finding.gain = Some("Clients get a connection.".to_owned());
+    let whom = if is_walsender { "Standbys and backups" } else { "Clients" };
+    finding.gain = Some(format!("{whom} get a connection."));
     finding
 }
 
@@ -144,6 +146,9 @@ fn remedy(cause: Option<Refusal>) -> &'static str {
             "See in the server's log who fails, and from where: a program with an old password, or somebody who guesses."
         }
         Some(Refusal::StartingUp) => "Have clients try again after a moment.",
+        Some(Refusal::WalSenders) => {
+            "See pg_stat_replication for who has one: each standby, base backup and subscription takes one, one that lost its network until wal_sender_timeout; max_wal_senders allows more after a restart."
+        }
         Some(Refusal::RoleLimit) => {
             "See perfmon.pool_saturation() for what the role's sessions do; ALTER ROLE ... CONNECTION LIMIT sets its limit."
         }

@@ -287,6 +287,23 @@ fn refused_connections_by_cause() {
 }
 
 #[test]
+fn walsenders_are_refused_by_a_limit_of_their_own() {
+    let mut look = look(&[("app", "web", 4, 1, 0)], &limits());
+    let of = |why: Refusal, count: u64| Refused { why: Some(why), count, ..Refused::default() };
+    look.refused = Some(vec![of(Refusal::WalSenders, 3), of(Refusal::Other, 1)]);
+    let server = Whose::server();
+    assert_eq!(look.refused(&server, None), Some(1));
+    assert_eq!(look.refused(&server, Some(Refusal::WalSenders)), Some(3));
+    let told: Vec<(String, String)> = found(&DETECTOR, &facts(look))
+        .into_iter()
+        .filter(|finding| finding.kind == REFUSED)
+        .map(|finding| (finding.subject, finding.title))
+        .collect();
+    let title = "Server: 3 walsenders were refused: there are as many as max_wal_senders allows";
+    assert!(told.contains(&("wal_senders".to_owned(), title.to_owned())), "{told:?}");
+}
+
+#[test]
 fn what_a_role_is_refused_is_no_queue_of_the_server() {
     let mut look = look(&[("app", "web", 20, 1, 0)], &limits());
     look.refused = Some(vec![Refused {
