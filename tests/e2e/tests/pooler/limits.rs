@@ -67,6 +67,28 @@ fn limits_that_pools_share_bind_and_are_why_clients_wait() {
 }
 
 #[test]
+fn a_full_pool_for_which_nobody_waits_has_its_level_and_no_finding() {
+    let server = Server::manual().conf("pg_perfmon.activity_interval = '100ms'").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE alice LOGIN");
+    let Some(pooler) = PgBouncer::sized(&server, 5, "md5", &[]) else { return };
+    pooler.declare(&mut db, pooler.dir().to_str().unwrap(), POOLER_PASSWORD);
+    let mut clients: Vec<Db> = (0..5).map(|_| pooler.client("alice")).collect();
+    clients.iter_mut().for_each(|client| client.run("BEGIN"));
+    db.snapshot();
+    let since: String = db.val("SELECT clock_timestamp()::text");
+    db.sampled_intervals(2, 10);
+    let said = said(&mut db, &since);
+    assert_eq!(said[..4], ["pooler", "5", "critical", "client"], "{said:?}");
+    let found = db.evaluate();
+    let found: Vec<String> =
+        found.iter().filter(|f| f.kind.starts_with("pool")).map(|f| f.head()).collect();
+    assert_eq!(found, Vec::<String>::new());
+    let report: String = db.val("SELECT perfmon.report(now() - interval '1 hour', now())");
+    assert!(report.contains("is at 100 % of its limit"), "{report}");
+}
+
+#[test]
 fn pools_of_another_server_on_the_same_port_are_not_ours() {
     let server = Server::manual().conf("pg_perfmon.activity_interval = '100ms'").start();
     let other = Server::manual().start();
