@@ -63,6 +63,8 @@ pub(super) fn put_history(
             for (index, column) in family.columns.iter().enumerate() {
                 let zero = row.head.is_known(index).then_some(0);
                 let value = row.column(index).map_or(zero, |v| v.get(place).copied());
+                let is_state = column.merge == family::Merge::Last;
+                let value = value.filter(|value| !(is_state && *value == family::UNKNOWN));
                 let value =
                     if SAMPLED.contains(&column.name) { mean(value, &row, place) } else { value };
                 cells.push(plain(column.name, value));

@@ -174,7 +174,7 @@ impl Difference {
         for &at in order {
             let id = id_of(self.moved[at]);
             match out.last_mut() {
-                Some(same) if last == Some(id) => join(same, column[at], how),
+                Some(same) if last == Some(id) => how.add(same, column[at]),
                 _ => out.push(column[at]),
             }
             last = Some(id);
@@ -234,14 +234,6 @@ impl Difference {
             *total = value;
         }
     }
-}
-
-fn join(into: &mut u64, value: u64, how: Merge) {
-    *into = match how {
-        Merge::Sum => into.saturating_add(value),
-        Merge::Last => value,
-        Merge::Max => value.max(*into),
-    };
 }
 
 /// Subtracts. `last_until` is the end of the last stored row of this family, `None` when nothing was
@@ -459,7 +451,7 @@ fn unite(reading: &mut Reading, first: usize, second: usize) {
     for (column, how) in reading.columns.iter_mut().zip(reading.family.columns) {
         if !column.is_empty() {
             let value = column[second];
-            join(&mut column[first], value, how.merge);
+            how.merge.add(&mut column[first], value);
         }
     }
     for column in reading.floors.iter_mut().filter(|c| !c.is_empty()) {

@@ -24,6 +24,26 @@ pub enum Merge {
     Max,
 }
 
+/// In place of the state of one object that nobody knows, in a row in which those of others are known.
+pub const UNKNOWN: u64 = u64::MAX;
+
+impl Merge {
+    /// Puts a later value to what there is.
+    pub fn add(self, into: &mut u64, value: u64) {
+        *into = match self {
+            Self::Sum => into.saturating_add(value),
+            Self::Last if value == UNKNOWN => *into,
+            Self::Last => value,
+            Self::Max => value.max(*into),
+        };
+    }
+
+    /// What there is where nobody said anything.
+    pub fn nothing(self) -> u64 {
+        if self == Self::Last { UNKNOWN } else { 0 }
+    }
+}
+
 /// One packed column of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {

@@ -14,8 +14,8 @@ pub const OTHER: u32 = 0;
 ///
 /// A counter is known for the whole only if every part with activity knew it; otherwise the column still
 /// holds what was counted, a lower bound. A gauge is known if any part knew it; the last value stands, and
-/// an object whose gauge was never read has 0. A total is unknown only if no part knew it; those of errors, if one
-/// part with executions did not.
+/// of an object whose gauge was never read it is [`crate::family::UNKNOWN`]. A total is unknown only if no part knew
+/// it; those of errors, if one part with executions did not.
 ///
 /// With `keep` (say 0.999) the biggest objects that make up this share of both calls and execution time
 /// keep their names; the others become [`OTHER`]. Families without these columns keep all.
@@ -37,8 +37,10 @@ pub fn merge(
     let mut known = 0;
     let mut columns = Vec::with_capacity(family.columns.len());
     for (c, how) in family.columns.iter().enumerate() {
-        known |= u64::from(is_known(&frames, c, how.merge)) << c;
-        let mut column = vec![0u64; ids.len()];
+        let is_known = is_known(&frames, c, how.merge);
+        known |= u64::from(is_known) << c;
+        let nothing = if is_known { how.merge.nothing() } else { 0 };
+        let mut column = vec![nothing; ids.len()];
         for (frame, places) in zip(&frames, &places) {
             add_column(&mut column, frame, places, c, how.merge);
         }
@@ -115,12 +117,7 @@ fn add_column(into: &mut [u64], frame: &Frame, places: &[u32], c: usize, how: Me
     match frame.columns.get(c).and_then(Option::as_ref) {
         Some(values) => {
             for (&place, &value) in zip(places, values) {
-                let into = &mut into[place as usize];
-                *into = match how {
-                    Merge::Sum => into.saturating_add(value),
-                    Merge::Last => value,
-                    Merge::Max => value.max(*into),
-                };
+                how.add(&mut into[place as usize], value);
             }
         }
         // A known gauge without values has fallen to zero everywhere.
@@ -206,7 +203,7 @@ pub fn worst_quality(frame: &Frame) -> Quality {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::family::{RELATION, SERVER, STATEMENT};
+    use crate::family::{RELATION, SERVER, STATEMENT, UNKNOWN};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -301,6 +298,7 @@ mod tests {
         assert_eq!(made.ids, [1, 2, 3]);
         assert_eq!(value(&made, "table_bytes", 1), Some(10));
         assert_eq!(value(&made, "table_bytes", 2), Some(0), "it was emptied");
+        assert_eq!(value(&made, "table_bytes", 3), Some(UNKNOWN), "it was never measured");
         assert_eq!(value(&made, "seq_scan", 2), Some(5));
         let bit = |name| made.known >> RELATION.position(name).unwrap() & 1;
         assert_eq!((bit("table_bytes"), bit("seq_scan"), bit("idx_scan")), (1, 1, 0));

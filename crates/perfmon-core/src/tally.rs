@@ -4,15 +4,13 @@
 
 use std::collections::HashMap;
 
-use crate::family::{Family, Merge};
+use crate::family::{Family, Merge, UNKNOWN};
 
 /// An object: the source it belongs to, and its id there.
 pub type Who = (i64, u32);
 
 /// Ids below this are looked up in a plain vector; no honest history comes near it.
 const DENSE: u32 = 1 << 20;
-/// A gauge of which nothing is known.
-const NOTHING: u64 = u64::MAX;
 
 /// Places of the objects of one source.
 #[derive(Debug, Default)]
@@ -115,9 +113,12 @@ impl Tally {
                 (Merge::Sum | Merge::Max, None) => {}
                 (Merge::Last, values) => {
                     for (i, place) in self.scratch.iter().enumerate() {
-                        let value = values.map_or(0, |v| v.get(i).copied().unwrap_or(NOTHING));
+                        let value = values.map_or(0, |v| v.get(i).copied().unwrap_or(UNKNOWN));
+                        if value == UNKNOWN {
+                            continue;
+                        }
                         let first = &mut self.firsts[index][*place as usize];
-                        if *first == NOTHING {
+                        if *first == UNKNOWN {
                             *first = value;
                         }
                         target[*place as usize] = value;
@@ -146,7 +147,7 @@ impl Tally {
         }
         self.in_order = (0..).zip(&self.scratch).all(|(place, at)| place == *at);
         for (index, merge) in self.merges.iter().enumerate() {
-            let empty = if *merge == Merge::Last { NOTHING } else { 0 };
+            let empty = merge.nothing();
             self.values[index].resize(self.who.len(), empty);
             if *merge == Merge::Last {
                 self.firsts[index].resize(self.who.len(), empty);
@@ -175,12 +176,12 @@ impl Tally {
             return None;
         }
         let gauge = self.merges[index] == Merge::Last;
-        self.values[index].get(place).copied().filter(|v| !gauge || *v != NOTHING)
+        self.values[index].get(place).copied().filter(|v| !gauge || *v != UNKNOWN)
     }
 
     /// First value of a gauge.
     pub fn first(&self, place: usize, index: usize) -> Option<u64> {
-        self.firsts.get(index)?.get(place).copied().filter(|v| *v != NOTHING)
+        self.firsts.get(index)?.get(place).copied().filter(|v| *v != UNKNOWN)
     }
 
     /// Makes one object of two: what `from` did is added to `into`; `from` came before it.
@@ -191,12 +192,12 @@ impl Tally {
             match self.merges[index] {
                 Merge::Sum => *new = new.saturating_add(old),
                 Merge::Max => *new = (*new).max(old),
-                Merge::Last if *new == NOTHING => *new = old,
+                Merge::Last if *new == UNKNOWN => *new = old,
                 Merge::Last => {}
             }
             if self.merges[index] == Merge::Last {
                 let first = self.firsts[index][from];
-                if first != NOTHING {
+                if first != UNKNOWN {
                     self.firsts[index][into] = first;
                 }
             }
@@ -266,6 +267,17 @@ mod tests {
         assert_eq!(tally.get(0, 2), Some(8));
         assert_eq!(tally.get(1, 2), None);
         assert_eq!(tally.get(1, 1), Some(0));
+    }
+
+    #[test]
+    fn a_gauge_not_known_of_one_object_keeps_its_value() {
+        let mut tally = Tally::new(&RELATION, &columns());
+        let first: [Option<&[u64]>; 4] = [None, None, Some(&[8, UNKNOWN]), None];
+        tally.add(1, &[1, 2], 0, &|i| first[i]);
+        let second: [Option<&[u64]>; 4] = [None, None, Some(&[UNKNOWN, UNKNOWN]), None];
+        tally.add(1, &[1, 2], 0, &|i| second[i]);
+        assert_eq!((tally.first(0, 2), tally.get(0, 2)), (Some(8), Some(8)));
+        assert_eq!((tally.first(1, 2), tally.get(1, 2)), (None, None));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What rows of history say of a pooler, a database or a pool, added up over some time.
 
-use crate::family::{Merge, POOLER};
+use crate::family::POOLER;
 
 /// Values of the family's columns, put together as they roll up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +17,7 @@ impl Seen {
     /// Adds a row: values in the order of the columns.
     pub fn add(&mut self, values: &[Option<u64>]) {
         for ((sum, value), column) in self.0.iter_mut().zip(values).zip(POOLER.columns) {
-            let value = value.unwrap_or(0);
-            *sum = match column.merge {
-                Merge::Sum => sum.saturating_add(value),
-                Merge::Max => (*sum).max(value),
-                Merge::Last => value,
-            };
+            column.merge.add(sum, value.unwrap_or(0));
         }
     }
 
