@@ -11,6 +11,9 @@
 //! * an index that was both made and dropped between two readings, in the sums of its table; and what one did that was made
 //!   and built anew, as far as it was told after the copy was made (`heirs`).
 
+mod gone;
+#[cfg(test)]
+mod gone_tests;
 mod heirs;
 #[cfg(test)]
 mod index_model;
@@ -28,7 +31,7 @@ mod tests;
 pub use prior::Prior;
 pub(crate) use prior::checksum;
 
-use crate::family::{Merge, SERVER, STATEMENT};
+use crate::family::{Merge, SERVER, STATEMENT, UNKNOWN};
 use crate::frame::{self, Frame, Quality, Reading};
 use judge::is_gauge;
 use std::borrow::Cow;
@@ -91,6 +94,8 @@ pub struct Difference {
     pub moved: Vec<usize>,
     /// Objects of the prior that the reading lacks.
     pub vanished: u64,
+    /// Those of them that have a place in the row.
+    gone: Vec<gone::Gone>,
     /// What must be recorded as unknown, if anything.
     pub gap: Option<Gap>,
     /// The reading only serves as the next prior; there is no row to store.
@@ -119,8 +124,8 @@ impl Difference {
         Order(self.order)
     }
 
-    /// Moved objects without a dictionary id, as indices into the reading; statements in descending
-    /// order of execution time, because ids handed out in that order pack better.
+    /// Moved objects without a dictionary id, as indices into the reading, and tables and indexes whether they moved or
+    /// not; statements in descending order of execution time, because ids handed out in that order pack better.
     pub fn needs_name(&self) -> &[usize] {
         &self.unnamed
     }
@@ -139,19 +144,19 @@ impl Difference {
     /// again) become one. Totals are filled for statements only.
     pub fn frame(&self, now: &Reading, id_of: &dyn Fn(usize) -> u32) -> Frame {
         let family = now.family;
+        // What went away comes first: of one name, the states of what is there stand.
+        let all = self.gone_ids().chain(self.moved.iter().map(|&i| id_of(i)));
         // One number each, the id before the place: that sorts in a fraction of the time of pairs.
-        let mut order: Vec<u64> =
-            (0..).zip(&self.moved).map(|(at, &i)| u64::from(id_of(i)) << 32 | at).collect();
+        let mut order: Vec<u64> = (0..).zip(all).map(|(at, id)| u64::from(id) << 32 | at).collect();
         order.sort_unstable();
         let mut ids: Vec<u32> = order.iter().map(|o| (o >> 32) as u32).collect();
         ids.dedup();
-        let order: Vec<usize> = order.into_iter().map(|o| o as u32 as usize).collect();
-        let columns = self.columns.iter().zip(family.columns).map(|(column, how)| {
-            let column = column.as_ref()?;
+        let columns = family.columns.iter().enumerate().map(|(c, how)| {
+            let column = self.with_gone(c)?;
             if ids.len() == order.len() {
-                return Some(order.iter().map(|&at| column[at]).collect());
+                return Some(order.iter().map(|&o| column[o as u32 as usize]).collect());
             }
-            Some(self.united(column, &order, how.merge, id_of))
+            Some(united(&column, &order, how.merge))
         });
         let columns = columns.collect();
         let mut totals = vec![None; family.totals.len()];
@@ -159,27 +164,6 @@ impl Difference {
             self.statement_totals(now, &mut totals);
         }
         Frame { family, ids, columns, known: self.known, totals }
-    }
-
-    /// A column in this order of its places, one value for each id.
-    fn united(
-        &self,
-        column: &[u64],
-        order: &[usize],
-        how: Merge,
-        id_of: &dyn Fn(usize) -> u32,
-    ) -> Vec<u64> {
-        let mut out: Vec<u64> = Vec::with_capacity(order.len());
-        let mut last = None;
-        for &at in order {
-            let id = id_of(self.moved[at]);
-            match out.last_mut() {
-                Some(same) if last == Some(id) => how.add(same, column[at]),
-                _ => out.push(column[at]),
-            }
-            last = Some(id);
-        }
-        out
     }
 
     /// Ids of objects known by the same name, and the list of the others.
@@ -196,6 +180,11 @@ impl Difference {
         }
         // The server's only row has no name.
         if reading.family.name == SERVER.name {
+            return;
+        }
+        // Once it is gone, only its id tells what it was called, so it gets one whatever it did.
+        if gone::are_told(reading.family) {
+            self.unnamed = now.order.by_key.iter().copied().filter(|&i| self.ids[i] == 0).collect();
             return;
         }
         let mut unnamed: Vec<(u64, usize)> = Vec::new();
@@ -234,6 +223,21 @@ impl Difference {
             *total = value;
         }
     }
+}
+
+/// A column in the order of these ids and places, one value for each id.
+fn united(column: &[u64], order: &[u64], how: Merge) -> Vec<u64> {
+    let mut out: Vec<u64> = Vec::with_capacity(order.len());
+    let mut last = None;
+    for &o in order {
+        let (id, value) = (o >> 32, column[o as u32 as usize]);
+        match out.last_mut() {
+            Some(same) if last == Some(id) => how.add(same, value),
+            _ => out.push(value),
+        }
+        last = Some(id);
+    }
+    out
 }
 
 /// Subtracts. `last_until` is the end of the last stored row of this family, `None` when nothing was
@@ -315,7 +319,7 @@ pub fn advance_in(
             if values.is_empty() {
                 return Vec::new();
             }
-            before.iter().map(|b| b.map_or(0, |b| values[b])).collect()
+            before.iter().map(|b| b.map_or(UNKNOWN, |b| values[b])).collect()
         }
         _ => order.put(column),
     });
@@ -433,6 +437,7 @@ impl<'a> Sorted<'a> {
             quality: Quality::Exact,
             moved: Vec::new(),
             vanished: 0,
+            gone: Vec::new(),
             gap,
             baseline: true,
             ids: vec![0; self.reading.keys.len()],

@@ -1,7 +1,7 @@
 //! What is stored of tables and indexes is never more than happened, whatever happens to the server's counters.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use perfmon_e2e::{Db, Server, secs, wait_until};
+use perfmon_e2e::{Db, Random, Server, secs, seed, wait_until};
 
 /// The last row of history of a relation or an index: its time, what the columns count, and the quality.
 fn last(db: &mut Db, family: &str, name: &str, column: &str) -> (i64, String) {
@@ -281,4 +281,90 @@ fn what_a_rewrite_of_a_tables_long_values_read_is_a_lower_bound() {
     read(&mut db, 1);
     db.snapshot();
     assert_eq!(last(&mut db, "relation", "t", "toast_blks_hit").1, "exact");
+}
+
+/// Of a table and between two snapshots: what `tables()` counts, the live rows, the size, and the quality.
+fn told(db: &mut Db, table: &str, (since, until): (i64, i64)) -> Option<(i64, i64, i64, String)> {
+    let at = |us: i64| format!("timestamptz 'epoch' + {us} * interval '1 microsecond'");
+    let rows = db.rows(&format!(
+        "SELECT n_tup_ins, n_live_tup, table_bytes, quality FROM perfmon.tables({}, {})
+          WHERE table_name = '{table}'",
+        at(since),
+        at(until)
+    ));
+    rows.first().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3)))
+}
+
+#[test]
+fn what_a_dropped_table_did_at_last_is_marked() {
+    let server = Server::unloaded().conf("autovacuum = off").start();
+    let mut db = server.new_db("app");
+    db.run("CREATE TABLE t (a int); CREATE INDEX i ON t (a); CREATE TABLE other (a int)");
+    let first = db.snapshot();
+    insert(&mut db, 100);
+    let seen = db.snapshot();
+    let (exact, lower) = (|| "exact".to_owned(), || "lower bound".to_owned());
+    let of_t = told(&mut db, "t", (first, seen)).unwrap();
+    assert_eq!((of_t.0, of_t.1, of_t.3), (100, 100, exact()));
+    let bytes = of_t.2;
+    assert!(bytes > 0);
+
+    insert(&mut db, 1000);
+    db.run("INSERT INTO other SELECT 1; DROP TABLE t");
+    flush(&mut db);
+    let dropped = db.snapshot();
+    // States are as they were when it was last seen.
+    assert_eq!(told(&mut db, "t", (first, dropped)), Some((100, 100, bytes, lower())));
+    assert_eq!(told(&mut db, "t", (seen, dropped)), Some((0, 100, bytes, lower())));
+    let other = told(&mut db, "other", (first, dropped)).unwrap();
+    assert_eq!((other.0, other.3), (1, exact()));
+    for (family, name, column) in [("relation", "t", "n_tup_ins"), ("index", "i", "idx_scan")] {
+        assert_eq!(last(&mut db, family, name, column), (0, lower()), "{family}");
+    }
+    let marked = db.intervals().into_iter().filter(|i| i.quality == "lower bound").count();
+    assert_eq!(marked, 1, "the interval says so, too");
+
+    db.run("INSERT INTO other SELECT 1; CREATE TABLE t (a int)");
+    insert(&mut db, 7);
+    let again = db.snapshot();
+    let of_t = told(&mut db, "t", (dropped, again)).unwrap();
+    assert_eq!((of_t.0, of_t.1, of_t.3), (7, 7, exact()));
+    assert_eq!(told(&mut db, "t", (first, again)).unwrap().0, 107);
+    assert_eq!(told(&mut db, "t", (first, again)).unwrap().3, lower());
+}
+
+#[test]
+fn every_shortfall_of_a_dropped_table_is_marked() {
+    let server = Server::unloaded().conf("autovacuum = off").start();
+    let mut db = server.new_db("app");
+    let (seed, names) = (seed(), ["a", "b", "c", "d"]);
+    let mut random = Random::new(seed);
+    names.iter().for_each(|name| db.run(&format!("CREATE TABLE {name} (i int)")));
+    let mut since = db.snapshot();
+    for round in 0..20 {
+        // Rows that were inserted, and whether it was dropped.
+        let mut truth = [(0_i64, false); 4];
+        for _ in 0..random.below(10) {
+            let which = random.below(4);
+            let (name, rows) = (names[which], 1 + random.below(50) as i64);
+            if random.one_in(5) {
+                db.run(&format!("DROP TABLE {name}; CREATE TABLE {name} (i int)"));
+                truth[which].1 = true;
+            } else {
+                db.run(&format!("INSERT INTO {name} SELECT generate_series(1, {rows})"));
+                truth[which].0 += rows;
+            }
+        }
+        flush(&mut db);
+        let until = db.snapshot();
+        for (name, (rows, was_dropped)) in names.iter().zip(truth) {
+            let found = told(&mut db, name, (since, until));
+            let (counted, quality) = found.map_or((0, "exact".into()), |t| (t.0, t.3));
+            let context = format!("seed {seed}, round {round}, {name}: {counted} of {rows}");
+            assert!(counted <= rows, "{context}");
+            assert_eq!(quality, if was_dropped { "lower bound" } else { "exact" }, "{context}");
+            assert!(was_dropped || counted == rows, "{context}");
+        }
+        since = until;
+    }
 }

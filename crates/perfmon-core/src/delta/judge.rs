@@ -1,5 +1,6 @@
 //! The rules: which counters go on, which began anew, and what follows for values and quality.
 
+use super::gone::{Left, are_told};
 use super::heirs::{Copied, heirs};
 use super::{Difference, Gap, GapKind, Prior, Sorted};
 use crate::family::{DATABASE, Family, INDEX, Merge, RELATION};
@@ -114,39 +115,26 @@ pub(super) fn between(prior: &Prior, start: i64, now: &Sorted<'_>) -> Difference
         .collect();
     let copied = inherit(&mut fates, prior, now, &positions);
     let vanished = prior.keys.len() - positions.iter().flatten().count();
-    if vanished > 0 {
-        succeed(&mut fates, prior, now, &positions);
-    }
+    let left = match vanished {
+        0 => Left::default(),
+        _ => Left::find(prior, now, &positions, &fates),
+    };
     // Of a hidden object it is not known what it did since the prior. Where nobody looked, a gap says so.
     let hidden = !wider && fates.contains(&Fate::Hidden);
-    let lost = evicted || hidden || (reading.evictions.is_some() && vanished > 0);
+    let counts = reading.evictions.is_some() || are_told(reading.family);
+    let lost = evicted || hidden || (counts && vanished > 0);
     let is_new = |at: &usize| matches!(fates[*at], Fate::New(_));
     let came = (0..fates.len()).filter(is_new).map(|at| now.order.by_key[at]).collect();
-    let made = Judge::new(Some(prior), now, fates).difference(start);
+    let mut judge = Judge::new(Some(prior), now, fates);
+    for &at in &left.heirs {
+        (judge.lost[at], judge.moved[at]) = (true, true);
+    }
+    let made = judge.difference(start);
     let row = if lost { Quality::LowerBound } else { Quality::Exact };
     let gap = unread(prior, start, reading);
     let quality = row.max(made.quality);
-    Difference { quality, vanished: vanished as u64, gap, came, copied, ..made }
-}
-
-/// What goes by the name of a table or an index that went away: what that one did at last is lost to them both.
-fn succeed(fates: &mut [Fate], prior: &Prior, now: &Sorted<'_>, positions: &[Option<usize>]) {
-    let reading = &*now.reading;
-    let is_new = |fate: &Fate| matches!(fate, Fate::New(_));
-    if ![RELATION.name, INDEX.name].contains(&reading.family.name) || !fates.iter().any(is_new) {
-        return;
-    }
-    let still_there: HashSet<usize> = positions.iter().flatten().copied().collect();
-    let labels = prior.labels.iter().enumerate();
-    let gone: HashSet<u64> =
-        labels.filter(|(p, _)| !still_there.contains(p)).map(|(_, label)| *label).collect();
-    for (fate, &i) in zip(fates, &now.order.by_key) {
-        if let Fate::New(quality) = fate
-            && gone.contains(&reading.labels[i])
-        {
-            *quality = (*quality).max(Quality::LowerBound);
-        }
-    }
+    let gone = left.places(prior, made.known);
+    Difference { quality, vanished: vanished as u64, gone, gap, came, copied, ..made }
 }
 
 /// Finds what took over the counters of another object; returns both, as indices into the reading.
@@ -452,6 +440,7 @@ impl<'a> Judge<'a> {
             quality,
             moved: kept.iter().map(|&at| self.now.order.by_key[at]).collect(),
             vanished: 0,
+            gone: Vec::new(),
             gap: None,
             baseline: false,
             ids: vec![0; self.now.reading.keys.len()],

@@ -164,6 +164,7 @@ fn a_reset_that_was_outgrown_is_a_lower_bound() {
     assert_eq!((made.moved.len(), made.quality), (0, Quality::LowerBound));
     // Kept by a library that did not know it.
     let older = Prior { marks: vec![], ..before };
+    let now = of(100, &[1, 2], &[500, 7], 60);
     assert_eq!(difference(Some(&older), Some(50), &now).quality, Quality::Exact);
     // One of several that have each their own.
     let each = |resets: [u64; 3]| Reading {
