@@ -102,7 +102,7 @@ COMMENT ON TABLE perfmon.statement_text IS
 'Statement texts by queryid, kept once. Granted to nobody; the view perfmon.statement shows them to those who may see them.';
 COMMENT ON COLUMN perfmon.statement_text.note IS 'Why there is no text, where there is none.';
 COMMENT ON TABLE perfmon.object IS
-'Names of tables, indexes, databases and kinds of I/O by id. relation: schema, table, kind; index: schema, index, table; database: (empty), name, (empty); io: backend type, object, context.';
+'Names of tables, indexes, databases and kinds of I/O by id. relation: schema, table, kind; index: schema, index, table; database: oid (empty: this database), name, (empty); io: backend type, object, context.';
 COMMENT ON TABLE perfmon.prior IS
 'The counters as last read, from which the next interval is made. Unlogged: lost by a crash, as the counters are. Not for reading.';
 COMMENT ON TABLE perfmon.chore IS 'Notes of the extension''s own housekeeping. Not for reading.';

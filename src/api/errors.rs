@@ -281,7 +281,8 @@ fn transactions(scope: &Scope, edges: Vec<i64>, kept: &Kept) -> Result<Series, E
          JOIN perfmon.source_info s ON s.source OPERATOR(pg_catalog.=) o.source
              AND s.database_name OPERATOR(pg_catalog.=) o.name2
          WHERE o.source OPERATOR(pg_catalog.=) ANY ($1)
-             AND o.family OPERATOR(pg_catalog.=) 'database'",
+             AND o.family OPERATOR(pg_catalog.=) 'database'
+             AND o.name1 OPERATOR(pg_catalog.=) ''",
         &[scope.sources.clone().into()],
     )?;
     let who = |row: &Vec<Cell>| Some((row.first()?.int()?, row.get(1)?.int()?.try_into().ok()?));

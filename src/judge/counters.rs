@@ -141,17 +141,16 @@ pub(super) fn first_seen(family: &str, scope: &Scope) -> Result<HashMap<Name, i6
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn database(scope: &Scope, started_us: i64) -> Result<Database, Error> {
     let mut found = Database::default();
-    let row = query::row(
-        "SELECT pg_catalog.quote_ident(d.name), d.name FROM (
-             SELECT COALESCE((SELECT s.database_name FROM perfmon.source_info s
-                              WHERE s.source OPERATOR(pg_catalog.=) $1),
-                             pg_catalog.current_database()::pg_catalog.text) AS name) d",
+    let name = query::value(
+        "SELECT pg_catalog.quote_ident(COALESCE(
+             (SELECT s.database_name FROM perfmon.source_info s
+              WHERE s.source OPERATOR(pg_catalog.=) $1),
+             pg_catalog.current_database()::pg_catalog.text))",
         &[scope.sources.first().copied().into()],
     )?;
-    let own = row.as_ref().and_then(|row| row.get(1)).cloned().unwrap_or(Cell::Null);
-    found.name = row.as_ref().and_then(|row| row.first()?.text()).unwrap_or_default();
+    found.name = name.text().unwrap_or_default();
     let objects = Objects::of(&DATABASE, scope)?;
-    if let Some(o) = objects.iter().find(|o| o.names[1] == own) {
+    if let Some(o) = objects.own() {
         found.commits = o.v("xact_commit");
         found.rollbacks = o.v("xact_rollback");
         found.blks_hit = o.v("blks_hit");
@@ -178,8 +177,7 @@ pub(super) fn database(scope: &Scope, started_us: i64) -> Result<Database, Error
         let end = started_us.saturating_add(COLD_US).min(scope.until);
         let blocks = |since: i64, until: i64| -> Result<Option<(u64, u64)>, Error> {
             let objects = Objects::of(&DATABASE, &scope.quietly(since, until))?;
-            let own = objects.iter().find(|o| o.names[1] == own);
-            Ok(own.and_then(|o| o.v("blks_read").zip(o.v("blks_hit"))))
+            Ok(objects.own().and_then(|o| o.v("blks_read").zip(o.v("blks_hit"))))
         };
         found.after_restart = blocks(started_us, end)?;
         if end < scope.until {

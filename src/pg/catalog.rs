@@ -13,6 +13,16 @@ pub(crate) struct Database {
 
 /// Databases that can be connected to, templates left out, by ascending oid.
 pub(crate) fn databases() -> Vec<Database> {
+    // A limit of -2 marks a database whose DROP was interrupted.
+    databases_that(|row| row.datallowconn && !row.datistemplate && row.datconnlimit != -2)
+}
+
+/// Every database there is, by ascending oid.
+pub(crate) fn all_databases() -> Vec<Database> {
+    databases_that(|_| true)
+}
+
+fn databases_that(is_meant: impl Fn(&pg_sys::FormData_pg_database) -> bool) -> Vec<Database> {
     let mut found = Vec::new();
     // SAFETY: a plain scan of a shared catalog under AccessShareLock inside the caller's
     // transaction, as the autovacuum launcher does; the tuples are copied from before the next call.
@@ -26,8 +36,7 @@ pub(crate) fn databases() -> Vec<Database> {
                 break;
             }
             let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-            // A limit of -2 marks a database whose DROP was interrupted.
-            if row.datallowconn && !row.datistemplate && row.datconnlimit != -2 {
+            if is_meant(row) {
                 let name = CStr::from_ptr(row.datname.data.as_ptr()).to_string_lossy().into_owned();
                 found.push(Database { oid: row.oid, name });
             }

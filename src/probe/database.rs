@@ -1,8 +1,6 @@
 //! pg_stat_database: this database, or all of them for the home database. It must never connect to
 //! another database; everything here is in shared memory or in the file system.
 
-use std::ffi::CStr;
-
 use perfmon_core::family::DATABASE;
 use perfmon_core::frame::{Epoch, Key, Reading};
 use pgrx::pg_sys;
@@ -11,7 +9,7 @@ use super::{
     Columns, ProbeError, Probed, count, files, label, reading, statistics_epoch, times_io,
 };
 use crate::pg::catalog::{self, Database};
-use crate::pg::{clock, compat, fmgr};
+use crate::pg::{clock, compat, session};
 
 /// Reads this database, or with `all` every database; with `sizes`, also what they take on disk.
 pub(crate) fn databases(all: bool, sizes: bool) -> Result<Probed, ProbeError> {
@@ -35,27 +33,31 @@ pub(crate) fn databases(all: bool, sizes: bool) -> Result<Probed, ProbeError> {
         epoch.identity.push_str(Epoch::ALL);
     }
     let keys = list.iter().map(|d| Key(u64::from(d.oid.to_u32()), 0)).collect();
+    let names: Vec<[String; 3]> = list.iter().map(|d| names(d, &own)).collect();
     let reading = Reading {
-        labels: list.iter().map(|d| label(["", d.name.as_str(), ""])).collect(),
+        labels: names.iter().map(|names| label(names.each_ref().map(String::as_str))).collect(),
         columns: columns.values,
         marks: vec![list.iter().map(|d| compat::database_reset(d.oid)).collect()],
         whole: sizes,
         ..reading(&DATABASE, epoch, at, keys)
     };
-    let name = move |i: usize| [String::new(), list[i].name.clone(), String::new()];
-    Ok(Probed { reading, name: Box::new(name) })
+    Ok(Probed { reading, name: Box::new(move |i: usize| names[i].clone()) })
+}
+
+/// A database stays the same under another name, and one that takes its name is another: others than the own one are known by
+/// their oids. The own one is, whatever its oid, whose history this is.
+fn names(database: &Database, own: &Database) -> [String; 3] {
+    let which =
+        if database.oid == own.oid { String::new() } else { database.oid.to_u32().to_string() };
+    [which, database.name.clone(), String::new()]
 }
 
 fn own() -> Result<Database, ProbeError> {
-    // SAFETY: a look-up of the database that this process is connected to; the name is copied.
-    unsafe {
-        let oid = pg_sys::MyDatabaseId;
-        let name = pg_sys::get_database_name(oid);
-        if name.is_null() {
-            return Err(ProbeError::unexpected("this database has no row in pg_database"));
-        }
-        Ok(Database { oid, name: fmgr::utf8(CStr::from_ptr(name).to_bytes()) })
+    let own = Database { oid: session::database(), name: catalog::database_name() };
+    if own.name.is_empty() {
+        return Err(ProbeError::unexpected("this database has no row in pg_database"));
     }
+    Ok(own)
 }
 
 fn value(stats: &compat::Named, name: &str) -> Option<u64> {

@@ -19,16 +19,23 @@ use perfmon_core::window::{DAY_US, Level};
 pub(crate) struct Objects {
     family: &'static Family,
     tally: Tally,
-    named: Vec<(usize, [Cell; 3])>,
+    named: Vec<Named>,
     /// Sizes as they were before the window: they are looked at less often than the rest.
     earlier: Tally,
     earlier_columns: Vec<usize>,
     earlier_places: HashMap<Who, usize>,
     /// Time that the intervals cover.
     pub(crate) covered_us: i64,
-    /// The same of databases other than this one, which are not always read; and what this one is called.
+    /// The same of databases other than this one, which are not always read.
     others_us: i64,
-    own: Cell,
+}
+
+/// Where the sums of an object lie, and what it is called.
+struct Named {
+    place: usize,
+    names: [Cell; 3],
+    /// A database, and not the one whose history it is.
+    is_other: bool,
 }
 
 /// Sizes are looked at once an hour at least.
@@ -51,9 +58,8 @@ impl Objects {
             others_us = others_us.saturating_add((span.length_us - unread_us).max(0));
             tally.add(source, row.ids, row.head.known, &|i| row.column(i));
         });
-        let own = if is_database { own_names(scope)? } else { HashMap::new() };
-        let named = merge_by_name(family, scope, &mut tally, &own)?;
-        let own = scope.sources.first().and_then(|source| own.get(source)).cloned();
+        let own = if is_database { Some(own_names(scope)?) } else { None };
+        let named = merge_by_name(family, scope, &mut tally, own.as_ref())?;
         let earlier_columns = sizes(family);
         let earlier = sizes_before(family, &earlier_columns, scope, &kept);
         let earlier_places = earlier.who().iter().enumerate().map(|(at, who)| (*who, at)).collect();
@@ -66,13 +72,17 @@ impl Objects {
             earlier_places,
             covered_us,
             others_us,
-            own: own.unwrap_or(Cell::Null),
         })
     }
 
     /// Objects in the order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Object<'_>> {
-        self.named.iter().map(|(place, names)| Object { all: self, place: *place, names })
+        self.named.iter().map(|named| Object::of(self, named))
+    }
+
+    /// Of databases, the one whose history it is.
+    pub(crate) fn own(&self) -> Option<Object<'_>> {
+        self.named.iter().find(|named| !named.is_other).map(|named| Object::of(self, named))
     }
 }
 
@@ -129,42 +139,45 @@ fn own_names(scope: &Scope) -> Result<HashMap<i64, Cell>, Error> {
 }
 
 /// Two sources may hold the same object: the newer takes the older in. Rows come by source and time, so
-/// the place seen last is the newer one. The database whose history was restored here goes by this one's name.
+/// the place seen last is the newer one. Databases of two sources are told by their names, and the one whose history was
+/// restored here goes by this one's; two that one source had by the same name are not one.
 fn merge_by_name(
     family: &Family,
     scope: &Scope,
     tally: &mut Tally,
-    own: &HashMap<i64, Cell>,
-) -> Result<Vec<(usize, [Cell; 3])>, Error> {
-    let mut dictionary = names::objects(family.name, &scope.sources)?;
-    if let Some(name) = scope.sources.first().and_then(|newest| own.get(newest)) {
-        for ((source, _), names) in &mut dictionary {
-            if own.get(source) == Some(&names[1]) {
-                names[1] = name.clone();
+    own: Option<&HashMap<i64, Cell>>,
+) -> Result<Vec<Named>, Error> {
+    let dictionary = names::objects(family.name, &scope.sources)?;
+    let newest = scope.sources.first().and_then(|newest| own?.get(newest));
+    let named = |(place, who): (usize, &Who)| {
+        let names = dictionary.get(who).cloned();
+        let mut names = names.unwrap_or([Cell::Null, Cell::Null, Cell::Null]);
+        let mut is_other = false;
+        if let Some(own) = own {
+            is_other = names[0] != Cell::from("") || own.get(&who.0) != Some(&names[1]);
+            if let Some(newest) = newest.filter(|_| !is_other) {
+                names[1] = newest.clone();
             }
+            [names[0], names[2]] = [Cell::Null, Cell::Null];
+        }
+        let age = scope.sources.iter().position(|source| *source == who.0);
+        (age, Named { place, names, is_other })
+    };
+    let mut all: Vec<(Option<usize>, Named)> = tally.who().iter().enumerate().map(named).collect();
+    all.sort_by_cached_key(|(age, one)| (key(&one.names), one.is_other, *age));
+    let mut is_merged = vec![false; all.len()];
+    let mut from = 0;
+    for group in all.chunk_by(|(_, a), (_, b)| a.names == b.names && a.is_other == b.is_other) {
+        let (rest, (_, newest)) = (from + 1..from + group.len(), &group[0]);
+        from = rest.end;
+        let of_one_source = group.windows(2).any(|two| two[0].0 == two[1].0);
+        if newest.names[1] != Cell::Null && !of_one_source {
+            group[1..].iter().for_each(|(_, older)| tally.merge(older.place, newest.place));
+            is_merged[rest].fill(true);
         }
     }
-    let age = |source: i64| scope.sources.iter().position(|s| *s == source);
-    let mut places: Vec<(usize, [Cell; 3], Option<usize>)> = tally
-        .who()
-        .iter()
-        .enumerate()
-        .map(|(place, who)| {
-            let names = dictionary.get(who).cloned();
-            (place, names.unwrap_or([Cell::Null, Cell::Null, Cell::Null]), age(who.0))
-        })
-        .collect();
-    places.sort_by(|a, b| key(&a.1).cmp(&key(&b.1)).then(a.2.cmp(&b.2)));
-    let mut named: Vec<(usize, [Cell; 3])> = Vec::with_capacity(places.len());
-    for (place, names, _) in places {
-        match named.last() {
-            Some((newer, same)) if *same == names && names[1] != Cell::Null => {
-                tally.merge(place, *newer);
-            }
-            _ => named.push((place, names)),
-        }
-    }
-    Ok(named)
+    let left = all.into_iter().zip(is_merged).filter(|(_, is_merged)| !is_merged);
+    Ok(left.map(|((_, named), _)| named).collect())
 }
 
 fn key(names: &[Cell; 3]) -> [Vec<u8>; 3] {
@@ -178,16 +191,19 @@ fn key(names: &[Cell; 3]) -> [Vec<u8>; 3] {
 pub(crate) struct Object<'a> {
     all: &'a Objects,
     place: usize,
+    /// Of a database the second alone.
     pub(crate) names: &'a [Cell; 3],
+    is_other: bool,
 }
 
-impl Object<'_> {
+impl<'a> Object<'a> {
+    fn of(all: &'a Objects, named: &'a Named) -> Self {
+        Self { all, place: named.place, names: &named.names, is_other: named.is_other }
+    }
+
     /// Time of which is known what it did.
     pub(crate) fn covered_us(&self) -> i64 {
-        if self.all.own == Cell::Null || self.all.own == self.names[1] {
-            return self.all.covered_us;
-        }
-        self.all.others_us
+        if self.is_other { self.all.others_us } else { self.all.covered_us }
     }
 
     /// Sum or last value of a column.

@@ -395,6 +395,9 @@ pub(crate) struct Counted {
     /// Of it, what rows cover that know the time in sessions, and the sessions that came in these.
     timed_us: i64,
     timed: u64,
+    /// Of which database, and whether of two of one name, as where one was dropped and another got its name.
+    who: Option<Who>,
+    is_mixed: bool,
 }
 
 impl Counted {
@@ -454,9 +457,12 @@ fn counted_of(
             *all = all.saturating_add(length_us);
             *known = known.saturating_add(if timed { length_us } else { 0 });
             for (place, id) in row.ids.iter().enumerate() {
-                let Some([_, name, _]) = named.get(&(row.head.source, *id)) else { continue };
+                let who = (row.head.source, *id);
+                let Some([_, name, _]) = named.get(&who) else { continue };
                 for name in [name.as_str(), ""] {
                     let counted = found.entry((part.bucket, name.to_owned())).or_default();
+                    let before = counted.who.replace(who).filter(|_| !name.is_empty());
+                    counted.is_mixed |= before.is_some_and(|it| it.0 == who.0 && it.1 != who.1);
                     for (at, sum) in counted.sums.iter_mut().enumerate() {
                         let value = row.column(at).and_then(|values| values.get(place).copied());
                         // Of a part of the row's time it is no sum for its length.
@@ -471,6 +477,8 @@ fn counted_of(
             }
         }
     });
+    // Pools go by the names of their time, so who of the two is meant is not known.
+    found.retain(|_, counted| !counted.is_mixed);
     for ((step, _), counted) in &mut found {
         [counted.covered_us, counted.timed_us] = covered.get(step).copied().unwrap_or_default();
     }

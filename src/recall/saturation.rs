@@ -385,6 +385,12 @@ fn sessions(scope: &Scope) -> Result<Vec<Sessions>, Error> {
         all[0].transactions += one.transactions;
         all.push(one);
     }
+    // Two of one name, as where one was dropped and another got its name: which of them pools of that name mean is not known.
+    // They lie side by side.
+    let names: Vec<Option<String>> = all.iter().map(|one| one.database.clone()).collect();
+    let mut is_one =
+        names.chunk_by(|a, b| a == b).flat_map(|same| same.iter().map(move |_| same.len() == 1));
+    all.retain(|_| is_one.next().unwrap_or(true));
     Ok(all)
 }
 

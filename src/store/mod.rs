@@ -7,6 +7,7 @@ mod change_checks;
 mod checks;
 pub(crate) mod chore;
 mod clean;
+pub(crate) mod database;
 pub(crate) mod dictionary;
 pub(crate) mod extent;
 pub(crate) mod finding;

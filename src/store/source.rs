@@ -3,10 +3,8 @@
 
 use std::collections::HashMap;
 
-use perfmon_core::family::DATABASE;
-
-use super::history;
 use super::sql::{self, optional_text};
+use super::{database, history};
 use crate::pg::lookup::Lookup;
 use pgrx::prelude::*;
 
@@ -87,8 +85,7 @@ fn own_by_owners_query() -> Option<Own> {
     )
 }
 
-/// The database goes by another name since the last visit, and so does its history from now on, what databases did among it:
-/// who asks how this one did looks for it by its name. Unless another one was seen under that name before.
+/// The database goes by another name since the last visit, and so does its history from now on, what databases did among it.
 fn rename(source: i64, before: &str, database_name: &str) {
     for table in ["source_info", "own_source"] {
         let update = format!(
@@ -97,15 +94,7 @@ fn rename(source: i64, before: &str, database_name: &str) {
         );
         sql::write(&update, &[source.into(), sql::text(database_name)]);
     }
-    sql::write(
-        "UPDATE perfmon.object o SET name2 = $3
-         WHERE o.source OPERATOR(pg_catalog.=) $1 AND o.family OPERATOR(pg_catalog.=) $4
-             AND o.name2 OPERATOR(pg_catalog.=) $2 AND NOT EXISTS (
-                 SELECT 1 FROM perfmon.object x
-                 WHERE x.source OPERATOR(pg_catalog.=) $1 AND x.family OPERATOR(pg_catalog.=) $4
-                     AND x.name2 OPERATOR(pg_catalog.=) $3)",
-        &[source.into(), sql::text(before), sql::text(database_name), sql::text(DATABASE.name)],
-    );
+    database::rename_own(source, before, database_name);
 }
 
 /// The source of this database; drawn anew when there is none yet or when the one written here is that

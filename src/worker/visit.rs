@@ -440,7 +440,7 @@ impl Visit {
         }
         self.parts = difference.together(&reading);
         let continues = prior.as_ref().is_some_and(|prior| prior.at == difference.since);
-        let new_ids = self.name_objects(family, &difference, &name);
+        let new_ids = self.name_objects(family, &difference, (order.len(), &name));
         // The server's row stands for the visit itself, so even a baseline leaves one.
         if !difference.baseline || family.name == family::SERVER.name {
             let given: HashMap<usize, u32> = new_ids.iter().copied().collect();

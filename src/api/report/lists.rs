@@ -28,7 +28,6 @@ use crate::recall::latency;
 use crate::recall::objects::{Object, Objects};
 use crate::recall::plan::Kept;
 use crate::recall::plans;
-use crate::recall::query;
 use crate::recall::statements::{Line, ORDERS, ms, part, per_s, ratio, top};
 use crate::recall::times::total;
 use crate::store::read;
@@ -70,8 +69,7 @@ pub(in crate::api) fn load(scope: &Scope) -> Result<Load, Error> {
     load.active_ratio = per_s(unsigned(exec_us), covered_us).map(|us| us / 1e6);
     load.wal_bytes = wal;
     let databases = Objects::of(&DATABASE, scope)?;
-    let name = own_name(scope)?;
-    if let Some(own) = databases.iter().find(|d| d.names[1] == name) {
+    if let Some(own) = databases.own() {
         let transactions = own.all_of(&["xact_commit", "xact_rollback"]);
         load.transactions_per_s = per_s(transactions, databases.covered_us);
         load.rollback_ratio = ratio(own.v("xact_rollback"), transactions);
@@ -87,15 +85,6 @@ pub(in crate::api) fn load(scope: &Scope) -> Result<Load, Error> {
 /// Bytes of a block of this server.
 fn block_bytes() -> u64 {
     u64::from(pg_sys::BLCKSZ)
-}
-
-/// Name of the database that the scope is about.
-fn own_name(scope: &Scope) -> Result<Cell, Error> {
-    query::value(
-        "SELECT s.database_name FROM perfmon.source_info s
-         WHERE s.source OPERATOR(pg_catalog.=) $1",
-        &[scope.sources.first().copied().into()],
-    )
 }
 
 /// What the time went into, by kind of command.

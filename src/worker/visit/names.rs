@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use perfmon_core::delta::Difference;
-use perfmon_core::family::{Family, SERVER, STATEMENT};
+use perfmon_core::family::{DATABASE, Family, SERVER, STATEMENT};
 use perfmon_core::frame::Key;
 
 use super::Visit;
@@ -149,19 +149,23 @@ impl Visit {
         ids
     }
 
-    /// Dictionary ids for the objects that moved for the first time.
+    /// Dictionary ids for the objects that moved for the first time; how many were read, and what each is called.
     pub(super) fn name_objects(
         &mut self,
         family: &Family,
         difference: &Difference,
-        name: &dyn Fn(usize) -> [String; 3],
+        (all, name): (usize, &dyn Fn(usize) -> Names),
     ) -> Vec<(usize, u32)> {
         let unnamed = difference.needs_name();
         if unnamed.is_empty() || family.name == SERVER.name {
             return Vec::new();
         }
         self.new_queryids |= family.name == STATEMENT.name;
-        let names: Vec<[String; 3]> = unnamed.iter().map(|i| name(*i)).collect();
+        if family.name == DATABASE.name {
+            let all: Vec<Names> = (0..all).map(name).collect();
+            store::database::follow(self.source, &all);
+        }
+        let names: Vec<Names> = unnamed.iter().map(|i| name(*i)).collect();
         let ids = store::dictionary::resolve(family, self.source, &names, self.until);
         unnamed.iter().copied().zip(ids).collect()
     }

@@ -4,6 +4,9 @@
 
 use std::collections::HashMap;
 
+#[path = "deltas/renamed.rs"]
+mod renamed;
+
 use perfmon_e2e::{Db, Random, Server, Stop, secs, seed, wait_until};
 
 /// What was done to the counters between two snapshots.
@@ -421,33 +424,4 @@ fn counters_of_this_database_go_on_when_another_becomes_the_home() {
     let intervals = app.intervals();
     let exact = |i: &&perfmon_e2e::Interval| i.until > first;
     assert!(intervals.iter().filter(exact).all(|i| i.quality == "exact"), "{intervals:?}");
-}
-
-#[test]
-fn a_renamed_database_goes_by_its_new_name() {
-    let server = Server::manual().start();
-    let mut db = server.new_db("old");
-    let roll_back = |db: &mut Db| {
-        db.run("BEGIN; ROLLBACK");
-        db.run("SELECT pg_stat_force_next_flush() FROM pg_database");
-    };
-    db.snapshot();
-    roll_back(&mut db);
-    db.snapshot();
-    roll_back(&mut db);
-    drop(db);
-    wait_until("nobody is connected", secs(20), || {
-        server.db("postgres").batch_execute("ALTER DATABASE old RENAME TO new").is_ok()
-    });
-    let mut db = server.db("new");
-    db.snapshot();
-    let names = "SELECT string_agg(database_name, ',') FROM perfmon.source_info";
-    assert_eq!(db.val::<String>(names), "new");
-    roll_back(&mut db);
-    db.snapshot();
-    // Before the rename, around it and after it.
-    let counted = "SELECT sum(rollbacks)::int8 FROM perfmon.error_series()";
-    assert_eq!(db.val::<i64>(counted), 3);
-    let databases = "SELECT database_name || ': ' || xact_rollback FROM perfmon.databases() WHERE xact_rollback > 0";
-    assert_eq!(db.list::<String>(databases), ["new: 3"]);
 }
