@@ -85,7 +85,7 @@ fn a_full_pool_for_which_nobody_waits_has_its_level_and_no_finding() {
         found.iter().filter(|f| f.kind.starts_with("pool")).map(|f| f.head()).collect();
     assert_eq!(found, Vec::<String>::new());
     let report: String = db.val("SELECT perfmon.report(now() - interval '1 hour', now())");
-    assert!(report.contains("is at 100 % of its limit"), "{report}");
+    assert!(report.contains("is at 100.0 % of its limit"), "{report}");
 }
 
 #[test]
