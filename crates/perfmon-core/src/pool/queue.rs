@@ -262,11 +262,12 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     if starting.is_some_and(|n| n > idle_ratio * places) {
         return (Cause::Authentication, lacks);
     }
+    let own_keep_out = held_idle(load, full.as_ref(), refused > 0) > idle_ratio
+        && keeps_out(load.idle_most.max(load.idle));
     let others =
         load.held.as_ref().filter(|held| keeps_out(held.idle_most.max(held.idle))).filter(|held| {
-            let own = held_idle(load, full.as_ref(), refused > 0);
             let is_shared = full.map_or(refused > 0, |limit| !limit.kind.is_of_pool());
-            is_shared && own <= idle_ratio && held.idle > idle_ratio * held.open
+            is_shared && !own_keep_out && held.idle > idle_ratio * held.open
         });
     if let Some(Held { open, idle, by, .. }) = others {
         let by = by.as_ref().map(|by| format!(", most of them of {by}")).unwrap_or_default();
@@ -276,9 +277,7 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
         );
         return (Cause::PoolTooLarge, detail);
     }
-    if held_idle(load, full.as_ref(), refused > 0) > idle_ratio
-        && keeps_out(load.idle_most.max(load.idle))
-    {
+    if own_keep_out {
         if let Some(share) = full.filter(|limit| limit.kind.is_of_pooler()).and_then(|l| l.idle) {
             let of = 100.0 * share;
             let detail =

@@ -268,6 +268,29 @@ fn who_is_crowded_out_is_told_by_whom() {
 }
 
 #[test]
+fn who_idles_with_few_is_crowded_out_by_those_that_idle_with_many() {
+    // The server lets in 117: one program holds 108 and does nothing, nor does another with its eight.
+    let mut groups = vec![
+        group(Whose::server(), 117, 1),
+        group(whose(Level::User, "", "app"), 8, 0),
+        group(pool("app", "other"), 8, 0),
+        group(pool("web", "calm"), 108, 0),
+    ];
+    let server = Some(Server { most: 120, superusers: 3, reserved: 0 });
+    Limits { server, ..Limits::default() }.judge(&mut groups);
+    let look = Look { samples: 60, groups, ..Look::default() };
+    for window in [Look { moments: vec![look.clone()], ..look.clone() }, look] {
+        for group in &window.groups[1..3] {
+            let said = window.verdict(group, &thresholds()).unwrap();
+            assert_eq!(said.cause, Cause::PoolTooLarge, "{}", said.detail);
+            let told = "117 of 117 connections are in use: 116.0 of 117.0 open sessions under the same limit idle outside of \
+                 a transaction and keep others out, most of them of calm (user web, database shop)";
+            assert_eq!(said.detail, told);
+        }
+    }
+}
+
+#[test]
 fn nobody_is_short_of_what_was_full_while_he_was_not_there() {
     let mut window = Look { refused: refused(3), ..crowded(120) };
     let mut late = group(pool("app", "late"), 1, 1);
