@@ -28,12 +28,12 @@ COMMENT ON TABLE perfmon.seen_object IS
 
 COMMENT ON TABLE perfmon.statement_minute IS
 'pg_stat_statements, one row per interval, one packed column per counter. Read it through perfmon.top_statements(), statement_series() and statement_history().';
-COMMENT ON TABLE perfmon.statement_hour IS 'perfmon.statement_minute, rolled up to UTC hours; what makes less than 0.1 % is summed under id 0.';
-COMMENT ON TABLE perfmon.statement_day IS 'perfmon.statement_minute, rolled up to UTC days; what makes less than 0.1 % is summed under id 0.';
+COMMENT ON TABLE perfmon.statement_hour IS 'perfmon.statement_minute, rolled up to UTC hours; of more than 10,000 statements, what makes less than 0.1 % is summed under id 0.';
+COMMENT ON TABLE perfmon.statement_day IS 'perfmon.statement_minute, rolled up to UTC days; of more than 10,000 statements, what makes less than 0.1 % is summed under id 0.';
 COMMENT ON TABLE perfmon.latency_minute IS
 'Execution times that the hooks counted, one row per interval, one packed histogram per statement (by the ids of perfmon.statement). Read it through perfmon.top_statements(), statement_series(), latency_histogram() and latency_heatmap().';
-COMMENT ON TABLE perfmon.latency_hour IS 'perfmon.latency_minute, rolled up to UTC hours: sums of buckets; what makes less than 0.1 % is summed under id 0.';
-COMMENT ON TABLE perfmon.latency_day IS 'perfmon.latency_minute, rolled up to UTC days: sums of buckets; what makes less than 0.1 % is summed under id 0.';
+COMMENT ON TABLE perfmon.latency_hour IS 'perfmon.latency_minute, rolled up to UTC hours: sums of buckets; of more than 10,000 statements, what makes less than 0.1 % is summed under id 0.';
+COMMENT ON TABLE perfmon.latency_day IS 'perfmon.latency_minute, rolled up to UTC days: sums of buckets; of more than 10,000 statements, what makes less than 0.1 % is summed under id 0.';
 COMMENT ON TABLE perfmon.relation_minute IS
 'Tables and materialized views, one row per interval, packed. Read it through perfmon.tables() and relation_history().';
 COMMENT ON TABLE perfmon.relation_hour IS 'perfmon.relation_minute, rolled up to UTC hours.';

@@ -2,9 +2,10 @@
 //! needs no other right. Works on a standby and in read-only transactions: it must never write, and
 //! never needs a transaction id.
 
-use perfmon_core::family::{Family, Merge};
+use perfmon_core::family::{Family, Merge, STATEMENT};
 use perfmon_core::frame::{Frame, Quality, Span};
 use perfmon_core::pack::{self, Corrupt};
+use perfmon_core::rollup::OTHER;
 use perfmon_core::squares::{Asked, EXEC_SQ};
 use pgrx::prelude::*;
 
@@ -128,7 +129,10 @@ pub(crate) fn series_of(
     let mut sources: Vec<i64> = objects.iter().map(|(source, _)| *source).collect();
     sources.sort_unstable();
     sources.dedup();
-    let wanted: Vec<Wanted> = sources.iter().map(|source| Wanted::of(objects, *source)).collect();
+    // Who is too small for a name of its own in a large row is in its rest.
+    let rests = sources.iter().filter(|_| family.name == STATEMENT.name).map(|s| (*s, OTHER));
+    let all: Vec<(i64, u32)> = objects.iter().copied().chain(rests).collect();
+    let wanted: Vec<Wanted> = sources.iter().map(|source| Wanted::of(&all, *source)).collect();
     let (asked, shown) = (Asked::of(family, columns), columns.len());
     let columns = asked.columns();
     let (mut reader, mut lookup) = (Reader::new(), Places::new());
@@ -164,15 +168,18 @@ pub(crate) fn series_of(
             }
         }
         let mut nth = 0;
+        let has_rest = ids.first() == Some(&OTHER) && found.first().is_some_and(Option::is_some);
         for (place, index) in found.iter().zip(indexes) {
             let present = place.is_some();
             for (offset, column) in columns.iter().enumerate() {
                 let value = unpacked[offset].get(nth).copied();
-                values[offset] = value
-                    .filter(|_| present && stored[offset])
-                    .or_else(|| absent_value(family, head, *column, present));
+                values[offset] = value.filter(|_| present && stored[offset]).or_else(|| {
+                    absent_value(family, head, *column, present).filter(|_| present || !has_rest)
+                });
             }
-            each(Point { head, index: *index, values: &values[..shown] });
+            if *index < objects.len() {
+                each(Point { head, index: *index, values: &values[..shown] });
+            }
             nth += usize::from(present);
         }
         Ok(())
@@ -271,7 +278,7 @@ impl Beginnings {
     }
 }
 
-/// The value of a column that is not stored: zero where it was measured. A gauge of an object that is
+/// The value of a column that is not stored: zero where it was measured (and nothing but the object can have done it). A gauge of an object that is
 /// not in the row is unknown: gauges are not read every time.
 fn absent_value(family: &Family, head: &Head, column: usize, present: bool) -> Option<u64> {
     let gauge = family.columns.get(column).is_some_and(|c| c.merge == Merge::Last);

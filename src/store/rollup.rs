@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use perfmon_core::family::{FAMILIES, Family, LATENCY, SERVER};
+use perfmon_core::family::{FAMILIES, Family, LATENCY, SERVER, STATEMENT};
 use perfmon_core::frame::{Frame, Span};
 use perfmon_core::latency::{self as histograms, Row};
 use perfmon_core::rollup;
@@ -13,7 +13,9 @@ use super::period::{DAY_US, HOUR_US, Level, Period, ceiling, floor, level_name};
 use super::sql;
 use super::{history, latency, read, source};
 
-/// Share of the time and of the calls that the kept statements make; the rest becomes "other".
+/// Statements that a row of an hour or a day has room for: it keeps them all. Of more, those that make this share of the time and of the
+/// calls; the rest becomes "other".
+const ROOM: usize = 10_000;
 const KEEP: f64 = 0.999;
 /// Frames added up at once: bounds memory to a few megabytes.
 const AT_ONCE: usize = 8;
@@ -128,8 +130,11 @@ fn roll_family(family: &'static Family, level: Level, source: i64, end: i64) {
             parts.extend(sum);
         }
     });
-    let keep = (family.name == "statement").then_some(KEEP);
-    if let Some((span, frame)) = rollup::merge(family, &parts, end, keep) {
+    let mut sum = rollup::merge(family, &parts, end, None);
+    if let Some(large) = sum.take_if(|sum| family.name == STATEMENT.name && sum.1.ids.len() > ROOM) {
+        sum = rollup::merge(family, &[large], end, Some(KEEP));
+    }
+    if let Some((span, frame)) = sum {
         history::append(level, source, &span, &frame);
     }
 }
@@ -146,7 +151,11 @@ fn roll_latency(level: Level, source: i64, end: i64) {
             parts.extend(sum);
         }
     });
-    if let Some((span, row)) = histograms::merge(&parts, end, Some(KEEP)) {
+    let mut sum = histograms::merge(&parts, end, None);
+    if let Some(large) = sum.take_if(|sum| sum.1.statements.len() > ROOM) {
+        sum = histograms::merge(&[large], end, Some(KEEP));
+    }
+    if let Some((span, row)) = sum {
         latency::append(level, source, &span, &row);
     }
 }

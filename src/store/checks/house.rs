@@ -55,21 +55,38 @@ mod tests {
         let all = two_hours(source, from);
         keep_house(DAY + 10 * MINUTE_US);
         for family in [&STATEMENT, &RELATION, &SERVER] {
-            let keep = (family == &STATEMENT).then_some(0.999);
             let hours: Vec<(Span, Frame)> = [from + HOUR_US, DAY]
                 .iter()
                 .map(|end| {
                     let parts = of(family, end - HOUR_US, *end, &all);
                     assert_eq!(parts.len(), 60);
-                    perfmon_core::rollup::merge(family, &parts, *end, keep).unwrap()
+                    perfmon_core::rollup::merge(family, &parts, *end, None).unwrap()
                 })
                 .collect();
             assert_eq!(stored(family, source, Level::Hour), hours, "{}", family.name);
-            let day = perfmon_core::rollup::merge(family, &hours, DAY, keep).unwrap();
+            let day = perfmon_core::rollup::merge(family, &hours, DAY, None).unwrap();
             assert_eq!(stored(family, source, Level::Day), [day], "{}", family.name);
         }
         // Nothing is left to do until the next hour is over.
         assert_eq!(chore::maintenance_due(DAY + 30 * MINUTE_US, MINUTE_US), None);
+    }
+
+    #[pg_test]
+    fn what_lost_its_name_in_a_large_hour_is_unknown_and_not_zero() {
+        let (source, from) = (own(), DAY - 2 * HOUR_US);
+        for (hour, n) in [(0, 10_000), (1, 10_001)] {
+            let span = span(from + hour * HOUR_US + MINUTE_US);
+            history::append(Level::Minute, source, &span, &frame(&STATEMENT, n));
+        }
+        keep_house(DAY + 10 * MINUTE_US);
+        let mut seen = Vec::new();
+        let asked = [(source, 1), (source, 10_000), (source, 20_000)];
+        let hours = (Level::Hour, from, DAY);
+        read::series_of(&asked, &STATEMENT, &[hours], &[1], &mut |point| {
+            seen.push((point.index, point.values[0]));
+        });
+        let room = [(0, Some(2)), (1, Some(20_000)), (2, Some(0))];
+        assert_eq!(seen, [room, [(0, None), room[1], (2, None)]].concat());
     }
 
     #[pg_test]
