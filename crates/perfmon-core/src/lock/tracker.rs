@@ -208,7 +208,7 @@ impl Tracker {
         }
         // What was short when it was seen last may have become long enough since, as far as its session still tells.
         let ended = short.into_values().map(|idle| over(&idle, sessions, at));
-        let ended = ended.filter(|idle| idle.ending == Ending::Resumed as u8);
+        let ended = ended.filter(|idle| idle.ending != Ending::Gone as u8);
         for idle in ended.filter(|idle| idle.ended - idle.began >= SHORTEST_IDLE_US) {
             moved = true;
             shared.idles.push(Idle { tick: shared.tick, ..idle });
@@ -227,8 +227,13 @@ fn over(idle: &Idle, sessions: &[Session], at: i64) -> Idle {
         Some(_) => Ending::Finished,
     };
     let ended = match ending {
-        // What its session does now began with a later transaction, if not after several.
-        Ending::Finished => idle.seen,
+        // What its session does now began with a later transaction, if not after several: half of the time to it is expected, of
+        // what was met at some moment no more than it was old.
+        Ending::Finished => {
+            let next = now.map(|now| if now.transaction > 0 { now.transaction } else { now.since });
+            let rest = end(idle.seen, next, at) - idle.seen;
+            idle.seen + (rest / 2).min(idle.seen - idle.began).max(0)
+        }
         _ => end(idle.seen, now.map(|now| now.since), at),
     };
     Idle { ended, ending: ending as u8, ..*idle }
