@@ -73,10 +73,13 @@ impl Use {
         }
     }
 
-    /// The largest number; `None` where for more than half of so many samples nobody knows it.
+    /// The largest number; `None` where for more than half of so many samples nobody knows it, or where a part of a row had more
+    /// than all whose peak is known.
     pub(crate) fn peak(&self, at: usize, samples: u64) -> Option<u64> {
         let vague = self.vague[at].saturating_sub(self.same[at]);
-        (vague.saturating_mul(2) <= samples).then_some(self.peaks[at])
+        let most = self.spreads.get(at).map_or(0, Spread::most);
+        let is_known = vague.saturating_mul(2) <= samples && u64::from(most) <= self.peaks[at];
+        is_known.then_some(self.peaks[at])
     }
 
     /// The smallest number of one of `SPREADS`, where the largest is known too.

@@ -134,3 +134,33 @@ fn a_storm_within_an_interval_is_no_peak_of_each_of_its_steps() {
     ));
     assert_eq!(peak, 12);
 }
+
+/// What came in a part of an interval whose peak is counted in the next step is no more than the peak of this one.
+#[test]
+fn no_step_has_more_on_average_than_at_its_peak() {
+    let server = sampled().start();
+    let mut db = server.new_db("app");
+    db.run("CREATE ROLE web LOGIN");
+    store(&mut db);
+    let late = "SELECT pg_sleep(extract(epoch FROM date_trunc('second', clock_timestamp()) + interval '1.7 s' - clock_timestamp()))";
+    let mut storm: Vec<Db> = Vec::new();
+    let since: String =
+        db.val("SELECT (date_trunc('second', clock_timestamp()) + interval '2 s')::text");
+    for nth in 0..6 {
+        db.run(late);
+        db.snapshot();
+        if nth == 3 {
+            storm = (0..12).map(|_| server.connect("web", "app")).collect();
+        }
+    }
+    drop(storm);
+    let until: String =
+        db.val("SELECT date_trunc('second', max(until))::text FROM perfmon.pool_minute");
+    let row = &db.rows(&format!(
+        "SELECT count(*) FILTER (WHERE open_avg > open_peak + 0.001), count(*) FILTER (WHERE open_peak IS NULL), max(open_peak)
+         FROM perfmon.pool_activity('{since}', '{until}', '1 s') WHERE level = 'server'"
+    ))[0];
+    let (beyond, unknown, most): (i64, i64, i32) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!((beyond, most), (0, 13));
+    assert!((1..=3).contains(&unknown), "{unknown}");
+}
