@@ -177,7 +177,9 @@ fn saturated(
 /// Who holds the connections, and what they do with them.
 fn cause(look: &Look, group: &Group, limit: &Limit, verdict: Option<&Verdict>) -> String {
     let of_pool = limit.kind.is_of_pool();
-    let holders = look.holders(&group.whose, |pool| if of_pool { &pool.busy } else { &pool.open });
+    let at = look.fullest(&group.whose, limit.kind);
+    let holders = at.holders(&group.whose, |pool| if of_pool { &pool.busy } else { &pool.open });
+    let are = if std::ptr::eq(at, look) { "are" } else { "were" };
     let mut said = String::new();
     // Those that have not said who they are belong to nobody yet.
     let is_known = verdict.is_none_or(|verdict| verdict.cause != Cause::Authentication);
@@ -185,7 +187,7 @@ fn cause(look: &Look, group: &Group, limit: &Limit, verdict: Option<&Verdict>) -
         let idle = pool.share(&pool.idle).unwrap_or(0.0);
         let inside = pool.share(&pool.in_transaction).unwrap_or(0.0);
         said = format!(
-            "{} are held by {}: {} of the time idle, {} idle in a transaction.",
+            "{} {are} held by {}: {} of the time idle, {} idle in a transaction.",
             number(*held),
             pool.whose.program(),
             percent(idle),

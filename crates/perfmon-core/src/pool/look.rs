@@ -395,6 +395,18 @@ impl Look {
         idle.reduce(|most, next| if next.1 > most.1 { next } else { most }).map(|(pool, _)| pool)
     }
 
+    /// The moment at which most of a limit was in use; all of the time where that is more, as now, or no moments are known.
+    pub fn fullest(&self, whose: &Whose, kind: Kind) -> &Self {
+        let used = |look: &Self| {
+            let group = look.groups.iter().find(|group| group.whose == *whose)?;
+            group.limits.iter().find(|limit| limit.kind == kind).map(|limit| limit.used)
+        };
+        let least = used(self).unwrap_or(0.0);
+        let moments = self.moments.iter().filter_map(|look| Some((look, used(look)?)));
+        let fullest = moments.reduce(|most, next| if next.1 >= most.1 { next } else { most });
+        fullest.filter(|(_, used)| *used >= least).map_or(self, |(look, _)| look)
+    }
+
     /// Who holds most of the sessions of a group: pools in order of what they hold.
     pub fn holders<'a>(
         &'a self,

@@ -119,9 +119,11 @@ fn holder(
     }
     let of = group.unwrap_or(&server);
     let peak = |pool: &Group| pool.open.peak.unwrap_or(0);
-    let holders = look.holders(of, |pool| &pool.open);
     let limit = look.groups.iter().find(|group| group.whose == *of);
     let limit = limit.and_then(Group::limit_that_refuses);
+    // Who had them when most were in use, however short that was.
+    let at = limit.map_or(look, |limit| look.fullest(of, limit.kind));
+    let holders = at.holders(of, |pool| &pool.open);
     if let Some(starting) = starters(look, of, thresholds) {
         return Some(format!(
             "{} of the places were taken by clients that had not finished authentication.",

@@ -175,6 +175,37 @@ fn a_role_at_its_limit_is_found_with_who_holds_it() {
 }
 
 #[test]
+fn who_held_a_limit_is_told_of_the_moment_at_which_it_was_full() {
+    // Job was there for a minute of an hour, with nearly all that the role may have; idler stayed afterwards.
+    let full = look(&[("app", "idler", 1, 0, 0), ("app", "job", 19, 19, 0)], &limits());
+    let after = look(&[("app", "idler", 1, 0, 0), ("app", "job", 0, 0, 0)], &limits());
+    let mut window = full.clone();
+    for group in &mut window.groups {
+        if group.whose.application.as_deref() == Some("job") {
+            group.open.p95 = Some(0.0);
+            group.open.now = Some(0);
+        }
+    }
+    let refused = Refused {
+        why: Some(Refusal::RoleLimit),
+        user: Some("app".to_owned()),
+        count: 6,
+        ..Refused::default()
+    };
+    window.refused = Some(vec![refused]);
+    window.moments = vec![after.clone(), full, after];
+    let mut facts = facts(window);
+    pools(&mut facts).standing = false;
+    let cause = the(&DETECTOR, &facts, SATURATION).cause.unwrap_or_default();
+    assert!(cause.starts_with("19 were held by job"), "{cause}");
+    let cause = the(&DETECTOR, &facts, REFUSED).cause.unwrap_or_default();
+    assert!(
+        cause.starts_with("Most connections were held by job") && cause.contains("19"),
+        "{cause}"
+    );
+}
+
+#[test]
 fn each_level_has_its_own_finding() {
     let mut limits = limits();
     limits.server = Some(Server { most: 50, superusers: 3, reserved: 0 });
