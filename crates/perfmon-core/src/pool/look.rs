@@ -112,6 +112,17 @@ pub(super) fn mark(whose: &Whose) -> u64 {
     hasher.finish()
 }
 
+/// All whose open sessions count against a limit of a group.
+fn under(kind: Kind, whose: &Whose) -> Option<Whose> {
+    let (database, user) = (whose.database.clone(), whose.user.clone());
+    match kind {
+        Kind::Server => Some(Whose::server()),
+        Kind::Database => Some(Whose { level: Level::Database, database, ..Whose::server() }),
+        Kind::Role => Some(Whose { level: Level::User, user, ..Whose::server() }),
+        _ => None,
+    }
+}
+
 /// All pools over a stretch of time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Look {
@@ -270,9 +281,12 @@ impl Look {
         let Some((main, others)) = kinds.split_first() else {
             // At no moment: what is known of all of the window is all there is.
             let full = |limit: &Limit| limit.ratio() > thresholds.of(&CRITICAL_RATIO);
-            // A pool was not there at moments that were short, or else they would be its own.
+            // A pool was not there at moments that were short, or else they would be its own; nor was a user or a database at those
+            // at which a limit was full.
             let was_there = group.whose.level != Level::Pool || self.moments.is_empty();
-            let is_there = was_there || group.open.now > Some(0);
+            let is_always = group.whose.level == Level::Server || self.moments.is_empty();
+            let is_now = |limit: &Limit| self.is_used_now(group, limit, thresholds);
+            let is_there = is_always || group.binding().is_some_and(is_now);
             // What is full is told of the time in which it was there, not of hours in which it was not.
             let is_full = is_there && group.binding().is_some_and(full);
             let group = &if is_full { group.in_its_time() } else { group.clone() };
@@ -343,17 +357,7 @@ impl Look {
     ) -> Option<Held> {
         let whose = &group.whose;
         // What is refused to a pool is refused to its user.
-        let kind = load.limit.map(|limit| limit.kind).unwrap_or(Kind::Role);
-        let all = match kind {
-            Kind::Server => Whose::server(),
-            Kind::Database => Whose {
-                level: Level::Database,
-                database: whose.database.clone(),
-                ..Whose::server()
-            },
-            Kind::Role => Whose { level: Level::User, user: whose.user.clone(), ..Whose::server() },
-            _ => return None,
-        };
+        let all = under(load.limit.map(|limit| limit.kind).unwrap_or(Kind::Role), whose)?;
         let found = Some(&all).filter(|all| *all != whose).and_then(find)?;
         Some(Held {
             open: found.open.average?,
@@ -361,6 +365,15 @@ impl Look {
             idle_most: found.idle_most(),
             by: self.most_idle(&all).map(|pool| pool.whose.program()),
         })
+    }
+
+    /// Whether a group has sessions now, and what it shares a limit with uses that now.
+    fn is_used_now(&self, group: &Group, limit: &Limit, thresholds: &Thresholds) -> bool {
+        let all = under(limit.kind, &group.whose);
+        let all = all.map(|all| self.groups.iter().find(|other| other.whose == all)?.open.now);
+        let used = all.unwrap_or(group.busy.now).map(f64::from);
+        let least = thresholds.of(&CRITICAL_RATIO) * f64::from(limit.most);
+        group.open.now > Some(0) && used.is_some_and(|used| used > least)
     }
 
     /// How large a group's pool need be.

@@ -307,6 +307,26 @@ fn nobody_is_short_of_what_was_full_while_he_was_not_there() {
 }
 
 #[test]
+fn a_user_who_was_there_while_nothing_was_full_is_short_of_nothing() {
+    let at = |open: u32, idle_user: bool| {
+        let mut groups = vec![group(Whose::server(), open, 1), group(pool("web", "calm"), open, 0)];
+        groups.extend(idle_user.then(|| group(whose(Level::User, "", "reader"), 1, 0)));
+        let server = Some(Server { most: 120, superusers: 3, reserved: 0 });
+        Limits { server, ..Limits::default() }.judge(&mut groups);
+        Look { samples: 60, groups, ..Look::default() }
+    };
+    let said = |now: u32, all_now: u32| {
+        let mut window = at(117, true);
+        window.groups[0].open.now = Some(all_now);
+        window.groups[2].open.now = Some(now);
+        window.moments = vec![at(117, false), at(22, true)];
+        window.verdict(&window.groups[2], &thresholds()).unwrap().cause
+    };
+    assert_eq!([said(0, 117), said(1, 22)], [Cause::Nothing; 2]);
+    assert_eq!(said(1, 117), Cause::PoolTooLarge);
+}
+
+#[test]
 fn whatever_keeps_sessions_clients_that_wait_are_told() {
     let busy = Load { idle: 2.0, active: 18.0, behind: queue(3.0), ..load() };
     let said = |load: Load| verdict(&load, &thresholds()).detail;
