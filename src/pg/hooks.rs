@@ -50,6 +50,9 @@ pub(crate) trait Observer {
     /// A client's statement failed, and the server kept the error from the hook; `message` is when the client's
     /// message came, microseconds on the server's epoch.
     fn missed(message: i64);
+    /// A client came back to a transaction that is a second old or older, with a message at a time, a second or more after
+    /// the one before; microseconds on the server's epoch.
+    fn came_back(before: i64, at: i64);
     /// No client's statement is at work that this one could belong to: a deferred trigger's.
     fn starts_on_its_own(execution: Execution);
     /// The transaction is over, with everything that was executed in it. Says whether something is still to be done
@@ -100,14 +103,14 @@ pub(crate) fn install<W: Observer>() {
             end: pg_sys::ExecutorEnd_hook.unwrap_or(raw::standard_ExecutorEnd),
         });
         pg_sys::ExecutorStart_hook = Some(start::<W>);
-        pg_sys::ExecutorRun_hook = Some(run);
+        pg_sys::ExecutorRun_hook = Some(run::<W>);
         pg_sys::ExecutorFinish_hook = Some(finish);
         pg_sys::ExecutorEnd_hook = Some(end::<W>);
         pg_sys::ProcessUtility_hook = Some(utility::<W>);
         pg_sys::emit_log_hook = Some(log::<W>);
         #[cfg(not(any(feature = "pg15", feature = "pg16")))]
         {
-            pg_sys::planner_hook = Some(plan);
+            pg_sys::planner_hook = Some(plan::<W>);
         }
     }
     level::follow_subtransactions::<W>();
@@ -135,7 +138,7 @@ pub(crate) fn quiet<W: Observer, R>(work: impl FnOnce() -> R) -> Option<R> {
 #[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".text.perfmon"))]
 unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, flags: c_int) {
-    level::refresh();
+    level::refresh::<W>();
     // SAFETY: the chain is called with what we were called with; the query is the server's own.
     unsafe {
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0
@@ -205,13 +208,13 @@ unsafe fn measure<W: Observer>(execution: Execution) {
 #[cfg(not(feature = "pg18"))]
 #[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".text.perfmon"))]
-unsafe extern "C-unwind" fn run(
+unsafe extern "C-unwind" fn run<W: Observer>(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
     count: u64,
     once: bool,
 ) {
-    level::refresh();
+    level::refresh::<W>();
     let level = level::now();
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
@@ -227,12 +230,12 @@ unsafe extern "C-unwind" fn run(
 #[cfg(feature = "pg18")]
 #[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".text.perfmon"))]
-unsafe extern "C-unwind" fn run(
+unsafe extern "C-unwind" fn run<W: Observer>(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
     count: u64,
 ) {
-    level::refresh();
+    level::refresh::<W>();
     let level = level::now();
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
@@ -298,7 +301,7 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
     dest: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
-    level::refresh();
+    level::refresh::<W>();
     let level = level::now();
     // The statement may be gone when the command ends. And the chain gets a copy of it, since pg_stat_statements
     // takes the identifier off: of a prepared command it would be gone for every later execution.
@@ -347,13 +350,13 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
 /// counts of the two are to be the same.
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 #[allow(ffi_unwind_calls, reason = "plain old frame: an error passes through")]
-unsafe extern "C-unwind" fn plan(
+unsafe extern "C-unwind" fn plan<W: Observer>(
     query: *mut pg_sys::Query,
     text: *const c_char,
     options: c_int,
     params: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    level::refresh();
+    level::refresh::<W>();
     let level = level::now();
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.

@@ -7,9 +7,10 @@
 //! * the end of a failed subtransaction restores the level at which it began, which is all that code which
 //!   catches errors needs.
 
+use perfmon_core::lock::tracker::SHORTEST_IDLE_US;
 use pgrx::pg_sys;
 
-use super::hooks::Observer;
+use super::hooks::{Observer, quiet};
 use super::{hot, raw, unseen};
 
 /// Runs of subtransactions that began at the same level. Levels rise with the depth of subtransactions, so that
@@ -49,15 +50,35 @@ pub(super) fn set(level: u32) {
 /// Starts at 0 with each message of the client. Every frame that raises the level does this first: a portal may be
 /// started by one message and run by the next.
 #[inline]
-pub(super) fn refresh() {
+pub(super) fn refresh<W: Observer>() {
     // SAFETY: the server's function only reads a variable; the state is this process's.
     unsafe {
         let message = hot::message_at();
         let state = hot::level();
-        if message != (*state).message {
+        let before = (*state).message;
+        if message != before {
             (*state).message = message;
             (*state).level = 0;
+            if message.wrapping_sub(before) >= SHORTEST_IDLE_US {
+                look_back::<W>(before, message);
+            }
         }
+    }
+}
+
+/// The client sends something a second or more after it did so last: says whether it comes back to its transaction.
+#[cold]
+#[inline(never)]
+fn look_back<W: Observer>(before: pg_sys::TimestampTz, message: pg_sys::TimestampTz) {
+    // SAFETY: a variable of this process, and a function of the server that only reads one. After an error it is the
+    // transaction that failed.
+    let (is_client, began) = unsafe {
+        let is_client = pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND;
+        (is_client, raw::GetCurrentTransactionStartTimestamp())
+    };
+    // The first message comes back to nothing.
+    if is_client && before != 0 && message.saturating_sub(began) >= SHORTEST_IDLE_US {
+        quiet::<W, ()>(|| W::came_back(before, message));
     }
 }
 

@@ -6,6 +6,7 @@ use perfmon_core::capture::failure::{self, Class, Refusal, State};
 use perfmon_core::capture::statement::{NESTED, TOPLEVEL, Times};
 use perfmon_core::capture::table::Key;
 use perfmon_core::histogram::{BUCKETS, bucket};
+use perfmon_core::lock::comeback::Comeback;
 
 use super::memory::{self, Tables};
 use super::routes::{self, Ended};
@@ -127,6 +128,13 @@ impl Observer for Capture {
         let lost_us = now.saturating_sub(message).max(0);
         if let Some(entry) = tables.failures.entry(tables.failures.place(key).entry) {
             entry.payload.record(now, lost_us.unsigned_abs());
+        }
+    }
+
+    #[cold]
+    fn came_back(before: i64, at: i64) {
+        if let Some(tables) = memory::tables() {
+            tables.comebacks.post(Comeback { pid: execution::process() as i32, before, at });
         }
     }
 

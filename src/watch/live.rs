@@ -9,10 +9,11 @@ use perfmon_core::capture::table::{Key, Occupancy};
 use perfmon_core::capture::tend::Tender;
 use perfmon_core::capture::whole::{TimesOfAll, WorkOfAll};
 use perfmon_core::capture::{failure, plan, route, scan};
+use perfmon_core::lock::comeback::Comebacks;
 use perfmon_core::lock::deadlock::Deadlock;
 
 use super::memory;
-use crate::pg::{execution, session};
+use crate::pg::{clock, execution, session};
 
 /// When counting began, microseconds since the Unix epoch; two readings with the same are of the same life of the
 /// counters. `None` without preloading.
@@ -135,6 +136,18 @@ pub(crate) fn deadlocks(number: u64) -> Option<(Vec<Deadlock>, u64)> {
     let board = memory::tables()?.deadlocks;
     let count = board.count();
     Some((board.since(number).into_iter().filter(|one| one.number < count).collect(), count))
+}
+
+/// Clients that came back to their transactions, of this number on, in microseconds since the Unix epoch, and how many did
+/// since the server started; `None` without preloading.
+pub(crate) fn comebacks(number: u64) -> Option<(Comebacks, u64)> {
+    let board = memory::tables()?.comebacks;
+    let count = board.count();
+    let mut found = board.between(number, count);
+    for one in &mut found.all {
+        (one.before, one.at) = (clock::unix_us(one.before), clock::unix_us(one.at));
+    }
+    Some((found, count))
 }
 
 /// Takes out the printed plans that were stored.

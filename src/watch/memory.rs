@@ -9,6 +9,7 @@ use perfmon_core::capture::route::Work;
 use perfmon_core::capture::scan::Evidence;
 use perfmon_core::capture::statement::Times;
 use perfmon_core::capture::table::{Entry, Header, Payload, Shape, Table};
+use perfmon_core::lock::comeback;
 use perfmon_core::lock::deadlock::{self, Board};
 
 use crate::pg::area::{Area, Held};
@@ -53,6 +54,7 @@ pub(super) struct Tables {
     pub(super) mailbox: Mailbox<'static>,
     pub(super) scans: Table<'static, Evidence>,
     pub(super) deadlocks: Board<'static>,
+    pub(super) comebacks: comeback::Board<'static>,
 }
 
 static mut TABLES: Option<Tables> = None;
@@ -151,7 +153,7 @@ type Parts = (Shape, [*mut u8; 3]);
 type Letters = (*mut mailbox::Header, *mut AtomicU64);
 
 /// What [`Cutter`] makes of the whole.
-fn layout(at: *mut u8) -> (usize, *mut Common, [Parts; 5], Letters, *mut AtomicU64) {
+fn layout(at: *mut u8) -> (usize, *mut Common, [Parts; 5], Letters, [*mut AtomicU64; 2]) {
     let mut cutter = Cutter { at, used: 0 };
     let common = cutter.part::<Common>(1);
     let statements = cutter.table::<Times>(settings::max_statements());
@@ -160,8 +162,8 @@ fn layout(at: *mut u8) -> (usize, *mut Common, [Parts; 5], Letters, *mut AtomicU
     let plans = cutter.table::<Sightings>(MAX_PLANS);
     let scans = cutter.table::<Evidence>(MAX_NODES);
     let letters = (cutter.part(1), cutter.part(mailbox::WORDS));
-    let deadlocks = cutter.part(deadlock::WORDS);
-    (cutter.used, common, [statements, failures, routes, plans, scans], letters, deadlocks)
+    let boards = [cutter.part(deadlock::WORDS), cutter.part(comeback::WORDS)];
+    (cutter.used, common, [statements, failures, routes, plans, scans], letters, boards)
 }
 
 /// Asks for the memory; one more line, as the server's areas start at multiples of fewer bytes.
@@ -174,7 +176,7 @@ pub(super) fn start() {
     let bytes = layout(std::ptr::null_mut()).0 + 64;
     let data = AREA.startup(bytes);
     let data = data.wrapping_add(data.align_offset(64));
-    let (_, common, [statements, failures, routes, plans, scans], letters, deadlocks) =
+    let (_, common, [statements, failures, routes, plans, scans], letters, [deadlocks, comebacks]) =
         layout(data);
     let now = clock::wall_us();
     // SAFETY: the parts lie within the memory that was made for them, apart from each other and aligned; they
@@ -192,6 +194,7 @@ pub(super) fn start() {
             ),
             scans: table(scans),
             deadlocks: Board::new(std::slice::from_raw_parts(deadlocks, deadlock::WORDS)),
+            comebacks: comeback::Board::new(std::slice::from_raw_parts(comebacks, comeback::WORDS)),
         };
         // Memory that is new is zero; one that a process only finds was begun by another.
         let began = &tables.common.began;

@@ -9,6 +9,7 @@ use perfmon_core::lock::tracker::Tracker;
 
 use crate::pg::shmem::{Segment, Zeroed};
 use crate::pg::{clock, locks};
+use crate::watch::live;
 
 // SAFETY: numbers and arrays of numbers, which zero bytes are; no pointers.
 unsafe impl Zeroed for Shared {}
@@ -37,6 +38,8 @@ pub(super) struct Episodes {
     tracker: Tracker,
     /// When locks were looked at last (`clock::steady_us`).
     looked: Option<i64>,
+    /// How many clients had come back to their transactions by the sample before the last one, and by the last one.
+    back: (u64, u64),
 }
 
 impl Episodes {
@@ -45,6 +48,11 @@ impl Episodes {
         let began = clock::nanoseconds();
         let found = self.look(sessions, steady);
         let cost = clock::nanoseconds().saturating_sub(began);
+        // After the sessions: whoever is not seen idle any more has said so.
+        if let Some((back, count)) = live::comebacks(self.back.0) {
+            self.tracker.comebacks(back);
+            self.back = (self.back.1, count);
+        }
         let Some(mut shared) = SHARED.lock() else { return false };
         self.tracker.begin(&mut shared, at);
         self.tracker.transactions(&mut shared, sessions, at);

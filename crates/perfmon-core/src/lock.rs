@@ -1,6 +1,7 @@
 //! Who waits for whose lock, who leaves a transaction open, and what deadlocks were between, as samples and the hooks
 //! saw them; kept in memory of fixed size until a collector has stored them.
 
+pub mod comeback;
 pub mod deadlock;
 pub mod graph;
 pub mod idle;

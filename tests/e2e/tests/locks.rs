@@ -7,6 +7,8 @@ use perfmon_e2e::{Builder, Db, Found, Server, Stop, WINDOW, code_of, secs, wait_
 
 #[path = "locks/ended.rs"]
 mod ended;
+#[path = "locks/pauses.rs"]
+mod pauses;
 #[path = "locks/told.rs"]
 mod told;
 

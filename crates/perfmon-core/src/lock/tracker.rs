@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Party;
+use super::comeback::Comebacks;
 use super::graph::{self, Edge};
 use super::lasting::Follower;
 use super::ring::{Ending, Episode, Idle, Ring, Shared, Wait};
@@ -27,6 +28,8 @@ pub struct Tracker {
     idles: HashMap<IdleKey, u64>,
     /// Idle times that are too short to be kept, so far.
     short: HashMap<IdleKey, Idle>,
+    /// Clients that came back since the sample before the last one.
+    back: Comebacks,
     lasting: Follower,
 }
 
@@ -75,6 +78,12 @@ impl Tracker {
     /// Takes which transactions go on.
     pub fn transactions(&mut self, shared: &mut Shared, sessions: &[Session], at: i64) {
         self.lasting.follow(&mut shared.longest, sessions, at);
+    }
+
+    /// Takes which clients came back since the sample before the last one: one that did while the last was taken was seen
+    /// idle by it.
+    pub fn comebacks(&mut self, back: Comebacks) {
+        self.back = back;
     }
 
     /// Whether any wait goes on, as far as is known.
@@ -204,10 +213,10 @@ impl Tracker {
             moved = true;
             let tick = shared.tick;
             let Some(idle) = shared.idles.get_mut(number) else { continue };
-            *idle = Idle { tick, ..over(idle, sessions, at) };
+            *idle = Idle { tick, ..over(idle, sessions, &self.back, at) };
         }
-        // What was short when it was seen last may have become long enough since, as far as its session still tells.
-        let ended = short.into_values().map(|idle| over(&idle, sessions, at));
+        // What was short when it was seen last may have become long enough since, as far as its session told.
+        let ended = short.into_values().map(|idle| over(&idle, sessions, &self.back, at));
         let ended = ended.filter(|idle| idle.ending != Ending::Gone as u8);
         for idle in ended.filter(|idle| idle.ended - idle.began >= SHORTEST_IDLE_US) {
             moved = true;
@@ -217,24 +226,21 @@ impl Tracker {
     }
 }
 
-/// Idle time that is over, by what its session does now.
-fn over(idle: &Idle, sessions: &[Session], at: i64) -> Idle {
+/// Idle time that is over, by whether its client came back, and by what its session does now.
+fn over(idle: &Idle, sessions: &[Session], back: &Comebacks, at: i64) -> Idle {
     let now = sessions.iter().find(|s| s.pid == idle.who.pid);
     let now = now.filter(|s| s.started == idle.who.started);
+    let back = back.after(idle.who.pid, idle.began);
     let ending = match now {
         None => Ending::Gone,
         Some(now) if now.transaction == idle.who.transaction => Ending::Resumed,
         Some(_) => Ending::Finished,
     };
-    let ended = match ending {
-        // What its session does now began with a later transaction, if not after several: half of the time to it is expected, of
-        // what was met at some moment no more than it was old.
-        Ending::Finished => {
-            let next = now.map(|now| if now.transaction > 0 { now.transaction } else { now.since });
-            let rest = end(idle.seen, next, at) - idle.seen;
-            idle.seen + (rest / 2).min(idle.seen - idle.began).max(0)
-        }
-        _ => end(idle.seen, now.map(|now| now.since), at),
+    let ended = match (back, ending) {
+        (Some(back), _) => back.clamp(idle.seen, at.max(idle.seen)),
+        // It was over within a second. What its session does now began with a later transaction, if not after several.
+        (None, Ending::Finished) => idle.seen,
+        (None, _) => end(idle.seen, now.map(|now| now.since), at),
     };
     Idle { ended, ending: ending as u8, ..*idle }
 }
