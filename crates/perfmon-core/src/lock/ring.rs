@@ -90,9 +90,9 @@ pub enum Ending {
     Resumed = 1,
     /// The transaction is over.
     Finished = 2,
-    /// The session is gone: its client left, or somebody ended it.
+    /// The session is gone, and its client did not come back before: it left, or somebody ended it.
     Gone = 3,
-    /// Nobody looked any more: how it goes on is not known.
+    /// Nobody looked any more, or too many ended at once: how it went on is not known.
     Unseen = 4,
 }
 

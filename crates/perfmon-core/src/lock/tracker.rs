@@ -217,7 +217,8 @@ impl Tracker {
         }
         // What was short when it was seen last may have become long enough since, as far as its session told.
         let ended = short.into_values().map(|idle| over(&idle, sessions, &self.back, at));
-        let ended = ended.filter(|idle| idle.ending != Ending::Gone as u8);
+        let returned = [Ending::Resumed as u8, Ending::Finished as u8];
+        let ended = ended.filter(|idle| returned.contains(&idle.ending));
         for idle in ended.filter(|idle| idle.ended - idle.began >= SHORTEST_IDLE_US) {
             moved = true;
             shared.idles.push(Idle { tick: shared.tick, ..idle });
@@ -230,8 +231,12 @@ impl Tracker {
 fn over(idle: &Idle, sessions: &[Session], back: &Comebacks, at: i64) -> Idle {
     let now = sessions.iter().find(|s| s.pid == idle.who.pid);
     let now = now.filter(|s| s.started == idle.who.started);
+    let lost = back.lost;
     let back = back.after(idle.who.pid, idle.began);
     let ending = match now {
+        // Its client ended the transaction, or went on with it, before it left.
+        None if back.is_some() => Ending::Finished,
+        None if lost => Ending::Unseen,
         None => Ending::Gone,
         Some(now) if now.transaction == idle.who.transaction => Ending::Resumed,
         Some(_) => Ending::Finished,

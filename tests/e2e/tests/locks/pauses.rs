@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use perfmon_e2e::{Db, Server, WINDOW, secs, wait_until};
 
-use super::{app, client, row};
+use super::{app, client, row, texts};
 
 /// A second and a third each, looked at twice a second: none is missed, and each is as long as it was.
 #[test]
@@ -56,4 +56,70 @@ fn pauses_are_as_long_as_they_were_however_they_end() {
     ));
     let ends: Vec<&str> = all.iter().flatten().flatten().map(String::as_str).collect();
     assert_eq!(ends, ["web", "pauses", "12", "3", "0", "12", "0", "0"], "short ones are none");
+}
+
+/// A client that ends its transaction and leaves at once came back; one that is ended, or leaves without a word, did not.
+#[test]
+fn who_ends_a_transaction_and_leaves_is_no_leak() {
+    let server = Server::manual().conf("pg_perfmon.activity_interval = '1s'").start();
+    let mut db = app(&server);
+    let paused = |user: &str, application: &str| {
+        let mut one = client(&server, user, application);
+        one.run("BEGIN");
+        one.run("SELECT v FROM t WHERE id = 1");
+        one
+    };
+    let mut jobs: Vec<Db> = (0..3).map(|_| paused("web", "job")).collect();
+    let failed = || {
+        let mut one = paused("web", "failed");
+        one.fails("SELECT 1 / 0");
+        one
+    };
+    let (mut rolled_back, left_failed) = (failed(), failed());
+    let left = [paused("batch", "left"), paused("batch", "left")];
+    let mut killed = paused("batch", "killed");
+    let pid = killed.pid();
+    wait_until("all idled for long", secs(30), || {
+        db.val(
+            "SELECT count(*) = 8 FROM pg_stat_activity WHERE state ~ '^idle in transaction'
+                 AND clock_timestamp() - state_change > interval '3.5 s'",
+        )
+    });
+    for (one, end) in
+        jobs.iter_mut().zip(["COMMIT", "ROLLBACK", "UPDATE t SET v = 9 WHERE id = 2; COMMIT"])
+    {
+        one.run(end);
+    }
+    rolled_back.run("ROLLBACK");
+    db.run(&format!("SELECT pg_terminate_backend({pid})"));
+    drop((jobs, left, killed, rolled_back, left_failed));
+    let told = format!(
+        "SELECT application, meaning, times, resumed + finished, gone, open
+         FROM perfmon.idle_in_transaction({WINDOW}) WHERE application IN ('job', 'left', 'killed') ORDER BY 1"
+    );
+    let expected = [
+        texts(&["job", "slow client", "3", "3", "0", "0"]),
+        texts(&["killed", "leak", "1", "0", "1", "0"]),
+        texts(&["left", "leak", "2", "0", "2", "0"]),
+    ];
+    wait_until("all ends are stored", secs(20), || {
+        db.snapshot();
+        !db.val::<bool>(&format!(
+            "SELECT coalesce(sum(open), 1) > 0 FROM perfmon.idle_in_transaction({WINDOW})"
+        ))
+    });
+    assert_eq!(db.texts(&told), expected);
+    // After an error, too.
+    let failed = db.texts(&format!(
+        "SELECT sum(resumed + finished), sum(gone) FROM perfmon.idle_in_transaction({WINDOW}) WHERE application = 'failed'"
+    ));
+    assert_eq!(failed, [texts(&["1", "1"])]);
+    let leaks: Vec<String> = db
+        .evaluate()
+        .iter()
+        .filter(|one| one.kind == "idle_transaction_leak")
+        .map(|one| one.title.clone())
+        .collect();
+    assert!(leaks.iter().any(|title| title.contains("left")), "{leaks:?}");
+    assert!(!leaks.iter().any(|title| title.contains("job")), "{leaks:?}");
 }

@@ -36,6 +36,38 @@ fn nothing_goes_on_as_far_as_is_known_when_nobody_looks_any_more() {
 }
 
 #[test]
+fn whoever_came_back_and_left_leaves_nothing_open() {
+    let second = 1_000_000;
+    let both = [1, 2].map(|pid| session(pid, State::InTransaction, second, 5));
+    let ends = |lost: bool| {
+        let (mut shared, mut tracker) = (shared(), Tracker::default());
+        for at in [30, 61] {
+            tracker.begin(&mut shared, at * second);
+            tracker.idles(&mut shared, &both, at * second);
+        }
+        tracker.begin(&mut shared, 62 * second);
+        let one = Comeback { pid: 1, before: second - 1, at: 61 * second + 500 };
+        tracker.comebacks(Comebacks { all: vec![one], lost });
+        tracker.idles(&mut shared, &[], 62 * second);
+        let mut found = shared.idles.since(0);
+        found.sort_by_key(|idle| idle.who.pid);
+        found
+    };
+    let meant = |idle: &Idle| {
+        let sums = super::super::idle::sums(std::slice::from_ref(idle), 0);
+        let sum = sums.values().next().unwrap().clone();
+        (sum.meaning(60 * second), sum.times(), sum.gone)
+    };
+    use super::super::idle::Meaning::{Leak, SlowClient};
+    let found = ends(false);
+    assert_eq!(found[0].ended, 61 * second + 500);
+    assert_eq!(found.iter().map(meant).collect::<Vec<_>>(), [(SlowClient, 1, 0), (Leak, 1, 1)]);
+    // Where some were lost nobody knows of the other one.
+    let endings: Vec<u8> = ends(true).iter().map(|idle| idle.ending).collect();
+    assert_eq!(endings, [Ending::Finished as u8, Ending::Unseen as u8]);
+}
+
+#[test]
 fn sessions_that_are_left_open_count_however_many_they_are() {
     let many = super::super::idle::SESSIONS as i32 + 70;
     let idle = |pid: i32| Idle {
