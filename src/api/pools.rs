@@ -127,7 +127,6 @@ fn cells(
         group.of.is_monitor().into(),
         (samples.saturating_add(FINE / 2) / FINE).into(),
     ];
-    let means = found.means(samples);
     let hides = found.hides(samples);
     for at in 0..SPREADS.len() {
         if hides && at > 0 {
@@ -135,12 +134,9 @@ fn cells(
             cells.extend([Cell::Null, Cell::Null, Cell::Null, Cell::Null, Cell::Null]);
             continue;
         }
-        let least = found.least(at, samples);
-        // Parts are rounded: an average is not below all numbers.
-        let mean = means.map(|means| means[at].max(least.map_or(0.0, f64::from)));
         cells.extend([
-            mean.into(),
-            least.into(),
+            found.mean_within(at, samples).into(),
+            found.least(at, samples).into(),
             found.quantile(at, 0.95, samples).into(),
             found.quantile(at, 0.99, samples).into(),
             found.peak(at, samples).into(),

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use perfmon_core::activity::extent::{Cut, Extent};
 use perfmon_core::activity::group::{Level as Of, PEAKS, SPREADS, SUMS};
 use perfmon_core::activity::rows;
 use perfmon_core::activity::spread::{self, Spread};
 use perfmon_core::family::{DATABASE, POOL, POOL_SUMS};
 use perfmon_core::frame::Span;
 use perfmon_core::pool;
-use perfmon_core::series::{Part, Peak, Series};
+use perfmon_core::series::{Peak, Series};
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
 
@@ -35,12 +36,8 @@ pub(crate) struct Use {
     pub(crate) sums: [u64; SUMS.len()],
     /// Samples by number of sessions, in the order of `SPREADS`.
     pub(crate) spreads: [Spread; SPREADS.len()],
-    /// The largest numbers, in the order of `SPREADS`, then those that wait for a lock.
-    pub(crate) peaks: [u64; PEAKS],
-    /// Samples, in the order of the peaks, of rows whose peak need not have been in this step, and of them those of which the number
-    /// is known all the same: all found the same, or most, and nothing happened then.
-    vague: [u64; PEAKS],
-    same: [u64; PEAKS],
+    /// What is known of the largest and smallest numbers, in the order of `SPREADS`, then those that wait for a lock.
+    extents: [Extent; PEAKS],
     /// Samples by busy sessions on average over the block that each is of.
     pub(crate) load: Spread,
 }
@@ -73,18 +70,25 @@ impl Use {
         }
     }
 
-    /// The largest number; `None` where for more than half of so many samples nobody knows it, or where a part of a row had more
-    /// than all whose peak is known.
+    /// The largest number, where it is known.
     pub(crate) fn peak(&self, at: usize, samples: u64) -> Option<u64> {
-        let vague = self.vague[at].saturating_sub(self.same[at]);
-        let most = self.spreads.get(at).map_or(0, Spread::most);
-        let is_known = vague.saturating_mul(2) <= samples && u64::from(most) <= self.peaks[at];
-        is_known.then_some(self.peaks[at])
+        self.extents[at].peak(samples)
     }
 
-    /// The smallest number of one of `SPREADS`, where the largest is known too.
+    /// The largest number of whole rows.
+    pub(crate) fn highest(&self, at: usize) -> u64 {
+        self.extents[at].highest()
+    }
+
+    /// The smallest number of one of `SPREADS`, where it is known.
     pub(crate) fn least(&self, at: usize, samples: u64) -> Option<u32> {
-        self.peak(at, samples).and_then(|_| self.spreads[at].min(samples))
+        self.extents[at].least(&self.spreads[at], samples)
+    }
+
+    /// Mean number of one of `SPREADS`, within what is known.
+    pub(crate) fn mean_within(&self, at: usize, samples: u64) -> Option<f64> {
+        let mean = self.means(samples)?[at];
+        Some(self.extents[at].within(mean, &self.spreads[at], samples))
     }
 
     /// Whether most sessions do not say what they do: nothing but their number is known.
@@ -96,19 +100,6 @@ impl Use {
     pub(crate) fn sum(&self, name: &str) -> Option<u64> {
         self.sums.get(SUMS.iter().position(|sum| *sum == name)?).copied()
     }
-}
-
-/// What of a row a step gets.
-#[derive(Clone, Copy)]
-pub(crate) struct Cut {
-    /// Which part.
-    part: Part,
-    /// In which units.
-    unit: u64,
-    /// Whether its peaks, which are of one moment.
-    peak: Peak,
-    /// Samples of the whole row.
-    samples: u64,
 }
 
 /// What is added up of a group.
@@ -134,20 +125,7 @@ impl Adds for Use {
         if bucket != POOL_SUMS {
             for (at, spread) in self.spreads.iter_mut().enumerate() {
                 spread.add(bucket as u8, part.of(value(at), unit));
-                let is_it = match cut.peak {
-                    Peak::Here => false,
-                    // As it mostly was.
-                    Peak::Quiet => value(at).saturating_mul(2) >= cut.samples.max(1),
-                    Peak::Elsewhere => {
-                        let all = value(at) >= cut.samples.max(1);
-                        all && spread::is_exact(bucket as usize)
-                    }
-                };
-                if is_it {
-                    let least = u64::from(spread::least(bucket as usize));
-                    self.peaks[at] = self.peaks[at].max(least);
-                    self.same[at] = self.same[at].saturating_add(part.of(cut.samples, unit));
-                }
+                self.extents[at].add(bucket as usize, value(at), &cut);
             }
             self.load.add(bucket as u8, part.of(value(LOAD), unit));
             return;
@@ -158,13 +136,9 @@ impl Adds for Use {
                 if SUMS[at] == "opened" { part.of_work(value, 1) } else { part.of(value, unit) };
             *sum = sum.saturating_add(more);
         }
-        for at in 0..PEAKS {
+        for (at, extent) in self.extents.iter_mut().enumerate() {
             let peak = value(SPREADS.len() + SUMS.len() + at);
-            if cut.peak == Peak::Here {
-                self.peaks[at] = peak.max(self.peaks[at]);
-            } else if peak > 0 {
-                self.vague[at] = self.vague[at].saturating_add(part.of(cut.samples, unit));
-            }
+            extent.add_peak(peak, at < SPREADS.len(), &cut);
         }
     }
 

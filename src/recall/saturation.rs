@@ -329,7 +329,7 @@ fn group_of(whose: Whose, found: &Use, samples: u64, block: Option<f64>) -> Grou
         average: means.map(|means| means[at]),
         p95: found.quantile(at, 0.95, samples),
         p99: found.quantile(at, 0.99, samples),
-        peak: u32::try_from(found.peaks[at]).ok(),
+        peak: u32::try_from(found.highest(at)).ok(),
     };
     let open = figure(0);
     let at_peak = open.peak.map_or(0, |peak| found.spreads[0].at(place(peak)));
@@ -348,7 +348,7 @@ fn group_of(whose: Whose, found: &Use, samples: u64, block: Option<f64>) -> Grou
     group.in_transaction = figure(4);
     group.on_cpu = found.mean("on_cpu", samples);
     group.on_lock = found.mean("on_lock", samples);
-    group.lock_peak = u32::try_from(found.peaks[SPREADS.len()]).ok();
+    group.lock_peak = u32::try_from(found.highest(SPREADS.len())).ok();
     group.on_io = found.mean("on_io", samples);
     group.on_client = found.mean("on_client", samples);
     group.hidden = found.mean("disabled", samples);

@@ -114,11 +114,6 @@ impl Spread {
         Some((moment(2) - moment(1).powi(2)).max(0.0))
     }
 
-    /// The largest number that any sample found; above 127 the least of its place.
-    pub fn most(&self) -> u32 {
-        self.pairs.last().map_or(0, |pair| least(usize::from(pair.0)))
-    }
-
     /// The least number that any sample found; above 127 the least of its place.
     pub fn min(&self, samples: u64) -> Option<u32> {
         if samples == 0 {

@@ -15,6 +15,7 @@ use crate::rollup;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod extent;
 mod starting;
 
 const EVERY: Grouping = Grouping { application: true, address: true };

@@ -157,7 +157,7 @@ fn no_step_has_more_on_average_than_at_its_peak() {
     let until: String =
         db.val("SELECT date_trunc('second', max(until))::text FROM perfmon.pool_minute");
     let row = &db.rows(&format!(
-        "SELECT count(*) FILTER (WHERE open_avg > open_peak + 0.001), count(*) FILTER (WHERE open_peak IS NULL), max(open_peak)
+        "SELECT count(*) FILTER (WHERE open_avg > open_peak OR open_avg < open_min), count(*) FILTER (WHERE open_peak IS NULL), max(open_peak)
          FROM perfmon.pool_activity('{since}', '{until}', '1 s') WHERE level = 'server'"
     ))[0];
     let (beyond, unknown, most): (i64, i64, i32) = (row.get(0), row.get(1), row.get(2));
