@@ -49,7 +49,7 @@ impl Scope {
     /// Whether there is any history. Says when it will begin, if not; the result is empty then.
     pub(crate) fn has_history_or_notice(&self) -> Result<bool, Error> {
         if self.has_history()? {
-            self.notice_if_before_history();
+            self.notice_if_beside_history();
             return Ok(true);
         }
         let preloaded = super::status::preloaded();
@@ -70,26 +70,30 @@ impl Scope {
         Ok(false)
     }
 
-    /// A window that ends before the first row has nothing in it, and none to be widened to.
-    fn notice_if_before_history(&self) {
-        // Most windows end now.
-        if self.until >= now() || !self.tells.get() {
+    /// A window that ends before the first row has nothing in it, and none to be widened to; one that is to come neither.
+    fn notice_if_beside_history(&self) {
+        if !self.tells.get() {
             return;
         }
-        let Some(oldest) = Kept::of(&SERVER, self).oldest().filter(|at| self.until <= *at) else {
-            return;
+        let now = now();
+        let (what, detail) = if self.since >= now {
+            let detail = format!(
+                "It begins at {}, and it is {} now.",
+                show_time(self.since),
+                show_time(now)
+            );
+            ("the window begins in the future", detail)
+        } else {
+            // Most windows end now.
+            let is_past = self.until < now;
+            let oldest = is_past.then(|| Kept::of(&SERVER, self).oldest()).flatten();
+            let Some(oldest) = oldest.filter(|at| self.until <= *at) else { return };
+            let (end, oldest) = (show_time(self.until), show_time(oldest));
+            let detail = format!("It ends at {end}, the history begins at {oldest}.");
+            ("the window ends before the history begins", detail)
         };
         self.tells.set(false);
-        ereport!(
-            NOTICE,
-            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-            "the window ends before the history begins",
-            format!(
-                "It ends at {}, the history begins at {}.",
-                show_time(self.until),
-                show_time(oldest)
-            )
-        );
+        ereport!(NOTICE, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, what, detail);
     }
 }
 

@@ -70,7 +70,7 @@ fn slow_statements(
     }
     let facts = judge::gather(&scope)?;
     if facts.statements.as_ref().is_none_or(Vec::is_empty) {
-        say_nothing_recorded();
+        say_nothing_recorded(&scope);
     }
     let thresholds = judge::thresholds();
     let slow = statements::slow(&facts, &thresholds);

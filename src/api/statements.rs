@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::args::{Scope, Stamp};
+use super::args::{Scope, Stamp, now};
 use super::latency;
 use super::rows::{Cell, Sink};
 use crate::error::Error;
@@ -87,7 +87,7 @@ fn top_statements(
     }
     let lines = top(&scope, order, most)?;
     if lines.is_empty() {
-        say_nothing_recorded();
+        say_nothing_recorded(&scope);
     }
     if lines.iter().all(|line| line.times.is_none()) {
         latency::say_not_counted(&scope);
@@ -138,8 +138,11 @@ fn row(line: &Line) -> impl Iterator<Item = Cell> {
     before.into_iter().chain(times).chain([error]).chain(after)
 }
 
-/// Tells a caller why there is nothing to see.
-pub(super) fn say_nothing_recorded() {
+/// Tells a caller why there is nothing to see; that a window is of the future was told.
+pub(super) fn say_nothing_recorded(scope: &Scope) {
+    if scope.since >= now() {
+        return;
+    }
     ErrorReport::new(
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
         "no statement was recorded in this window",

@@ -254,6 +254,15 @@ fn a_window_is_told_of_once_and_in_words_that_fit() {
         assert_eq!(told.iter().filter(fits).count(), 1, "{call}: {told:?}");
         assert!(!told.iter().any(|told| told.contains("widened")), "{call}: {told:?}");
     }
+    for call in ["tables", "databases", "statement_history", "top_statements", "why_queued"] {
+        notices.lock().unwrap().clear();
+        asker.run(&format!(
+            "SELECT * FROM perfmon.{call}(now() + interval '1 hour', now() + interval '2 hours')"
+        ));
+        let told = notices.lock().unwrap().clone();
+        let fits = told.len() == 1 && told[0].contains("the window begins in the future");
+        assert!(fits, "{call}: {told:?}");
+    }
     for (since, until) in [("'2026-01-01'", "'294276-12-31'"), ("'4713-01-01 BC'", "now()")] {
         let call = format!("SELECT count(*) FROM perfmon.load_series({since}, {until})");
         let error = asker.batch_execute(&call).unwrap_err();
