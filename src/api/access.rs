@@ -16,22 +16,22 @@ use crate::store;
     schema = "perfmon",
     sql = r#"
 CREATE FUNCTION perfmon.grant_reader(role text) RETURNS void
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
-fn grant_reader(role: Vec<u8>) -> Result<(), ErrorReport> {
-    Ok(apply(Raw(role), "GRANT")?)
+fn grant_reader(role: Option<Vec<u8>>) -> Result<(), ErrorReport> {
+    Ok(apply(role.map(Raw), "GRANT")?)
 }
 
 #[pg_extern(
     schema = "perfmon",
     sql = r#"
 CREATE FUNCTION perfmon.revoke_reader(role text) RETURNS void
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#
 )]
-fn revoke_reader(role: Vec<u8>) -> Result<(), ErrorReport> {
-    Ok(apply(Raw(role), "REVOKE")?)
+fn revoke_reader(role: Option<Vec<u8>>) -> Result<(), ErrorReport> {
+    Ok(apply(role.map(Raw), "REVOKE")?)
 }
 
 /// What pg_monitor was given, as statements that give or take the same for another role.
@@ -72,7 +72,12 @@ const STATEMENTS: &str = "
     WHERE a.grantee OPERATOR(pg_catalog.=) 'pg_monitor'::pg_catalog.regrole::pg_catalog.oid
     ORDER BY t.what";
 
-fn apply(role: Raw, verb: &str) -> Result<(), Error> {
+fn apply(role: Option<Raw>, verb: &str) -> Result<(), Error> {
+    const HINT: &str =
+        "Give the role's name as it is written in pg_roles; PUBLIC is never given anything.";
+    let Some(role) = role else {
+        return Err(Error::argument("no role is named").detail("\"role\" is NULL.").hint(HINT));
+    };
     let name = role.show();
     must_own()?;
     let known = query::value(
@@ -83,7 +88,7 @@ fn apply(role: Raw, verb: &str) -> Result<(), Error> {
     if known == Cell::Null {
         return Err(Error::argument("unknown role")
             .detail(format!("There is no role \"{name}\"."))
-            .hint("Give the role's name as it is written in pg_roles; PUBLIC is never given anything."));
+            .hint(HINT));
     }
     // A snapshot may be attaching tables, which touches the same catalog rows: one after the other.
     store::prior::lock(true);

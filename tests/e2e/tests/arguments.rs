@@ -35,6 +35,8 @@ fn bad_input_is_told_with_a_hint() {
         ("report(now(), now() - interval '1 hour')", "22023"),
         ("report(format => 'pdf')", "22023"),
         ("grant_reader('no such role')", "22023"),
+        ("grant_reader(NULL)", "22023"),
+        ("revoke_reader(NULL)", "22023"),
     ] {
         let e = db.fails(&format!("SELECT * FROM perfmon.{call}"));
         assert_eq!(code_of(&e), code, "{call}: {}", message_of(&e));
