@@ -11,6 +11,12 @@ pub(crate) fn wall_us() -> i64 {
     unsafe { pg_sys::GetCurrentTimestamp() }.saturating_add(POSTGRES_EPOCH_US)
 }
 
+/// When the statement began that the client sent, in microseconds since the Unix epoch.
+pub(crate) fn statement_us() -> i64 {
+    // SAFETY: reads a variable of this process.
+    unix_us(unsafe { pg_sys::GetCurrentStatementStartTimestamp() })
+}
+
 /// The server's timestamptz as microseconds since the Unix epoch.
 pub(crate) fn unix_us(timestamp: pg_sys::TimestampTz) -> i64 {
     timestamp.saturating_add(POSTGRES_EPOCH_US)

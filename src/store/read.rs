@@ -2,6 +2,9 @@
 //! needs no other right. Works on a standby and in read-only transactions: it must never write, and
 //! never needs a transaction id.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use perfmon_core::family::{Family, Merge, STATEMENT};
 use perfmon_core::frame::{Frame, Quality, Span};
 use perfmon_core::pack::{self, Corrupt};
@@ -9,6 +12,7 @@ use perfmon_core::rollup::OTHER;
 use perfmon_core::squares::{Asked, EXEC_SQ};
 use pgrx::prelude::*;
 
+use crate::pg::clock;
 use crate::pg::toast::{Pointer, Reader};
 
 use super::history::{column_name, parent_name};
@@ -395,16 +399,27 @@ pub(super) fn rows(
     }
     // Only now, with nothing borrowed from the server: a warning may end in a cancellation.
     let rest = unread - warnings.len();
-    for warning in warnings {
+    if rest > 0 {
+        warnings.push(format!("{rest} more rows of family {} could not be unpacked", family.name));
+    }
+    for warning in warnings.into_iter().filter(|warning| is_new(warning)) {
         ereport!(WARNING, PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, warning);
     }
-    if rest > 0 {
-        ereport!(
-            WARNING,
-            PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
-            format!("{rest} more rows of family {} could not be unpacked", family.name)
-        );
+}
+
+/// Whether a warning was not given yet in the statement that the client sent: a report reads some rows a dozen times.
+fn is_new(warning: &str) -> bool {
+    thread_local! {
+        static GIVEN: RefCell<(i64, HashSet<String>)> = RefCell::default();
     }
+    let now = clock::statement_us();
+    GIVEN.with_borrow_mut(|(statement, given)| {
+        if *statement != now {
+            *statement = now;
+            given.clear();
+        }
+        given.insert(warning.to_owned())
+    })
 }
 
 /// Names of the columns of a row that are asked for.

@@ -83,6 +83,31 @@ fn a_series_of_years_has_400_points_at_most() {
     }
 }
 
+/// However often its function reads a row.
+#[test]
+fn a_damaged_column_is_told_once_for_each_statement() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    for _ in 0..3 {
+        db.run("SELECT count(*) FROM pg_am");
+        db.snapshot();
+    }
+    db.run(
+        "UPDATE perfmon.database_minute SET xact_commit = '\\xff' WHERE xact_commit IS NOT NULL",
+    );
+    let (mut asker, notices) = server.noticing("app");
+    for _ in 0..2 {
+        notices.lock().unwrap().clear();
+        asker.run("SELECT perfmon.report()");
+        let mut told: Vec<String> = notices.lock().unwrap().clone();
+        told.retain(|told| told.contains("xact_commit"));
+        told.sort();
+        let all = told.len();
+        told.dedup();
+        assert!(all > 0 && told.len() == all, "{told:?}");
+    }
+}
+
 /// In a long transaction too, what happened is as long ago as the clock says.
 #[test]
 fn status_tells_time_by_the_clock() {
