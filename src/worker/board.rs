@@ -262,6 +262,19 @@ impl Board {
         Some(slot)
     }
 
+    /// Whether no database of a lower oid has the extension, as far as is known. While nobody looked into one of them,
+    /// unless that was tried in vain, it stays as it was; `None` if nobody looked into this one either.
+    pub(super) fn is_lowest(&self, database: u32) -> Option<bool> {
+        let lower = || self.slots.iter().filter(|slot| (1..database).contains(&slot.database));
+        let is_there = |slot: &Slot| slot.state == State::Present;
+        let is_next = |slot: &Slot| slot.state == State::Unknown && slot.retry_at == 0;
+        if lower().any(is_there) || !lower().any(is_next) {
+            return Some(!lower().any(is_there));
+        }
+        let own = self.slots.iter().find(|slot| slot.database == database);
+        own.filter(|slot| is_there(slot)).map(|slot| slot.home)
+    }
+
     /// Takes the list of databases that there are: slots of dropped ones become free, new ones get one
     /// while there are any. Says how many found none.
     pub(crate) fn take_in(&mut self, databases: &[u32]) -> u32 {

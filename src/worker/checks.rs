@@ -39,6 +39,27 @@ mod tests {
         assert_eq!(board.slots.iter().filter(|slot| slot.database != 0).count(), 3);
     }
 
+    /// A database that is visited before a lower one was looked into would take itself for the home database.
+    #[pg_test]
+    fn who_is_lowest_is_known_when_lower_ones_were_looked_into() {
+        let mut board = empty();
+        board.take_in(&databases(10, 3));
+        let told = |board: &Board| [10, 11, 12].map(|database| board.is_lowest(database));
+        assert_eq!(told(&board), [Some(true), None, None]);
+        board.slot(10).unwrap().state = State::Absent;
+        assert_eq!(told(&board), [Some(true), Some(true), None]);
+        board.slot(11).unwrap().state = State::Present;
+        assert_eq!(told(&board), [Some(true), Some(true), Some(false)]);
+        // Nobody waits for one that could not be visited, nor for one above a known one.
+        board.slot(10).unwrap().state = State::Unknown;
+        board.slot(11).unwrap().home = true;
+        assert_eq!(told(&board), [Some(true), Some(true), Some(false)]);
+        board.slot(11).unwrap().state = State::Unknown;
+        assert_eq!(told(&board), [Some(true), None, None]);
+        board.slot(10).unwrap().retry_at = 1;
+        assert_eq!(told(&board), [Some(true), Some(true), None]);
+    }
+
     /// What is read from shared memory is what the server itself shows of processes that stay as they are.
     #[pg_test]
     fn processes_are_as_the_server_shows_them() {

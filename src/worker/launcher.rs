@@ -287,15 +287,14 @@ impl Launcher {
     }
 
     /// Whether a database keeps what belongs to the whole cluster: the named one, else the one of the
-    /// lowest oid among those known to have the extension.
-    fn is_home(&self, database: u32) -> bool {
+    /// lowest oid among those known to have the extension. `None` until lower ones were looked into.
+    fn is_home(&self, database: u32) -> Option<bool> {
         if let Some(name) = settings::home_database() {
-            return self.names.iter().any(|d| d.name == name && d.oid.to_u32() == database);
+            return Some(self.names.iter().any(|d| d.name == name && d.oid.to_u32() == database));
         }
-        board::lock().is_some_and(|board| {
-            let mut present = board.slots.iter().filter(|slot| slot.state == State::Present);
-            !present.any(|slot| slot.database != 0 && slot.database < database)
-        })
+        let is_lowest = board::lock()?.is_lowest(database);
+        // Nobody looks into them while visits are switched off.
+        is_lowest.or((!settings::enabled()).then_some(true))
     }
 
     /// What does not wait for a tick: databases nobody looked into, questions, housekeeping, retries.
@@ -327,14 +326,14 @@ impl Launcher {
             return;
         }
         while self.started.len() < settings::max_workers()
-            && let Some(next) = self.queue.iter().position(|database| !self.is_there(*database))
+            && let Some((next, home)) = self.next()
         {
             let database = self.queue.remove(next);
             if !lets_in(database) {
                 put_off(database, steady);
                 continue;
             }
-            let Some(keeps_house) = claim(database, self.is_home(database)) else { continue };
+            let Some(keeps_house) = claim(database, home) else { continue };
             match start_collector(database) {
                 Some(handle) => {
                     self.started.push(Started { database, handle, at: steady, keeps_house })
@@ -347,6 +346,13 @@ impl Launcher {
             }
         }
         self.note_starved(false);
+    }
+
+    /// The first of the queue that can be visited now, by its place, and whether it is the home database. One of which that
+    /// is not known yet waits: it would take itself for it.
+    fn next(&self) -> Option<(usize, bool)> {
+        let mut free = self.queue.iter().enumerate().filter(|(_, one)| !self.is_there(**one));
+        free.find_map(|(at, database)| Some((at, self.is_home(*database)?)))
     }
 
     /// Whether a collector of this database has not ended yet, though it may have reported.

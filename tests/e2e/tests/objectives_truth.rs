@@ -3,6 +3,10 @@
 
 use perfmon_e2e::{Db, Server, Stop, code_of, message_of, secs, wait_until};
 
+#[path = "objectives_truth/hidden.rs"]
+mod hidden;
+#[path = "objectives_truth/runs.rs"]
+mod runs;
 #[path = "objectives_truth/whose.rs"]
 mod whose;
 
@@ -118,161 +122,6 @@ fn a_role_that_is_not_counted_is_unknown() {
         "SELECT detail FROM perfmon.slo_status({last}) WHERE slo_name = 'alice' AND objective = 'p95'"
     ));
     assert!(detail.contains("ALTER DATABASE app RESET pg_perfmon.capture"), "{detail}");
-}
-
-#[test]
-fn settings_of_roles_that_hide_errors_are_named() {
-    let server = Server::manual().start();
-    let mut db = app(&server);
-    assert_eq!(item(&mut db, "capture of errors").0, "ok");
-    db.run("SET log_min_messages = 'fatal'");
-    assert_eq!(item(&mut db, "capture of errors").0, "ok", "of this session alone");
-    for (setting, value) in
-        [("log_min_messages", "fatal"), ("compute_query_id", "off"), ("track_activities", "off")]
-    {
-        for who in ["ROLE bob", "DATABASE app", "ROLE bob IN DATABASE app", "ROLE ALL"] {
-            db.run(&format!("ALTER {who} SET {setting} = '{value}'"));
-            let (state, said, hint) = item(&mut db, "capture of errors");
-            assert!(state == "warning" && said.contains(setting), "{said}");
-            assert_eq!(hint, Some(format!("ALTER {who} RESET {setting};")));
-            db.run(&format!("ALTER {who} RESET {setting}"));
-        }
-    }
-    assert_eq!(item(&mut db, "capture of errors").0, "ok");
-}
-
-#[test]
-fn errors_that_the_server_keeps_to_itself_are_not_none() {
-    let server = Server::manual().start();
-    let mut db = app(&server);
-    db.run(
-        "ALTER ROLE bob SET log_min_messages = 'FATAL';
-         SELECT perfmon.create_slo('bobs', username => 'bob', error_ratio => 0.5);
-         SELECT perfmon.create_slo('alices', username => 'alice', error_ratio => 0.5);
-         SELECT perfmon.create_slo('database', error_ratio => 0.5);
-         SELECT perfmon.create_slo('cluster', cluster => true, error_ratio => 0.5);
-         SELECT perfmon.create_slo('shop', application => 'shop', error_ratio => 0.5);
-         SELECT perfmon.create_slo('jobs', application => 'jobs', error_ratio => 0.5)",
-    );
-    db.snapshot();
-    let work = |role: &str, application: &str| {
-        let mut client = server.connect(role, "app");
-        client.run(&format!("SET application_name = '{application}'"));
-        for _ in 0..120 {
-            client.run("SELECT 1");
-            client.fails("SELECT 1 / 0");
-        }
-    };
-    work("alice", "shop");
-    work("bob", "jobs");
-    db.snapshot();
-    for name in ["bobs", "database", "cluster", "jobs"] {
-        let (status, actual, detail) = promise(&mut db, name, "errors");
-        // What this test asked before is known to have failed not.
-        assert!(status == "no_data" && actual.unwrap_or(0.0) == 0.0, "{name}: {actual:?} {detail}");
-        assert!(detail.contains("ALTER ROLE bob RESET log_min_messages"), "{name}: {detail}");
-    }
-    for name in ["alices", "shop"] {
-        assert_eq!(promise(&mut db, name, "errors").1, Some(0.5), "{name}");
-    }
-    let routes =
-        "SELECT user_name, errors, error_ratio, statements_per_transaction FROM perfmon.routes()
-         WHERE application IN ('shop', 'jobs') ORDER BY 1";
-    type Failing = (String, Option<i64>, Option<f64>, Option<f64>);
-    let of = |db: &mut Db| -> Vec<Failing> {
-        db.rows(routes).iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
-    };
-    let known = ("alice".to_owned(), Some(120), Some(0.5), Some(1.0));
-    assert_eq!(of(&mut db), [known, ("bob".to_owned(), None, None, None)]);
-    let series = "SELECT sum(executions)::bigint, sum(errors)::bigint FROM perfmon.error_series()";
-    let row = &db.rows(series)[0];
-    assert_eq!((row.get::<_, Option<i64>>(0), row.get::<_, Option<i64>>(1)), (Some(240), None));
-    let report: String = db.val("SELECT perfmon.report()");
-    assert!(report.contains("120 statements failed at least"), "{report}");
-    // What is known of others stands there, and it is said that this is not all.
-    let (mut reader, notices) = server.noticing("app");
-    let errors = "SELECT class, sum(errors)::text FROM perfmon.errors() GROUP BY 1 ORDER BY 1";
-    let told = |class: &str| vec![Some(class.to_owned()), Some("120".to_owned())];
-    assert_eq!(reader.texts(errors), [told("error"), told("unseen")]);
-    let said = notices.lock().unwrap().join("\n");
-    assert!(said.contains("log_min_messages is fatal for role bob"), "{said}");
-
-    // The setting of nobody in particular.
-    db.run(
-        "ALTER ROLE bob RESET log_min_messages; ALTER DATABASE app SET log_min_messages = 'panic'",
-    );
-    let mut db = server.db("app");
-    db.run(CAPTURE_OFF);
-    work("alice", "shop");
-    db.snapshot();
-    assert_eq!(of(&mut db)[0], ("alice".to_owned(), None, None, None));
-    let last = "(SELECT max(until) - interval '1 millisecond' FROM perfmon.server_minute)";
-    for name in ["alices", "database", "shop"] {
-        let sql = format!(
-            "SELECT status || ': ' || detail FROM perfmon.slo_status({last}) WHERE slo_name = '{name}'"
-        );
-        let said: String = db.val(&sql);
-        assert!(said.contains("no_data: "), "{name}: {said}");
-        assert!(said.contains("ALTER DATABASE app RESET log_min_messages"), "{name}: {said}");
-    }
-    let detail: String =
-        db.val(&format!("SELECT detail FROM perfmon.slo_status({last}) WHERE slo_name = 'shop'"));
-    assert!(!detail.contains(";;"), "{detail}");
-}
-
-#[test]
-fn errors_of_a_part_of_the_work_do_not_pass() {
-    let server = Server::manual().start();
-    let mut db = app(&server);
-    db.run(
-        "CREATE ROLE idle LOGIN;
-         SELECT perfmon.create_slo('database', error_ratio => 0.5);
-         SELECT perfmon.create_slo('alices', username => 'alice', error_ratio => 0.5)",
-    );
-    let work = |role: &str, times: usize| {
-        let mut client = server.connect(role, "app");
-        (0..times).for_each(|_| client.run("SELECT 1"));
-        for _ in 0..times {
-            client.fails("SELECT 1 / 0");
-        }
-    };
-    db.snapshot();
-    db.run("SELECT perfmon.begin_run('test')");
-    work("alice", 60);
-    db.snapshot();
-    db.run(
-        "ALTER ROLE idle SET log_min_messages = 'panic'; ALTER ROLE bob SET log_min_messages = 'fatal'",
-    );
-    work("alice", 60);
-    work("bob", 60);
-    db.snapshot();
-    db.run("SELECT perfmon.end_run('test')");
-    // What is known alone would have been kept; what this test asked is executed, too.
-    let (status, actual, detail) = promise(&mut db, "database", "errors");
-    assert!(
-        status == "no_data" && actual > Some(0.4) && actual <= Some(0.5),
-        "{actual:?} {detail}"
-    );
-    let (_, said, hint) = item(&mut db, "capture of errors");
-    for role in ["bob", "idle"] {
-        let line = format!("ALTER ROLE {role} RESET log_min_messages;");
-        assert!(detail.contains(&line), "{detail}");
-        assert!(said.contains(&format!("for role {role}")), "{said}");
-        assert!(hint.as_deref().unwrap().contains(&line), "{hint:?}");
-    }
-    db.fails("SELECT * FROM perfmon.assert_slo('database')");
-    let report: String = db.val("SELECT perfmon.run_report('test')");
-    assert!(report.contains("**unclear**") && !report.contains("**passed**"), "{report}");
-    assert_eq!(promise(&mut db, "alices", "errors").1, Some(0.5));
-
-    // Taken back: whose errors were hidden is still known.
-    db.run("ALTER ROLE idle RESET log_min_messages; ALTER ROLE bob RESET log_min_messages");
-    let (status, _, detail) = promise(&mut db, "database", "errors");
-    assert_eq!(status, "no_data", "{detail}");
-    assert!(detail.contains("errors were not counted, as log_min_messages"), "{detail}");
-    assert_eq!(promise(&mut db, "alices", "errors").1, Some(0.5));
-    let unknown = "SELECT bool_and(errors IS NULL) FROM perfmon.routes() WHERE user_name = 'bob'";
-    assert!(db.val::<bool>(unknown));
 }
 
 /// Status and detail of a promise over the last interval.
@@ -489,31 +338,6 @@ fn objectives_of_nobody_are_refused_or_said() {
     noticing.run("SELECT perfmon.create_slo('x', username => 'nobody at all')");
     let said = notices.lock().unwrap().join("\n");
     assert!(said.contains("nobody at all"), "{said}");
-}
-
-#[test]
-fn a_run_says_what_was_lost_of_it() {
-    let server = Server::manual().start();
-    let mut db = app(&server);
-    db.run("SELECT perfmon.create_slo('latency', p95_ms => 1000); SELECT perfmon.begin_run('run')");
-    let mut client = server.connect("alice", "app");
-    (0..150).for_each(|_| client.run("SELECT 1"));
-    db.snapshot();
-    client.run("SELECT pg_sleep(0.5)");
-    drop((client, db));
-    server.restart();
-    let mut db = server.db("app");
-    db.run(CAPTURE_OFF);
-    db.run("SELECT perfmon.end_run('run')");
-    let report: String = db.val("SELECT perfmon.run_report('run')");
-    for words in ["**unclear**", "Not known: ", "## Gaps", "reset", "server_down"] {
-        assert!(report.contains(words), "{words}: {report}");
-    }
-    let json = "SELECT r ->> 'outcome', (r ->> 'unknown_ratio')::float8 > 0, jsonb_array_length(r -> 'gaps') > 1
-                FROM (SELECT perfmon.run_report('run', 'json')::jsonb AS r) x";
-    let row = db.query_one(json, &[]).unwrap();
-    let said: (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
-    assert_eq!(said, ("unclear".into(), true, true));
 }
 
 #[test]

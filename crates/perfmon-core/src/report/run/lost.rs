@@ -1,24 +1,30 @@
 //! What is not known of a run: time whose counters were lost, or that nobody recorded.
 
 use super::Run;
+use crate::objective::Scope;
 use crate::report::facts::Gap;
 use crate::report::markdown::{self as whole, Show};
 use crate::report::text::wrapped;
 use crate::report::words::{duration, percent};
 
 /// What objectives, times and errors of a run are read from.
-const SUBJECTS: [&str; 6] = ["all", "server", "latency", "failure", "route", "cluster"];
+const SUBJECTS: [&str; 5] = ["all", "server", "latency", "failure", "route"];
+/// What promises of the whole server are read from besides. Nothing else of a run is.
+const OF_ALL: &str = "cluster";
 /// Share of the time that no interval covers below which it is a matter of when snapshots are taken.
 const SLACK: f64 = 0.05;
-
-/// Whether executions of that time are lost. Of one without snapshots only the order of things is.
-fn loses(gap: &Gap) -> bool {
-    SUBJECTS.contains(&gap.subject.as_str()) && gap.kind != "missed"
-}
 
 impl Run {
     fn length_us(&self) -> i64 {
         self.until_us.saturating_sub(self.begun_us).max(0)
+    }
+
+    /// Whether executions of that time are lost to it. Of one without snapshots only the order of things is.
+    fn loses_by(&self, gap: &Gap) -> bool {
+        let subject = gap.subject.as_str();
+        let promises_all = || self.objectives.iter().any(|promise| promise.scope == Scope::Cluster);
+        let is_read = SUBJECTS.contains(&subject) || subject == OF_ALL && promises_all();
+        is_read && gap.kind != "missed"
     }
 
     /// Time within gaps that lose executions, of several at once only once.
@@ -26,7 +32,7 @@ impl Run {
         let mut parts: Vec<(i64, i64)> = self
             .gaps
             .iter()
-            .filter(|gap| loses(gap))
+            .filter(|gap| self.loses_by(gap))
             .map(|gap| {
                 let until = gap.since_us.saturating_add(gap.length_us).min(self.until_us);
                 (gap.since_us.max(self.begun_us), until)

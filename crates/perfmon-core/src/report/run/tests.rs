@@ -168,6 +168,13 @@ fn what_was_lost_of_a_run_stands_in_it_and_does_not_pass() {
     assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
     let late = Run { gaps: vec![gap(0, 80, "all", "missed")], ..run() };
     assert_eq!(late.outcome(), Outcome::Passed, "all of it was counted, in one interval");
+    // What is kept of all databases is nothing to a run that promises nothing of them.
+    let moved = Run { gaps: vec![gap(-900, 1_000, "cluster", "reset")], ..run() };
+    assert_eq!(moved.outcome(), Outcome::Passed);
+    let mut of_all = p95(20.0, Status::Met);
+    of_all.scope = Scope::Cluster;
+    let promised = Run { objectives: vec![of_all], ..moved };
+    assert_eq!(promised.outcome(), Outcome::Unclear);
     let part = Run { covered_us: 45_000_000, ..run() };
     assert_eq!((part.outcome(), part.unknown_ratio()), (Outcome::Unclear, 0.5));
     assert_eq!(Run { unfinished: true, ..part }.outcome(), Outcome::Passed);
