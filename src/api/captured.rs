@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 
 use perfmon_core::capture::failure::{self, Class};
+use perfmon_core::capture::table::Occupancy;
 
 use super::status::Item;
 use crate::error::Error;
@@ -66,26 +67,29 @@ fn counting(state: &State) -> Result<Item, Error> {
 
 fn room(state: &State) -> Item {
     let (statements, failures) = (state.statements, state.failures);
-    let value = format!("{} of {} statements", statements.used, statements.capacity);
+    let mut value = format!("{} of {} statements", statements.used, statements.capacity);
     let name = "capture memory";
-    if statements.refused + statements.folded > 0 {
-        let value = format!(
-            "{value}; {} of the coldest went into the rest of their database, {} times a new one found no place",
+    let lost = |of: Occupancy| of.refused + of.folded > 0;
+    if lost(statements) {
+        value += &format!(
+            "; {} of the coldest went into the rest of their database, {} times a new one found no place",
             statements.folded, statements.refused
         );
-        let hint = "Raise pg_perfmon.max_statements (2 kB each) and restart the server.";
-        return Item::warning(name, value, hint);
     }
-    if failures.refused + failures.folded > 0 {
-        return Item::ok(
-            name,
-            format!(
-                "{value}; {} kinds of error went into the rest of their database, {} times a new one found no place",
-                failures.folded, failures.refused
-            ),
+    if lost(failures) {
+        value += &format!(
+            "; {} of {} kinds of error, of which {} went into the rest of their database, and {} times a new one found no place",
+            failures.used, failures.capacity, failures.folded, failures.refused
         );
     }
-    Item::ok(name, value)
+    if !lost(statements) && !lost(failures) {
+        return Item::ok(name, value);
+    }
+    Item::warning(
+        name,
+        value,
+        "Raise pg_perfmon.max_statements (2 kB each) and restart the server.",
+    )
 }
 
 fn nodes(state: &State) -> Item {

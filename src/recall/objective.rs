@@ -14,18 +14,20 @@ use perfmon_core::window::{HOUR_US, Level};
 
 use super::cell::Cell;
 use super::down;
-use super::failures;
 use super::latency::{self, Whose};
-use super::meant::{Failing, Routes, statements_of};
+use super::meant::{Routes, statements_of};
 use super::plan::Kept;
 use super::query;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
-use super::unseen::Unseen;
-use super::untold::{hidden, not_counted, users_of, without};
+use super::untold::{hidden, not_counted, without};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
+
+mod failing;
+
+use failing::ByRoute;
 
 /// An objective, and what of it is not the promise itself.
 #[derive(Debug, Clone)]
@@ -121,9 +123,9 @@ impl<'a> Observer<'a> {
             rows.know_up(scope, &segments(&SERVER));
             rows.count(scope, &segments(&STATEMENT), declared)?;
             let partly = rows.time(scope, *coarsest, declared)?;
-            rows.route(scope, &segments(&ROUTE), declared)?;
+            let by_route = rows.route(scope, &segments(&ROUTE), declared)?;
             rows.conceal(&partly);
-            rows.fail(scope, &segments(&FAILURE), declared)?;
+            rows.fail(scope, &segments(&FAILURE), declared, &by_route)?;
             // Rows of both are of the same level.
             rows.whole(scope, &segments(&SERVER), declared);
         }
@@ -264,78 +266,17 @@ impl Rows {
 }
 
 impl Rows {
-    /// What failed of them. An error counts among all that was tried. Errors that the server keeps from the hooks are
-    /// not known to be none.
-    fn fail(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
-        let unseen = Unseen::of(scope, segments)?;
-        self.0.values_mut().for_each(|row| row.unseen += unseen.count(row.until_us));
-        if of.objective.scope == objective::Scope::Database {
-            read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
-                let interval = failures::interval(row.head);
-                let Some(row) = self.0.get_mut(&interval.until) else { return };
-                let counts = [interval.executions, interval.errors, interval.cancelled];
-                if let [Some(executions), Some(errors), Some(cancelled)] = counts {
-                    let of = executions + row.uncounted + errors + cancelled;
-                    row.errors = Some(Errors { errors, of });
-                }
-            });
-            return Ok(());
-        }
-        let failures = FAILURE.position("failures");
-        // Where errors of some user are hidden, those of the others are known apart.
-        let users = users_of(scope, of)?;
-        let is_meant = |user: &str| users.as_ref().is_none_or(|users| users.contains(user));
-        let is_known = |head: &read::Head| {
-            unseen.is_none(head.span.until)
-                || !unseen.may_be_of(head.span.until, is_meant)
-                    && failures.is_some_and(|column| head.is_known(column))
-        };
-        if matches!(of.objective.scope, objective::Scope::Application(_)) {
-            let mut known = HashSet::new();
-            read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
-                known.extend(is_known(row.head).then_some(row.head.span.until));
-            });
-            let hidden = self.0.values_mut().filter(|row| !known.contains(&row.until_us));
-            hidden.for_each(|row| row.errors = None);
-            return Ok(());
-        }
-        let own = match &of.objective.scope {
-            objective::Scope::User(name) => Failing::User(Cell::from(name.as_str())),
-            objective::Scope::Statement(_) => Failing::Statements(statements_of(scope, of)?),
-            _ => return Ok(()),
-        };
-        let kinds = failures::kinds(scope)?;
-        let columns: Vec<usize> = failures.into_iter().collect();
-        read::frames(&scope.sources, &FAILURE, segments, &columns, &mut |row| {
-            let is_known = is_known(row.head);
-            let Some(target) = self.0.get_mut(&row.head.span.until).filter(|_| is_known) else {
-                return;
-            };
-            let (mut known, mut perhaps) = (Errors::default(), Errors::default());
-            for (place, id) in row.ids.iter().enumerate() {
-                let count = row.column(0).and_then(|counts| counts.get(place).copied());
-                let kind = kinds.get(&(row.head.source, *id));
-                let (Some(count), Some(kind)) = (count, kind) else { continue };
-                let (is_own, may_be) = (own.is_of(kind), Failing::may_be_anybodys(kind));
-                if !is_own && !may_be {
-                    continue;
-                }
-                let failed = if is_own { &mut known } else { &mut perhaps };
-                failed.of += count;
-                failed.errors += if kind.class.is_error() { count } else { 0 };
-            }
-            let executed = target.latency.as_ref().map(executions);
-            let of = |n| n + target.uncounted + known.of;
-            target.errors = executed.map(|n| Errors { of: of(n), ..known });
-            target.failed_perhaps = perhaps;
-        });
-        Ok(())
-    }
-
     /// Times by route, which leave out what only begins or ends transactions or sets something: for a database, a user,
-    /// and an application with its failures. For these and a statement, what was executed with the hooks off.
-    fn route(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
-        let Some(routes) = Routes::of(scope, of)? else { return Ok(()) };
+    /// and an application with its failures. For these and a statement, what was executed with the hooks off. Gives what
+    /// failed under the routes of a user, or of a statement's.
+    fn route(
+        &mut self,
+        scope: &Scope,
+        segments: &[Segment],
+        of: &Declared,
+    ) -> Result<ByRoute, Error> {
+        let mut by_route = ByRoute::default();
+        let Some(routes) = Routes::of(scope, of)? else { return Ok(by_route) };
         let columns: Vec<usize> = ["statements", "errors", "cancelled"]
             .iter()
             .filter_map(|column| ROUTE.position(column))
@@ -363,6 +304,8 @@ impl Rows {
             }
             let cached = Sparse::new((0..).zip(counts));
             let tried = cached.executions() + uncounted + errors + cancelled;
+            let failed = |errors: u64, cancelled: u64| Errors { errors, of: errors + cancelled };
+            by_route.note(row.head, failed(errors, cancelled), failed(rest.errors, rest.cancelled));
             target.uncounted = uncounted;
             target.perhaps = rest.uncounted;
             if routes.are_of_its_user {
@@ -383,7 +326,7 @@ impl Rows {
                 target.latency = Some(Latency { cached, ..Latency::default() });
             }
         });
-        Ok(())
+        Ok(by_route)
     }
 
     /// The time since the last row, of which it is known that nothing happened.

@@ -16,8 +16,8 @@ use crate::pg::area::{Area, Held};
 use crate::pg::clock;
 use crate::settings;
 
-/// Kinds of failure, by statement and SQLSTATE, that are counted apart.
-const MAX_FAILURES: usize = 4096;
+/// Kinds of failure, by statement and SQLSTATE, that are counted apart; as many as statements if these are more.
+const LEAST_FAILURES: usize = 4096;
 
 /// Plans of statements that are counted apart.
 const MAX_PLANS: usize = 2048;
@@ -157,7 +157,7 @@ fn layout(at: *mut u8) -> (usize, *mut Common, [Parts; 5], Letters, [*mut Atomic
     let mut cutter = Cutter { at, used: 0 };
     let common = cutter.part::<Common>(1);
     let statements = cutter.table::<Times>(settings::max_statements());
-    let failures = cutter.table::<Failures>(MAX_FAILURES);
+    let failures = cutter.table::<Failures>(LEAST_FAILURES.max(settings::max_statements()));
     let routes = cutter.table::<Work>(settings::max_routes());
     let plans = cutter.table::<Sightings>(MAX_PLANS);
     let scans = cutter.table::<Evidence>(MAX_NODES);

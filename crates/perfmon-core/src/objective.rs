@@ -136,6 +136,18 @@ impl Errors {
         Self { errors, of: self.of.saturating_add(other.of) }
     }
 
+    /// What is left without another.
+    fn less(self, other: Self) -> Self {
+        let errors = self.errors.saturating_sub(other.errors);
+        Self { errors, of: self.of.saturating_sub(other.of).max(errors) }
+    }
+
+    /// No more than another.
+    fn up_to(self, other: Self) -> Self {
+        let errors = self.errors.min(other.errors);
+        Self { errors, of: self.of.min(other.of).max(errors) }
+    }
+
     /// Nothing else failed of what may be theirs.
     fn at_best(self, perhaps: Self) -> Self {
         let of = self.of.saturating_add(perhaps.of.saturating_sub(perhaps.errors));
@@ -145,6 +157,31 @@ impl Errors {
     /// All that failed of what may be theirs was theirs, and nothing else.
     fn at_worst(self, perhaps: Self) -> Self {
         self.add(Self { of: perhaps.errors, ..perhaps })
+    }
+}
+
+/// What failed or was cancelled by its kind: what is known to be theirs, and what found no place of its own and may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Failed {
+    /// Theirs.
+    pub known: Errors,
+    /// Theirs or others'.
+    pub perhaps: Errors,
+}
+
+impl Failed {
+    /// Of what found no place, a user's is no more than failed under its routes, and under those of nobody in particular,
+    /// less what has a place.
+    #[must_use]
+    pub fn within(self, own: Errors, nobodys: Errors, placed: Errors) -> Self {
+        Self { perhaps: self.perhaps.up_to(own.add(nobodys).less(placed)), ..self }
+    }
+
+    /// What failed under the routes of the user who is meant is theirs, whatever kind it was of.
+    #[must_use]
+    pub fn at_least(self, own: Errors) -> Self {
+        let more = own.less(self.known).up_to(self.perhaps);
+        Self { known: self.known.add(more), perhaps: self.perhaps.less(more) }
     }
 }
 

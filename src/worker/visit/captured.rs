@@ -246,6 +246,12 @@ impl Visit {
         // Those that found no place of their own may be of any database.
         let is_unseen = |key: &Key| failure::of_kind(key.kind).0 == Class::Unseen;
         let none_unseen = !moved.keys().any(is_unseen);
+        let own = session::database().to_u32();
+        // Without the work of the same time those that found no place cannot be told apart.
+        let unknown = match work {
+            Some(work) => failure::settle(&mut moved, own, route::failures(work)),
+            None => Vec::new(),
+        };
         moved.retain(|key, _| key.database() != 0 || self.request.home);
         let mut last: HashMap<Key, i64> = HashMap::new();
         for counted in now {
@@ -254,7 +260,7 @@ impl Visit {
         }
         let keys: Vec<Key> = moved.keys().copied().collect();
         let ids = self.failure_ids(&keys);
-        let mut rows: BTreeMap<u32, [u64; 3]> = BTreeMap::new();
+        let mut rows: BTreeMap<u32, [u64; 4]> = BTreeMap::new();
         let (mut errors, mut cancelled) = (0_u64, 0_u64);
         for ((key, (count, lost_us)), id) in moved.iter().zip(ids) {
             let (class, _) = failure::of_kind(key.kind);
@@ -262,13 +268,16 @@ impl Visit {
             // What was folded happened before now, which is all that is known of it.
             let at = last.get(key).map_or(self.until, |at| crate::pg::clock::unix_us(*at));
             let seconds = u64::try_from(at / 1_000_000).unwrap_or(0);
-            *row = [row[0] + count, row[1].saturating_add(*lost_us), row[2].max(seconds)];
+            let quality = if unknown.contains(key) { Quality::LowerBound } else { Quality::Exact };
+            let [worst, failures, lost, latest] = *row;
+            let worst = worst.max(quality as u64);
+            *row = [worst, failures + count, lost.saturating_add(*lost_us), latest.max(seconds)];
             errors += if class.is_error() { *count } else { 0 };
             cancelled += if class == Class::Cancelled { *count } else { 0 };
         }
         frame.ids = rows.keys().copied().collect();
-        for column in 0..3 {
-            frame.columns[column + 1] = Some(rows.values().map(|row| row[column]).collect());
+        for column in usize::from(unknown.is_empty())..4 {
+            frame.columns[column] = Some(rows.values().map(|row| row[column]).collect());
         }
         // What got through of those of all is a part; those of other users are known where some user's are hidden, but
         // not how many there were of all.

@@ -3,6 +3,8 @@
 
 use perfmon_e2e::{Db, Server, Stop, code_of, message_of, secs, wait_until};
 
+#[path = "objectives_truth/full.rs"]
+mod full;
 #[path = "objectives_truth/hidden.rs"]
 mod hidden;
 #[path = "objectives_truth/runs.rs"]

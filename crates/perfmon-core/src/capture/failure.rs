@@ -399,10 +399,13 @@ pub fn from_columns(columns: &[Vec<u64>]) -> Option<Vec<Counted>> {
     (0..n).map(one).collect()
 }
 
-/// How often and for how many microseconds each kind happened between two readings of the same life of the
-/// server; what was folded in between counts with the rest of its database, once.
-pub fn difference(before: &[Counted], now: &[Counted]) -> BTreeMap<Key, (u64, u64)> {
-    let mut moved: BTreeMap<Key, (u64, u64)> = BTreeMap::new();
+/// How often each kind happened, and for how many microseconds.
+pub type Moved = BTreeMap<Key, (u64, u64)>;
+
+/// What moved between two readings of the same life of the server; what was folded in between counts with the rest of its
+/// database, once.
+pub fn difference(before: &[Counted], now: &[Counted]) -> Moved {
+    let mut moved = Moved::new();
     let mut change = |key: Key, counted: &Counted, how: fn(u64, u64) -> u64| {
         let sum = moved.entry(key).or_default();
         *sum = (how(sum.0, counted.count), how(sum.1, counted.lost_us));
@@ -417,4 +420,48 @@ pub fn difference(before: &[Counted], now: &[Counted]) -> BTreeMap<Key, (u64, u6
     // What went back is a mistake, no movement.
     moved.retain(|_, sum| sum.0 > 0 && sum.0 <= u64::MAX / 2 && sum.1 <= u64::MAX / 2);
     moved
+}
+
+/// The key of what found no entry, by its class alone; such failures may be of any database.
+fn root(class: Class) -> Key {
+    Key { kind: kind(class, State(0)), ..Key::default() }
+}
+
+/// Takes out failed statements that found no entry, and puts in those of this database, of which the routes tell how many
+/// failed and were cancelled in all. Gives the keys under which it is not known how, and how long it took.
+pub fn settle(moved: &mut Moved, database: u32, [errors, cancelled]: [u64; 2]) -> Vec<Key> {
+    let ends = || Class::ALL.into_iter().filter(|class| class.ends_statement());
+    let of_all: Vec<(Class, (u64, u64))> =
+        ends().filter_map(|class| Some((class, moved.remove(&root(class))?))).collect();
+    if of_all.is_empty() {
+        return Vec::new();
+    }
+    let placed = |is_meant: fn(Class) -> bool| {
+        let of = |key: &Key| key.database() == database && is_meant(of_kind(key.kind).0);
+        moved.iter().filter(|(key, _)| of(key)).map(|(_, (count, _))| *count).sum::<u64>()
+    };
+    let is_cancelled = |class| class == Class::Cancelled;
+    let rest = [
+        (Class::Error, errors.saturating_sub(placed(Class::is_error))),
+        (Class::Cancelled, cancelled.saturating_sub(placed(is_cancelled))),
+    ];
+    let own = |class| Key::new(0, database, 0, kind(class, State(0)));
+    let mut unknown = Vec::new();
+    for (class, count) in rest {
+        let alike = |of: Class| is_cancelled(of) == is_cancelled(class);
+        let parts = || of_all.iter().filter(|(of, _)| alike(*of));
+        // Where no other database had any, all is known of them.
+        if parts().map(|(_, (count, _))| count).sum::<u64>() == count {
+            parts().for_each(|(of, part)| add(moved, own(*of), *part));
+        } else if count > 0 {
+            add(moved, own(class), (count, 0));
+            unknown.push(own(class));
+        }
+    }
+    unknown
+}
+
+fn add(moved: &mut Moved, key: Key, (count, lost_us): (u64, u64)) {
+    let sum = moved.entry(key).or_default();
+    *sum = (sum.0.saturating_add(count), sum.1.saturating_add(lost_us));
 }

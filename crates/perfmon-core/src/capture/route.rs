@@ -403,6 +403,15 @@ pub fn executions(moved: &Moved) -> u64 {
     counts.filter(|(slot, _)| matches!(slot, Slot::Statements(_))).map(|(_, n)| u64::from(*n)).sum()
 }
 
+/// Statements that failed and that were cancelled, of all routes.
+pub fn failures(moved: &Moved) -> [u64; 2] {
+    let sum = |meant: Slot| {
+        let counts = moved.values().filter_map(|sums| sums.get(&meant));
+        counts.map(|n| u64::from(*n)).sum()
+    };
+    [sum(Slot::Errors), sum(Slot::Cancelled)]
+}
+
 /// Packs a reading, to be kept until the next.
 pub fn to_columns(counted: &[Counted]) -> Vec<Vec<u64>> {
     let all = |of: fn(&Counted) -> u64| counted.iter().map(of).collect::<Vec<u64>>();

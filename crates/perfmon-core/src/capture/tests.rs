@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use proptest::prelude::*;
 
 use super::cache::Cache;
-use super::failure::{self, Class, Ends, Failures, State};
+use super::failure::{self, Class, Ends, Failures, Refusal, State};
 use super::reading::{self, Reading};
 use super::statement::{TOPLEVEL, Times};
 use super::table::{Entry, Header, Key, Payload, Shape, Table};
@@ -305,6 +305,35 @@ fn classes_of_failures() {
         );
     }
     assert_eq!((State::of("4"), State::of("40p01 "), State::of("")), (None, None, None));
+}
+
+#[test]
+fn failures_without_a_place_are_those_of_this_database_alone() {
+    let key = |database, class, state| Key::new(0, database, 0, failure::kind(class, State(state)));
+    let placed = [(key(5, Class::Error, 77), (10, 100)), (key(5, Class::Cancelled, 78), (2, 20))];
+    let refused = (Key::new(5, 0, 9, failure::refused(State(1), Refusal::RoleLimit)), (3, 0));
+    let of = |roots: &[(Class, (u64, u64))], work| {
+        let roots = roots.iter().map(|(class, sum)| (key(0, *class, 0), *sum));
+        let mut moved: failure::Moved = placed.into_iter().chain([refused]).chain(roots).collect();
+        let unknown = failure::settle(&mut moved, 5, work);
+        for (kept, sum) in placed.into_iter().chain([refused]) {
+            assert_eq!(moved.remove(&kept), Some(sum));
+        }
+        (moved.into_iter().collect::<Vec<_>>(), unknown)
+    };
+    assert_eq!(of(&[], [99, 99]), (vec![], vec![]), "all found their place");
+    // All of them are ours, so that it is known how, and how long it took.
+    let roots = [(Class::Error, (4, 40)), (Class::Deadlock, (1, 70))];
+    let ours = vec![(key(5, Class::Error, 0), (4, 40)), (key(5, Class::Deadlock, 0), (1, 70))];
+    assert_eq!(of(&roots, [15, 2]), (ours, vec![]));
+    // Some are another database's, or all.
+    let (some, only_class) = of(&roots, [13, 2]);
+    assert_eq!(some, [(key(5, Class::Error, 0), (3, 0))]);
+    assert_eq!(only_class, [key(5, Class::Error, 0)]);
+    assert_eq!(of(&roots, [10, 2]), (vec![], vec![]));
+    let cancelled = [(Class::Cancelled, (6, 60))];
+    assert_eq!(of(&cancelled, [10, 8]).0, [(key(5, Class::Cancelled, 0), (6, 60))]);
+    assert_eq!(of(&cancelled, [10, 1]).0, [], "more has a place than the routes tell");
 }
 
 #[test]

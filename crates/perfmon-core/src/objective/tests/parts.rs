@@ -243,6 +243,29 @@ fn what_was_not_counted_is_not_said_to_be_unrecorded() {
 }
 
 #[test]
+fn errors_of_a_user_are_told_by_its_routes_where_their_kinds_are_too_many() {
+    let errors = |errors, of| Errors { errors, of };
+    let failed = Failed { known: errors(2, 3), perhaps: errors(500, 600) };
+    // All failed under its own routes, or may have under those of nobody.
+    let of_user = |own, nobodys| failed.within(own, nobodys, failed.known).at_least(own);
+    let exact = Failed { known: errors(10, 12), perhaps: errors(0, 0) };
+    assert_eq!(of_user(errors(10, 12), errors(0, 0)), exact);
+    let perhaps = Failed { known: errors(10, 12), perhaps: errors(5, 5) };
+    assert_eq!(of_user(errors(10, 12), errors(5, 5)), perhaps);
+    let none = Failed { known: errors(2, 3), perhaps: errors(0, 0) };
+    assert_eq!(of_user(errors(2, 3), errors(0, 0)), none);
+    // A statement's are no more than its user's that have no place.
+    let of_one = failed.within(errors(40, 40), errors(1, 1), errors(30, 31));
+    assert_eq!(of_one, Failed { known: errors(2, 3), perhaps: errors(11, 11) });
+    // Where all found a place nothing more is made of it.
+    let placed = Failed { known: errors(2, 3), perhaps: errors(0, 0) };
+    assert_eq!(
+        placed.within(errors(9, 9), errors(0, 0), errors(2, 3)).at_least(errors(9, 9)),
+        placed
+    );
+}
+
+#[test]
 fn what_may_be_others_turns_a_promise_only_if_it_does_whoever_it_is() {
     let of_shop = Objective { scope: Scope::Application("shop".to_owned()), ..checkout() };
     let judged =

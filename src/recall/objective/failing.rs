@@ -1,0 +1,120 @@
+//! What failed of those whom an objective means: by kind of error, and by route where a kind found no place of its own.
+
+use std::collections::{HashMap, HashSet};
+
+use perfmon_core::family::{FAILURE, ROUTE};
+use perfmon_core::objective::{self, Errors, Failed};
+
+use super::super::cell::Cell;
+use super::super::failures;
+use super::super::meant::{Failing, statements_of};
+use super::super::scope::Scope;
+use super::super::unseen::Unseen;
+use super::super::untold::users_of;
+use super::{Declared, Rows, executions};
+use crate::error::Error;
+use crate::store::read::{self, Segment};
+
+/// What failed under the routes of a user, or of a statement's, and of what found no route of its own, by the ends of
+/// intervals.
+#[derive(Debug, Default)]
+pub(super) struct ByRoute(HashMap<i64, (Errors, Errors)>);
+
+impl ByRoute {
+    /// Keeps what a row says, if errors are known there.
+    pub(super) fn note(&mut self, head: &read::Head, own: Errors, rest: Errors) {
+        let is_known = |name| ROUTE.position(name).is_some_and(|column| head.is_known(column));
+        if is_known("errors") && is_known("cancelled") {
+            self.0.insert(head.span.until, (own, rest));
+        }
+    }
+}
+
+impl Rows {
+    /// What failed of them. An error counts among all that was tried. Errors that the server keeps from the hooks are
+    /// not known to be none.
+    pub(super) fn fail(
+        &mut self,
+        scope: &Scope,
+        segments: &[Segment],
+        of: &Declared,
+        by_route: &ByRoute,
+    ) -> Result<(), Error> {
+        let unseen = Unseen::of(scope, segments)?;
+        self.0.values_mut().for_each(|row| row.unseen += unseen.count(row.until_us));
+        if of.objective.scope == objective::Scope::Database {
+            read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
+                let interval = failures::interval(row.head);
+                let Some(row) = self.0.get_mut(&interval.until) else { return };
+                let counts = [interval.executions, interval.errors, interval.cancelled];
+                if let [Some(executions), Some(errors), Some(cancelled)] = counts {
+                    let of = executions + row.uncounted + errors + cancelled;
+                    row.errors = Some(Errors { errors, of });
+                }
+            });
+            return Ok(());
+        }
+        let failures = FAILURE.position("failures");
+        // Where errors of some user are hidden, those of the others are known apart.
+        let users = users_of(scope, of)?;
+        let is_meant = |user: &str| users.as_ref().is_none_or(|users| users.contains(user));
+        let is_known = |head: &read::Head| {
+            unseen.is_none(head.span.until)
+                || !unseen.may_be_of(head.span.until, is_meant)
+                    && failures.is_some_and(|column| head.is_known(column))
+        };
+        if matches!(of.objective.scope, objective::Scope::Application(_)) {
+            let mut known = HashSet::new();
+            read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
+                known.extend(is_known(row.head).then_some(row.head.span.until));
+            });
+            let hidden = self.0.values_mut().filter(|row| !known.contains(&row.until_us));
+            hidden.for_each(|row| row.errors = None);
+            return Ok(());
+        }
+        let own = match &of.objective.scope {
+            objective::Scope::User(name) => Failing::User(Cell::from(name.as_str())),
+            objective::Scope::Statement(_) => Failing::Statements(statements_of(scope, of)?),
+            _ => return Ok(()),
+        };
+        let is_user = matches!(own, Failing::User(_));
+        let user = users.as_ref().and_then(|users| users.iter().next().cloned());
+        let kinds = failures::kinds(scope)?;
+        let columns: Vec<usize> = failures.into_iter().collect();
+        read::frames(&scope.sources, &FAILURE, segments, &columns, &mut |row| {
+            let is_known = is_known(row.head);
+            let Some(target) = self.0.get_mut(&row.head.span.until).filter(|_| is_known) else {
+                return;
+            };
+            let (mut failed, mut placed) = (Failed::default(), Errors::default());
+            for (place, id) in row.ids.iter().enumerate() {
+                let count = row.column(0).and_then(|counts| counts.get(place).copied());
+                let kind = kinds.get(&(row.head.source, *id));
+                let (Some(count), Some(kind)) = (count, kind) else { continue };
+                let errors = if kind.class.is_error() { count } else { 0 };
+                let count = |sum: &mut Errors| {
+                    *sum = Errors { errors: sum.errors + errors, of: sum.of + count };
+                };
+                if own.is_of(kind) {
+                    count(&mut failed.known);
+                } else if Failing::may_be_anybodys(kind) {
+                    count(&mut failed.perhaps);
+                }
+                if kind.class.ends_statement() && kind.user.text() == user {
+                    count(&mut placed);
+                }
+            }
+            let by_route = by_route.0.get(&target.until_us).copied();
+            if let Some((routes, nobodys)) = by_route.filter(|_| user.is_some()) {
+                failed = failed.within(routes, nobodys, placed);
+                failed = if is_user { failed.at_least(routes) } else { failed };
+            }
+            let known = failed.known;
+            let executed = target.latency.as_ref().map(executions);
+            let of = |n| n + target.uncounted + known.of;
+            target.errors = executed.map(|n| Errors { of: of(n), ..known });
+            target.failed_perhaps = failed.perhaps;
+        });
+        Ok(())
+    }
+}
