@@ -194,3 +194,33 @@ fn deferred_triggers_are_no_statements_of_clients() {
     let (calls, transactions, _) = work(&mut db, "shop");
     assert_eq!((calls, transactions), (6, 5));
 }
+
+/// Documented as it is: what fails at its own commit was executed, and failed.
+#[test]
+fn what_fails_at_its_own_commit_is_an_execution_and_an_error() {
+    let server = Server::manual().start();
+    drop(server.new_db("app"));
+    let mut db = unseen(&server, "app");
+    db.run("CREATE TABLE t (a int UNIQUE DEFERRABLE INITIALLY DEFERRED); INSERT INTO t VALUES (1)");
+    db.snapshot();
+    let mut client = server.connect("postgres", "app");
+    client.run("SET application_name = 'shop'");
+    let counted =
+        "SELECT calls, errors, error_ratio FROM perfmon.routes() WHERE application = 'shop'";
+    let mut of_shop = |db: &mut Db| -> (i64, i64, f64) {
+        db.snapshot();
+        let row = &db.rows(counted)[0];
+        (row.get(0), row.get(1), row.get(2))
+    };
+    (0..10).for_each(|_| {
+        client.fails("INSERT INTO t VALUES (1)");
+    });
+    assert_eq!(of_shop(&mut db), (10, 10, 0.5));
+    // In a block it is COMMIT that fails, and only what came before was executed to its end.
+    for _ in 0..10 {
+        client.run("BEGIN");
+        client.run("INSERT INTO t VALUES (1)");
+        client.fails("COMMIT");
+    }
+    assert_eq!(of_shop(&mut db), (20, 20, 0.5));
+}
