@@ -67,6 +67,8 @@ struct Model {
     /// (when, what, of which table, since when it was about to go): what was dropped, or built anew.
     gone: Vec<(i64, u64, u64, i64)>,
     priors: Option<[Prior; 2]>,
+    /// By name.
+    ids: BTreeMap<u64, u32>,
 }
 
 impl Model {
@@ -219,12 +221,15 @@ impl Model {
             let since = old_indexes.at;
             let made = difference(Some(&old_indexes), Some(since), &indexes);
             self.check_indexes(since, &indexes, &made);
+            self.check_gone(&old_indexes, &indexes, &made);
             tables.parts = made.together(&indexes);
             let made = difference(Some(&old_tables), Some(since), &tables);
             self.check_tables(since, &tables, &made);
         }
-        let keep = |family: &'static Family, reading: Reading| {
-            Prior::decode(family, &advance(reading, None, &[]).encode()).unwrap()
+        let mut keep = |family: &'static Family, reading: Reading| {
+            let ids: Vec<(usize, u32)> =
+                reading.labels.iter().map(|label| self.id_of(*label)).enumerate().collect();
+            Prior::decode(family, &advance(reading, None, &ids).encode()).unwrap()
         };
         self.priors = Some([keep(&INDEX, indexes), keep(&RELATION, tables)]);
     }
@@ -264,6 +269,24 @@ impl Model {
             let is_exact = worst.unwrap_or(made.quality as u64) == Quality::Exact as u64;
             if is_exact && !self.is_excused(since, |what, _| what == index.stands_for) {
                 assert_eq!(told, truth, "{index:?} claims to be exact");
+            }
+        }
+    }
+
+    fn id_of(&mut self, label: u64) -> u32 {
+        let next = self.ids.len() as u32 + 1;
+        *self.ids.entry(label).or_insert(next)
+    }
+
+    /// Each that was read before and is not there now has a place by its name of then, which is a lower bound.
+    fn check_gone(&mut self, before: &Prior, now: &Reading, made: &Difference) {
+        let ids: Vec<u32> = now.labels.iter().map(|label| self.id_of(*label)).collect();
+        let frame = made.frame(now, &|i| ids[i]);
+        for (key, id) in std::iter::zip(&before.keys, &before.ids) {
+            if !now.keys.contains(key) {
+                let at = frame.ids.binary_search(id).unwrap();
+                let quality = frame.columns[0].as_ref().map(|qualities| qualities[at]);
+                assert_eq!(quality, Some(Quality::LowerBound as u64), "{key:?}");
             }
         }
     }
