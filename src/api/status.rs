@@ -15,7 +15,7 @@ use pgrx::prelude::*;
 use super::args::{Scope, show_time};
 use super::rows::{Cell, Sink};
 use crate::error::Error;
-use crate::pg::{catalog, session};
+use crate::pg::{catalog, fmgr, session};
 use crate::recall::plan::Kept;
 use crate::recall::query;
 use crate::recall::statements::ratio;
@@ -148,7 +148,8 @@ fn version() -> Result<Item, Error> {
 /// pg_stat_statements: the library, the extension, and the settings that silence it.
 fn statements() -> Result<Item, Error> {
     let name = "pg_stat_statements";
-    if session::get("pg_stat_statements.max").is_none() {
+    // Its settings are no sign: one that stands in a configuration file is known without the library.
+    if !fmgr::is_preloaded("pg_stat_statements") {
         return Ok(Item::error(
             name,
             "not preloaded: statements are not counted",

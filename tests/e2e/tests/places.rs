@@ -58,6 +58,15 @@ fn without_pg_stat_statements() {
         .contains(&500)
     });
     assert!(db.history().is_empty());
+    // Settings may stand in the configuration without the library.
+    server.append_conf(&["pg_stat_statements.max = 5000"]);
+    server.reload();
+    wait_until("the setting is there", secs(10), || {
+        db.val::<bool>("SELECT current_setting('pg_stat_statements.max', true) = '5000'")
+    });
+    let state: String =
+        db.val("SELECT state FROM perfmon.status() WHERE item = 'pg_stat_statements'");
+    assert_eq!(state, "error");
     let mark = server.log_mark();
     never("complaints about it in the log", secs(6), || server.log_since(mark).contains("ERROR"));
 
