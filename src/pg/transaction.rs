@@ -24,25 +24,36 @@ unsafe extern "C-unwind" fn on_transaction<W: Observer>(
         unseen::look::<W>();
     }
     if let Some(executed) = W::transaction_ends() {
-        ended::<W>(executed, event == XACT_EVENT_COMMIT);
+        ended::<W>(executed, event);
     }
 }
 
 /// Has what is still to be done about a transaction done; `executed` says whether something was, to its end.
 #[inline(never)]
-fn ended<W: Observer>(executed: bool, committed: bool) {
+fn ended<W: Observer>(executed: bool, event: pg_sys::XactEvent::Type) {
     if executed {
         quiet::<W, ()>(|| W::transaction_ended(None));
-    } else if committed && goes_on() {
-        // A block or a procedure commits, and goes on.
+    } else if goes_on(event) {
+        // A block or a procedure commits or rolls back, and goes on.
         quiet::<W, ()>(|| W::transaction_ended(Some(execution::message_text())));
     }
 }
 
-/// Whether it is a block or a procedure that ends the transaction, and goes on.
-fn goes_on() -> bool {
-    // SAFETY: the server's function only reads variables.
-    unsafe { raw::SPI_inside_nonatomic_context() }
+/// Whether it is a block or a procedure that ends the transaction, and goes on. An error rolls back from outside of all
+/// code, before the server forgets what was at work, and ends no part but the whole, as does the end of a session.
+fn goes_on(event: pg_sys::XactEvent::Type) -> bool {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT};
+    // SAFETY: the server's function and this one only read variables of this process.
+    unsafe {
+        let at_work = match event {
+            XACT_EVENT_COMMIT => true,
+            XACT_EVENT_ABORT => {
+                !pg_sys::error_context_stack.is_null() && !pg_sys::proc_exit_inprogress
+            }
+            _ => false,
+        };
+        at_work && raw::SPI_inside_nonatomic_context()
+    }
 }
 
 /// How long the transaction that just ended took, from the arrival of its first message, nanoseconds.

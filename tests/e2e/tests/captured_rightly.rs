@@ -168,6 +168,53 @@ fn transactions_take_as_long_as_they_do() {
 }
 
 #[test]
+fn a_rollback_within_a_block_ends_a_transaction_as_a_commit_does() {
+    let server = Server::manual().start();
+    drop(server.new_db("app"));
+    let mut db = unseen(&server, "app");
+    db.run(
+        "CREATE TABLE t (a int); INSERT INTO t VALUES (1);
+         CREATE PROCEDURE undo() LANGUAGE plpgsql AS $$ BEGIN
+             FOR i IN 1..3 LOOP UPDATE t SET a = a + 1; ROLLBACK; END LOOP; END $$;
+         CREATE PROCEDURE keep() LANGUAGE plpgsql AS $$ BEGIN
+             FOR i IN 1..3 LOOP UPDATE t SET a = a + 1; COMMIT; END LOOP; END $$",
+    );
+    db.snapshot();
+    let mut client = server.connect("postgres", "app");
+    for name in ["undo", "keep"] {
+        client.run(&format!("SET application_name = '{name}'"));
+        client.run(&format!("CALL {name}()"));
+    }
+    client.run("SET application_name = 'block'");
+    client.run(
+        "DO $$ BEGIN PERFORM pg_sleep(0.2); COMMIT; PERFORM pg_sleep(0.1); ROLLBACK;
+             PERFORM pg_sleep(0.05); END $$",
+    );
+    // What rolls back a client's own block, or fails, ends one transaction.
+    client.run("SET application_name = 'plain'");
+    client.run("BEGIN; UPDATE t SET a = 5");
+    client.run("ROLLBACK");
+    client.run("SET application_name = 'failing'");
+    client.fails("DO $$ BEGIN PERFORM 1 / 0; END $$");
+    // An error that a block catches ends none; one behind a ROLLBACK ends what began there.
+    client.run("SET application_name = 'caught'");
+    client.run("DO $$ BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END $$");
+    client.run("SET application_name = 'both'");
+    client.fails("DO $$ BEGIN UPDATE t SET a = 6; ROLLBACK; PERFORM 1 / 0; END $$");
+    db.snapshot();
+    let transactions = ["undo", "keep", "block", "plain", "failing", "caught", "both"]
+        .map(|name| work(&mut db, name).1);
+    assert_eq!(transactions, [4, 4, 3, 1, 1, 1, 2]);
+    let row = &db.rows(
+        "SELECT transaction_p50_ms, transaction_p99_ms FROM perfmon.routes() WHERE application = 'block'",
+    )[0];
+    let (middle, longest): (f64, f64) = (row.get(0), row.get(1));
+    assert!((95.0..190.0).contains(&middle) && longest >= 190.0, "{middle} {longest}");
+    drop((client, db));
+    server.stop(Stop::Fast);
+}
+
+#[test]
 fn deferred_triggers_are_no_statements_of_clients() {
     let server = Server::manual().start();
     drop(server.new_db("app"));
