@@ -192,9 +192,30 @@ pub struct Span {
     pub flags: i16,
 }
 
+/// Of an interval so long by a monotonic clock, the time at its start that was quiet until a time by the clock on the wall.
+/// What is not known to be quiet is measured from the end, so that a clock which was set forward before counts as quiet only
+/// what passed.
+pub fn quiet_us(length_us: i64, until: i64, quiet_until: i64) -> i64 {
+    let busy_us = until.saturating_sub(quiet_until).max(0);
+    length_us.saturating_sub(busy_us).max(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_set_forward_makes_nothing_quiet() {
+        let second = 1_000_000;
+        assert_eq!(quiet_us(60 * second, 160 * second, 110 * second), 10 * second);
+        assert_eq!(quiet_us(60 * second, 160 * second, 0), 0, "never known to be quiet");
+        assert_eq!(quiet_us(60 * second, 160 * second, 90 * second), 0, "before it began");
+        assert_eq!(quiet_us(60 * second, 160 * second, 170 * second), 60 * second);
+        // Quiet for 20 s, then the clock is set an hour ahead, or before that.
+        let until = 3_760 * second;
+        assert_eq!(quiet_us(60 * second, until, 120 * second), 0);
+        assert_eq!(quiet_us(60 * second, until, 3_720 * second), 20 * second);
+    }
 
     #[test]
     fn a_timeline_is_told_from_what_follows_it() {

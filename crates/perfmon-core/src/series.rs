@@ -258,7 +258,8 @@ impl Series {
 
     /// What happened in a bucket; `None` in a gap or where it was not measured.
     pub fn sum(&self, column: usize, bucket: usize) -> Option<u64> {
-        (self.covered[bucket] > 0).then(|| self.sums.get(column)?[bucket]).flatten()
+        // What was counted did happen, though a clock that was set hides when.
+        self.sums.get(column)?[bucket].filter(|sum| self.covered[bucket] > 0 || *sum > 0)
     }
 }
 
@@ -294,6 +295,18 @@ mod tests {
         assert_eq!(series.bucket_of(11), Some(1));
         assert_eq!(series.bucket_of(20), Some(1));
         assert_eq!(series.bucket_of(21), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_forward_hides_nothing_that_was_counted() {
+        let hour = 3600;
+        let mut series = Series::new(vec![0, hour, 2 * hour], 2);
+        // A second that seemed quiet, an hour longer by the clock.
+        series.cover(100, 100 + 1 + hour, 1, 1);
+        series.add(0, 101 + hour, Some(12));
+        series.add(1, 101 + hour, Some(0));
+        assert_eq!((series.sum(0, 0), series.sum(0, 1)), (Some(0), Some(12)));
+        assert_eq!((series.covered_us(1), series.sum(1, 1)), (0, None), "no claim about the rest");
     }
 
     #[test]

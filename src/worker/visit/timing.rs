@@ -2,7 +2,7 @@
 
 use perfmon_core::delta::{self, GapKind};
 use perfmon_core::family;
-use perfmon_core::frame::{Quality, Span};
+use perfmon_core::frame::{self, Quality, Span};
 
 use super::Visit;
 use crate::pg::catalog;
@@ -121,8 +121,11 @@ impl Visit {
             let downtime = if continues { self.downtime_us } else { 0 };
             (self.until - since - downtime).max(0)
         });
-        let quiet_us =
-            if continues { (self.request.quiet_until - since).clamp(0, length_us) } else { 0 };
+        let quiet_us = if continues {
+            frame::quiet_us(length_us, self.until, self.request.quiet_until)
+        } else {
+            0
+        };
         if self.is_late(length_us - quiet_us) {
             flags |= LATE;
         }
