@@ -264,6 +264,12 @@ fn statement_series(
     Ok(())
 }
 
+/// Whether executions were timed of which pg_stat_statements knows none: it does not count them, or, in hours and days, not
+/// apart. Then it knows nothing of them, and no zero.
+fn is_unseen(calls: Option<u64>, times: Option<&Times>) -> bool {
+    calls == Some(0) && times.is_some_and(|times| times.all().executions() > 0)
+}
+
 fn statement_point(
     series: &Series,
     worst: &Worst,
@@ -271,11 +277,13 @@ fn statement_point(
     changes: &Changes,
     bucket: usize,
 ) -> impl Iterator<Item = Cell> {
+    let times = timed.times(bucket);
+    let unseen = is_unseen(series.sum(0, bucket), times);
     let v = |name: &str| {
-        SHOWN.iter().position(|shown| *shown == name).and_then(|i| series.sum(i, bucket))
+        let place = SHOWN.iter().position(|shown| *shown == name).filter(|_| !unseen);
+        place.and_then(|i| series.sum(i, bucket))
     };
     let covered = series.covered_us(bucket);
-    let times = timed.times(bucket);
     let counted = || times.and_then(|times| times.all().deviation_ns()).map(|ns| ns / 1e6);
     let deviation = deviation_ms(v("calls"), v("exec_us"), v("exec_sq")).or_else(counted);
     let before = [
@@ -297,7 +305,7 @@ fn statement_point(
         ms(v("shared_blk_write_us")).into(),
         v("temp_blks_written").into(),
         v("wal_bytes").into(),
-        worst.cell(series, bucket),
+        if unseen { Cell::Null } else { worst.cell(series, bucket) },
         series.covered_ratio(bucket).into(),
         changes.cell(bucket),
     ];
@@ -438,9 +446,10 @@ fn load_point(
     bucket: usize,
 ) -> [Cell; 19] {
     let covered = series.covered_us(bucket);
-    let [calls, exec_us, rows, blks_read, wal_bytes, nested_us] =
-        std::array::from_fn(|column| series.sum(column, bucket));
     let times = timed.times(bucket);
+    let unseen = is_unseen(series.sum(0, bucket), times);
+    let [calls, exec_us, rows, blks_read, wal_bytes, nested_us] =
+        std::array::from_fn(|column| series.sum(column, bucket).filter(|_| !unseen));
     let all = times.map(Times::all);
     let at = |q| all.as_ref().and_then(|all| latency::at(all, q)).into();
     [
@@ -460,7 +469,7 @@ fn load_point(
         blks_read.into(),
         wal_bytes.into(),
         per_s(wal_bytes, covered).into(),
-        worst.cell(series, bucket),
+        if unseen { Cell::Null } else { worst.cell(series, bucket) },
         series.covered_ratio(bucket).into(),
         changes.cell(bucket),
     ]

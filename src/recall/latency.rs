@@ -196,6 +196,16 @@ pub(crate) fn all_sums(scope: &Scope) -> HashMap<Who, Times> {
     sums
 }
 
+/// All statements that have a histogram of their own anywhere in the window, which is much less to read.
+pub(crate) fn all_ids(scope: &Scope) -> HashSet<Who> {
+    let mut ids: HashSet<Who> = HashSet::new();
+    let Some(segments) = segments(scope) else { return ids };
+    latency::ids(&scope.sources, &segments, &mut |head, found| {
+        ids.extend(found.iter().map(|id| (head.source, *id)));
+    });
+    ids
+}
+
 /// What clients sent over the window; `None` where nothing was counted.
 pub(crate) fn overall(scope: &Scope) -> Option<Times> {
     let mut sum: Option<Times> = None;

@@ -29,6 +29,7 @@ pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod saturation;
 pub(crate) mod scope;
+mod statement_checks;
 pub(crate) mod statements;
 pub(crate) mod times;
 mod unseen;

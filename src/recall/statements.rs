@@ -238,7 +238,9 @@ fn add_rest(
     let Some(newest) = scope.sources.first().copied() else { return };
     let (word, names) = ORDERS[order];
     let rank = rank_by_times(word, &rest.all()).unwrap_or(-1.0);
-    let rank_of = |line: &Line| match percentile(word).is_some() || line.value("calls").is_none() {
+    let by_times =
+        percentile(word).is_some() || lines.iter().all(|line| line.value("calls").is_none());
+    let rank_of = |line: &Line| match by_times {
         true => line.times.as_ref().and_then(|times| rank_by_times(word, &times.all())),
         false => rank_of_line(word, names, line),
     };
@@ -277,31 +279,76 @@ pub(crate) fn top_with(
     let asked = if rank_names.is_empty() { &["calls"] } else { rank_names };
     let mut sums = add_up(scope, &positions(asked));
     let mut taken = fold(scope, &mut sums.tally)?;
+    let places: HashMap<Who, usize> =
+        sums.tally.who().iter().enumerate().map(|(place, who)| (*who, place)).collect();
     // Where pg_stat_statements does not count, the hooks may.
-    let counted = if percentile(word).is_some() || sums.tally.is_empty() {
-        counted(scope, &mut taken)?
+    let by_times = percentile(word).is_some() || places.is_empty();
+    let merged = taken.values().map(Vec::len).sum::<usize>();
+    let counted = if by_times {
+        counted(scope, &places, &mut taken)?
+    } else if most.is_none_or(|most| most > places.len() - merged) {
+        unlisted(scope, &places, &mut taken)?
     } else {
+        // These would come last, and there is no room.
         HashMap::new()
     };
     let gone: HashSet<Who> = taken.values().flatten().copied().collect();
-    let places: HashMap<Who, usize> =
-        sums.tally.who().iter().enumerate().map(|(place, who)| (*who, place)).collect();
-    let rank = |who: &Who| match places.get(who) {
-        Some(place) if percentile(word).is_none() => rank_of(word, rank_names, &sums.tally, *place),
-        _ => counted.get(who).and_then(|times| rank_by_times(word, &times.all())),
+    let place_of = |who: &Who| {
+        let older = || taken.get(who)?.iter().find_map(|old| places.get(old));
+        places.get(who).or_else(older).copied()
+    };
+    let rank = |who: &Who| match place_of(who).filter(|_| !by_times) {
+        Some(place) => rank_of(word, rank_names, &sums.tally, place).map(|rank| (true, rank)),
+        None => rank_by_times(word, &counted.get(who)?.all()).map(|rank| (by_times, rank)),
     };
     let only_counted = counted.keys().filter(|who| !places.contains_key(who));
-    let mut ranked: Vec<(Option<f64>, Who)> = (sums.tally.who().iter().chain(only_counted))
+    let mut ranked: Vec<((bool, f64), Who)> = (sums.tally.who().iter().chain(only_counted))
         .filter(|who| !gone.contains(who))
-        .map(|who| (rank(who), *who))
+        .map(|who| (rank(who).unwrap_or((false, -1.0)), *who))
         .collect();
-    ranked.sort_by(|a, b| {
-        let (x, y) = (a.0.unwrap_or(-1.0), b.0.unwrap_or(-1.0));
-        y.total_cmp(&x).then(a.1.cmp(&b.1))
+    ranked.sort_by(|(a, one), (b, other)| {
+        b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then(one.cmp(other))
     });
     ranked.truncate(most.unwrap_or(usize::MAX));
     let chosen: Vec<Who> = ranked.into_iter().map(|(_, who)| who).collect();
-    lines(&chosen, &taken, &sums, columns)
+    let known: Vec<bool> = chosen.iter().map(|who| place_of(who).is_some()).collect();
+    lines((&chosen, &known), &taken, &sums, columns)
+}
+
+/// Of statements that pg_stat_statements did not count, or that are apart in the history of times alone, their execution
+/// times. Those of an older source are told as what they are called today, which is noted.
+fn unlisted(
+    scope: &Scope,
+    places: &HashMap<Who, usize>,
+    taken: &mut HashMap<Who, Vec<Who>>,
+) -> Result<HashMap<Who, Times>, Error> {
+    let quiet = scope.quietly(scope.since, scope.until);
+    let mut others = latency::all_ids(&quiet);
+    others.retain(|who| who.1 != OTHER && !places.contains_key(who));
+    let newest = scope.sources.first();
+    let is_old = |who: &Who| Some(&who.0) != newest;
+    if others.iter().any(is_old) || (!others.is_empty() && places.keys().any(is_old)) {
+        for (old, new) in names::successors(&scope.sources)? {
+            let of_new = places.contains_key(&new) || others.contains(&new);
+            let of_old =
+                others.remove(&old) || (places.contains_key(&old) && others.contains(&new));
+            if of_old && of_new {
+                let olds = taken.entry(new).or_default();
+                if !olds.contains(&old) {
+                    olds.push(old);
+                }
+            } else if of_old {
+                others.insert(old);
+            }
+        }
+    }
+    let others: Vec<Who> = others.into_iter().collect();
+    let names = |who: &Who| -> Vec<Who> {
+        std::iter::once(who).chain(taken.get(who).into_iter().flatten()).copied().collect()
+    };
+    let groups: Vec<Vec<Who>> = others.iter().map(names).collect();
+    let times = latency::sums(&quiet, &groups);
+    Ok(others.into_iter().zip(times).filter_map(|(who, times)| Some((who, times?))).collect())
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -332,6 +379,7 @@ fn rank_by_times(word: &str, sum: &Sum) -> Option<f64> {
 /// noted.
 fn counted(
     scope: &Scope,
+    places: &HashMap<Who, usize>,
     taken: &mut HashMap<Who, Vec<Who>>,
 ) -> Result<HashMap<Who, Times>, Error> {
     let mut sums = latency::all_sums(&scope.quietly(scope.since, scope.until));
@@ -340,11 +388,12 @@ fn counted(
         return Ok(sums);
     }
     for (old, new) in names::successors(&scope.sources)? {
-        if !sums.contains_key(&new) {
+        if !sums.contains_key(&new) && !places.contains_key(&new) {
             continue;
         }
-        if let (Some(from), Some(into)) = (sums.remove(&old), sums.get_mut(&new)) {
-            into.join(&from);
+        let from = sums.remove(&old);
+        if from.is_some() || (places.contains_key(&old) && sums.contains_key(&new)) {
+            sums.entry(new).or_default().join(&from.unwrap_or_default());
             let others = taken.entry(new).or_default();
             if !others.contains(&old) {
                 others.push(old);
@@ -354,9 +403,9 @@ fn counted(
     Ok(sums)
 }
 
-/// Reads some columns of the chosen statements.
+/// Reads some columns of the chosen statements; those that pg_stat_statements did not count are not `known`.
 fn lines(
-    chosen: &[Who],
+    (chosen, known): (&[Who], &[bool]),
     taken: &HashMap<Who, Vec<Who>>,
     sums: &Sums,
     names: &'static [&'static str],
@@ -383,8 +432,11 @@ fn lines(
     let mut called = names::statements(chosen)?;
     Ok(chosen
         .iter()
-        .zip(values)
-        .map(|(who, values)| {
+        .zip(values.into_iter().zip(known))
+        .map(|(who, (mut values, known))| {
+            if !known {
+                values.fill(None);
+            }
             let statement = called.remove(who).unwrap_or_else(|| Statement::unknown(who.1));
             // Of the rest, part may have run inside the time of others.
             let nested = match statement.toplevel {

@@ -85,6 +85,16 @@ pub(crate) fn all(sources: &[i64], segments: &[Segment], each: EachAll<'_>) {
     });
 }
 
+/// The ids of all statements, row by row.
+pub(crate) fn ids(sources: &[i64], segments: &[Segment], each: &mut dyn FnMut(&Head, &[u32])) {
+    let mut ids = Vec::new();
+    read::rows(sources, &LATENCY, segments, &[usize::MAX], &mut |raw, head, first| {
+        read::unpack_ids(raw, head, first, &mut ids)?;
+        each(head, &ids);
+        Ok(())
+    });
+}
+
 /// What some statements did, given as (source, dictionary id), row by row: pairs of which of them, and its times. One
 /// that is not in the row did nothing, or, in hours and days, so little that it went into "other".
 pub(crate) fn of(objects: &[(i64, u32)], segments: &[Segment], each: EachPoint<'_>) {

@@ -133,8 +133,8 @@ fn statement(line: &Line) -> Statement {
     Statement {
         statement_id: i64::from(line.who.1),
         share_ratio: line.share_ratio,
-        total_exec_ms: ms(line.value("exec_us")).unwrap_or(0.0),
-        calls: signed(line.value("calls")).unwrap_or(0),
+        total_exec_ms: ms(line.value("exec_us")),
+        calls: signed(line.value("calls")),
         mean_exec_ms: line.mean_ms(),
         p95_ms: line.times.as_ref().and_then(|times| percentile(&times.all(), 0.95)),
         rows_per_call: ratio(line.value("rows"), line.value("calls")),

@@ -254,6 +254,64 @@ fn without_pg_stat_statements_there_are_still_times() {
 }
 
 #[test]
+fn what_pg_stat_statements_does_not_count_is_unknown_in_every_order() {
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    db.run("CREATE TABLE t AS SELECT 1 AS a");
+    let mut watcher = unseen(&server, "app");
+    watcher.snapshot();
+    (0..10).for_each(|_| db.run("SELECT a FROM t"));
+    db.run("SET pg_stat_statements.track = none");
+    (0..30).for_each(|_| db.run("SELECT a, pg_sleep(0.001) FROM t"));
+    let mut client = server.db("app");
+    client.run("SET pg_stat_statements.track_utility = off");
+    (0..5).for_each(|_| client.run("DO $$ BEGIN PERFORM pg_sleep(0); END $$"));
+    watcher.snapshot();
+    let window =
+        "(SELECT max(since) FROM perfmon.latency_minute WHERE total_calls > 0), clock_timestamp()";
+    let all: i64 = watcher
+        .val(&format!("SELECT sum(calls)::int8 FROM perfmon.latency_histogram(NULL, {window})"));
+    let orders =
+        "total_time mean_time calls rows plan_time io_time shared_blks_hit shared_blks_read
+                  temp_blks_written wal_bytes p95 p99";
+    for order in orders.split_whitespace() {
+        let rows = watcher.rows(&format!(
+            "SELECT timed_calls, calls, total_exec_ms IS NULL AND mean_exec_ms IS NULL AND share_ratio IS NULL
+                 AND rows IS NULL AND quality IS NULL AND calls_per_s IS NULL AND shared_blks_hit IS NULL
+             FROM perfmon.top_statements({window}, '{order}') WITH ORDINALITY AS s ORDER BY s.ordinality"
+        ));
+        let rows: Vec<(i64, Option<i64>, bool)> =
+            rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+        assert_eq!(rows.iter().map(|row| row.0).sum::<i64>(), all, "{order} {rows:?}");
+        for unknown in [(30, None, true), (5, None, true)] {
+            assert!(rows.contains(&unknown), "{order} {rows:?}");
+        }
+        assert!(rows.contains(&(10, Some(10), false)), "{order} {rows:?}");
+        if ["total_time", "mean_time", "calls"].contains(&order) {
+            let known = rows.iter().rposition(|row| row.1.is_some()).unwrap();
+            let unknown = rows.iter().position(|row| row.1.is_none()).unwrap();
+            assert!(known < unknown, "{order} {rows:?}");
+        }
+    }
+    let id: i32 = watcher.val(&format!(
+        "SELECT statement_id FROM perfmon.top_statements({window}) WHERE timed_calls = 30"
+    ));
+    let steps = watcher.rows(&format!(
+        "SELECT calls, timed_calls, quality FROM perfmon.statement_series({id}, {ALL}) WHERE timed_calls > 0"
+    ));
+    assert!(!steps.is_empty());
+    for step in steps {
+        assert_eq!((step.get::<_, Option<i64>>(0), step.get::<_, i64>(1)), (None, 30));
+        assert_eq!(step.get::<_, Option<String>>(2), None);
+    }
+    let told: i64 = watcher.val(&format!(
+        "SELECT count(*) FROM json_array_elements(perfmon.report({ALL}, 'json')::json -> 'statements') s
+          WHERE (s ->> 'statement_id')::int = {id} AND s ->> 'calls' IS NULL AND s ->> 'total_exec_ms' IS NULL"
+    ));
+    assert_eq!(told, 1);
+}
+
+#[test]
 fn what_is_not_counted_is_said() {
     let server = Server::manual().start();
     let mut db = server.new_db("app");

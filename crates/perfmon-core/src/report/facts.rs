@@ -260,9 +260,9 @@ pub struct Statement {
     /// Share of all top-level execution time.
     pub share_ratio: Option<f64>,
     /// Total execution time.
-    pub total_exec_ms: f64,
+    pub total_exec_ms: Option<f64>,
     /// Executions.
-    pub calls: i64,
+    pub calls: Option<i64>,
     /// Mean execution time.
     pub mean_exec_ms: Option<f64>,
     /// Time within which 95 of 100 executions ended, where it was counted.

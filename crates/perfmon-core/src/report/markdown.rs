@@ -256,8 +256,8 @@ fn statements(out: &mut String, statements: Option<&[Statement]>, missing: Optio
         [
             s.statement_id.to_string(),
             percent(s.share_ratio),
-            milliseconds(Some(s.total_exec_ms)),
-            count(Some(s.calls)),
+            milliseconds(s.total_exec_ms),
+            count(s.calls),
             milliseconds(s.mean_exec_ms),
             milliseconds(s.p95_ms),
             number(s.rows_per_call),

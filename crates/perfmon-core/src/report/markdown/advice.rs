@@ -187,8 +187,8 @@ fn worst_statement<'a>(report: &'a Report, finding: &Finding) -> Option<&'a Stat
 
 fn often(report: &Report, finding: &Finding) -> Option<String> {
     if let Some(statement) = statement_of(report, finding) {
-        let calls = plural_calls(statement.calls);
-        let often = frequency(statement.calls, report.head.covered_us);
+        let often = frequency(statement.calls?, report.head.covered_us);
+        let calls = plural_calls(statement.calls?);
         return Some(format!("{calls} of statement {}, {often}", statement.statement_id));
     }
     let mut best: Vec<_> = finding.helped.iter().collect();
@@ -204,7 +204,10 @@ fn often(report: &Report, finding: &Finding) -> Option<String> {
     }
     let known = report.statements.as_deref().unwrap_or_default();
     let calls: Vec<i64> =
-        known.iter().filter(|s| ids.contains(&s.statement_id)).map(|s| s.calls).collect();
+        known.iter().filter(|s| ids.contains(&s.statement_id)).filter_map(|s| s.calls).collect();
+    if calls.is_empty() {
+        return None;
+    }
     let sum = calls.iter().fold(0_i64, |sum, calls| sum.saturating_add(*calls));
     let least = if calls.len() < ids.len() { "at least " } else { "" };
     let often = frequency(sum, report.head.covered_us);
