@@ -287,7 +287,8 @@ mod tests {
         assert!(alone.reading.columns[27].is_empty(), "no size asked for");
         assert!(all.reading.keys.len() >= 2 && all.reading.whole);
         let view = rows(
-            "SELECT '/' || datname || '/', xact_commit, xact_rollback, blks_read, blks_hit, tup_returned,
+            "SELECT concat(nullif(datid, (SELECT oid FROM pg_database WHERE datname = current_database())),
+                    '/', datname, '/'), xact_commit, xact_rollback, blks_read, blks_hit, tup_returned,
                 tup_fetched, tup_inserted, conflicts, temp_files, deadlocks, sessions,
                 round(active_time * 1000)::bigint, round(session_time * 1000)::bigint
             FROM pg_stat_database WHERE datname IN (SELECT datname FROM pg_database WHERE NOT datistemplate)",
