@@ -191,6 +191,20 @@ fn said(setting: &str, all: &[&Kept]) -> Option<Missing> {
         .then(|| Missing { problem: format!("{setting} is {whose}{rest}"), fix: fixes.join(" ") })
 }
 
+/// Whether sessions of this database, or those of one user in it, begin with pg_stat_statements counting nothing of theirs.
+/// Without a user, one role of which that is so is enough.
+pub(super) fn is_untracked(user: Option<&str>) -> Result<bool, Error> {
+    const TRACK: &str = "pg_stat_statements.track";
+    let is_none = |value: &str| value == "none";
+    let kept = kept(TRACK)?;
+    Ok(match (user, kept.iter().find(|kept| kept.is_for(user))) {
+        (Some(_), Some(strongest)) => is_none(&strongest.value),
+        (None, _) if !in_force(&kept, is_none).is_empty() => true,
+        _ => role::starting_value(c"pg_stat_statements.track", None)
+            .is_some_and(|own| is_none(&own.to_string_lossy())),
+    })
+}
+
 /// What is kept of a setting with values that hide something of this database's sessions.
 pub(crate) fn hiding(
     setting: &str,

@@ -6,13 +6,16 @@ use perfmon_core::capture::whole::Moved;
 use perfmon_core::family::{
     CLUSTER, FAILURE, Family, ROUTE, ROUTE_FAILURES, SERVER, STATEMENT, UNCOUNTED,
 };
+use perfmon_core::frame::Quality;
 use perfmon_core::histogram::{BUCKETS, Latency, Sparse};
 use perfmon_core::objective::declare::Draft;
 use perfmon_core::objective::{self, Errors, History, KNOWN, Objective, Observed, Row, WINDOWS_US};
+use perfmon_core::rollup::OTHER;
 use perfmon_core::tally::Who;
 use perfmon_core::window::{HOUR_US, Level};
 
 use super::cell::Cell;
+use super::counting;
 use super::down;
 use super::latency::{self, Whose};
 use super::meant::{Routes, statements_of};
@@ -21,7 +24,7 @@ use super::query;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
-use super::untold::{hidden, not_counted, without};
+use super::untold::{hidden, not_counted, user_of, without};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
 
@@ -121,10 +124,10 @@ impl<'a> Observer<'a> {
         for (scope, coarsest) in &parts {
             let segments = |family: &Family| Kept::of(family, scope).segments(scope, *coarsest);
             rows.know_up(scope, &segments(&SERVER));
-            rows.count(scope, &segments(&STATEMENT), declared)?;
-            let partly = rows.time(scope, *coarsest, declared)?;
+            let counted = rows.count(scope, &segments(&STATEMENT), declared)?;
+            let partly = rows.time(scope, *coarsest, declared, &counted)?;
             let by_route = rows.route(scope, &segments(&ROUTE), declared)?;
-            rows.conceal(&partly);
+            rows.conceal(&partly, &by_route);
             rows.fail(scope, &segments(&FAILURE), declared, &by_route)?;
             // Rows of both are of the same level.
             rows.whole(scope, &segments(&SERVER), declared);
@@ -194,15 +197,17 @@ impl Rows {
     }
 
     /// How long executions took, as the hooks counted them. They know better than pg_stat_statements how many
-    /// there were, unless capture is off for whom it is about: then they saw fewer, or none. Gives the ends of the
-    /// intervals of which that is so.
+    /// there were, unless capture is off for whom it is about: then they saw fewer, or none; or unless there were more
+    /// statements than find a place. Gives the ends of the intervals of which that is so, and whether the latter tells all
+    /// of it.
     fn time(
         &mut self,
         scope: &Scope,
         coarsest: Level,
         of: &Declared,
-    ) -> Result<HashSet<i64>, Error> {
-        let mut partly = HashSet::new();
+        counted: &HashMap<i64, u64>,
+    ) -> Result<HashMap<i64, bool>, Error> {
+        let mut partly = HashMap::new();
         let statements: Vec<Who>;
         let whose = match &of.objective.scope {
             objective::Scope::Database => Whose::Database,
@@ -214,54 +219,91 @@ impl Rows {
             objective::Scope::Application(_) | objective::Scope::Cluster => return Ok(partly),
         };
         let is_part = of.objective.scope != objective::Scope::Database;
+        #[allow(clippy::cast_precision_loss)]
+        let misses = |until: i64, seen: u64| {
+            counted.get(&until).is_some_and(|all| (seen as f64) < KNOWN * *all as f64)
+        };
         for interval in latency::intervals(whose, scope, coarsest)? {
             let Some(row) = self.0.get_mut(&interval.until) else { continue };
             let Some(latency) = interval.latency else { continue };
-            let seen = executions(&latency);
-            #[allow(clippy::cast_precision_loss)]
-            let misses = row.at_most.is_some_and(|all| (seen as f64) < KNOWN * all as f64);
-            if is_part && misses {
-                partly.insert(interval.until);
+            if is_part && misses(interval.until, executions(&latency)) {
+                partly.insert(interval.until, false);
             }
             row.latency = Some(latency);
+        }
+        // In hours, what is small is counted with the rest as well.
+        if partly.is_empty() || coarsest != Level::Minute {
+            return Ok(partly);
+        }
+        let rest: Vec<Who> = scope.sources.iter().map(|source| (*source, OTHER)).collect();
+        for interval in latency::intervals(Whose::Statements(&rest), scope, coarsest)? {
+            let explained = partly.get_mut(&interval.until);
+            let row = self.0.get_mut(&interval.until);
+            if let (Some(explained), Some(row), Some(rest)) = (explained, row, interval.latency) {
+                row.unplaced = executions(&rest);
+                let seen = row.latency.as_ref().map_or(0, executions);
+                *explained = !misses(interval.until, seen + row.unplaced);
+            }
         }
         Ok(partly)
     }
 
-    /// Of what the hooks saw a part only, no time is told. How much there was is known if sessions had them off.
-    fn conceal(&mut self, partly: &HashSet<i64>) {
-        for row in self.0.values_mut().filter(|row| partly.contains(&row.until_us)) {
+    /// Of what the hooks saw a part only, no time is told. How much there was is known if sessions had them off. A user's
+    /// times are whole without its statements, if all of its routes have a place.
+    fn conceal(&mut self, partly: &HashMap<i64, bool>, by_route: &ByRoute) {
+        let is_partly = |row: &Row| {
+            let explained = partly.get(&row.until_us);
+            explained.is_some_and(|explained| !(*explained && by_route.is_all(row.until_us)))
+        };
+        for row in self.0.values_mut().filter(|row| is_partly(row)) {
             let seen = row.latency.take().as_ref().map(executions);
-            row.executions = seen.filter(|_| row.uncounted > 0);
+            row.executions = seen.filter(|_| row.uncounted.max(row.perhaps) > 0);
         }
     }
 
-    /// How many executions pg_stat_statements counted, of commands that are none for us too.
-    fn count(&mut self, scope: &Scope, segments: &[Segment], of: &Declared) -> Result<(), Error> {
+    /// How many executions pg_stat_statements counted at least, of commands that are none for us too, by the ends of
+    /// intervals. They are all there were where it forgot none of them, and where nobody is kept from it.
+    fn count(
+        &mut self,
+        scope: &Scope,
+        segments: &[Segment],
+        of: &Declared,
+    ) -> Result<HashMap<i64, u64>, Error> {
+        let mut counted = HashMap::new();
+        let is_all = |head: &read::Head| head.span.quality == Quality::Exact;
         match &of.objective.scope {
             // An application executes no more than all do, which matters where the hooks saw nothing.
             objective::Scope::Database | objective::Scope::Application(_) => {
+                let is_told = !counting::is_untracked(None)?;
                 read::frames(&scope.sources, &STATEMENT, segments, &[], &mut |row| {
-                    self.at(row.head).at_most = total(&STATEMENT, row.head, "total_calls");
+                    let calls = total(&STATEMENT, row.head, "total_calls");
+                    let target = self.at(row.head);
+                    target.at_most = calls;
+                    target.may_be_more = !is_told || !is_all(row.head);
+                    counted.extend(calls.map(|calls| (row.head.span.until, calls)));
                 });
             }
             objective::Scope::User(_) | objective::Scope::Statement(_) => {
                 let wanted = statements_of(scope, of)?;
+                let is_told = !counting::is_untracked(user_of(of)?.as_deref())?;
                 let columns = positions(&["calls"]);
                 read::frames(&scope.sources, &STATEMENT, segments, &columns, &mut |row| {
-                    let calls = row.column(0);
-                    let of = |(place, id): (usize, &u32)| {
-                        let is_wanted = wanted.contains(&(row.head.source, *id));
-                        is_wanted.then(|| calls.and_then(|calls| calls.get(place)).copied())
-                    };
-                    let sum = row.ids.iter().enumerate().filter_map(of).flatten().sum();
-                    self.at(row.head).at_most = Some(sum);
+                    let calls = row.column(0).unwrap_or(&[]);
+                    let (mut own, mut rest) = (0, 0);
+                    for (id, calls) in row.ids.iter().zip(calls) {
+                        own += if wanted.contains(&(row.head.source, *id)) { *calls } else { 0 };
+                        rest += if *id == OTHER { *calls } else { 0 };
+                    }
+                    let target = self.at(row.head);
+                    target.at_most = Some(own + rest);
+                    target.may_be_more = !is_told || !is_all(row.head);
+                    counted.insert(row.head.span.until, own);
                 });
             }
             // Nobody counts these but the hooks.
             objective::Scope::Cluster => {}
         }
-        Ok(())
+        Ok(counted)
     }
 }
 
@@ -305,14 +347,14 @@ impl Rows {
             let cached = Sparse::new((0..).zip(counts));
             let tried = cached.executions() + uncounted + errors + cancelled;
             let failed = |errors: u64, cancelled: u64| Errors { errors, of: errors + cancelled };
-            by_route.note(row.head, failed(errors, cancelled), failed(rest.errors, rest.cancelled));
+            let is_all = !routes.are_of_its_user && rest.executions == 0;
+            let of_rest = failed(rest.errors, rest.cancelled);
+            by_route.note(row.head, failed(errors, cancelled), of_rest, is_all);
             target.uncounted = uncounted;
             target.perhaps = rest.uncounted;
             if routes.are_of_its_user {
-                uncounted += std::mem::take(&mut target.perhaps);
-                let seen = target.latency.as_ref().map_or(0, executions);
-                let besides = target.at_most.map(|all| all.saturating_sub(seen));
-                target.uncounted = besides.map_or(uncounted, |besides| besides.min(uncounted));
+                // Which of its statements these were nobody knows.
+                target.perhaps += std::mem::take(&mut target.uncounted);
             } else if routes.are_all_there_is {
                 let known = tried > 0 || !routes.may_be_unseen;
                 target.at_most = None;

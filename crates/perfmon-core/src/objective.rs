@@ -202,10 +202,15 @@ pub struct Row {
     pub executions: Option<u64>,
     /// Executions besides, of which nothing but their number is known; hooks were off for them.
     pub uncounted: u64,
-    /// Executions that may be theirs or others': they found no place of their own.
+    /// Executions that may be theirs or others': they found no place of their own, or nothing but their number is known of
+    /// all of a user, and a statement of its is meant.
     pub perhaps: u64,
+    /// Executions of anybody that found no place among the statements, where theirs are known in part.
+    pub unplaced: u64,
     /// No more than so many, where nothing else is known: what begins and ends transactions is among them.
     pub at_most: Option<u64>,
+    /// These may not be all, as some were forgotten or never counted.
+    pub may_be_more: bool,
     /// Those that failed.
     pub errors: Option<Errors>,
     /// Errors that may be theirs or others', and all that was tried of what found no place of its own.
@@ -223,20 +228,27 @@ impl Row {
     /// All executions, if their number is known.
     fn executions(&self) -> Option<u64> {
         let timed = || self.latency.as_ref().map(|latency| sum(latency).executions());
-        let known = self.executions.or_else(timed).or(self.at_most.filter(|most| *most == 0))?;
+        let none = self.bound().filter(|most| *most == 0);
+        let known = self.executions.or_else(timed).or(none)?;
         Some(known.saturating_add(self.uncounted))
+    }
+
+    fn bound(&self) -> Option<u64> {
+        self.at_most.filter(|_| !self.may_be_more)
     }
 
     /// No more than so many.
     fn most(&self) -> Option<u64> {
-        self.executions().map(|known| known.saturating_add(self.perhaps)).or(self.at_most)
+        self.executions().map(|known| known.saturating_add(self.perhaps)).or(self.bound())
     }
 
-    /// Executions, at most, whose time is not known.
+    /// Executions, at most, whose time is not known: any number of them where some were not counted.
     fn untimed(&self) -> u64 {
+        /// Others can still be added.
+        const ANY: u64 = u64::MAX / 4;
         match self.latency {
             Some(_) => self.uncounted.saturating_add(self.perhaps),
-            None => self.most().unwrap_or(0),
+            None => self.most().unwrap_or(if self.at_most.is_some() { ANY } else { 0 }),
         }
     }
 }

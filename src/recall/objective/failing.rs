@@ -15,18 +15,30 @@ use super::{Declared, Rows, executions};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
 
-/// What failed under the routes of a user, or of a statement's, and of what found no route of its own, by the ends of
-/// intervals.
+/// What routes tell of one interval.
+#[derive(Debug)]
+struct OfInterval {
+    /// What failed under those that are meant, and of what found no route of its own; `None` where errors are hidden.
+    failed: Option<(Errors, Errors)>,
+    /// All that was executed has a route of its own, and they are those that are meant.
+    is_all: bool,
+}
+
+/// What the routes of a user tell, or those of a statement's, by the ends of intervals.
 #[derive(Debug, Default)]
-pub(super) struct ByRoute(HashMap<i64, (Errors, Errors)>);
+pub(super) struct ByRoute(HashMap<i64, OfInterval>);
 
 impl ByRoute {
-    /// Keeps what a row says, if errors are known there.
-    pub(super) fn note(&mut self, head: &read::Head, own: Errors, rest: Errors) {
+    /// Keeps what a row says.
+    pub(super) fn note(&mut self, head: &read::Head, own: Errors, rest: Errors, is_all: bool) {
         let is_known = |name| ROUTE.position(name).is_some_and(|column| head.is_known(column));
-        if is_known("errors") && is_known("cancelled") {
-            self.0.insert(head.span.until, (own, rest));
-        }
+        let failed = (is_known("errors") && is_known("cancelled")).then_some((own, rest));
+        self.0.insert(head.span.until, OfInterval { failed, is_all });
+    }
+
+    /// Whether the executions of those who are meant all have a route of their own.
+    pub(super) fn is_all(&self, until: i64) -> bool {
+        self.0.get(&until).is_some_and(|of| of.is_all)
     }
 }
 
@@ -104,7 +116,7 @@ impl Rows {
                     count(&mut placed);
                 }
             }
-            let by_route = by_route.0.get(&target.until_us).copied();
+            let by_route = by_route.0.get(&target.until_us).and_then(|of| of.failed);
             if let Some((routes, nobodys)) = by_route.filter(|_| user.is_some()) {
                 failed = failed.within(routes, nobodys, placed);
                 failed = if is_user { failed.at_least(routes) } else { failed };
@@ -113,7 +125,9 @@ impl Rows {
             let executed = target.latency.as_ref().map(executions);
             let of = |n| n + target.uncounted + known.of;
             target.errors = executed.map(|n| Errors { of: of(n), ..known });
-            target.failed_perhaps = failed.perhaps;
+            // What was executed to its end did not fail.
+            let of = failed.perhaps.of + target.perhaps;
+            target.failed_perhaps = Errors { of, ..failed.perhaps };
         });
         Ok(())
     }

@@ -9,6 +9,8 @@ mod full;
 mod hidden;
 #[path = "objectives_truth/runs.rs"]
 mod runs;
+#[path = "objectives_truth/statements.rs"]
+mod statements;
 #[path = "objectives_truth/whose.rs"]
 mod whose;
 

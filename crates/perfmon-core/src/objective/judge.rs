@@ -33,10 +33,11 @@ pub fn judge(
     verdict.burn = burns(objective, target, history, i64::MIN, until);
     if verdict.status == Status::NoData {
         verdict.missing = verdict.missing.or_else(|| uncounted(rows, target));
-        verdict.missing = verdict.missing.or_else(|| match target {
+        let place = || match target {
             Target::Errors { .. } => without_place(objective, rows),
-            _ => left_out(rows),
-        });
+            _ => None,
+        };
+        verdict.missing = verdict.missing.or_else(place).or_else(|| left_out(objective, rows));
     } else if verdict.known_us > 0 {
         verdict.missing = None;
     }
@@ -93,11 +94,16 @@ fn is_known(row: &Row, target: Target) -> bool {
 fn uncounted(rows: &[Row], target: Target) -> Option<String> {
     let unknown: Vec<&Row> = rows.iter().filter(|row| !is_known(row, target)).collect();
     let is_of_errors = matches!(target, Target::Errors { .. });
+    // Settings were as they should be.
+    let is_full = |row: &&Row| row.unplaced > 0 && row.uncounted.max(row.perhaps) == 0;
     let why = match unknown.first() {
         None => return None,
         Some(_) if is_of_errors && unknown.iter().any(|row| row.latency.is_some()) => {
             "errors were not counted, as log_min_messages kept them from the hooks then, or \
              pg_perfmon.capture was off"
+        }
+        Some(_) if unknown.iter().all(is_full) => {
+            "what was executed found no place of its own in memory: raise pg_perfmon.max_statements"
         }
         Some(_) => {
             "nothing was counted then, as pg_perfmon.capture was off, or pg_perfmon not preloaded"
@@ -107,20 +113,21 @@ fn uncounted(rows: &[Row], target: Target) -> Option<String> {
 }
 
 /// Why not all that was executed says something.
-fn left_out(rows: &[Row]) -> Option<String> {
+fn left_out(objective: &Objective, rows: &[Row]) -> Option<String> {
+    /// What keeps more than their number from being known.
+    const OFF: &str = "as pg_perfmon.capture was off for some sessions, or compute_query_id";
     let uncounted = rows.iter().map(|row| row.uncounted).fold(0, u64::saturating_add);
     let perhaps = rows.iter().map(|row| row.perhaps).fold(0, u64::saturating_add);
-    let off = (uncounted > 0).then(|| {
-        format!(
-            "of {uncounted} executions only the number is known, as pg_perfmon.capture was off for \
-             some sessions, or compute_query_id"
-        )
-    });
-    let rest = (perhaps > 0).then(|| {
-        format!(
+    let off = (uncounted > 0)
+        .then(|| format!("of {uncounted} executions only the number is known, {OFF}"));
+    let rest = (perhaps > 0).then(|| match objective.scope {
+        Scope::Statement(_) => format!(
+            "{perhaps} executions of its user, of which only the number is known, may be among these, {OFF}"
+        ),
+        _ => format!(
             "{perhaps} executions that found no route of their own may be among these: raise \
              pg_perfmon.max_routes"
-        )
+        ),
     });
     let said: Vec<String> = off.into_iter().chain(rest).collect();
     (!said.is_empty()).then(|| said.join("; "))
@@ -300,7 +307,7 @@ fn are_errors_known(
             known_us = known_us.saturating_add(row.active_us());
         } else {
             unknown_us = unknown_us.saturating_add(row.active_us());
-            let tried = row.most().unwrap_or(0).saturating_add(row.unseen);
+            let tried = row.most().or(row.at_most).unwrap_or(0).saturating_add(row.unseen);
             unseen = unseen.saturating_add(tried);
             failed = failed.saturating_add(row.unseen);
         }

@@ -24,7 +24,7 @@ impl Spent {
             Self { executions: 0, counted_us: 0, at_most: 0, bounded_us: 0, down_us, all_us: 0 };
         for row in rows {
             let us = history.up_us(row, begun_by(row, since));
-            match (row.executions(), row.at_most) {
+            match (row.executions(), row.bound()) {
                 (Some(executions), _) => {
                     spent.executions = spent.executions.saturating_add(executions);
                     spent.at_most = spent.at_most.saturating_add(row.perhaps);

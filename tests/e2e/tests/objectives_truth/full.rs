@@ -56,3 +56,46 @@ fn errors_of_too_many_kinds_are_counted_in_their_database() {
     assert!(state == "warning" && value.contains("kinds of error"), "{value}");
     assert!(hint.as_deref().unwrap().contains("pg_perfmon.max_statements"), "{hint:?}");
 }
+
+#[test]
+fn what_found_no_place_is_not_said_to_be_for_capture() {
+    let server = Server::manual().conf("pg_perfmon.max_statements = 100").start();
+    let mut db = app(&server);
+    let mut alice = server.connect("alice", "app");
+    server.connect("bob", "app").run("SELECT 'x'");
+    db.snapshot();
+    let id: i32 = db.val(
+        "SELECT statement_id FROM perfmon.statement WHERE user_name = 'bob' AND query LIKE 'SELECT%'",
+    );
+    db.run(&format!(
+        "SELECT perfmon.create_slo('statement', statement_id => {id}, p95_ms => 1000, min_executions => 10);
+         SELECT perfmon.create_slo('user', username => 'bob', p95_ms => 1000, min_executions => 10)"
+    ));
+    let mut given = 0;
+    let mut flood = move |count: usize| {
+        for _ in 0..count {
+            given += 1;
+            let constants = (0..13).map(|bit| if given >> bit & 1 == 0 { "1" } else { "'x'" });
+            alice.run(&format!("SELECT {}", constants.collect::<Vec<_>>().join(", ")));
+        }
+    };
+    let is_there = "SELECT count(*) > 0 FROM perfmon.latency_since_start() WHERE user_name = 'bob'";
+    wait_until("its statement has no place", secs(100), || {
+        flood(150);
+        if db.val::<bool>(is_there) {
+            return false;
+        }
+        // None is left when it comes.
+        flood(150);
+        let mut bob = server.connect("bob", "app");
+        (0..50).for_each(|_| bob.run("SELECT 'x'"));
+        db.snapshot();
+        of_the_last(&mut db, "statement", "p95").0 == "no_data"
+    });
+    let (_, detail) = of_the_last(&mut db, "statement", "p95");
+    assert!(detail.contains("pg_perfmon.max_statements"), "{detail}");
+    assert!(!detail.contains("capture was off"), "{detail}");
+    // Sums of a user do not need its statements.
+    let (status, detail) = of_the_last(&mut db, "user", "p95");
+    assert_eq!(status, "met", "{detail}");
+}

@@ -240,6 +240,50 @@ fn what_was_not_counted_is_not_said_to_be_unrecorded() {
             "{said}"
         );
     }
+    // Memory was full, and the hooks were on.
+    let full = |n| Row { unplaced: 50, ..off(n) };
+    for target in [ERRORS, P95] {
+        let said = said(target, &full);
+        assert!(said.contains("raise pg_perfmon.max_statements"), "{said}");
+        assert!(!said.contains("capture"), "{said}");
+    }
+    // Of some intervals capture may be the reason.
+    let both = |n| if n % 2 == 0 { off(n) } else { full(n) };
+    assert!(said(P95, &both).contains("pg_perfmon.capture was off"));
+}
+
+#[test]
+fn what_a_user_executed_unseen_is_not_known_of_its_statement() {
+    let of_one = Objective { scope: Scope::Statement(7), ..checkout() };
+    let judged = |target, perhaps| {
+        let row = move |n| Row { perhaps, ..minute(n, &[(100, 1.0)]) };
+        judge(&of_one, target, &hour(&row), 0, 60 * MINUTE)
+    };
+    assert_eq!(judged(P95, 0).status, Status::Met);
+    let unseen = judged(P95, 400);
+    assert_eq!(unseen.status, Status::NoData);
+    assert!(unseen.detail().contains("executions of its user"), "{}", unseen.detail());
+    let busy = |perhaps| judged(Target::Throughput { per_second: 5.0 }, perhaps);
+    assert_eq!((busy(0).status, busy(400).status), (Status::Missed, Status::NoData));
+}
+
+#[test]
+fn what_was_forgotten_bounds_nothing() {
+    // Capture was off in the second half, and pg_stat_statements counted this much of it, or more.
+    let judged = |target, counted, may_be_more| {
+        let row = move |n| match n {
+            0..30 => minute(n, &[(600, 1.0)]),
+            _ => Row { latency: None, at_most: Some(counted), may_be_more, ..minute(n, &[]) },
+        };
+        over_the_hour(target, &hour(row)).status
+    };
+    for counted in [0, 10] {
+        assert_eq!(judged(P95, counted, false), Status::Met);
+        assert_eq!(judged(P95, counted, true), Status::NoData);
+        let busy = Target::Throughput { per_second: 6.0 };
+        assert_eq!(judged(busy, counted, false), Status::Missed);
+        assert_eq!(judged(busy, counted, true), Status::NoData);
+    }
 }
 
 #[test]

@@ -1,0 +1,65 @@
+//! Promises of one statement of a user of whose sessions some have the hooks off: which statements these executed nobody knows.
+
+use super::*;
+
+/// The id of bob's statement.
+fn id(db: &mut Db) -> i32 {
+    db.val("SELECT statement_id FROM perfmon.statement WHERE user_name = 'bob' AND query LIKE '%AS meant%'")
+}
+
+#[test]
+fn what_its_user_executed_unseen_is_not_a_statements() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run("GRANT SET ON PARAMETER pg_perfmon.capture TO bob");
+    let mut bob = server.connect("bob", "app");
+    bob.run("SELECT 1 AS meant");
+    db.snapshot();
+    let id = id(&mut db);
+    db.run(&format!(
+        "SELECT perfmon.create_slo('meant', statement_id => {id}, p95_ms => 10000, error_ratio => 0.3,
+             availability_ratio => 0.5, throughput_per_second => 1, min_executions => 10)"
+    ));
+    // By far more often than a statement need be executed, but not this one.
+    (0..100).for_each(|_| bob.run("SELECT 1 AS meant"));
+    for _ in 0..50 {
+        bob.fails("SELECT 1 / (1 - 1) AS meant");
+    }
+    bob.run(CAPTURE_OFF);
+    bob.run("SELECT pg_sleep(1)");
+    (0..5_000).for_each(|_| bob.run("SELECT 2, 3"));
+    db.snapshot();
+    let sql = "SELECT executions FROM perfmon.slo_status(
+                   (SELECT max(until) - interval '1 ms' FROM perfmon.server_minute),
+                   (SELECT max(until) FROM perfmon.server_minute))
+               WHERE objective = 'throughput'";
+    assert_eq!(db.val::<i64>(sql), 100, "those that are known to be its");
+    for objective in ["p95", "availability"] {
+        let (status, detail) = of_the_last(&mut db, "meant", objective);
+        assert_eq!(status, "no_data", "{objective}: {detail}");
+        assert!(detail.contains("of its user"), "{objective}: {detail}");
+        assert!(detail.contains("pg_perfmon.capture was off"), "{objective}: {detail}");
+    }
+}
+
+#[test]
+fn what_pg_stat_statements_does_not_tell_is_not_none() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run("GRANT SET ON PARAMETER pg_perfmon.capture TO bob");
+    let mut bob = server.connect("bob", "app");
+    bob.run("SELECT 1 AS meant");
+    db.snapshot();
+    let id = id(&mut db);
+    db.run(&format!(
+        "SELECT perfmon.create_slo('meant', statement_id => {id}, p95_ms => 10000, min_executions => 10);
+         ALTER ROLE bob SET pg_stat_statements.track = 'none'"
+    ));
+    let mut bob = server.connect("bob", "app");
+    (0..50).for_each(|_| bob.run("SELECT 1 AS meant"));
+    bob.run(CAPTURE_OFF);
+    (0..500).for_each(|_| bob.run("SELECT 1 AS meant"));
+    db.snapshot();
+    let (status, detail) = of_the_last(&mut db, "meant", "p95");
+    assert_eq!(status, "no_data", "{detail}");
+}
