@@ -9,7 +9,7 @@ use perfmon_core::activity::spread::{self, Spread};
 use perfmon_core::family::{DATABASE, POOL, POOL_SUMS};
 use perfmon_core::frame::Span;
 use perfmon_core::pool;
-use perfmon_core::series::{Peak, Series};
+use perfmon_core::series::{Part, Peak, Series};
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
 

@@ -333,8 +333,9 @@ fn database_counters_are_plausible() {
         )
         .unwrap();
     let (inserted, commits, rollbacks): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-    // Making the extension's own tables inserts into the catalogs, which the server counts too.
-    assert!((505..12_000).contains(&inserted), "tuples inserted: {inserted}");
+    // Making the extension's own tables inserts into the catalogs, which the server counts too: how many were made by
+    // the second snapshot, depends on how busy the machine is.
+    assert!((505..40_000).contains(&inserted), "tuples inserted: {inserted}");
     assert!((50..120).contains(&commits), "commits: {commits}");
     assert!((5..10).contains(&rollbacks), "rollbacks: {rollbacks}");
     let bytes: Option<i64> = row.get(3);

@@ -276,7 +276,7 @@ fn what_pg_stat_statements_does_not_count_is_unknown_in_every_order() {
                   temp_blks_written wal_bytes p95 p99";
     for order in orders.split_whitespace() {
         let rows = watcher.rows(&format!(
-            "SELECT timed_calls, calls, total_exec_ms IS NULL AND mean_exec_ms IS NULL AND share_ratio IS NULL
+            "SELECT coalesce(timed_calls, 0), calls, total_exec_ms IS NULL AND mean_exec_ms IS NULL AND share_ratio IS NULL
                  AND rows IS NULL AND quality IS NULL AND calls_per_s IS NULL AND shared_blks_hit IS NULL
              FROM perfmon.top_statements({window}, '{order}') WITH ORDINALITY AS s ORDER BY s.ordinality"
         ));

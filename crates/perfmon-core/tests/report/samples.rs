@@ -76,8 +76,8 @@ pub(crate) fn statement(id: i64, share: f64, calls: i64, mean: f64, query: &str)
     Statement {
         statement_id: id,
         share_ratio: Some(share),
-        total_exec_ms: calls as f64 * mean,
-        calls,
+        total_exec_ms: Some(calls as f64 * mean),
+        calls: Some(calls),
         mean_exec_ms: Some(mean),
         p95_ms: Some(mean * 2.5),
         rows_per_call: Some(1.0),
