@@ -45,15 +45,24 @@ const CONFIGURED: [(&CStr, &[&str]); memory::CONFIGURED] = [
         ],
     ),
     (c"pg_perfmon.capture", &["off", "top", "all"]),
+    (c"pg_perfmon.scan_sample_rate", &["0", "1"]),
 ];
 
 /// Notes what the server is configured with, for processes that begin with something else.
 pub(crate) fn note_configured() {
     let Some(tables) = memory::tables() else { return };
     for ((name, values), place) in CONFIGURED.into_iter().zip(tables.configured()) {
-        let value = session::configured(name);
+        let value = session::configured(name).map(whole);
         let at = values.iter().zip(1..).find(|(one, _)| Some(**one) == value.as_deref());
         place.store(at.map_or(0, |(_, number)| number), Ordering::Relaxed);
+    }
+}
+
+/// Of a share, whether there is any: 0 or 1. Other values stay as they are.
+fn whole(value: String) -> String {
+    match value.parse::<f64>() {
+        Ok(share) => u8::from(share > 0.0).to_string(),
+        Err(_) => value,
     }
 }
 

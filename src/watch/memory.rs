@@ -40,7 +40,7 @@ struct Common {
 }
 
 /// How many settings the launcher notes.
-pub(super) const CONFIGURED: usize = 2;
+pub(super) const CONFIGURED: usize = 3;
 
 /// All of it. The pointers behind it are the same in every process, and are set anew when a crash made the
 /// server set up its memory again.

@@ -53,7 +53,7 @@ impl Captured {
 
 /// What sessions of this database begin with that have nothing kept for their role, whatever this process began with:
 /// it has the role that owns the cluster, for which something may be kept.
-fn configured(setting: &CStr) -> Option<String> {
+pub(super) fn configured(setting: &CStr) -> Option<String> {
     let kept = role::starting_value(setting, None);
     let kept = kept.map(|value| value.to_string_lossy().to_lowercase());
     kept.or_else(|| live::configured(setting)).or_else(|| session::configured(setting))

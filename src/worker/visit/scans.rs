@@ -12,8 +12,7 @@ use perfmon_core::family::SCAN;
 use perfmon_core::frame::Frame;
 
 use super::Visit;
-use super::captured::{Users, earlier, switched_off};
-use crate::pg::session;
+use super::captured::{Users, configured, earlier, switched_off};
 use crate::pg::wording::Wording;
 use crate::probe::objects;
 use crate::store;
@@ -27,7 +26,7 @@ const MOST_WAITING: usize = 256;
 
 /// Why nothing is looked into, if a setting says so.
 fn looked_away() -> Option<String> {
-    let rate = session::configured(c"pg_perfmon.scan_sample_rate")?;
+    let rate = configured(c"pg_perfmon.scan_sample_rate")?;
     let none = rate.parse::<f64>().is_ok_and(|rate| rate <= 0.0);
     none.then(|| "pg_perfmon.scan_sample_rate is 0".to_owned())
 }

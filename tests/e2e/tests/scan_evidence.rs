@@ -67,6 +67,28 @@ fn rare_and_frequent_statements_have_evidence_soon() {
 }
 
 #[test]
+fn what_is_kept_for_the_owner_of_the_cluster_says_nothing_of_others() {
+    let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
+    let mut watcher = app(&server);
+    let owner: String = watcher.val("SELECT rolname::text FROM pg_roles WHERE oid = 10");
+    watcher.run("CREATE ROLE bob LOGIN; GRANT SELECT ON small TO bob");
+    watcher.run(&format!("ALTER ROLE {owner} SET pg_perfmon.scan_sample_rate = 0"));
+    watcher.snapshot();
+    server.connect("bob", "app").run("SELECT id FROM small WHERE owner = 1");
+    watcher.snapshot();
+    assert_eq!(evidence(&mut watcher, "small"), Some((1, 200, 1)));
+    // The other way around: of all but the owner nothing is looked into.
+    watcher.run(&format!("ALTER ROLE {owner} SET pg_perfmon.scan_sample_rate = 1"));
+    watcher.run("ALTER SYSTEM SET pg_perfmon.scan_sample_rate = 0");
+    watcher.run("SELECT pg_reload_conf()");
+    wait_until("a gap says so", secs(20), || {
+        watcher.snapshot();
+        let gaps = "SELECT detail FROM perfmon.gap WHERE subject = 'scan' AND kind = 'disabled'";
+        watcher.list::<String>(gaps) == ["pg_perfmon.scan_sample_rate is 0"]
+    });
+}
+
+#[test]
 fn a_renamed_table_goes_on_under_its_new_name() {
     let server = Server::manual().conf("pg_perfmon.scan_sample_rate = 1").start();
     let mut watcher = app(&server);
