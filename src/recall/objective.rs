@@ -1,6 +1,6 @@
 //! Objectives as they were declared, and what is known about the executions of each. It must never judge.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use perfmon_core::capture::whole::Moved;
 use perfmon_core::family::{

@@ -15,7 +15,7 @@ mod tests {
     use perfmon_core::window::Level;
 
     use crate::recall::scope::Scope;
-    use crate::recall::statements::{ORDERS, Line, top};
+    use crate::recall::statements::{Line, ORDERS, top};
     use crate::store::{dictionary, history, latency, source};
 
     /// 2026-11-21 12:00 UTC.
@@ -63,7 +63,8 @@ mod tests {
     #[pg_test]
     fn every_order_lists_the_same_statements_and_all_executions() {
         let (scope, ids) = made();
-        let known = [(0, Some(5), 23), (ids[0], Some(10), 10), (ids[1], Some(20), 0), (ids[2], None, 2)];
+        let known =
+            [(0, Some(5), 23), (ids[0], Some(10), 10), (ids[1], Some(20), 0), (ids[2], None, 2)];
         for (order, (word, _)) in ORDERS.iter().enumerate() {
             let lines = top(&scope, order, None).unwrap();
             let found: BTreeMap<u32, _> =

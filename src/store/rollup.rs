@@ -131,7 +131,8 @@ fn roll_family(family: &'static Family, level: Level, source: i64, end: i64) {
         }
     });
     let mut sum = rollup::merge(family, &parts, end, None);
-    if let Some(large) = sum.take_if(|sum| family.name == STATEMENT.name && sum.1.ids.len() > ROOM) {
+    if let Some(large) = sum.take_if(|sum| family.name == STATEMENT.name && sum.1.ids.len() > ROOM)
+    {
         sum = rollup::merge(family, &[large], end, Some(KEEP));
     }
     if let Some((span, frame)) = sum {

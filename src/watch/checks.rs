@@ -142,6 +142,7 @@ mod tests {
         fn controlled() {}
         fn failed(_: &Report) {}
         fn missed(_: i64) {}
+        fn came_back(_: i64, _: i64) {}
         fn starts_on_its_own(_: Execution) {}
         fn transaction_ends() -> Option<bool> {
             None

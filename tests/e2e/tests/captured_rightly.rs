@@ -254,7 +254,7 @@ fn what_fails_at_its_own_commit_is_an_execution_and_an_error() {
     client.run("SET application_name = 'shop'");
     let counted =
         "SELECT calls, errors, error_ratio FROM perfmon.routes() WHERE application = 'shop'";
-    let mut of_shop = |db: &mut Db| -> (i64, i64, f64) {
+    let of_shop = |db: &mut Db| -> (i64, i64, f64) {
         db.snapshot();
         let row = &db.rows(counted)[0];
         (row.get(0), row.get(1), row.get(2))

@@ -257,7 +257,7 @@ fn what_a_user_executed_unseen_is_not_known_of_its_statement() {
     let of_one = Objective { scope: Scope::Statement(7), ..checkout() };
     let judged = |target, perhaps| {
         let row = move |n| Row { perhaps, ..minute(n, &[(100, 1.0)]) };
-        judge(&of_one, target, &hour(&row), 0, 60 * MINUTE)
+        judge(&of_one, target, &hour(row), 0, 60 * MINUTE)
     };
     assert_eq!(judged(P95, 0).status, Status::Met);
     let unseen = judged(P95, 400);
