@@ -200,7 +200,10 @@ pub(crate) fn deadlocks(scope: &Scope) -> Result<Vec<Member>, Error> {
 pub(crate) fn idles(scope: &Scope) -> Result<Vec<(Whose, Sum)>, Error> {
     let rows = query::rows(
         "SELECT i.database_name, i.user_name, i.application, i.queryid, i.sessions, i.idle_us, i.longest_us,
-             i.resumed, i.finished, i.gone, i.returned_us, i.gone_us, i.open, i.open_us, i.until
+             i.resumed, i.finished, i.gone, i.returned_us, i.gone_us, i.open, i.open_us,
+             CASE WHEN i.until OPERATOR(pg_catalog.=) (
+                 SELECT pg_catalog.max(x.until) FROM perfmon.idle_transaction x
+                 WHERE x.source OPERATOR(pg_catalog.=) i.source) THEN i.until END
          FROM perfmon.idle_transaction i
          WHERE i.source OPERATOR(pg_catalog.=) ANY ($1)
              AND i.until OPERATOR(pg_catalog.>) $2 AND i.until OPERATOR(pg_catalog.<=) $3
@@ -225,7 +228,8 @@ pub(crate) fn idles(scope: &Scope) -> Result<Vec<(Whose, Sum)>, Error> {
             open: number(),
             open_us: number(),
         };
-        // Nobody saw the end of what a restart ended.
+        // Nobody saw the end of what a restart ended, which was open at the end of the last interval of all; the next visit says
+        // so in its rows.
         if row.int().is_some_and(|until| until < started) {
             sum.gone += std::mem::take(&mut sum.open);
             sum.gone_us += std::mem::take(&mut sum.open_us);

@@ -123,3 +123,46 @@ fn who_ends_a_transaction_and_leaves_is_no_leak() {
     assert!(leaks.iter().any(|title| title.contains("left")), "{leaks:?}");
     assert!(!leaks.iter().any(|title| title.contains("job")), "{leaks:?}");
 }
+
+/// What was over before a restart stays as it was; only what went on then ended with its session.
+#[test]
+fn a_restart_ends_only_the_pauses_that_went_on() {
+    let server = Server::manual().conf("pg_perfmon.activity_interval = '200ms'").start();
+    let mut db = app(&server);
+    let paused = |user: &str| {
+        let mut one = client(&server, user, "shop");
+        one.run("BEGIN");
+        one.run("SELECT v FROM t WHERE id = 1");
+        one
+    };
+    let mut over = paused("web");
+    let open_ms = |db: &mut Db| -> f64 {
+        db.snapshot();
+        db.val(&format!(
+            "SELECT coalesce(max(open_ms), 0) FROM perfmon.idle_in_transaction({WINDOW})"
+        ))
+    };
+    // Open at the ends of several intervals.
+    for seconds in [1.0, 2.0, 3.0] {
+        wait_until("it goes on", secs(20), || open_ms(&mut db) > seconds * 1000.0);
+    }
+    over.run("COMMIT");
+    let open = paused("batch");
+    let told = format!(
+        "SELECT user_name, times, sessions, finished, gone, open FROM perfmon.idle_in_transaction({WINDOW}) ORDER BY 1"
+    );
+    let before =
+        [texts(&["batch", "1", "1", "0", "0", "1"]), texts(&["web", "1", "1", "1", "0", "0"])];
+    wait_until("one is over, and one goes on", secs(20), || {
+        db.snapshot();
+        db.texts(&told) == before
+    });
+    drop(db);
+    server.restart();
+    drop((over, open));
+    let mut db = server.db("app");
+    let after = [texts(&["batch", "1", "1", "0", "1", "0"]), before[1].clone()];
+    assert_eq!(db.texts(&told), after);
+    db.snapshot();
+    assert_eq!(db.texts(&told), after);
+}
