@@ -10,6 +10,8 @@ mod churn;
 mod quiet;
 #[path = "pools/refused.rs"]
 mod refused;
+#[path = "pools/renamed.rs"]
+mod renamed;
 #[path = "pools/stalled.rs"]
 mod stalled;
 #[path = "pools/standby.rs"]
