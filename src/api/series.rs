@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use perfmon_core::ask;
 use perfmon_core::change::{self, Noticed};
 use perfmon_core::family::STATEMENT;
+use perfmon_core::frame::Quality;
 use perfmon_core::histogram::Sum;
 use perfmon_core::report::{self, Point, Trend};
 use perfmon_core::series::{self, Series};
@@ -252,6 +253,9 @@ fn statement_series(
             series.add(column, span.until, *value);
         }
         worst.note(&series, span.until, point.values.last().copied().flatten());
+        if point.may_be_in_rest(0, columns[0]) {
+            worst.note(&series, span.until, Some(Quality::LowerBound as u64));
+        }
     });
     cover_end(&scope, &mut series)?;
     let changes = Changes::of(&scope, &series)?;

@@ -56,6 +56,32 @@ mod tests {
         (Scope::of(NOON, until, None), ids)
     }
 
+    #[pg_test]
+    fn what_may_be_among_the_small_ones_is_a_lower_bound() {
+        let (scope, ids) = made();
+        let until = scope.until + HOUR_US;
+        let mut columns = vec![None; STATEMENT.columns.len()];
+        columns[STATEMENT.position("calls").unwrap()] = Some(vec![4, 7]);
+        let counters = Frame {
+            family: &STATEMENT,
+            ids: vec![ids[1], ids[2]],
+            columns,
+            known: (1 << STATEMENT.columns.len()) - 1,
+            totals: vec![Some(11); STATEMENT.totals.len()],
+        };
+        let (since, length_us, quality) = (scope.until, HOUR_US, Quality::Exact);
+        let span = Span { since, until, length_us, quiet_us: 0, quality, flags: 0 };
+        history::append(Level::Hour, scope.sources[0], &span, &counters);
+        let lines = top(&Scope::of(NOON, until, None), 0, None).unwrap();
+        let found = ids.map(|id| {
+            let line = lines.iter().find(|line| line.who.1 == id).unwrap();
+            (line.value("calls"), line.value("quality"))
+        });
+        // The first hour has small ones, the second has none.
+        let (exact, least) = (Some(0), Some(1));
+        assert_eq!(found, [(Some(10), exact), (Some(24), exact), (Some(7), least)]);
+    }
+
     fn timed(line: &Line) -> u64 {
         line.times.as_ref().map_or(0, |times| times.all().executions())
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use perfmon_core::family::STATEMENT;
+use perfmon_core::frame::Quality;
 use perfmon_core::histogram::Sum;
 use perfmon_core::rollup::OTHER;
 use perfmon_core::tally::{Tally, Who, add_known, deviation};
@@ -419,6 +420,7 @@ fn lines(
         }
     }
     let columns = positions(names);
+    let calls = names.iter().position(|name| *name == "calls");
     let exec = names.iter().position(|name| *name == "exec_us").unwrap_or(0);
     let mut values = vec![vec![None::<u64>; columns.len()]; chosen.len()];
     read::series_of(&objects, &STATEMENT, &sums.segments, &columns, &mut |point| {
@@ -427,6 +429,11 @@ fn lines(
             let Some(value) = value else { continue };
             let sum = slot.unwrap_or(0);
             *slot = Some(if i == 0 { sum.max(*value) } else { sum.saturating_add(*value) });
+        }
+        if let Some(quality) = target.first_mut()
+            && calls.is_some_and(|at| point.may_be_in_rest(at, columns[at]))
+        {
+            *quality = (*quality).max(Some(Quality::LowerBound as u64));
         }
     });
     let mut called = names::statements(chosen)?;

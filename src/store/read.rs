@@ -81,6 +81,14 @@ pub(crate) struct Point<'a> {
     pub(crate) values: &'a [Option<u64>],
 }
 
+impl Point<'_> {
+    /// Whether the column was measured in the row, and the object, which has no name there, may be in its rest. `index` is
+    /// the column's place among those asked for, `column` in the family.
+    pub(crate) fn may_be_in_rest(&self, index: usize, column: usize) -> bool {
+        self.head.is_known(column) && self.values.get(index) == Some(&None)
+    }
+}
+
 /// Hands over the rows of these segments, in the order of the segments and by time within each.
 /// Only the columns named (positions in `family.columns`) are fetched. A row that cannot be unpacked is
 /// left out with a warning that names it.
