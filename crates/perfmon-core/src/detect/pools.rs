@@ -177,7 +177,7 @@ fn saturated(
 /// Who holds the connections, and what they do with them.
 fn cause(look: &Look, group: &Group, limit: &Limit, verdict: Option<&Verdict>) -> String {
     let of_pool = limit.kind.is_of_pool();
-    let at = look.fullest(&group.whose, limit.kind);
+    let at = look.fullest(&group.whose, limit.kind, |limit| limit.used);
     let holders = at.holders(&group.whose, |pool| if of_pool { &pool.busy } else { &pool.open });
     let are = if std::ptr::eq(at, look) { "are" } else { "were" };
     let mut said = String::new();

@@ -408,11 +408,12 @@ impl Look {
         idle.reduce(|most, next| if next.1 > most.1 { next } else { most }).map(|(pool, _)| pool)
     }
 
-    /// The moment at which most of a limit was in use; all of the time where that is more, as now, or no moments are known.
-    pub fn fullest(&self, whose: &Whose, kind: Kind) -> &Self {
+    /// The moment at which most of a limit was in use, by what is told of that; all of the time where that is more, as now, or no
+    /// moments are known.
+    pub fn fullest(&self, whose: &Whose, kind: Kind, of: impl Fn(&Limit) -> f64) -> &Self {
         let used = |look: &Self| {
             let group = look.groups.iter().find(|group| group.whose == *whose)?;
-            group.limits.iter().find(|limit| limit.kind == kind).map(|limit| limit.used)
+            group.limits.iter().find(|limit| limit.kind == kind).map(&of)
         };
         let least = used(self).unwrap_or(0.0);
         let moments = self.moments.iter().filter_map(|look| Some((look, used(look)?)));

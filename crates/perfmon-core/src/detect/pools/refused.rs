@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{IDLE_RATIO, REFUSED, STARTERS, capital, why};
+use crate::activity::group::Level;
 use crate::capture::failure::Refusal;
 use crate::detect::Judgement;
 use crate::detect::words::{counted, number};
 use crate::finding::{Effort, Evidence, Finding, Severity};
+use crate::pool::limit::Limit;
 use crate::pool::{Group, Look, Pools, Refused, Whose};
 use crate::threshold::{Threshold, Thresholds};
 
@@ -122,15 +124,19 @@ fn holder(
     let limit = look.groups.iter().find(|group| group.whose == *of);
     let limit = limit.and_then(Group::limit_that_refuses);
     // Who had them when most were in use, however short that was.
-    let at = limit.map_or(look, |limit| look.fullest(of, limit.kind));
-    let holders = at.holders(of, |pool| &pool.open);
+    let most_of = |limit: &Limit| limit.peak.map_or(limit.used, f64::from);
+    let at = limit.map_or(look, |limit| look.fullest(of, limit.kind, most_of));
+    let pools = at.groups.iter().filter(|group| group.whose.level == Level::Pool);
+    let holders = pools.filter(|pool| of.holds(&pool.whose) && peak(pool) > 0);
     if let Some(starting) = starters(look, of, thresholds) {
         return Some(format!(
-            "{} of the places were taken by clients that had not finished authentication.",
+            "At least {} of the places were taken by clients that had not finished authentication.",
             number(starting)
         ));
     }
-    let most = holders.iter().max_by_key(|holder| peak(holder.0))?.0;
+    let average = |pool: &Group| pool.open.average.unwrap_or(0.0);
+    let most =
+        holders.max_by(|a, b| peak(a).cmp(&peak(b)).then(average(a).total_cmp(&average(b))))?;
     // Without whom it would have been as full, whoever was not seen kept others out.
     if limit.is_some_and(|limit| !limit.has_room_without(f64::from(peak(most)), thresholds)) {
         return None;
