@@ -22,8 +22,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_sys;
 
-use super::execution::{Command, Ended, Execution, Report, is_outside_of_portals};
+use super::execution::{Command, Ended, Execution, is_outside_of_portals};
 use super::hot::{self, Executor};
+use super::report::Report;
 use super::{level, raw, transaction, unseen};
 
 /// What is done on each occasion. Nothing here may call the server; a panic is caught and told to `panicked`.

@@ -35,6 +35,7 @@ mod pattern;
 pub(crate) mod planned;
 mod raw;
 pub(crate) mod reading;
+pub(crate) mod report;
 pub(crate) mod role;
 mod rows;
 pub(crate) mod scan;

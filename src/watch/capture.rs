@@ -11,8 +11,9 @@ use perfmon_core::lock::comeback::Comeback;
 use super::memory::{self, Tables};
 use super::routes::{self, Ended};
 use super::{deadlocks, plans, scans};
-use crate::pg::execution::{self, Execution, Report};
+use crate::pg::execution::{self, Execution};
 use crate::pg::hooks::Observer;
+use crate::pg::report::Report;
 use crate::settings::{self, Capture as Mode};
 
 static mut CACHE: Cache<'static, Times> = Cache::new();

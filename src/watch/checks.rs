@@ -11,8 +11,9 @@ mod tests {
     use perfmon_core::capture::statement::NESTED;
     use perfmon_core::capture::{condition, reading};
 
-    use crate::pg::execution::{self, Ended, Execution, Report};
+    use crate::pg::execution::{self, Ended, Execution};
     use crate::pg::hooks::{Observer, quiet};
+    use crate::pg::report::Report;
     use crate::watch::live;
 
     /// How many nested executions were counted during some work, and of how many statements.

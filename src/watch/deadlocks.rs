@@ -5,8 +5,9 @@
 use perfmon_core::lock::deadlock::{Board, Link, Member, PARTIES, links};
 use perfmon_core::lock::{Party, Tag, UNKNOWN_KIND};
 
-use crate::pg::execution::{self, Report};
+use crate::pg::execution;
 use crate::pg::others;
+use crate::pg::report::Report;
 
 /// Notes one, as far as it is understood: this session at least.
 #[cold]
