@@ -389,7 +389,7 @@ fn words_of_lack(load: &Load, full: Option<&Limit>, starting: Option<f64>) -> St
         } else {
             "are taken by clients that have"
         };
-        format!(", and {n:.0} of the places {by} not finished authentication")
+        format!(", and at least {n:.0} of the places {by} not finished authentication")
     });
     lacks + &starting.unwrap_or_default()
 }
