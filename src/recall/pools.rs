@@ -82,13 +82,13 @@ impl Use {
 
     /// The smallest number of one of `SPREADS`, where it is known.
     pub(crate) fn least(&self, at: usize, samples: u64) -> Option<u32> {
-        self.extents[at].least(&self.spreads[at], samples)
+        self.extents[at].least(samples)
     }
 
     /// Mean number of one of `SPREADS`, within what is known.
     pub(crate) fn mean_within(&self, at: usize, samples: u64) -> Option<f64> {
         let mean = self.means(samples)?[at];
-        Some(self.extents[at].within(mean, &self.spreads[at], samples))
+        Some(self.extents[at].within(mean, samples))
     }
 
     /// Whether most sessions do not say what they do: nothing but their number is known.

@@ -28,8 +28,9 @@ pub struct Extent {
     /// same: all found the same, or most, and nothing happened then.
     vague: u64,
     same: u64,
-    /// Samples by number, of what is known to be in the step.
+    /// Samples by number: of what is known to be in the step, and of all that may be.
     known: Spread,
+    possible: Spread,
 }
 
 impl Extent {
@@ -39,6 +40,7 @@ impl Extent {
         let is_it = match cut.peak {
             Peak::Here => {
                 self.known.add(place as u8, shared);
+                self.possible.add(place as u8, shared);
                 return;
             }
             // As it mostly was.
@@ -51,8 +53,10 @@ impl Extent {
             self.peak = self.peak.max(least);
             self.same = self.same.saturating_add(all);
             self.known.add(place as u8, all);
+            self.possible.add(place as u8, all);
         } else if cut.peak == Peak::Elsewhere && shared > 0 {
             self.beyond = self.beyond.max(least);
+            self.possible.add(place as u8, shared);
         }
     }
 
@@ -84,18 +88,17 @@ impl Extent {
         known.then_some(self.peak)
     }
 
-    /// The smallest number, by all that the step got; `None` where the largest is unknown, or a part of a row had less than all of
-    /// which it is known.
-    pub fn least(&self, all: &Spread, samples: u64) -> Option<u32> {
+    /// The smallest number; `None` where the largest is unknown, or a part of a row had less than all of which it is known.
+    pub fn least(&self, samples: u64) -> Option<u32> {
         self.peak(samples)?;
-        let least = all.min(samples)?;
+        let least = self.possible.min(samples)?;
         let known = self.known.min(samples.saturating_sub(self.unknown())).unwrap_or(least);
         (least >= known).then_some(least)
     }
 
     /// An average, within what is known: parts are rounded, and what came at the end of a quiet time was not there in it.
-    pub fn within(&self, mean: f64, all: &Spread, samples: u64) -> f64 {
-        let mean = self.least(all, samples).map_or(mean, |least| mean.max(f64::from(least)));
+    pub fn within(&self, mean: f64, samples: u64) -> f64 {
+        let mean = self.least(samples).map_or(mean, |least| mean.max(f64::from(least)));
         self.peak(samples).map_or(mean, |peak| mean.min(peak as f64))
     }
 }
