@@ -114,14 +114,6 @@ fn who_ends_a_transaction_and_leaves_is_no_leak() {
         "SELECT sum(resumed + finished), sum(gone) FROM perfmon.idle_in_transaction({WINDOW}) WHERE application = 'failed'"
     ));
     assert_eq!(failed, [texts(&["1", "1"])]);
-    let leaks: Vec<String> = db
-        .evaluate()
-        .iter()
-        .filter(|one| one.kind == "idle_transaction_leak")
-        .map(|one| one.title.clone())
-        .collect();
-    assert!(leaks.iter().any(|title| title.contains("left")), "{leaks:?}");
-    assert!(!leaks.iter().any(|title| title.contains("job")), "{leaks:?}");
 }
 
 /// What was over before a restart stays as it was; only what went on then ended with its session.
