@@ -46,7 +46,7 @@ fn pauses_are_as_long_as_they_were_however_they_end() {
             "SELECT coalesce(sum({what}), 0) FROM perfmon.idle_in_transaction({WINDOW}) WHERE user_name = 'web'"
         ))[0].clone().unwrap()
     };
-    wait_until("all are stored", secs(20), || of(&mut db, "times") == "12");
+    wait_until("all ends are stored", secs(20), || of(&mut db, "finished") == "12");
     let told: f64 = of(&mut db, "idle_ms").parse().unwrap();
     let truth = truth.as_secs_f64() * 1000.0;
     assert!((told - truth).abs() < truth * 0.05, "{told} {truth}");
