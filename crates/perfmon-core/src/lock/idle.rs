@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ring::{Ending, Idle};
+use super::tracker::SHORTEST_IDLE_US;
 
 /// Sessions that are told apart in one interval.
 pub const SESSIONS: usize = 256;
@@ -15,7 +16,7 @@ pub type Whose = (u32, u32, String, i64);
 pub struct Sum {
     /// The sessions, by a hash of process and start.
     pub sessions: BTreeSet<u32>,
-    /// Time within the interval.
+    /// Time within the interval, and before it if it was too short to be told by then.
     pub idle_us: i64,
     /// The longest idle time, so far.
     pub longest_us: i64,
@@ -48,7 +49,10 @@ impl Sum {
         }
         let until = if idle.ended == 0 { idle.seen } else { idle.ended };
         let whole = (until - idle.began).max(0);
-        self.idle_us += (until - idle.began.max(since)).max(0);
+        // One that was too short then to be told is told as a whole.
+        let is_new = since.saturating_sub(idle.began) < SHORTEST_IDLE_US;
+        let from = if is_new { idle.began } else { since };
+        self.idle_us += (until - from).max(0);
         self.longest_us = self.longest_us.max(whole);
         let (count, time) = match idle.ending {
             e if e == Ending::Resumed as u8 => (&mut self.resumed, &mut self.returned_us),

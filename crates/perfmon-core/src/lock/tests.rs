@@ -265,6 +265,10 @@ fn idle_times_are_added_up_by_statement() {
     sum.then(&super::idle::sums(&later, 50 * second)[&whose]);
     assert_eq!((sum.open, sum.gone, sum.times(), sum.sessions.len()), (0, 1, 2, 2));
     assert_eq!((sum.idle_us, sum.longest_us), (110 * second, 90 * second));
+    // Half a second old when the interval before ended, it was not told there.
+    let young = [idle(3, 0, 2 * second, Ending::Finished)];
+    assert_eq!(super::idle::sums(&young, second / 2)[&whose].idle_us, 2 * second);
+    assert_eq!(super::idle::sums(&young, second)[&whose].idle_us, second);
     use super::idle::Meaning;
     assert_eq!(sum.meaning(60 * second), Meaning::Leak);
     assert_eq!(sum.meaning(91 * second), Meaning::Pauses);
