@@ -11,10 +11,14 @@ pub(crate) struct Database {
     pub(crate) name: String,
 }
 
-/// Databases that can be connected to, templates left out, by ascending oid.
+/// Databases that people made, by ascending oid: also those that nobody may connect to for now, and templates, as they may be
+/// used again, with all that was counted before.
 pub(crate) fn databases() -> Vec<Database> {
     // A limit of -2 marks a database whose DROP was interrupted.
-    databases_that(|row| row.datallowconn && !row.datistemplate && row.datconnlimit != -2)
+    let is_own = |row: &pg_sys::FormData_pg_database| {
+        row.datistemplate && row.oid.to_u32() < pg_sys::FirstNormalObjectId
+    };
+    databases_that(|row| !is_own(row) && row.datconnlimit != -2)
 }
 
 /// Every database there is, by ascending oid.

@@ -124,8 +124,8 @@ impl Difference {
         Order(self.order)
     }
 
-    /// Moved objects without a dictionary id, as indices into the reading, and tables and indexes whether they moved or
-    /// not; statements in descending order of execution time, because ids handed out in that order pack better.
+    /// Moved objects without a dictionary id, as indices into the reading, and tables, indexes and databases whether they
+    /// moved or not; statements in descending order of execution time, because ids handed out in that order pack better.
     pub fn needs_name(&self) -> &[usize] {
         &self.unnamed
     }

@@ -1,11 +1,11 @@
-//! Tables and indexes that went away. What one did since it was last read is in no counter any more, so the row of that
+//! Tables, indexes and databases that went away. What one did since it was last read is in no counter any more, so the row of that
 //! interval has a place for it: it did at least nothing.
 //!
 //! Not so of statements, whose entries come and go by rules of their own.
 
 use super::judge::{Fate, is_gauge};
 use super::{Difference, Prior, Sorted};
-use crate::family::{Family, INDEX, RELATION, UNKNOWN};
+use crate::family::{DATABASE, Family, INDEX, RELATION, UNKNOWN};
 use crate::frame::Quality;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -13,7 +13,7 @@ use std::iter::zip;
 
 /// Whether what goes away is told by name.
 pub(super) fn are_told(family: &Family) -> bool {
-    [&RELATION, &INDEX].iter().any(|told| told.name == family.name)
+    [&RELATION, &INDEX, &DATABASE].iter().any(|told| told.name == family.name)
 }
 
 /// What the reading lacks.

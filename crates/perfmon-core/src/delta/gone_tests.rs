@@ -1,7 +1,7 @@
 //! Tables that are made, used, renamed and dropped, with the true totals beside them: of no name more is told than was
 //! done under it, and what is called exact is.
 
-use super::tests::{column, prior, reading};
+use super::tests::{column, databases, prior, reading};
 use super::*;
 use crate::family::{INDEX, IO, RELATION, UNKNOWN};
 use crate::frame::{Frame, Span};
@@ -48,6 +48,22 @@ fn what_was_dropped_has_a_place_that_says_so() {
     let nameless = Prior { ids: vec![1, 0, 3], ..before };
     let (frame, quality) = row(&nameless, &tables(100, &[(1, 5, 30), (3, 7, 0)], None), 0);
     assert_eq!((frame.ids, quality), (vec![], Quality::LowerBound));
+}
+
+#[test]
+fn databases_are_gone_only_where_all_are_read() {
+    let before = prior(databases(50, &[1, 2, 3], &[5, 6, 7]));
+    let (frame, quality) = row(&before, &databases(100, &[1, 3], &[6, 7]), 0);
+    assert_eq!((frame.ids, frame.columns[0].clone()), (vec![1, 2], Some(vec![0, 1])));
+    assert_eq!(quality, Quality::LowerBound);
+    let (frame, quality) = row(&before, &databases(100, &[1], &[6]), 0);
+    assert_eq!((frame.ids, frame.columns[0].clone(), quality), (vec![1], None, Quality::Exact));
+    // Dropped and made again, which goes on in the row of the first.
+    let (frame, _) = row(&before, &databases(100, &[1, 3, 9], &[6, 7, 4]), 2);
+    assert_eq!(
+        (value(&frame, 2, "xact_commit"), frame.columns[0].clone()),
+        (Some(4), Some(vec![0, 1]))
+    );
 }
 
 #[test]

@@ -115,13 +115,16 @@ pub(super) fn between(prior: &Prior, start: i64, now: &Sorted<'_>) -> Difference
         .collect();
     let copied = inherit(&mut fates, prior, now, &positions);
     let vanished = prior.keys.len() - positions.iter().flatten().count();
+    // Databases that are not read any more need not be gone.
+    let narrower = prior.epoch.is_of_all() && !reading.epoch.is_of_all();
     let left = match vanished {
+        _ if narrower => Left::default(),
         0 => Left::default(),
         _ => Left::find(prior, now, &positions, &fates),
     };
     // Of a hidden object it is not known what it did since the prior. Where nobody looked, a gap says so.
     let hidden = !wider && fates.contains(&Fate::Hidden);
-    let counts = reading.evictions.is_some() || are_told(reading.family);
+    let counts = reading.evictions.is_some() || (are_told(reading.family) && !narrower);
     let lost = evicted || hidden || (counts && vanished > 0);
     let is_new = |at: &usize| matches!(fates[*at], Fate::New(_));
     let came = (0..fates.len()).filter(is_new).map(|at| now.order.by_key[at]).collect();

@@ -104,7 +104,7 @@ fn a_lost_prior_is_a_gap_unless_the_counters_say_when_they_began() {
 }
 
 /// A reading of database 1 alone, or of 1 and others.
-fn databases(at: i64, keys: &[u64], commits: &[u64]) -> Reading {
+pub(super) fn databases(at: i64, keys: &[u64], commits: &[u64]) -> Reading {
     let mut now = reading(&DATABASE, at, keys, &[("xact_commit", commits)]);
     let scope = if keys.len() > 1 { Epoch::ALL } else { "" };
     now.epoch.identity = format!("sys/1/x{scope}");

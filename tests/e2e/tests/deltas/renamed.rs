@@ -239,3 +239,65 @@ fn restored_databases_are_told_by_their_names() {
         own_is(&mut copy, "copy", 22);
     }
 }
+
+/// Rows of `databases()` of those that rolled something back, with their quality.
+fn qualities(db: &mut Db) -> Vec<String> {
+    db.list(
+        "SELECT database_name || ': ' || xact_rollback || ' ' || quality FROM perfmon.databases()
+         WHERE xact_rollback > 0 AND database_name <> 'app' ORDER BY database_name",
+    )
+}
+
+#[test]
+fn what_a_database_did_before_it_was_dropped_is_a_lower_bound() {
+    let server = Server::manual().start();
+    let mut db = home(&server, "app");
+    let create = |name: &str| server.db("postgres").run(&format!("CREATE DATABASE {name}"));
+    for name in ["again", "calm", "gone"] {
+        create(name);
+        roll_back(&mut server.db(name), 10);
+    }
+    db.snapshot();
+    assert_eq!(qualities(&mut db), ["again: 10 exact", "calm: 10 exact", "gone: 10 exact"]);
+    for name in ["again", "calm", "gone"] {
+        roll_back(&mut server.db(name), 5);
+    }
+    for name in ["again", "gone"] {
+        alter(&server, &format!("DROP DATABASE {name}"));
+    }
+    create("again");
+    roll_back(&mut server.db("again"), 3);
+    db.snapshot();
+    let all = ["again: 13 lower bound", "calm: 15 exact", "gone: 10 lower bound"];
+    assert_eq!(qualities(&mut db), all);
+    // From then on it is exact again.
+    let last = "(SELECT max(time_end) FROM perfmon.intervals())";
+    let since: String = db.val(&format!("SELECT {last}::text"));
+    roll_back(&mut server.db("again"), 2);
+    db.snapshot();
+    let later: Vec<String> = db.list(&format!(
+        "SELECT database_name || ': ' || xact_rollback || ' ' || quality FROM perfmon.databases('{since}', now())
+         WHERE xact_rollback > 0"
+    ));
+    assert_eq!(later, ["again: 2 exact"]);
+}
+
+#[test]
+fn a_database_that_nobody_may_connect_to_goes_on_afterwards() {
+    let server = Server::manual().start();
+    let mut db = home(&server, "app");
+    db.run("CREATE DATABASE shop");
+    roll_back(&mut server.db("shop"), 10);
+    db.snapshot();
+    for (off, on) in [
+        ("ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"),
+        ("IS_TEMPLATE true", "IS_TEMPLATE false"),
+    ] {
+        alter(&server, &format!("ALTER DATABASE shop {off}"));
+        db.snapshot();
+        alter(&server, &format!("ALTER DATABASE shop {on}"));
+        roll_back(&mut server.db("shop"), 5);
+        db.snapshot();
+    }
+    assert_eq!(qualities(&mut db), ["shop: 20 exact"]);
+}
