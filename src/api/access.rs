@@ -72,6 +72,9 @@ const STATEMENTS: &str = "
     WHERE a.grantee OPERATOR(pg_catalog.=) 'pg_monitor'::pg_catalog.regrole::pg_catalog.oid
     ORDER BY t.what";
 
+/// The role that the extension's own script gives everything that a reader needs.
+const MONITOR: &str = "pg_monitor";
+
 fn apply(role: Option<Raw>, verb: &str) -> Result<(), Error> {
     const HINT: &str =
         "Give the role's name as it is written in pg_roles; PUBLIC is never given anything.";
@@ -89,6 +92,11 @@ fn apply(role: Option<Raw>, verb: &str) -> Result<(), Error> {
         return Err(Error::argument("unknown role")
             .detail(format!("There is no role \"{name}\"."))
             .hint(HINT));
+    }
+    if verb == "REVOKE" && name == MONITOR {
+        return Err(Error::argument("pg_monitor keeps what the extension gives it")
+            .detail("What a reader is given is what pg_monitor has.")
+            .hint("Revoke pg_monitor from the roles that should not read."));
     }
     // A snapshot may be attaching tables, which touches the same catalog rows: one after the other.
     store::prior::lock(true);

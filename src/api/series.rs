@@ -274,6 +274,11 @@ fn is_unseen(calls: Option<u64>, times: Option<&Times>) -> bool {
     calls == Some(0) && times.is_some_and(|times| times.all().executions() > 0)
 }
 
+/// The other way round: of what only pg_stat_statements counted no time is known, and none is not zero.
+fn is_untimed(calls: Option<u64>, times: &Times) -> bool {
+    calls > Some(0) && times.all().executions() == 0
+}
+
 fn statement_point(
     series: &Series,
     worst: &Worst,
@@ -283,6 +288,7 @@ fn statement_point(
 ) -> impl Iterator<Item = Cell> {
     let times = timed.times(bucket);
     let unseen = is_unseen(series.sum(0, bucket), times);
+    let times = times.filter(|times| !is_untimed(series.sum(0, bucket), times));
     let v = |name: &str| {
         let place = SHOWN.iter().position(|shown| *shown == name).filter(|_| !unseen);
         place.and_then(|i| series.sum(i, bucket))
@@ -452,6 +458,7 @@ fn load_point(
     let covered = series.covered_us(bucket);
     let times = timed.times(bucket);
     let unseen = is_unseen(series.sum(0, bucket), times);
+    let times = times.filter(|times| !is_untimed(series.sum(0, bucket), times));
     let [calls, exec_us, rows, blks_read, wal_bytes, nested_us] =
         std::array::from_fn(|column| series.sum(column, bucket).filter(|_| !unseen));
     let all = times.map(Times::all);

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use perfmon_core::family::{LATENCY, SERVER};
-use perfmon_core::frame::Span;
+use perfmon_core::frame::{Quality, Span};
 use perfmon_core::histogram::{Latency, Sparse, Sum};
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
@@ -42,6 +42,8 @@ pub(crate) struct Interval {
     pub(crate) length_us: i64,
     /// What was executed, empty if nothing was; `None` where nothing is known of it.
     pub(crate) latency: Option<Latency>,
+    /// That may be a part of it: the database had capture off, and only sessions that had it on all the same were counted.
+    pub(crate) is_part: bool,
 }
 
 /// The intervals of a window as they were recorded, ascending, from rows no coarser than `coarsest` (where finer ones
@@ -59,15 +61,16 @@ pub(crate) fn intervals(
     // The plan of what is always there, so that rows of both are of the same level.
     let segments = Kept::of(&SERVER, scope).segments(scope, coarsest);
     rows(whose, scope, &segments, &mut |head, latency| {
-        let Span { since, until, length_us, .. } = head.span;
-        all.push(Interval { since, until, length_us, latency: Some(latency) });
+        let Span { since, until, length_us, quality, .. } = head.span;
+        let is_part = quality != Quality::Exact;
+        all.push(Interval { since, until, length_us, latency: Some(latency), is_part });
     })?;
     let known: HashSet<i64> = all.iter().map(|interval| interval.until).collect();
     read::frames(&scope.sources, &SERVER, &segments, &[], &mut |row| {
         let span = row.head.span;
         if span.length_us > 0 && !known.contains(&span.until) {
             let (since, until, length_us) = (span.since, span.until, span.length_us);
-            all.push(Interval { since, until, length_us, latency: None });
+            all.push(Interval { since, until, length_us, latency: None, is_part: false });
         }
     });
     all.sort_by_key(|interval| interval.until);

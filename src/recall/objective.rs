@@ -226,7 +226,7 @@ impl Rows {
         for interval in latency::intervals(whose, scope, coarsest)? {
             let Some(row) = self.0.get_mut(&interval.until) else { continue };
             let Some(latency) = interval.latency else { continue };
-            if is_part && misses(interval.until, executions(&latency)) {
+            if interval.is_part || is_part && misses(interval.until, executions(&latency)) {
                 partly.insert(interval.until, false);
             }
             row.latency = Some(latency);

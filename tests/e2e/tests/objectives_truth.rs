@@ -107,6 +107,8 @@ fn a_role_that_is_not_counted_is_unknown() {
             .ends_with("without role bob, of which nothing is counted")
     );
 
+    let mut old = server.connect("alice", "app");
+    old.run("SELECT 1");
     db.run("ALTER ROLE bob RESET pg_perfmon.capture; ALTER DATABASE app SET pg_perfmon.capture = 'off'");
     let mut db = server.db("app");
     for name in ["capture", "capture of errors"] {
@@ -126,6 +128,19 @@ fn a_role_that_is_not_counted_is_unknown() {
         "SELECT detail FROM perfmon.slo_status({last}) WHERE slo_name = 'alice' AND objective = 'p95'"
     ));
     assert!(detail.contains("ALTER DATABASE app RESET pg_perfmon.capture"), "{detail}");
+    // Sessions from before go on counting: they are a part of all.
+    for _ in 0..150 {
+        old.run("SELECT 1");
+        client.run("SELECT 2, 2");
+    }
+    db.snapshot();
+    let (status, detail) = of_the_last(&mut db, "everybody", "p95");
+    assert_eq!(status, "no_data", "{detail}");
+    assert!(detail.contains("ALTER DATABASE app RESET pg_perfmon.capture"), "{detail}");
+    let untimed = "FROM perfmon.statement_series((SELECT max(statement_id) FROM perfmon.statement WHERE query = 'SELECT $1, $2'))
+                   WHERE calls > 0";
+    let told: Vec<Option<i64>> = db.list(&format!("SELECT timed_calls {untimed}"));
+    assert_eq!(told, [None]);
 }
 
 /// Status and detail of a promise over the last interval.
