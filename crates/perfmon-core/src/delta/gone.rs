@@ -1,17 +1,15 @@
-//! Tables, indexes and databases that went away. What one did since it was last read is in no counter any more, so the row of that
-//! interval has a place for it: it did at least nothing.
-//!
-//! Not so of statements, whose entries come and go by rules of their own.
+//! What went away: tables, indexes and databases that were dropped, entries of statements that were evicted or reset alone. What one
+//! did since it was last read is in no counter any more, so the row of that interval has a place for it: it did at least nothing.
 
 use super::judge::{Fate, is_gauge};
 use super::{Difference, Prior, Sorted};
-use crate::family::{DATABASE, Family, INDEX, RELATION, UNKNOWN};
+use crate::family::{DATABASE, Family, INDEX, RELATION, STATEMENT, UNKNOWN};
 use crate::frame::Quality;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::iter::zip;
 
-/// Whether what goes away is told by name.
+/// Whether everything has its name from the beginning, and so each loss is told by name.
 pub(super) fn are_told(family: &Family) -> bool {
     [&RELATION, &INDEX, &DATABASE].iter().any(|told| told.name == family.name)
 }
@@ -40,7 +38,7 @@ impl Left {
         fates: &[Fate],
     ) -> Self {
         let reading = &*now.reading;
-        if !are_told(reading.family) {
+        if !are_told(reading.family) && reading.family.name != STATEMENT.name {
             return Self::default();
         }
         let still_there: HashSet<usize> = positions.iter().flatten().copied().collect();

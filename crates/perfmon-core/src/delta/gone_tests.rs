@@ -3,7 +3,7 @@
 
 use super::tests::{column, databases, prior, reading};
 use super::*;
-use crate::family::{INDEX, IO, RELATION, UNKNOWN};
+use crate::family::{INDEX, IO, RELATION, STATEMENT, UNKNOWN};
 use crate::frame::{Frame, Span};
 use crate::rollup::merge;
 use proptest::prelude::*;
@@ -64,6 +64,35 @@ fn databases_are_gone_only_where_all_are_read() {
         (value(&frame, 2, "xact_commit"), frame.columns[0].clone()),
         (Some(4), Some(vec![0, 1]))
     );
+}
+
+#[test]
+fn what_was_reset_where_it_stood_has_a_place() {
+    let at = |at: i64, reset: u64| Reading {
+        marks: vec![vec![reset; 2]],
+        ..tables(at, &[(1, 0, 30), (2, 6, 70)], None)
+    };
+    let before = prior(at(50, 0));
+    let (frame, quality) = row(&before, &at(100, 60), 0);
+    assert_eq!((frame.ids.clone(), frame.columns[0].clone()), (vec![1, 2], Some(vec![1, 1])));
+    assert_eq!((value(&frame, 1, "seq_scan"), quality), (Some(0), Quality::LowerBound));
+    let (frame, quality) = row(&before, &at(100, 0), 0);
+    assert_eq!((frame.ids, quality), (vec![], Quality::Exact));
+}
+
+#[test]
+fn an_entry_that_was_evicted_has_a_place() {
+    let at = |at: i64, keys: &[u64], calls: &[u64], evictions: u64| Reading {
+        evictions: Some(evictions),
+        ..reading(&STATEMENT, at, keys, &[("calls", calls)])
+    };
+    let before = prior(at(50, &[1, 2], &[5, 6], 0));
+    let (frame, _) = row(&before, &at(100, &[1], &[7], 1), 0);
+    assert_eq!((frame.ids.clone(), frame.columns[0].clone()), (vec![1, 2], Some(vec![2, 1])));
+    assert_eq!((value(&frame, 1, "calls"), value(&frame, 2, "calls")), (Some(2), Some(0)));
+    // It has come back by the next reading.
+    let (frame, _) = row(&before, &at(100, &[1, 9], &[7, 1], 1), 2);
+    assert_eq!(value(&frame, 2, "calls"), Some(1));
 }
 
 #[test]

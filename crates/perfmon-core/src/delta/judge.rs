@@ -425,7 +425,10 @@ impl<'a> Judge<'a> {
         }
         let n = self.fates.len();
         columns[0] = (0..n).map(|at| self.quality(at) as u64).collect();
-        let kept: Vec<usize> = (0..n).filter(|&at| self.moved[at]).collect();
+        // Of a loss that left nothing else to tell, the object's place tells.
+        let told = are_told(self.now.reading.family);
+        let has_place = |at: &usize| self.moved[*at] || told && (self.anew[*at] || self.lost[*at]);
+        let kept: Vec<usize> = (0..n).filter(has_place).collect();
         // A loss counts even where what remains did not move.
         let quality = (0..n)
             .filter(|&at| self.moved[at] || self.anew[at] || self.lost[at])

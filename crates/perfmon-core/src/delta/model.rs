@@ -227,8 +227,16 @@ impl Model {
         }
         let new: Vec<(usize, u32)> =
             made.needs_name().iter().map(|&i| (i, now.keys[i].0 as u32 + 1)).collect();
-        let frame = made.frame(&now, &|i| now.keys[i].0 as u32 + 1);
-        assert_eq!(frame.ids.len(), made.moved.len());
+        let id = |i: usize| now.keys[i].0 as u32 + 1;
+        let frame = made.frame(&now, &id);
+        let places = made.moved.iter().map(|&i| id(i)).chain(made.gone_ids());
+        assert_eq!(frame.ids, places.collect::<BTreeSet<u32>>().into_iter().collect::<Vec<_>>());
+        // What went away is told by its name, if it has one.
+        for gone in made.gone_ids() {
+            assert!(!now.keys.iter().any(|key| key.0 as u32 + 1 == gone), "{gone} is there");
+            let at = frame.ids.binary_search(&gone).unwrap();
+            assert_eq!(frame.columns[0].as_ref().unwrap()[at], Quality::LowerBound as u64);
+        }
         let prior = advance(now, self.prior.take(), &new);
         self.prior = Some(Prior::decode(&STATEMENT, &prior.encode()).unwrap());
     }

@@ -105,6 +105,10 @@ fn uncounted(rows: &[Row], target: Target) -> Option<String> {
         Some(_) if unknown.iter().all(is_full) => {
             "what was executed found no place of its own in memory: raise pg_perfmon.max_statements"
         }
+        Some(_) if unknown.iter().any(is_full) => {
+            "some of what was executed found no place of its own in memory: raise pg_perfmon.max_statements; nothing \
+             was counted at other times, as pg_perfmon.capture was off, pg_perfmon not preloaded, or a snapshot missed"
+        }
         Some(_) => {
             "nothing was counted then, as pg_perfmon.capture was off, or pg_perfmon not preloaded"
         }

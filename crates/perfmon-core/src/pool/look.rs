@@ -357,13 +357,19 @@ impl Look {
     ) -> Option<Held> {
         let whose = &group.whose;
         // What is refused to a pool is refused to its user.
-        let all = under(load.limit.map(|limit| limit.kind).unwrap_or(Kind::Role), whose)?;
+        let kind = load.limit.map(|limit| limit.kind).unwrap_or(Kind::Role);
+        let all = under(kind, whose)?;
         let found = Some(&all).filter(|all| *all != whose).and_then(find)?;
         Some(Held {
             open: found.open.average?,
             idle: found.idle.average?,
             idle_most: found.idle_most(),
-            by: self.most_idle(&all).map(|pool| pool.whose.program()),
+            // Of a long window it is who had most when most was in use.
+            by: self
+                .fullest(&all, kind, |limit| limit.used)
+                .most_idle(&all)
+                .or_else(|| self.most_idle(&all))
+                .map(|pool| pool.whose.program()),
         })
     }
 

@@ -279,7 +279,11 @@ fn who_idles_with_few_is_crowded_out_by_those_that_idle_with_many() {
     let server = Some(Server { most: 120, superusers: 3, reserved: 0 });
     Limits { server, ..Limits::default() }.judge(&mut groups);
     let look = Look { samples: 60, groups, ..Look::default() };
-    for window in [Look { moments: vec![look.clone()], ..look.clone() }, look] {
+    // In a long window whoever was there for a twentieth of it, or less, has none at most times.
+    let mut long = Look { moments: vec![look.clone()], ..look.clone() };
+    long.groups[3].idle.p95 = Some(0.0);
+    long.groups.push(group(pool("postgres", "mon"), 1, 0));
+    for window in [Look { moments: vec![look.clone()], ..look.clone() }, look, long] {
         for group in &window.groups[1..3] {
             let said = window.verdict(group, &thresholds()).unwrap();
             assert_eq!(said.cause, Cause::PoolTooLarge, "{}", said.detail);
