@@ -237,7 +237,8 @@ impl Rows {
         }
         let rest: Vec<Who> = scope.sources.iter().map(|source| (*source, OTHER)).collect();
         for interval in latency::intervals(Whose::Statements(&rest), scope, coarsest)? {
-            let explained = partly.get_mut(&interval.until);
+            // What sessions with capture off did is in no rest.
+            let explained = partly.get_mut(&interval.until).filter(|_| !interval.is_part);
             let row = self.0.get_mut(&interval.until);
             if let (Some(explained), Some(row), Some(rest)) = (explained, row, interval.latency) {
                 row.unplaced = executions(&rest);
