@@ -43,9 +43,17 @@ impl Spent {
 
     /// Whether fewer were executed in most of the time, whatever is not known.
     fn is_less(&self, per_second: f64) -> bool {
-        let us = self.known_us().saturating_add(self.bounded_us) as f64;
-        let most = self.executions.saturating_add(self.at_most) as f64;
-        us >= KNOWN * self.all_us as f64 && most / (us / 1e6) < per_second
+        let us = self.told_us() as f64;
+        us >= KNOWN * self.all_us as f64 && self.most() < per_second
+    }
+
+    /// No more than so many a second, in the time of which that is known.
+    fn most(&self) -> f64 {
+        self.executions.saturating_add(self.at_most) as f64 / (self.told_us() as f64 / 1e6)
+    }
+
+    fn told_us(&self) -> i64 {
+        self.known_us().saturating_add(self.bounded_us)
     }
 
     fn known_us(&self) -> i64 {
@@ -75,9 +83,6 @@ pub(super) fn throughput(verdict: &mut Verdict, spent: &Spent, per_second: f64) 
     // Time of which it is not known whether anything was executed is not like the rest: that may be known only because
     // something was. This holds for the time before the history, too.
     let (actual, least) = (rate(known_us), rate(spent.all_us));
-    verdict.executions = Some(spent.executions);
-    verdict.actual = Some(actual);
-    verdict.low = (spent.all_us > known_us).then_some(least);
     let is_known = known_us as f64 >= KNOWN * spent.all_us as f64;
     verdict.status = match actual >= per_second {
         _ if least >= per_second => Status::Met,
@@ -86,4 +91,11 @@ pub(super) fn throughput(verdict: &mut Verdict, spent: &Spent, per_second: f64) 
         _ => Status::NoData,
     };
     verdict.uncertain = verdict.status == Status::Met && least < per_second;
+    // What nobody saw may have been executed: then a number that decides nothing is not told, and none is not a number.
+    let is_told = verdict.status != Status::NoData || spent.executions > 0 && spent.at_most == 0;
+    verdict.executions = Some(spent.executions).filter(|seen| is_told || *seen > 0);
+    verdict.actual = is_told.then_some(actual);
+    let is_between = spent.all_us > known_us || spent.at_most > 0;
+    verdict.low = is_between.then_some(least).filter(|least| is_told || *least > 0.0);
+    verdict.high = (spent.at_most > 0 && spent.told_us() >= spent.all_us).then(|| spent.most());
 }

@@ -63,3 +63,33 @@ fn what_pg_stat_statements_does_not_tell_is_not_none() {
     let (status, detail) = of_the_last(&mut db, "meant", "p95");
     assert_eq!(status, "no_data", "{detail}");
 }
+
+#[test]
+fn a_throughput_of_which_nothing_was_seen_is_no_zero() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    server.connect("bob", "app").run("SELECT 1 AS meant");
+    db.snapshot();
+    let id = id(&mut db);
+    db.run(&format!(
+        "SELECT perfmon.create_slo('meant', statement_id => {id}, throughput_per_second => 1e-6);
+         ALTER ROLE bob SET pg_perfmon.capture = 'off'"
+    ));
+    let mut bob = server.connect("bob", "app");
+    (0..500).for_each(|_| bob.run("SELECT 1 AS meant"));
+    db.snapshot();
+    let row = db.query_one(
+        "SELECT status, actual, executions, actual_low, actual_high > 0, detail
+         FROM perfmon.slo_status((SELECT max(until) - interval '1 ms' FROM perfmon.server_minute),
+                                 (SELECT max(until) FROM perfmon.server_minute))",
+        &[],
+    );
+    let row = row.unwrap();
+    let detail: String = row.get(5);
+    assert_eq!(row.get::<_, &str>(0), "no_data", "{detail}");
+    assert_eq!(row.get::<_, Option<f64>>(1), None, "{detail}");
+    assert_eq!(row.get::<_, Option<i64>>(2), None, "{detail}");
+    assert_eq!(row.get::<_, Option<f64>>(3), None, "{detail}");
+    assert_eq!(row.get::<_, Option<bool>>(4), Some(true), "no more than its user executed");
+    assert!(detail.contains("ALTER ROLE bob RESET pg_perfmon.capture"), "{detail}");
+}

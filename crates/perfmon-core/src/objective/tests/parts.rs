@@ -267,6 +267,22 @@ fn what_a_user_executed_unseen_is_not_known_of_its_statement() {
     assert!(unseen.detail().contains("executions of its user"), "{}", unseen.detail());
     let busy = |perhaps| judged(Target::Throughput { per_second: 5.0 }, perhaps);
     assert_eq!((busy(0).status, busy(400).status), (Status::Missed, Status::NoData));
+    // It lies between what was seen and all of it; which, nobody knows.
+    let told = |v: &Verdict| (v.actual, v.executions, v.low, v.high);
+    let (least, most) = (100.0 / 60.0, 500.0 / 60.0);
+    assert_eq!(told(&busy(400)), (None, Some(6_000), Some(least), Some(most)));
+    assert_eq!(told(&busy(100)), (Some(least), Some(6_000), Some(least), Some(200.0 / 60.0)));
+    // That none was seen is no number.
+    let unseen = hour(|n| Row { perhaps: 400, ..minute(n, &[]) });
+    let target = Target::Throughput { per_second: 5.0 };
+    let unseen = judge(&of_one, target, &unseen, 0, 60 * MINUTE);
+    assert_eq!(unseen.status, Status::NoData);
+    assert_eq!(told(&unseen), (None, None, None, Some(400.0 / 60.0)));
+    // Nor is it where the rest is not even bounded, and the server was away for a while.
+    let full = |n| Row { latency: None, at_most: Some(9), may_be_more: true, ..minute(n, &[]) };
+    let away = History { down: vec![(0, 2 * MINUTE)], ..hour(full) };
+    let away = judge(&of_one, target, &away, 0, 60 * MINUTE);
+    assert_eq!((away.status, told(&away)), (Status::NoData, (None, None, None, None)));
 }
 
 #[test]
