@@ -3,7 +3,7 @@
 //! Sums must come out exactly, whatever is left out by name, and merging in several steps must give the
 //! same as merging at once.
 
-use crate::family::{FAILURE, Family, Merge};
+use crate::family::{FAILURE, Family, Merge, STATEMENT};
 use crate::frame::{Frame, Quality, Span};
 use std::iter::zip;
 
@@ -18,7 +18,8 @@ pub const OTHER: u32 = 0;
 /// it; those of errors, if one part with executions did not.
 ///
 /// With `keep` (say 0.999) the biggest objects that make up this share of both calls and execution time
-/// keep their names; the others become [`OTHER`]. Families without these columns keep all.
+/// keep their names; the others become [`OTHER`]. Families without these columns keep all. Of what has a name in one part,
+/// and may be in the rest of another, the row holds a lower bound, as its quality says.
 pub fn merge(
     family: &'static Family,
     parts: &[(Span, Frame)],
@@ -45,6 +46,11 @@ pub fn merge(
             add_column(&mut column, frame, places, c, how.merge);
         }
         columns.push(column);
+    }
+    if family.name == STATEMENT.name
+        && let Some(quality) = columns.first_mut()
+    {
+        doubt_by_rests(quality, &ids, &frames, &places);
     }
     if let Some(keep) = keep
         && let Some(small) = small_ones(family, &ids, &columns, keep)
@@ -76,6 +82,18 @@ pub fn merge_spans(spans: impl IntoIterator<Item = Span>, until: i64) -> Option<
         flags: a.flags | b.flags,
     })?;
     Some(Span { until, ..joined })
+}
+
+/// What a part with a rest does not name may be in that rest: then the names of the others hold a lower bound of it.
+fn doubt_by_rests(quality: &mut [u64], ids: &[u32], frames: &[&Frame], places: &[Vec<u32>]) {
+    for (_, places) in zip(frames, places).filter(|(frame, _)| frame.ids.first() == Some(&OTHER)) {
+        let mut named = places.iter().peekable();
+        for (place, worst) in (0u32..).zip(quality.iter_mut()) {
+            if named.next_if_eq(&&place).is_none() && ids[place as usize] != OTHER {
+                *worst = (*worst).max(Quality::LowerBound as u64);
+            }
+        }
+    }
 }
 
 /// Whether something was tried of which nobody knows what failed: errors of the rest would be a share of all that
@@ -203,7 +221,7 @@ pub fn worst_quality(frame: &Frame) -> Quality {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::family::{RELATION, SERVER, STATEMENT, UNKNOWN};
+    use crate::family::{RELATION, SERVER, UNKNOWN};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -302,6 +320,25 @@ mod tests {
         assert_eq!(value(&made, "seq_scan", 2), Some(5));
         let bit = |name| made.known >> RELATION.position(name).unwrap() & 1;
         assert_eq!((bit("table_bytes"), bit("seq_scan"), bit("idx_scan")), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_may_be_in_the_rest_of_a_part_is_a_lower_bound() {
+        let parts = [
+            (span(60), frame(&STATEMENT, &[OTHER, 1, 3], &[("calls", &[9, 5, 5])])),
+            (span(120), frame(&STATEMENT, &[1, 2, 3], &[("calls", &[4, 1, 1])])),
+        ];
+        let qualities = |parts: &[(Span, Frame)]| {
+            let (_, made) = merge(&STATEMENT, parts, 200, None).unwrap();
+            [OTHER, 1, 2, 3].map(|id| value(&made, "quality", id))
+        };
+        assert_eq!(qualities(&parts), [Some(0), Some(0), Some(1), Some(0)]);
+        assert_eq!(qualities(&parts[1..]), [None, Some(0), Some(0), Some(0)]);
+        // Hours of such a day, one by one.
+        let (of_both, both) = merge(&STATEMENT, &parts, 120, None).unwrap();
+        let third = (span(180), frame(&STATEMENT, &[4], &[("calls", &[1])]));
+        let (_, made) = merge(&STATEMENT, &[(of_both, both), third], 200, None).unwrap();
+        assert_eq!([1, 2, 3, 4].map(|id| value(&made, "quality", id)), [0, 1, 0, 1].map(Some));
     }
 
     #[test]

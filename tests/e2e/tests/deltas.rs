@@ -245,8 +245,7 @@ fn an_entry_that_was_reset_alone_and_outgrew_its_past_is_noticed() {
             let exact = parts.iter().all(|s| s.quality == "exact");
             let told = format!("round {round}: {stored} of {}: {parts:?}", executed[i]);
             match reset[i] {
-                // What has no row at all seems not to have moved: the interval says that it may be wrong.
-                true => assert!(stored <= executed[i] && (!exact || parts.is_empty()), "{told}"),
+                true => assert!(stored <= executed[i] && !exact, "{told}"),
                 false => assert!(stored == executed[i] && exact, "{told}"),
             }
         }
@@ -255,6 +254,35 @@ fn an_entry_that_was_reset_alone_and_outgrew_its_past_is_noticed() {
     }
     println!("{outgrown} entries outgrew their past");
     assert!(outgrown > 20);
+}
+
+#[test]
+fn an_entry_that_was_reset_alone_is_told_from_the_others_of_its_user() {
+    const STATEMENTS: usize = 4;
+    let mut w = Workload::new(Server::manual().start(), STATEMENTS);
+    let texts = w.texts.clone();
+    let (reset, rest) = texts.split_first().unwrap();
+    texts.iter().for_each(|text| w.db().run(text));
+    let since = w.db().snapshot();
+    // In it there is nothing left to count, in the others there is, but for one.
+    w.db().run(reset);
+    rest[1..].iter().for_each(|text| w.db().run(text));
+    let id = w.ids[0];
+    w.db().run(&format!("SELECT pg_stat_statements_reset(0, 0, {id})"));
+    let until = w.db().snapshot();
+    let history = w.db().history();
+    let of = |id: i64| {
+        let mut parts =
+            history.iter().filter(|s| s.queryid == id && s.until > since && s.until <= until);
+        let found = parts.next().map(|s| (s.calls, s.quality.clone()));
+        assert!(parts.next().is_none());
+        found
+    };
+    assert_eq!(of(id), Some((0, "lower bound".to_owned())));
+    assert_eq!(of(w.ids[1]), None, "it did nothing");
+    for id in &w.ids[2..] {
+        assert_eq!(of(*id), Some((1, "exact".to_owned())));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::judge::{Fate, is_gauge};
 use super::{Difference, Prior, Sorted};
 use crate::family::{DATABASE, Family, INDEX, RELATION, STATEMENT, UNKNOWN};
-use crate::frame::Quality;
+use crate::frame::{Key, Quality};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::iter::zip;
@@ -12,6 +12,14 @@ use std::iter::zip;
 /// Whether everything has its name from the beginning, and so each loss is told by name.
 pub(super) fn are_told(family: &Family) -> bool {
     [&RELATION, &INDEX, &DATABASE].iter().any(|told| told.name == family.name)
+}
+
+/// What the dictionary knows something by. The label of a statement is of its user alone, whose oid is the rest of its key.
+fn name_of(family: &Family, key: Key, label: u64) -> (Key, u64) {
+    match family.name == STATEMENT.name {
+        true => (Key(key.0, key.1 & 1), label),
+        false => (Key(0, 0), label),
+    }
 }
 
 /// What the reading lacks.
@@ -41,10 +49,11 @@ impl Left {
         if !are_told(reading.family) && reading.family.name != STATEMENT.name {
             return Self::default();
         }
+        let name = |key: Key, label: u64| name_of(reading.family, key, label);
         let still_there: HashSet<usize> = positions.iter().flatten().copied().collect();
-        let mut alone: HashMap<u64, usize> = (0..prior.keys.len())
+        let mut alone: HashMap<(Key, u64), usize> = (0..prior.keys.len())
             .filter(|p| !still_there.contains(p))
-            .map(|p| (prior.labels[p], p))
+            .map(|p| (name(prior.keys[p], prior.labels[p]), p))
             .collect();
         let mut heirs = Vec::new();
         // What is hidden has no row that could tell.
@@ -52,7 +61,7 @@ impl Left {
             .enumerate()
             .filter(|(_, (_, fate))| **fate != Fate::Hidden)
         {
-            if alone.remove(&reading.labels[i]).is_some() {
+            if alone.remove(&name(reading.keys[i], reading.labels[i])).is_some() {
                 heirs.push(at);
             }
         }

@@ -4,7 +4,7 @@
 use super::tests::{column, databases, prior, reading};
 use super::*;
 use crate::family::{INDEX, IO, RELATION, STATEMENT, UNKNOWN};
-use crate::frame::{Frame, Span};
+use crate::frame::{Frame, Key, Span};
 use crate::rollup::merge;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -93,6 +93,43 @@ fn an_entry_that_was_evicted_has_a_place() {
     // It has come back by the next reading.
     let (frame, _) = row(&before, &at(100, &[1, 9], &[7, 1], 1), 2);
     assert_eq!(value(&frame, 2, "calls"), Some(1));
+}
+
+#[test]
+fn statements_of_one_user_are_told_apart() {
+    // Keys end with the user and whether they are top-level; labels are of users alone.
+    let (alice, bob) = (10 << 1 | 1, 11 << 1 | 1);
+    let at = |at: i64, entries: &[(u64, u64, u64, u64)]| {
+        let calls: Vec<u64> = entries.iter().map(|entry| entry.3).collect();
+        Reading {
+            keys: entries.iter().map(|entry| Key(entry.0, entry.1)).collect(),
+            labels: entries.iter().map(|entry| entry.2).collect(),
+            evictions: Some(0),
+            ..reading(&STATEMENT, at, &vec![0; entries.len()], &[("calls", &calls)])
+        }
+    };
+    let all = [
+        (7, alice, 1, 5),
+        (8, alice, 1, 6),
+        (9, alice, 1, 6),
+        (9, alice & !1, 1, 6),
+        (9, bob, 2, 1),
+    ];
+    let before = prior(at(50, &all));
+    let id = |key: Key| before.ids[before.keys.iter().position(|k| *k == key).unwrap()];
+    // Reset alone: one among others of its user, and one that ran on by the same text of others.
+    let now = at(100, &[all[0], (8, alice, 1, 7), all[3], all[4]]);
+    let (frame, quality) = row(&before, &now, 0);
+    assert_eq!(frame.ids, [id(Key(8, alice)), id(Key(9, alice))]);
+    assert_eq!((frame.columns[0].clone(), quality), (Some(vec![0, 1]), Quality::LowerBound));
+    assert_eq!(frame.columns[STATEMENT.position("calls").unwrap()], Some(vec![1, 0]));
+    // A user who was made anew by the same name goes on in the same row.
+    let mut entries = all;
+    entries[4] = (9, 12 << 1 | 1, 2, 3);
+    let bobs = id(Key(9, bob));
+    let (frame, _) = row(&before, &at(100, &entries), bobs);
+    assert_eq!((&frame.ids[..], frame.columns[0].clone()), (&[bobs][..], Some(vec![1])));
+    assert_eq!(value(&frame, bobs, "calls"), Some(3));
 }
 
 #[test]

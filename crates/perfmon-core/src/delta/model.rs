@@ -6,6 +6,7 @@ use crate::family::STATEMENT;
 use crate::frame::{Epoch, Key, Quality, Reading};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::zip;
 
 /// Entries that fit before some are evicted.
 const CAPACITY: usize = 6;
@@ -179,7 +180,8 @@ impl Model {
             epoch: Epoch { identity: format!("reset={}", self.began), began: Some(self.began) },
             at,
             keys: seen.iter().map(|&(k, _)| Key(u64::from(k), 1)).collect(),
-            labels: seen.iter().map(|&(k, _)| u64::from(k)).collect(),
+            // Of one user.
+            labels: vec![1; seen.len()],
             columns,
             born: self.births_known.then(|| seen.iter().map(|(_, e)| e.born).collect()),
             floors: vec![of(&|e| e.least * 1000)],
@@ -237,6 +239,13 @@ impl Model {
             let at = frame.ids.binary_search(&gone).unwrap();
             assert_eq!(frame.columns[0].as_ref().unwrap()[at], Quality::LowerBound as u64);
         }
+        let past = self.prior.as_ref().filter(|prior| now.epoch.continues(&prior.epoch));
+        let is_missing = |key: &Key| !now.keys.contains(key);
+        let missing = past.into_iter().flat_map(|prior| {
+            zip(&prior.keys, &prior.ids).filter(|(key, id)| is_missing(key) && **id != 0)
+        });
+        let missing: BTreeSet<u32> = missing.map(|(_, id)| *id).collect();
+        assert_eq!(made.gone_ids().collect::<BTreeSet<u32>>(), missing, "all of them");
         let prior = advance(now, self.prior.take(), &new);
         self.prior = Some(Prior::decode(&STATEMENT, &prior.encode()).unwrap());
     }
