@@ -14,11 +14,20 @@ pub(crate) struct Database {
 /// Databases that people made, by ascending oid: also those that nobody may connect to for now, and templates, as they may be
 /// used again, with all that was counted before.
 pub(crate) fn databases() -> Vec<Database> {
-    // A limit of -2 marks a database whose DROP was interrupted.
     let is_own = |row: &pg_sys::FormData_pg_database| {
         row.datistemplate && row.oid.to_u32() < pg_sys::FirstNormalObjectId
     };
-    databases_that(|row| !is_own(row) && row.datconnlimit != -2)
+    databases_that(|row| !is_own(row) && !is_half_dropped(row))
+}
+
+/// Databases that can be connected to, templates left out, by ascending oid.
+pub(crate) fn open_databases() -> Vec<Database> {
+    databases_that(|row| row.datallowconn && !row.datistemplate && !is_half_dropped(row))
+}
+
+/// Whether its DROP was interrupted.
+fn is_half_dropped(row: &pg_sys::FormData_pg_database) -> bool {
+    row.datconnlimit == -2
 }
 
 /// Every database there is, by ascending oid.
@@ -69,7 +78,7 @@ pub(crate) fn lets_in(database: pg_sys::Oid) -> bool {
         pg_sys::LockAcquire(&tag, pg_sys::RowExclusiveLock as i32, false, true)
             != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
     };
-    got && databases().iter().any(|d| d.oid == database)
+    got && open_databases().iter().any(|d| d.oid == database)
 }
 
 /// Oid of an extension in this database.

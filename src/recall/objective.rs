@@ -231,10 +231,11 @@ impl Rows {
             }
             row.latency = Some(latency);
         }
-        // In hours, what is small is counted with the rest as well.
-        if partly.is_empty() || coarsest != Level::Minute {
+        if partly.is_empty() {
             return Ok(partly);
         }
+        // In hours of more statements than these keep by name, what is small is counted with it as well: too little to explain
+        // what is not small.
         let rest: Vec<Who> = scope.sources.iter().map(|source| (*source, OTHER)).collect();
         for interval in latency::intervals(Whose::Statements(&rest), scope, coarsest)? {
             // What sessions with capture off did is in no rest.

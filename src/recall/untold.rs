@@ -39,7 +39,7 @@ pub(super) fn hidden(declared: &Declared) -> Result<Option<String>, Error> {
     Ok(missing.map(|missing| words(&missing.problem, &missing.fix)))
 }
 
-/// Who is left out of an objective of all, because nothing of them is counted.
+/// Who is left out of an objective of all, because no times and no errors of them are counted.
 pub(super) fn without(declared: &Declared) -> Result<Option<String>, Error> {
     /// So many are named.
     const NAMED: usize = 3;
@@ -55,7 +55,7 @@ pub(super) fn without(declared: &Declared) -> Result<Option<String>, Error> {
     let more = all.len().saturating_sub(NAMED);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     Ok((!named.is_empty())
-        .then(|| format!("{kind}{}{rest}, of which nothing is counted", named.join(", "))))
+        .then(|| format!("{kind}{}{rest}, of which only the number is counted", named.join(", "))))
 }
 
 /// Why nothing is counted of those whom an objective means, and the line that changes that.

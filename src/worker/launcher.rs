@@ -188,7 +188,7 @@ impl Launcher {
         if let Some(mut board) = board::lock() {
             board.rescan = false;
         }
-        match txn::transaction(settings::statement_timeout_ms(), catalog::databases) {
+        match txn::transaction(settings::statement_timeout_ms(), catalog::open_databases) {
             Ok(databases) => self.names = databases,
             Err(error) => {
                 self.scan_retry_at = steady + FIRST_PAUSE_US;

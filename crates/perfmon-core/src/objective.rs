@@ -4,6 +4,7 @@
 
 use crate::histogram::{Latency, Sum};
 
+mod burn;
 pub mod declare;
 mod judge;
 mod stretch;
@@ -312,7 +313,7 @@ impl Observed {
     pub fn verdicts(&self, since: i64, until: i64) -> Vec<Verdict> {
         let Self { objective, history } = self;
         let judged = |target: &Target| Verdict {
-            burn: judge::burns(objective, *target, history, since, until),
+            burn: burn::burns(objective, *target, history, since, until),
             ..judge(objective, *target, history, since, until)
         };
         objective.targets.iter().map(judged).collect()

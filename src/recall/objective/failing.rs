@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use perfmon_core::family::{FAILURE, ROUTE};
-use perfmon_core::objective::{self, Errors, Failed};
+use perfmon_core::objective::{self, Errors, Failed, Row};
 
 use super::super::cell::Cell;
 use super::super::failures;
@@ -80,7 +80,10 @@ impl Rows {
             read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
                 known.extend(is_known(row.head).then_some(row.head.span.until));
             });
-            let hidden = self.0.values_mut().filter(|row| !known.contains(&row.until_us));
+            // Of other times other parts of the history tell.
+            let own = |row: &&mut Row| scope.since < row.until_us && row.until_us <= scope.until;
+            let hidden =
+                self.0.values_mut().filter(own).filter(|row| !known.contains(&row.until_us));
             hidden.for_each(|row| row.errors = None);
             return Ok(());
         }

@@ -1,9 +1,8 @@
 //! Whether a promise was kept: shares of executions and of time.
 
+use super::burn::burns;
 use super::throughput::{Spent, throughput};
-use super::{
-    Errors, History, KNOWN, Objective, Row, Scope, Status, Target, Verdict, WINDOWS_US, sum,
-};
+use super::{Errors, History, KNOWN, Objective, Row, Scope, Status, Target, Verdict, sum};
 use crate::histogram::{Sum, bounds, bucket, middle};
 
 const NS_PER_MS: f64 = 1e6;
@@ -59,9 +58,10 @@ fn begun(
         }
     };
     let is_known = |row: &&Row| is_known(row, target);
-    let is_bad = |row: &&Row| is_bad(row, target, 1.0) == Some(true);
+    let bad = |row: &Row| is_bad(row, target, 1.0);
     let known_us = rows.iter().filter(is_known).map(|row| row.length_us).sum();
-    let bad_us = rows.iter().filter(is_bad).map(Row::active_us).sum();
+    let bad_us = rows.iter().filter(|row| bad(row) == Some(true)).map(Row::active_us).sum();
+    let tells = |row: &Row| row.most() == Some(0) || bad(row).is_some();
     Verdict {
         target,
         status: Status::NoData,
@@ -72,7 +72,7 @@ fn begun(
         min_executions: objective.min_executions,
         budget_left_ratio: None,
         burn: [None; 4],
-        bad_us: (known_us > 0).then_some(bad_us),
+        bad_us: rows.iter().any(tells).then_some(bad_us),
         known_us,
         looked_at_us: until.saturating_sub(since),
         uncertain: false,
@@ -201,17 +201,17 @@ fn may_be_late(row: &Row, quantile: f64, limit_ms: f64) -> bool {
 
 /// How many executions took longer than a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Over {
+pub(super) struct Over {
     /// At least.
     low: u64,
     /// By what their bucket is shown as, as percentiles are.
-    guess: u64,
+    pub(super) guess: u64,
     /// At most.
     high: u64,
 }
 
 impl Over {
-    fn of(sum: &Sum, limit_ms: f64) -> Self {
+    pub(super) fn of(sum: &Sum, limit_ms: f64) -> Self {
         // A limit beyond all times saturates.
         let limit_ns = (limit_ms * NS_PER_MS).round().max(0.0) as u64;
         let all = sum.executions();
@@ -233,7 +233,7 @@ impl Over {
     }
 }
 
-fn total<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Sum> {
+pub(super) fn total<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Sum> {
     let mut all: Option<Sum> = None;
     for latency in rows.into_iter().filter_map(|row| row.latency.as_ref()) {
         all.get_or_insert_default().add(latency);
@@ -254,17 +254,16 @@ fn left(bad: f64, of: f64, allowed: f64) -> Option<f64> {
 fn latency(verdict: &mut Verdict, rows: &[Row], quantile: f64, limit_ms: f64) {
     let Some(all) = total(rows) else { return };
     let executions = all.executions();
-    verdict.executions = Some(executions);
+    let untimed = rows.iter().map(Row::untimed).fold(0, u64::saturating_add);
+    // None that was timed is none only where all were.
+    verdict.executions = Some(executions).filter(|timed| *timed > 0 || untimed == 0);
     let Some(found) = all.quantile(quantile) else { return };
-    let ms = |ns: f64| ns / NS_PER_MS;
     verdict.actual = Some(ms(found.ns));
-    verdict.low = Some(ms(found.low));
-    verdict.high = found.high.map(ms);
+    (verdict.low, verdict.high) = between(&all, quantile, untimed);
     let over = Over::of(&all, limit_ms);
     let allowed = (1.0 - quantile) * executions as f64;
     verdict.budget_left_ratio = left(over.guess as f64, executions as f64, 1.0 - quantile);
     // Those that were not timed are late if that breaks the promise, and in time if that keeps it.
-    let untimed = rows.iter().map(Row::untimed).fold(0, u64::saturating_add);
     let perhaps = rows.iter().map(|row| row.perhaps).fold(0, u64::saturating_add);
     if executions.saturating_add(untimed) < verdict.min_executions {
         verdict.status = Status::TooFew;
@@ -283,15 +282,39 @@ fn latency(verdict: &mut Verdict, rows: &[Row], quantile: f64, limit_ms: f64) {
         false => Status::Missed,
     };
     verdict.uncertain = keeps(over.low) != keeps(over.high);
+    // Those that were seen stand for all only where they are most, or decide.
+    if verdict.status != Status::Met && !is_most(executions, untimed) {
+        (verdict.actual, verdict.budget_left_ratio) = (None, None);
+    }
 }
 
-fn failed<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Errors> {
+fn ms(ns: f64) -> f64 {
+    ns / NS_PER_MS
+}
+
+/// Whether so many of all were seen that these stand for the rest.
+pub(super) fn is_most(seen: u64, unseen: u64) -> bool {
+    seen as f64 >= KNOWN * seen.saturating_add(unseen) as f64
+}
+
+/// Between what a percentile surely lies, whether those that were not timed were the shortest or the longest of all; `None`
+/// without a bound.
+fn between(timed: &Sum, quantile: f64, untimed: u64) -> (Option<f64>, Option<f64>) {
+    let seen = timed.executions();
+    let rank = (quantile * seen.saturating_add(untimed) as f64).ceil() as u64;
+    let at = |rank: u64| timed.quantile(rank as f64 / seen as f64);
+    let low = rank.checked_sub(untimed).filter(|rank| *rank > 0 || untimed == 0).and_then(at);
+    let high = Some(rank).filter(|rank| *rank <= seen).and_then(at);
+    (low.map(|found| ms(found.low)), high.and_then(|found| found.high).map(ms))
+}
+
+pub(super) fn failed<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Errors> {
     let known = rows.into_iter().filter_map(|row| row.errors);
     known.reduce(Errors::add)
 }
 
 /// What else may have been tried and failed where errors are known.
-fn perhaps(rows: &[Row]) -> Errors {
+pub(super) fn perhaps(rows: &[Row]) -> Errors {
     let known = rows.iter().filter(|row| row.errors.is_some());
     known.map(|row| row.failed_perhaps).fold(Errors::default(), Errors::add)
 }
@@ -330,7 +353,8 @@ fn are_errors_known(
 fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
     let Some(known) = failed(rows) else { return };
     let Errors { errors, of } = known;
-    verdict.executions = Some(of);
+    let perhaps = perhaps(rows);
+    verdict.executions = Some(of).filter(|of| *of > 0 || perhaps.of == 0);
     if of == 0 {
         return;
     }
@@ -338,8 +362,12 @@ fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
     verdict.actual = Some(actual);
     verdict.budget_left_ratio = left(errors as f64, of as f64, ratio);
     let (is_known, is_part) = are_errors_known(history, rows, known, ratio);
-    let perhaps = perhaps(rows);
-    let keeps = |Errors { errors, of }: Errors| errors as f64 / of as f64 <= ratio;
+    let ratio_of = |Errors { errors, of }: Errors| errors as f64 / of as f64;
+    let keeps = |errors: Errors| ratio_of(errors) <= ratio;
+    if perhaps.of > 0 {
+        verdict.low = Some(ratio_of(known.at_best(perhaps)));
+        verdict.high = Some(ratio_of(known.at_worst(perhaps)));
+    }
     verdict.status = match (keeps(known.at_best(perhaps)), keeps(known.at_worst(perhaps))) {
         // Few of those that are known are not few of all.
         (true, _) if !is_known => Status::NoData,
@@ -350,24 +378,27 @@ fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
         (false, _) => Status::Missed,
     };
     verdict.uncertain = verdict.status == Status::Met && is_part;
+    if verdict.status == Status::NoData && perhaps.of > 0 {
+        (verdict.actual, verdict.budget_left_ratio) = (None, None);
+    }
 }
 
 /// How the time of a window was spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Time {
+pub(super) struct Time {
     /// Up, and answers came in time, or nobody asked.
     good_us: i64,
     /// No server.
-    down_us: i64,
+    pub(super) down_us: i64,
     /// Answers came late.
-    slow_us: i64,
+    pub(super) slow_us: i64,
     /// All of the window.
     all_us: i64,
     executions: Option<u64>,
 }
 
 impl Time {
-    fn of(objective: &Objective, history: &History, since: i64, until: i64) -> Self {
+    pub(super) fn of(objective: &Objective, history: &History, since: i64, until: i64) -> Self {
         let limits = objective.limits();
         let all_us = until.saturating_sub(since).max(0);
         let down_us = history.down_us(since, until);
@@ -378,7 +409,7 @@ impl Time {
         time
     }
 
-    fn known_us(&self) -> i64 {
+    pub(super) fn known_us(&self) -> i64 {
         self.good_us + self.down_us + self.slow_us
     }
 
@@ -440,48 +471,4 @@ fn availability(verdict: &mut Verdict, time: &Time, ratio: f64) {
     };
     verdict.uncertain = verdict.status == Status::Met && verdict.low.is_some_and(|low| low < ratio)
         || verdict.status == Status::Missed && !is_missed;
-}
-
-/// How fast the error budget was spent in each of [`WINDOWS_US`] up to the end, none of them from before `earliest`.
-pub(super) fn burns(
-    objective: &Objective,
-    target: Target,
-    history: &History,
-    earliest: i64,
-    until: i64,
-) -> [Option<f64>; 4] {
-    WINDOWS_US.map(|window| {
-        let since = until.saturating_sub(window).max(earliest);
-        burn(objective, target, history, since, until)
-    })
-}
-
-/// How fast the error budget was spent in a window: 1 is as fast as allowed.
-fn burn(
-    objective: &Objective,
-    target: Target,
-    history: &History,
-    since: i64,
-    until: i64,
-) -> Option<f64> {
-    let rows = history.within(since, until);
-    let (bad, of) = match target {
-        Target::Latency { limit_ms, .. } => {
-            let all = total(rows)?;
-            let untimed = rows.iter().map(Row::untimed).fold(0, u64::saturating_add);
-            let of = all.executions().saturating_add(untimed);
-            (Over::of(&all, limit_ms).guess as f64, of as f64)
-        }
-        Target::Errors { .. } => {
-            let known = failed(rows)?.at_best(perhaps(rows));
-            (known.errors as f64, known.of as f64)
-        }
-        Target::Availability { .. } => {
-            let time = Time::of(objective, history, since, until);
-            ((time.down_us + time.slow_us) as f64, time.known_us() as f64)
-        }
-        Target::Throughput { .. } => return None,
-    };
-    let allowed = target.allowed().filter(|allowed| *allowed > 0.0)?;
-    (of > 0.0).then(|| bad / of / allowed)
 }

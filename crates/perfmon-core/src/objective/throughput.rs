@@ -91,8 +91,13 @@ pub(super) fn throughput(verdict: &mut Verdict, spent: &Spent, per_second: f64) 
         _ => Status::NoData,
     };
     verdict.uncertain = verdict.status == Status::Met && least < per_second;
-    // What nobody saw may have been executed: then a number that decides nothing is not told, and none is not a number.
-    let is_told = verdict.status != Status::NoData || spent.executions > 0 && spent.at_most == 0;
+    // What nobody saw may have been executed: a number of some of it is that of all only as far as it decides.
+    let seen = spent.executions as f64;
+    let is_told = match verdict.status {
+        Status::Met => true,
+        Status::Missed => seen >= KNOWN * spent.executions.saturating_add(spent.at_most) as f64,
+        _ => spent.executions > 0 && spent.at_most == 0,
+    };
     verdict.executions = Some(spent.executions).filter(|seen| is_told || *seen > 0);
     verdict.actual = is_told.then_some(actual);
     let is_between = spent.all_us > known_us || spent.at_most > 0;

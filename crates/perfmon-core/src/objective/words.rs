@@ -126,6 +126,11 @@ impl Verdict {
             (Status::TooFew, _) => {
                 format!("{}, fewer than {}", plural(executions, "execution"), self.min_executions)
             }
+            // No more than the bounds are known.
+            (Status::Missed, _) if self.actual.is_none() => self
+                .executions
+                .map(|n| format!("{} seen", plural(n, "execution")))
+                .unwrap_or_default(),
             (Status::Met | Status::Missed, _) => match self.executions {
                 None | Some(0) => "nothing was executed".to_owned(),
                 Some(n) => plural(n, "execution"),
@@ -134,6 +139,14 @@ impl Verdict {
     }
 
     fn bounds(&self) -> Option<String> {
+        if let (Target::Throughput { .. }, None, Some(high)) = (self.target, self.actual, self.high)
+        {
+            let show = |rate| self.target.show(rate);
+            return Some(match self.low {
+                Some(low) => format!("between {} and {}", show(low), show(high)),
+                None => format!("{} at most", show(high)),
+            });
+        }
         let (low, high) = (self.low?, self.high);
         match (self.target, high) {
             (Target::Latency { .. }, Some(high)) => {

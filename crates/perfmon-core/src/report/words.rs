@@ -139,7 +139,8 @@ pub(super) fn seconds(shown: &str) -> String {
 
 /// A clause as a sentence.
 pub(super) fn sentence(text: &str) -> String {
-    let ended = text.ends_with(['.', '!', '?']);
+    // SQL ends with a mark of its own.
+    let ended = text.ends_with(['.', '!', '?', ';']);
     if text.is_empty() || ended { text.to_owned() } else { format!("{text}.") }
 }
 

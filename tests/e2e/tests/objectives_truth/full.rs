@@ -98,4 +98,11 @@ fn what_found_no_place_is_not_said_to_be_for_capture() {
     // Sums of a user do not need its statements.
     let (status, detail) = of_the_last(&mut db, "user", "p95");
     assert_eq!(status, "met", "{detail}");
+    // Nor do windows that are read by the hour tell anything else.
+    let (status, detail) = by_the_hour(&mut db, "statement", "p95");
+    assert_eq!(status, "no_data", "{detail}");
+    assert!(detail.contains("pg_perfmon.max_statements"), "{detail}");
+    assert!(!detail.contains("capture was off"), "{detail}");
+    let (status, detail) = by_the_hour(&mut db, "user", "p95");
+    assert_eq!(status, "met", "{detail}");
 }

@@ -78,18 +78,30 @@ fn a_throughput_of_which_nothing_was_seen_is_no_zero() {
     let mut bob = server.connect("bob", "app");
     (0..500).for_each(|_| bob.run("SELECT 1 AS meant"));
     db.snapshot();
-    let row = db.query_one(
-        "SELECT status, actual, executions, actual_low, actual_high > 0, detail
-         FROM perfmon.slo_status((SELECT max(until) - interval '1 ms' FROM perfmon.server_minute),
-                                 (SELECT max(until) FROM perfmon.server_minute))",
-        &[],
-    );
-    let row = row.unwrap();
-    let detail: String = row.get(5);
-    assert_eq!(row.get::<_, &str>(0), "no_data", "{detail}");
-    assert_eq!(row.get::<_, Option<f64>>(1), None, "{detail}");
-    assert_eq!(row.get::<_, Option<i64>>(2), None, "{detail}");
-    assert_eq!(row.get::<_, Option<f64>>(3), None, "{detail}");
-    assert_eq!(row.get::<_, Option<bool>>(4), Some(true), "no more than its user executed");
+    let mut told = |per_second: f64| {
+        db.run(&format!(
+            "SELECT perfmon.drop_slo('meant');
+             SELECT perfmon.create_slo('meant', statement_id => {id}, throughput_per_second => {per_second})"
+        ));
+        let row = db.query_one(
+            "SELECT status, actual, executions, actual_low, actual_high > 0, detail, bad_minutes
+             FROM perfmon.slo_status((SELECT max(until) - interval '1 ms' FROM perfmon.server_minute),
+                                     (SELECT max(until) FROM perfmon.server_minute))",
+            &[],
+        );
+        let row = row.unwrap();
+        let (status, detail): (String, String) = (row.get(0), row.get(5));
+        assert_eq!(row.get::<_, Option<f64>>(1), None, "{detail}");
+        assert_eq!(row.get::<_, Option<i64>>(2), None, "{detail}");
+        assert_eq!(row.get::<_, Option<f64>>(3), None, "{detail}");
+        assert_eq!(row.get::<_, Option<bool>>(4), Some(true), "no more than its user executed");
+        (status, detail, row.get::<_, Option<f64>>(6))
+    };
+    let (status, detail, bad) = told(1e-6);
+    assert_eq!((status.as_str(), bad), ("no_data", None), "{detail}");
     assert!(detail.contains("ALTER ROLE bob RESET pg_perfmon.capture"), "{detail}");
+    // Even all of it is too little.
+    let (status, detail, _) = told(1e6);
+    assert_eq!(status, "missed", "{detail}");
+    assert!(detail.contains("/s at most") && !detail.contains("nothing was executed"), "{detail}");
 }

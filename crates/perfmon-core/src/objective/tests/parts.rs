@@ -214,6 +214,47 @@ fn what_was_not_timed_may_have_been_late_or_not() {
 }
 
 #[test]
+fn nothing_is_made_of_what_nobody_timed() {
+    for target in [P95, UP, Target::Throughput { per_second: 5.0 }] {
+        for unseen in
+            [Row { uncounted: 100, ..Row::default() }, Row { perhaps: 400, ..Row::default() }]
+        {
+            let row =
+                |n| Row { uncounted: unseen.uncounted, perhaps: unseen.perhaps, ..minute(n, &[]) };
+            let of = over_the_hour(target, &hour(row));
+            if matches!(target, Target::Throughput { .. }) && unseen.uncounted > 0 {
+                assert_eq!((of.status, of.executions), (Status::Missed, Some(6_000)));
+                continue;
+            }
+            assert_eq!(
+                (of.status, of.actual, of.executions),
+                (Status::NoData, None, None),
+                "{of:?}"
+            );
+            assert_eq!(
+                (of.bad_us, of.burn, of.budget_left_ratio),
+                (None, [None; 4], None),
+                "{of:?}"
+            );
+        }
+    }
+    // A percentile of a part lies between what it were if the rest were the shortest, and the longest.
+    let told = |quick, late, uncounted| {
+        let of = over_the_hour(P95, &with_uncounted(quick, late, uncounted));
+        (of.actual.is_some(), of.low.map(f64::round), of.high.map(f64::round))
+    };
+    assert_eq!(told(2, 0, 500), (false, None, None));
+    assert_eq!(told(100, 0, 5), (true, Some(1.0), Some(1.0)));
+    assert_eq!(told(94, 4, 2), (true, Some(1.0), Some(900.0)));
+    assert_eq!(told(90, 2, 20), (true, Some(1.0), None));
+    // The few that were timed tell of the most no good, but what they tell is no less bad.
+    let burn = |quick, late| over_the_hour(P95, &with_uncounted(quick, late, 100)).burn;
+    assert_eq!(burn(10, 0), [None; 4]);
+    assert!(burn(0, 10).iter().all(|burn| burn.is_some_and(|burn| burn > 1.0)));
+    assert_eq!(burn(400, 0), [Some(0.0); 4]);
+}
+
+#[test]
 fn time_in_which_answers_may_have_been_late_is_not_known_to_be_good() {
     let judged =
         |quick, late, uncounted| over_the_hour(UP, &with_uncounted(quick, late, uncounted));
@@ -271,13 +312,31 @@ fn what_a_user_executed_unseen_is_not_known_of_its_statement() {
     let told = |v: &Verdict| (v.actual, v.executions, v.low, v.high);
     let (least, most) = (100.0 / 60.0, 500.0 / 60.0);
     assert_eq!(told(&busy(400)), (None, Some(6_000), Some(least), Some(most)));
-    assert_eq!(told(&busy(100)), (Some(least), Some(6_000), Some(least), Some(200.0 / 60.0)));
+    assert_eq!(told(&busy(100)), (None, Some(6_000), Some(least), Some(200.0 / 60.0)));
     // That none was seen is no number.
     let unseen = hour(|n| Row { perhaps: 400, ..minute(n, &[]) });
     let target = Target::Throughput { per_second: 5.0 };
     let unseen = judge(&of_one, target, &unseen, 0, 60 * MINUTE);
     assert_eq!(unseen.status, Status::NoData);
     assert_eq!(told(&unseen), (None, None, None, Some(400.0 / 60.0)));
+    // Nor is it where what its user executed would be too little.
+    let too_few = |seen, perhaps| {
+        let row = move |n| Row { perhaps, ..minute(n, &[(seen, 1.0)]) };
+        judge(&of_one, Target::Throughput { per_second: 1e3 }, &hour(row), 0, 60 * MINUTE)
+    };
+    let missed = too_few(0, 400);
+    assert_eq!(
+        (missed.status, told(&missed)),
+        (Status::Missed, (None, None, None, Some(400.0 / 60.0)))
+    );
+    assert_eq!(missed.detail(), "6.67/s at most; not kept in 60 minutes");
+    let missed = too_few(100, 400);
+    assert_eq!(missed.actual, None);
+    assert_eq!(
+        missed.detail(),
+        "6000 executions seen; between 1.67/s and 8.33/s; not kept in 60 minutes"
+    );
+    assert_eq!(too_few(400, 100).actual, Some(400.0 / 60.0), "most of them");
     // Nor is it where the rest is not even bounded, and the server was away for a while.
     let full = |n| Row { latency: None, at_most: Some(9), may_be_more: true, ..minute(n, &[]) };
     let away = History { down: vec![(0, 2 * MINUTE)], ..hour(full) };
@@ -366,8 +425,11 @@ fn what_may_be_others_turns_a_promise_only_if_it_does_whoever_it_is() {
     };
     assert_eq!(errors((0, 100), (5, 500)).status, Status::Met);
     let unknown = errors((0, 100), (20, 20));
-    assert_eq!(unknown.status, Status::NoData);
+    assert_eq!((unknown.status, unknown.actual), (Status::NoData, None));
+    assert_eq!((unknown.low, unknown.high), (Some(0.0), Some(20.0 / 120.0)));
+    assert_eq!((unknown.burn, unknown.budget_left_ratio), ([None; 4], None));
     assert!(unknown.detail().contains("pg_perfmon.max_routes"), "{}", unknown.detail());
+    assert_eq!(errors((0, 0), (20, 20)).executions, None);
     assert_eq!(errors((20, 100), (0, 50)).status, Status::Missed);
     assert_eq!(errors((20, 100), (0, 150)).status, Status::NoData);
     assert_eq!(errors((0, 0), (20, 20)).status, Status::NoData);
