@@ -6,6 +6,7 @@ pub mod deadlock;
 pub mod graph;
 pub mod idle;
 pub mod lasting;
+mod records;
 pub mod ring;
 #[cfg(test)]
 mod tests;

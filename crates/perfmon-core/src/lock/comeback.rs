@@ -1,15 +1,16 @@
 //! Clients that come back to their transactions: the session says so when the next message comes, a second or more after
-//! the one before, so that the end of a pause is known whatever the session does until a sample sees it again. Writers never
-//! wait: what finds its place being written to is lost.
+//! the one before, so that the end of a pause is known whatever the session does until a sample sees it again.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::AtomicU64;
+
+use super::records::Records;
 
 /// Those that are kept until the next sample.
 pub const PLACES: usize = 2048;
-/// A word that says how far it is, and the record.
-const PLACE_WORDS: usize = 4;
-/// Words of all: a counter, and the places.
-pub const WORDS: usize = 8 + PLACES * PLACE_WORDS;
+/// Words of one.
+const RECORD_WORDS: usize = 3;
+/// Words of all.
+pub const WORDS: usize = Records::<'_, PLACES, RECORD_WORDS>::LENGTH;
 
 /// A client that came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,75 +42,37 @@ impl Comebacks {
 
 /// The places in shared memory, which begin as zeroes.
 #[derive(Debug, Clone, Copy)]
-pub struct Board<'a> {
-    words: &'a [AtomicU64],
-}
+pub struct Board<'a>(Records<'a, PLACES, RECORD_WORDS>);
 
 impl<'a> Board<'a> {
     /// In this memory, [`WORDS`] long.
     pub fn new(words: &'a [AtomicU64]) -> Self {
-        Self { words }
-    }
-
-    fn place(&self, number: u64) -> Option<(&'a AtomicU64, &'a [AtomicU64])> {
-        let from = 8 + (number % PLACES as u64) as usize * PLACE_WORDS;
-        self.words.get(from..from + PLACE_WORDS)?.split_first()
+        Self(Records::new(words))
     }
 
     /// Those so far.
     pub fn count(&self) -> u64 {
-        self.words.first().map_or(0, |count| count.load(Ordering::Acquire))
+        self.0.count()
     }
 
-    /// Notes one. Of the word before the record, an odd number says that it is being written, an even one which it is.
+    /// Notes one.
     pub fn post(&self, one: Comeback) {
-        let Some(counter) = self.words.first() else { return };
-        let number = counter.fetch_add(1, Ordering::AcqRel);
-        let Some((mark, record)) = self.place(number) else { return };
-        let before = mark.load(Ordering::Relaxed);
-        let writing = 2 * number + 1;
-        if before % 2 == 1
-            || before > writing
-            || mark.compare_exchange(before, writing, Ordering::Acquire, Ordering::Relaxed).is_err()
-        {
-            return;
-        }
-        fence(Ordering::Release);
-        let values = [one.pid as u64, one.before as u64, one.at as u64];
-        for (word, value) in record.iter().zip(values) {
-            word.store(value, Ordering::Relaxed);
-        }
-        mark.store(writing + 1, Ordering::Release);
+        self.0.post([one.pid as u64, one.before as u64, one.at as u64].into_iter());
     }
 
     /// Those of a number on up to another.
     pub fn between(&self, number: u64, count: u64) -> Comebacks {
-        let first = number.max(count.saturating_sub(PLACES as u64));
+        let first = Records::<'_, PLACES, RECORD_WORDS>::first(number, count);
         let mut found = Comebacks { all: Vec::new(), lost: first > number };
         for number in first..count {
-            match self.get(number) {
-                Some(one) => found.all.push(one),
+            match self.0.get(number) {
+                Some([pid, before, at]) => {
+                    let (pid, before, at) = (pid as i32, before as i64, at as i64);
+                    found.all.push(Comeback { pid, before, at });
+                }
                 None => found.lost = true,
             }
         }
         found
-    }
-
-    fn get(&self, number: u64) -> Option<Comeback> {
-        let (mark, record) = self.place(number)?;
-        let written = 2 * number + 2;
-        if mark.load(Ordering::Acquire) != written {
-            return None;
-        }
-        let mut values = [0; PLACE_WORDS - 1];
-        for (value, word) in values.iter_mut().zip(record) {
-            *value = word.load(Ordering::Relaxed);
-        }
-        fence(Ordering::Acquire);
-        if mark.load(Ordering::Relaxed) != written {
-            return None;
-        }
-        let [pid, before, at] = values;
-        Some(Comeback { pid: pid as i32, before: before as i64, at: at as i64 })
     }
 }

@@ -1,8 +1,9 @@
 //! Deadlocks as the session that was ended tells them: the words of the error name the processes, the hook adds what
-//! their statements are, and a collector reads it. Writers never wait: what finds its place being written to is lost.
+//! their statements are, and a collector reads it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
+use super::records::Records;
 use super::ring::Wait;
 use super::{ADVISORY_KIND, Party, TRANSACTION_KIND, TUPLE_KIND, Tag, UNKNOWN_KIND, VIRTUAL_KIND};
 
@@ -14,10 +15,8 @@ pub const PLACES: usize = 64;
 /// Words of one party and of one deadlock.
 const PARTY_WORDS: usize = 14;
 const RECORD_WORDS: usize = 2 + PARTIES * PARTY_WORDS;
-/// A word that says how far it is, and the record.
-const PLACE_WORDS: usize = 1 + RECORD_WORDS;
-/// Words of all: a counter, and the places.
-pub const WORDS: usize = 8 + PLACES * PLACE_WORDS;
+/// Words of all.
+pub const WORDS: usize = Records::<'_, PLACES, RECORD_WORDS>::LENGTH;
 
 /// One that waited for the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,67 +203,34 @@ fn from_words(words: &[u64]) -> Option<Member> {
 
 /// The places in shared memory, which begin as zeroes.
 #[derive(Debug, Clone, Copy)]
-pub struct Board<'a> {
-    words: &'a [AtomicU64],
-}
+pub struct Board<'a>(Records<'a, PLACES, RECORD_WORDS>);
 
 impl<'a> Board<'a> {
     /// In this memory, [`WORDS`] long.
     pub fn new(words: &'a [AtomicU64]) -> Self {
-        Self { words }
-    }
-
-    fn place(&self, number: u64) -> Option<(&'a AtomicU64, &'a [AtomicU64])> {
-        let from = 8 + (number % PLACES as u64) as usize * PLACE_WORDS;
-        self.words.get(from..from + PLACE_WORDS)?.split_first()
+        Self(Records::new(words))
     }
 
     /// Deadlocks so far.
     pub fn count(&self) -> u64 {
-        self.words.first().map_or(0, |count| count.load(Ordering::Acquire))
+        self.0.count()
     }
 
-    /// Notes one. Of the word before the record, an odd number says that it is being written, an even one which it is.
+    /// Notes one.
     pub fn post(&self, at: i64, members: &[Option<Member>; PARTIES]) {
-        let Some(counter) = self.words.first() else { return };
-        let number = counter.fetch_add(1, Ordering::AcqRel);
-        let Some((mark, record)) = self.place(number) else { return };
-        let before = mark.load(Ordering::Relaxed);
-        let writing = 2 * number + 1;
-        if before % 2 == 1
-            || before > writing
-            || mark.compare_exchange(before, writing, Ordering::Acquire, Ordering::Relaxed).is_err()
-        {
-            return;
-        }
-        std::sync::atomic::fence(Ordering::Release);
-        let count = members.iter().flatten().count() as u64;
-        let head = [at as u64, count];
-        let words = members.iter().flatten().flat_map(to_words);
-        for (word, value) in record.iter().zip(head.into_iter().chain(words)) {
-            word.store(value, Ordering::Relaxed);
-        }
-        mark.store(writing + 1, Ordering::Release);
+        let head = [at as u64, members.iter().flatten().count() as u64];
+        self.0.post(head.into_iter().chain(members.iter().flatten().flat_map(to_words)));
     }
 
     /// Those of a number on, oldest first, as far as they are still there.
     pub fn since(&self, number: u64) -> Vec<Deadlock> {
         let count = self.count();
-        let first = number.max(count.saturating_sub(PLACES as u64));
+        let first = Records::<'_, PLACES, RECORD_WORDS>::first(number, count);
         (first..count).filter_map(|number| self.get(number)).collect()
     }
 
     fn get(&self, number: u64) -> Option<Deadlock> {
-        let (mark, record) = self.place(number)?;
-        let written = 2 * number + 2;
-        if mark.load(Ordering::Acquire) != written {
-            return None;
-        }
-        let words: Vec<u64> = record.iter().map(|word| word.load(Ordering::Relaxed)).collect();
-        std::sync::atomic::fence(Ordering::Acquire);
-        if mark.load(Ordering::Relaxed) != written {
-            return None;
-        }
+        let words = self.0.get(number)?;
         let ([at, count], members) = words.split_first_chunk::<2>()?;
         let members = members.chunks_exact(PARTY_WORDS).take(usize::try_from(*count).ok()?);
         let members = members.map(from_words).collect::<Option<Vec<Member>>>()?;
