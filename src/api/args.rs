@@ -8,7 +8,7 @@ use perfmon_core::ask::{self, Instant};
 use perfmon_core::family::SERVER;
 use pgrx::prelude::*;
 
-use super::rows::to_unix;
+use super::rows::{Cell as Value, Sink, to_unix};
 use crate::error::Error;
 use crate::recall::plan::Kept;
 pub(crate) use crate::recall::scope::now;
@@ -68,6 +68,19 @@ impl Scope {
             when
         );
         Ok(false)
+    }
+
+    /// Hands over what has a time of its own, as changes have, and so may be there before any interval. Where nothing is,
+    /// it says why, as all others do.
+    pub(crate) fn put_or_notice(
+        &self,
+        sink: &mut Sink,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<(), Error> {
+        if rows.is_empty() {
+            self.has_history_or_notice()?;
+        }
+        rows.into_iter().try_for_each(|row| sink.put_all(row))
     }
 
     /// A window that ends before the first row has nothing in it, and none to be widened to; one that is to come neither.

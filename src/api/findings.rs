@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::args::{Scope, Stamp};
+use super::args::{Scope, Stamp, now};
 use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::judge::{self, Evaluated};
@@ -101,14 +101,17 @@ fn finding_history(
          FROM perfmon.finding_shown f
          WHERE f.source OPERATOR(pg_catalog.=) ANY ($1)
              AND f.opened_at OPERATOR(pg_catalog.<=) $3
-             AND COALESCE(f.resolved_at, 'infinity') OPERATOR(pg_catalog.>) $2
+             -- One that is open stands up to now; whether it will is not known.
+             AND COALESCE(f.resolved_at, GREATEST(f.last_seen, $4)) OPERATOR(pg_catalog.>) $2
          ORDER BY f.opened_at, f.kind, f.object, f.subject",
-        &[scope.sources.clone().into(), query::time(scope.since), query::time(scope.until)],
+        &[
+            scope.sources.clone().into(),
+            query::time(scope.since),
+            query::time(scope.until),
+            query::time(now()),
+        ],
     )?;
-    for row in rows {
-        sink.put_all(row)?;
-    }
-    Ok(())
+    Ok(scope.put_or_notice(&mut sink, rows)?)
 }
 
 #[pg_extern(

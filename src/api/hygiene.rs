@@ -44,6 +44,8 @@ fn index_hygiene(source: Option<i64>, fcinfo: pg_sys::FunctionCallInfo) -> Resul
     let scope = Scope::checked(now.saturating_sub(WINDOW_US), now, source)?;
     scope.must_be_own("index_hygiene()")?;
     let mut sink = Sink::open(fcinfo);
+    // What the catalog alone tells is told all the same.
+    scope.has_history_or_notice()?;
     let facts = judge::gather(&scope)?;
     let judgement = detect::judge_with(&[&indexes::DETECTOR], &facts, &judge::thresholds());
     let texts = judge::may_read_texts()?;

@@ -47,10 +47,7 @@ fn plans(
     if plans.is_empty() {
         say_not_recorded();
     }
-    for row in plans {
-        sink.put_all(row)?;
-    }
-    Ok(())
+    Ok(scope.put_or_notice(&mut sink, plans)?)
 }
 
 #[pg_extern(
@@ -94,10 +91,7 @@ fn plan_flips(
     if flips.is_empty() {
         say_not_recorded();
     }
-    for row in flips {
-        sink.put_all(row)?;
-    }
-    Ok(())
+    Ok(scope.put_or_notice(&mut sink, flips)?)
 }
 
 /// Says why there are no plans, where a setting is the reason.

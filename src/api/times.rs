@@ -38,10 +38,7 @@ fn gaps(
 ) -> Result<(), ErrorReport> {
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
-    for row in gap_rows(&scope)? {
-        sink.put_all(row)?;
-    }
-    Ok(())
+    Ok(scope.put_or_notice(&mut sink, gap_rows(&scope)?)?)
 }
 
 #[pg_extern(
@@ -68,10 +65,7 @@ fn changes(
 ) -> Result<(), ErrorReport> {
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
-    for row in change_rows(&scope)? {
-        sink.put_all(row)?;
-    }
-    Ok(())
+    Ok(scope.put_or_notice(&mut sink, change_rows(&scope)?)?)
 }
 
 #[pg_extern(

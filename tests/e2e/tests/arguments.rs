@@ -1,7 +1,9 @@
 //! Bad input gets a clear error with a hint, or an empty answer; never an internal error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-use perfmon_e2e::{Random, Server, code_of, message_of, secs, seed, wait_until};
+use std::sync::Mutex;
+
+use perfmon_e2e::{Db, Random, Server, code_of, message_of, secs, seed, wait_until};
 
 #[test]
 fn bad_input_is_told_with_a_hint() {
@@ -142,6 +144,79 @@ fn a_fresh_installation_answers_empty() {
     }
     assert_eq!(db.val::<i64>("SELECT count(*) FROM perfmon.top_statements()"), 0);
     assert!(!db.val::<String>("SELECT perfmon.report()").is_empty());
+}
+
+/// The calls of all functions that read history over a window, or all of it, and need nothing else to be said. Not those
+/// that judge objectives, which say of each what is not known.
+fn readers(db: &mut Db, window: &str) -> Vec<(String, String)> {
+    const READERS: &str = "SELECT p.proname::text, 'since' = ANY (p.proargnames)
+       FROM pg_proc p
+      WHERE p.pronamespace = 'perfmon'::regnamespace AND p.proargnames @> '{source}'
+          AND p.pronargs = p.pronargdefaults AND p.proname NOT IN ('slo_status', 'assert_slo')
+      ORDER BY 1";
+    let rows = db.rows(READERS);
+    let call = |row: &postgres::Row| {
+        let name: String = row.get(0);
+        let window = if row.get(1) { window } else { "" };
+        let call = format!("SELECT * FROM perfmon.{name}({window})");
+        (name, call)
+    };
+    rows.iter().map(call).collect()
+}
+
+/// What is told beside an empty result.
+fn told(asker: &mut Db, notices: &Mutex<Vec<String>>, call: &str) -> (i64, Vec<String>) {
+    notices.lock().unwrap().clear();
+    let rows = asker.rows(call).len();
+    (i64::try_from(rows).unwrap(), notices.lock().unwrap().clone())
+}
+
+#[test]
+fn whoever_reads_is_told_that_there_is_no_history_yet() {
+    const YET: &str = "there is no history yet";
+    let server = Server::unloaded().start();
+    let mut db = server.new_db("app");
+    let (mut asker, notices) = server.noticing("app");
+    let readers = readers(&mut db, "");
+    assert!(readers.len() > 40, "{readers:?}");
+    // Before the first snapshot, and after it set where to count from.
+    for _ in 0..2 {
+        for (name, call) in &readers {
+            let (rows, told) = told(&mut asker, &notices, call);
+            let fits = told.iter().filter(|told| told.contains(YET)).count() == 1;
+            assert!(fits && (rows == 0 || name == "report"), "{call}: {rows} rows, {told:?}");
+        }
+        db.snapshot();
+    }
+}
+
+#[test]
+fn whoever_reads_is_told_that_a_window_is_to_come() {
+    const AHEAD: &str = "the window begins in the future";
+    let server = Server::manual().start();
+    let mut db = server.new_db("app");
+    db.run("CREATE TABLE t (a int); CREATE INDEX one ON t (a); CREATE INDEX other ON t (a)");
+    for _ in 0..3 {
+        db.snapshot();
+    }
+    db.run("SELECT perfmon.mark_change('told')");
+    let open: i64 = db.val("SELECT perfmon.evaluate()");
+    assert!(open > 0, "two indexes are the same");
+    let (mut asker, notices) = server.noticing("app");
+    let ahead = "since => now() + interval '1 hour', until => now() + interval '2 hours'";
+    for (name, call) in readers(&mut db, ahead) {
+        if !call.contains(ahead) {
+            continue;
+        }
+        let (rows, told) = told(&mut asker, &notices, &call);
+        let fits = told.iter().filter(|told| told.contains(AHEAD)).count() == 1;
+        let lists = ["changes", "finding_history", "gaps", "intervals", "plan_flips"];
+        let fits = fits && (rows == 0 || !lists.contains(&name.as_str()));
+        assert!(fits, "{call}: {rows} rows, {told:?}");
+    }
+    let found = |window: &str| format!("SELECT count(*) FROM perfmon.finding_history({window})");
+    assert_eq!(db.val::<i64>(&found("now() - interval '1 s', now() + interval '1 hour'")), open);
+    assert_eq!(db.val::<i64>(&found("now() - interval '2 h', now() - interval '1 h'")), 0);
 }
 
 /// Values to try for a type, as SQL; NULL is tried for all.
