@@ -61,11 +61,23 @@ pub(super) fn say_not_counted(scope: &Scope) {
     );
 }
 
+/// Tells a caller that executions of a statement may be missing.
+fn say_in_rest() {
+    ereport!(
+        NOTICE,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        "there may be more executions of this statement in the window",
+        "It has no name in some of the rows, and they have a rest: hours and days name 10,000 statements and add up the others, and so do the hooks beyond pg_perfmon.max_statements."
+    );
+}
+
 /// Execution times between edges.
 pub(super) struct Timed {
     /// Of one column: executions, known where counting covered the time, if only with silence.
     series: Series,
     times: Vec<Option<Times>>,
+    /// Whether there may be more, without a name.
+    in_rest: Vec<bool>,
 }
 
 impl Timed {
@@ -75,12 +87,14 @@ impl Timed {
         let segments = Kept::of(&LATENCY, &quiet).segments(&quiet, coarsest_for(edges));
         let mut series = Series::new(edges.to_vec(), 1);
         let mut times: Vec<Option<Times>> = vec![None; series.len()];
-        rows(whose, &quiet, &segments, &mut |head, latency| {
+        let mut in_rest = vec![false; series.len()];
+        rows(whose, &quiet, &segments, &mut |head, latency, may_be| {
             let span = head.span;
             series.cover(span.since, span.until, span.length_us, span.quiet_us);
             series.add(0, span.until, Some(0));
-            if let Some(slot) = series.bucket_of(span.until).and_then(|at| times.get_mut(at)) {
-                slot.get_or_insert_default().add(&latency);
+            if let Some(at) = series.bucket_of(span.until).filter(|at| *at < times.len()) {
+                times[at].get_or_insert_default().add(&latency);
+                in_rest[at] |= may_be;
             }
         })?;
         // What was quiet is known without a row of its own.
@@ -89,12 +103,18 @@ impl Timed {
                 *slot = Some(Times::default());
             }
         }
-        Ok(Self { series, times })
+        Ok(Self { series, times, in_rest })
     }
 
     /// What is known of one bucket.
     pub(super) fn times(&self, bucket: usize) -> Option<&Times> {
         self.times.get(bucket)?.as_ref()
+    }
+
+    /// Whether none is known of one bucket, and some may be that have no name.
+    pub(super) fn may_be_in_rest(&self, bucket: usize) -> bool {
+        let none = |times: &Times| times.all().executions() == 0;
+        self.in_rest.get(bucket) == Some(&true) && self.times(bucket).is_none_or(none)
     }
 
     /// Whether nothing is known at all.
@@ -143,10 +163,14 @@ fn latency_histogram(
     }
     let whose = objects.as_deref().map_or(Whose::Database, Whose::Statements);
     let segments = Kept::of(&LATENCY, &scope).segments(&scope, Level::Day);
-    let mut sum: Option<Times> = None;
-    rows(whose, &scope, &segments, &mut |_, latency| {
+    let (mut sum, mut in_rest): (Option<Times>, bool) = (None, false);
+    rows(whose, &scope, &segments, &mut |_, latency, may_be| {
         sum.get_or_insert_default().add(&latency);
+        in_rest |= may_be;
     })?;
+    if in_rest {
+        say_in_rest();
+    }
     let Some(sum) = sum else {
         say_not_counted(&scope);
         return Ok(());
@@ -200,8 +224,13 @@ fn latency_heatmap(
     if timed.is_unknown() {
         say_not_counted(&scope);
     }
+    if timed.in_rest.contains(&true) {
+        say_in_rest();
+    }
     for (bucket, times) in timed.times.iter().enumerate() {
-        let Some(times) = times else { continue };
+        let Some(times) = times.as_ref().filter(|_| !timed.may_be_in_rest(bucket)) else {
+            continue;
+        };
         let time = Cell::Time(timed.series.time(bucket));
         let mut counted = false;
         for (range, count) in

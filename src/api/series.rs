@@ -288,7 +288,9 @@ fn statement_point(
 ) -> impl Iterator<Item = Cell> {
     let times = timed.times(bucket);
     let unseen = is_unseen(series.sum(0, bucket), times);
-    let times = times.filter(|times| !is_untimed(series.sum(0, bucket), times));
+    // What was not executed at all is in no rest.
+    let lost = timed.may_be_in_rest(bucket) && series.sum(0, bucket) != Some(0);
+    let times = times.filter(|times| !lost && !is_untimed(series.sum(0, bucket), times));
     let v = |name: &str| {
         let place = SHOWN.iter().position(|shown| *shown == name).filter(|_| !unseen);
         place.and_then(|i| series.sum(i, bucket))

@@ -4,11 +4,12 @@
 //! Nothing here says zero for unknown: a time that was not counted (no preloading, capture off, before the upgrade) has
 //! no rows, and [`intervals`] says so.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use perfmon_core::family::{LATENCY, SERVER};
 use perfmon_core::frame::{Quality, Span};
 use perfmon_core::histogram::{Latency, Sparse, Sum};
+use perfmon_core::rollup::OTHER;
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
 
@@ -60,7 +61,7 @@ pub(crate) fn intervals(
     let mut all: Vec<Interval> = Vec::new();
     // The plan of what is always there, so that rows of both are of the same level.
     let segments = Kept::of(&SERVER, scope).segments(scope, coarsest);
-    rows(whose, scope, &segments, &mut |head, latency| {
+    rows(whose, scope, &segments, &mut |head, latency, _| {
         let Span { since, until, length_us, quality, .. } = head.span;
         let is_part = quality != Quality::Exact;
         all.push(Interval { since, until, length_us, latency: Some(latency), is_part });
@@ -77,26 +78,34 @@ pub(crate) fn intervals(
     Ok(all)
 }
 
-/// Row by row, in the order of the segments, what was executed; empty if nothing was.
+/// Row by row, in the order of the segments, what was executed; empty if nothing was. Of statements that have no name in the
+/// row, it also says whether they may be in its rest, so that empty is not nothing.
 pub(crate) fn rows(
     whose: Whose<'_>,
     scope: &Scope,
     segments: &[Segment],
-    each: &mut dyn FnMut(&read::Head, Latency),
+    each: &mut dyn FnMut(&read::Head, Latency, bool),
 ) -> Result<(), Error> {
     match whose {
         Whose::Database => latency::overall(&scope.sources, segments, &mut |head, latency| {
-            each(head, latency.clone());
+            each(head, latency.clone(), false);
         }),
-        Whose::Statements(objects) => latency::of(objects, segments, &mut |head, points| {
-            each(head, joined(points.iter().map(|point| &point.1)));
-        }),
+        Whose::Statements(objects) => {
+            let rests: BTreeSet<Who> = objects.iter().map(|(source, _)| (*source, OTHER)).collect();
+            let rests = rests.into_iter().filter(|rest| !objects.contains(rest));
+            let asked: Vec<Who> = objects.iter().copied().chain(rests).collect();
+            latency::of(&asked, segments, &mut |head, points| {
+                let named = || points.iter().filter(|point| point.0 < objects.len());
+                let in_rest = !points.is_empty() && named().next().is_none();
+                each(head, joined(named().map(|point| &point.1)), in_rest);
+            });
+        }
         Whose::User(name) => {
             let ids = of_user(scope, name)?;
             latency::all(&scope.sources, segments, &mut |head, found, latencies| {
                 let own = found.iter().zip(latencies);
                 let own = own.filter(|(id, _)| ids.contains(&(head.source, **id)));
-                each(head, joined(own.map(|pair| pair.1)));
+                each(head, joined(own.map(|pair| pair.1)), false);
             });
         }
     }

@@ -6,13 +6,15 @@
 mod tests {
     use pgrx::prelude::*;
 
-    use perfmon_core::family::{SERVER, STATEMENT};
+    use perfmon_core::family::{LATENCY, SERVER, STATEMENT};
     use perfmon_core::frame::{Frame, Quality, Span};
     use perfmon_core::histogram::{Latency, Sparse};
     use perfmon_core::latency::Row;
+    use perfmon_core::tally::Who;
     use perfmon_core::window::Level;
 
-    use crate::recall::latency::{Interval, Whose, all_sums, intervals, overall, sums};
+    use crate::recall::latency::{Interval, Whose, all_sums, intervals, overall, rows, sums};
+    use crate::recall::plan::Kept;
     use crate::recall::scope::Scope;
     use crate::store::{dictionary, history, latency, source};
 
@@ -84,6 +86,26 @@ mod tests {
         let all = intervals(Whose::Database, &scope, Level::Day).unwrap();
         assert_eq!(all[3].since, NOON + 3 * MINUTE_US);
         assert_eq!(all[3].length_us, MINUTE_US);
+    }
+
+    /// Where others were counted without their names, one that has none may be among them.
+    #[pg_test]
+    fn who_has_no_name_may_be_in_the_rest() {
+        let (scope, ids) = made();
+        let source = scope.sources[0];
+        let of = |objects: &[Who]| {
+            let mut seen = Vec::new();
+            let segments = Kept::of(&LATENCY, &scope).segments(&scope, Level::Minute);
+            let whose = Whose::Statements(objects);
+            rows(whose, &scope, &segments, &mut |_, latency, in_rest| {
+                seen.push((latency.cached.executions(), in_rest));
+            })
+            .unwrap();
+            seen
+        };
+        assert_eq!(of(&[(source, ids[1])]), [(3, false), (3, false), (0, false)]);
+        assert_eq!(of(&[(source, 99)]), [(0, true), (0, true), (0, false)]);
+        assert_eq!(of(&[(source, 0)]), [(1, false), (1, false), (0, false)]);
     }
 
     #[pg_test]
