@@ -67,7 +67,7 @@ pub(crate) struct Slot {
     /// When findings were last evaluated here and what that cost; 0 is never.
     pub(crate) evaluated_at: i64,
     pub(crate) evaluation_us: i64,
-    /// The last evaluation failed.
+    /// The last evaluation that was not put off failed.
     pub(crate) evaluation_failing: bool,
     /// When an evaluation was tried last, whether it ran or not; 0 is never.
     pub(crate) evaluation_tried_at: i64,

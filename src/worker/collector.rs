@@ -2,6 +2,7 @@
 //! transaction, leaves a note on the board, and ends. It never stays connected, so that DROP DATABASE,
 //! RENAME and CREATE DATABASE ... TEMPLATE get through.
 
+use perfmon_core::evaluation::{self, Became};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -94,7 +95,12 @@ fn evaluate(database: pg_sys::Oid) {
         judge::evaluate(judge::By::Schedule((last > 0).then_some(last)), lasted)
             .unwrap_or_else(|error| error.raise())
     });
-    let mut was_failing = false;
+    let became = match &result {
+        Ok(judge::Evaluated::Open { .. }) => Became::Judged,
+        Ok(_) => Became::PutOff,
+        Err(_) => Became::Failed,
+    };
+    let (mut was_failing, mut is_failing) = (false, became == Became::Failed);
     if let Some(mut board) = board::lock()
         && let Some(slot) = board.slot(database.to_u32())
     {
@@ -103,7 +109,8 @@ fn evaluate(database: pg_sys::Oid) {
         slot.evaluation_tried_at = now;
         slot.evaluation_us = meter.cost_us();
         was_failing = slot.evaluation_failing;
-        slot.evaluation_failing = result.is_err();
+        is_failing = evaluation::fails(was_failing, became);
+        slot.evaluation_failing = is_failing;
         // What happened before one that did not run is left for the next.
         if matches!(result, Ok(judge::Evaluated::Open { .. } | judge::Evaluated::NoHistory)) {
             slot.evaluated_at = now;
@@ -116,7 +123,9 @@ fn evaluate(database: pg_sys::Oid) {
         Err(caught) if !was_failing => {
             warning!("pg_perfmon could not evaluate the findings of this database: {caught}");
         }
-        Ok(_) if was_failing => log!("pg_perfmon evaluates the findings of this database again"),
+        Ok(_) if was_failing && !is_failing => {
+            log!("pg_perfmon evaluates the findings of this database again")
+        }
         _ => {}
     }
 }

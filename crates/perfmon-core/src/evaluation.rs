@@ -27,15 +27,50 @@ pub fn pause_us(cost_us: i64, shortest_us: i64, longest_us: i64) -> i64 {
     cost_us.saturating_mul(SHARE).clamp(shortest_us.min(longest_us), longest_us)
 }
 
+/// What became of an evaluation that was due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Became {
+    /// It ran.
+    Judged,
+    /// It could not be tried: somebody else was at it, or there was nothing to judge.
+    PutOff,
+    /// It failed.
+    Failed,
+}
+
+/// Whether evaluations fail by now, where they did before or not. That one was put off says nothing of it, so that the log has a
+/// line when they begin to fail and one when they run again, whatever comes between.
+pub fn fails(before: bool, became: Became) -> bool {
+    match became {
+        Became::Judged => false,
+        Became::PutOff => before,
+        Became::Failed => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Took, pause_us};
+    use super::{Became, Took, fails, pause_us};
 
     const SECOND: i64 = 1_000_000;
 
     fn pause(cpu_ms: i64, wall_ms: i64) -> i64 {
         let took = Took { cpu_us: cpu_ms * 1000, wall_us: wall_ms * 1000 };
         pause_us(took.cost_us(), 60 * SECOND, 900 * SECOND) / SECOND
+    }
+
+    #[test]
+    fn what_was_put_off_does_not_work_again() {
+        use Became::{Failed, Judged, PutOff};
+        let mut fail = false;
+        let course = [PutOff, Failed, PutOff, Failed, PutOff, PutOff, Judged, PutOff, Failed];
+        let changes = course.map(|became| {
+            let before = fail;
+            fail = fails(before, became);
+            (before != fail).then_some(fail)
+        });
+        let (begins, ends) = (Some(true), Some(false));
+        assert_eq!(changes, [None, begins, None, None, None, None, ends, None, begins]);
     }
 
     #[test]

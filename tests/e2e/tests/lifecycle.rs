@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use perfmon_e2e::schemas::limits;
-use perfmon_e2e::{Db, Found, Server, code_of, secs, wait_until};
+use perfmon_e2e::{Db, Found, Server, code_of, never, secs, wait_until};
 
 /// A database in which one index is there twice, and judged nothing yet.
 fn prepared(server: &Server) -> Db {
@@ -149,6 +149,32 @@ fn readers_see_findings_without_statements_and_others_nothing() {
     ] {
         assert_eq!(code_of(&nobody.fails(sql)), "42501", "{sql}");
     }
+}
+
+/// However often they do, whoever else evaluates meanwhile, and whether the launcher is another one.
+#[test]
+fn that_evaluations_fail_is_told_once() {
+    const FAILS: &str = "could not evaluate the findings";
+    let server = Server::builder().start();
+    let mut db = server.new_db("app");
+    // The first visits make tables meanwhile.
+    wait_until("it is revoked", secs(20), || {
+        db.batch_execute("REVOKE SELECT ON ALL TABLES IN SCHEMA perfmon FROM pg_monitor").is_ok()
+    });
+    db.snapshot();
+    db.snapshot();
+    let mark = server.log_mark();
+    server.wait_for_log(0, FAILS, secs(30));
+    let launcher = server.launcher().unwrap();
+    db.run(&format!("SELECT pg_terminate_backend({launcher})"));
+    let mut other = server.db("app");
+    other.run("BEGIN; LOCK TABLE perfmon.finding IN SHARE ROW EXCLUSIVE MODE");
+    never("that they work again", secs(70), || {
+        db.run("SELECT count(*) FROM pg_am");
+        server.log_since(mark).contains("evaluates the findings of this database again")
+    });
+    other.run("ROLLBACK");
+    assert_eq!(server.log().matches(FAILS).count(), 1);
 }
 
 #[test]
