@@ -14,6 +14,7 @@ mod condition;
 mod counted;
 pub(crate) mod dbstat;
 pub(crate) mod describe;
+pub(crate) mod ending;
 mod estimate;
 pub(crate) mod execution;
 pub(crate) mod explain;

@@ -21,6 +21,11 @@ impl Caught {
         self.sqlstate.starts_with("57")
     }
 
+    /// Whether somebody asked this process to end (57P01).
+    pub(crate) fn is_terminated(&self) -> bool {
+        self.sqlstate == "57P01"
+    }
+
     /// Whether somebody held what was to be locked for too long (55P03), or for ever (40P01).
     pub(crate) fn is_lock_refused(&self) -> bool {
         ["55P03", "40P01"].contains(&self.sqlstate.as_str())
@@ -59,7 +64,7 @@ impl From<CaughtError> for Caught {
 }
 
 /// The five characters of a packed error code.
-fn sqlstate(mut code: i32) -> String {
+pub(super) fn sqlstate(mut code: i32) -> String {
     let mut text = String::with_capacity(5);
     for _ in 0..5 {
         text.push(char::from(((code & 0x3F) as u8) + b'0'));

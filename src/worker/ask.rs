@@ -86,6 +86,9 @@ fn by_launcher() -> i64 {
         Some(slot) if slot.failed && slot.message().as_deref() == Some(DROPPING) => {
             being_dropped().raise()
         }
+        Some(slot) if slot.failed && slot.message().as_deref() == Some(TERMINATED) => {
+            terminated().raise()
+        }
         Some(slot) if slot.failed => Error::prerequisite("the snapshot failed")
             .detail(slot.message().unwrap_or_else(|| "The collector left no message.".to_owned()))
             .hint("See perfmon.status() and the server log.")
@@ -167,6 +170,16 @@ fn being_dropped() -> Error {
     Error::busy("pg_perfmon is being dropped")
         .detail("Another session drops the extension, or waits to.")
         .hint("Ask again when that has ended. Sessions that wait for the lock are those of pg_locks with locktype 'object'.")
+}
+
+/// What a collector leaves on the board that somebody ended.
+pub(super) const TERMINATED: &str =
+    "the collector was terminated, as pg_terminate_backend() and DROP DATABASE ... WITH (FORCE) do";
+
+fn terminated() -> Error {
+    Error::prerequisite("the snapshot failed")
+        .detail(format!("While it was being taken, {TERMINATED}."))
+        .hint("Call perfmon.snapshot() again: the launcher starts another collector.")
 }
 
 /// Keeps the extension from being dropped for as long as this transaction reads it.

@@ -39,6 +39,8 @@ pub(crate) struct Slot {
     pub(crate) state: State,
     /// A collector was started and has not reported yet.
     pub(crate) running: bool,
+    /// Process of the collector that came last.
+    pub(crate) collector: i32,
     /// More work (partitions, roll-ups, retention) waits for a visit.
     pub(crate) due: bool,
     /// The database keeps what belongs to the whole cluster.

@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::visit::poolers::{self, Answers};
-use super::{ask, board, episodes, sampling, visit};
+use super::{ask, board, ending, episodes, sampling, visit};
 use crate::pg::extension::{self, Kept};
 use crate::pg::{backends, catalog, clock, dbstat, session, signal, txn};
 use crate::store::prior::Held;
@@ -36,6 +36,7 @@ enum Outcome {
 pub extern "C-unwind" fn pg_perfmon_collector_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signal::install();
+    ending::follow(database);
     session::spare_page_faults();
     // Connecting waits for whoever changes this database, before this worker can be told to stop.
     session::set("lock_timeout", &settings::lock_timeout_ms().max(1000).to_string());

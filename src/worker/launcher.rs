@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::board::{self, Slot, State};
+use super::ending;
 use super::sampling::Samples;
 use crate::pg::{backends, catalog, clock, dbstat, signal, txn};
 use crate::settings;
@@ -406,7 +407,7 @@ impl Launcher {
                 }
                 pg_sys::pfree(started.handle.cast());
             }
-            ended_without_word(started, steady);
+            forget(started, (!ended).then_some(patience));
             false
         });
     }
@@ -452,32 +453,25 @@ fn used(slot: &Slot, movement: Option<dbstat::Movement>, now: i64) -> bool {
         || (movement.transactions != before.transactions && now - slot.visited_at >= SLOW_US)
 }
 
-fn ended_without_word(started: &Started, steady: i64) {
+/// Forgets a collector that ended, or was told to after so much time; why, where nobody else said it.
+fn forget(started: &Started, waited_us: Option<i64>) {
     let movement = started.keeps_house.then(|| {
         dbstat::refresh();
         dbstat::movement(pg_sys::Oid::from(started.database))
     });
+    let why = match waited_us {
+        None => "the collector ended without a word: see the server log".to_owned(),
+        Some(us) => {
+            format!("the collector took more than {} s and was told to end", us / 1_000_000)
+        }
+    };
     let Some(mut board) = board::lock() else { return };
     let Some(slot) = board.slot(started.database) else { return };
     if let Some(Some(movement)) = movement {
         // What housekeeping wrote is ours.
         slot.movement.written = movement.written;
     }
-    if slot.running {
-        let why = "the collector ended without a word: see the server log";
-        slot.running = false;
-        slot.due = false;
-        if started.keeps_house {
-            slot.house_failures = slot.house_failures.saturating_add(1);
-            slot.house_retry_at = steady + back_off_us(slot.house_failures);
-            slot.set_house_message(why);
-            return;
-        }
-        slot.failed = true;
-        slot.failures = slot.failures.saturating_add(1);
-        slot.retry_at = steady + back_off_us(slot.failures);
-        slot.answered = slot.asked;
-        slot.set_message(why);
+    if ending::note(slot, &why) {
         drop(board);
         board::broadcast();
     }

@@ -5,6 +5,7 @@ pub(crate) mod ask;
 pub(crate) mod board;
 mod checks;
 pub(crate) mod collector;
+mod ending;
 pub(crate) mod episodes;
 mod header;
 pub(crate) mod launcher;

@@ -102,6 +102,44 @@ fn terminate_and_cancel_of_launcher_and_collectors() {
     healthy(&server, &mut db);
 }
 
+/// Whoever asked for a snapshot is told why there is none, at once and with what to do.
+#[test]
+fn who_asked_is_told_that_the_collector_was_terminated() {
+    let server = patient().start();
+    let (mut db, id) = watched(&server, "app");
+    lock_for_good(&mut db, "perfmon.statement_minute");
+    let told = std::thread::scope(|threads| {
+        let asking = threads.spawn(|| {
+            let mut db = server.db("app");
+            // The visit that is caught may be the one before this call's.
+            let mut told = (String::new(), String::new(), None);
+            for _ in 0..5 {
+                let error = db.fails("SELECT perfmon.snapshot()");
+                let error = error.as_db_error().unwrap();
+                let detail = error.detail().unwrap_or_default().to_owned();
+                told = (error.code().code().to_owned(), detail, error.hint().map(str::to_owned));
+                if told.1.contains("terminated") {
+                    break;
+                }
+            }
+            told
+        });
+        let pid = caught_collector(&server, &mut db);
+        db.run(&format!("SELECT pg_terminate_backend({pid})"));
+        asking.join().unwrap()
+    });
+    let (code, detail, hint) = told;
+    assert_eq!(code, "55000");
+    assert!(detail.contains("the collector was terminated, as pg_terminate_backend()"), "{detail}");
+    assert!(hint.unwrap().contains("Call perfmon.snapshot() again"));
+    let status = db.status();
+    assert!(status.contains("in a row: the collector was terminated"), "{status}");
+    unlock(&mut db);
+    db.snapshot();
+    goes_on(&mut db, id, secs(30));
+    healthy(&server, &mut db);
+}
+
 #[test]
 fn fast_shutdown_in_the_middle_of_a_snapshot() {
     let server = patient().start();
