@@ -422,6 +422,9 @@ pub(crate) fn capture_is_off() -> bool {
     }
 }
 
+/// Values of compute_query_id with which statements get no ids.
+pub(crate) const IDS_OFF: [&str; 4] = ["off", "false", "no", "0"];
+
 /// Routes that are counted apart.
 pub(crate) fn max_routes() -> usize {
     usize::try_from(MAX_ROUTES.get()).unwrap_or(0)

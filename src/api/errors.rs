@@ -20,6 +20,7 @@ use crate::recall::failures::{Failure, Failures, error_ratio, interval, kinds};
 use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::query;
 use crate::recall::statements::{ms, per_s, quality, ratio};
+use crate::recall::uncounted::Uncounted;
 use crate::recall::{counting, names};
 use crate::store::read;
 use crate::watch::live;
@@ -238,6 +239,7 @@ type Steps = (Series, Vec<bool>, BTreeSet<Option<String>>);
 fn failures(scope: &Scope, edges: Vec<i64>) -> Result<Steps, Error> {
     let segments = Kept::of(&FAILURE, scope).segments(scope, coarsest_for(&edges));
     let kinds = kinds(scope)?;
+    let uncounted = Uncounted::of(scope, &segments);
     let mut series = Series::new(edges, LOST + 1);
     let mut hidden = vec![false; series.len()];
     let mut users = BTreeSet::new();
@@ -245,7 +247,7 @@ fn failures(scope: &Scope, edges: Vec<i64>) -> Result<Steps, Error> {
     read::frames(&scope.sources, &FAILURE, &segments, &columns, &mut |row| {
         let (span, known) = (row.head.span, row.head.is_known(columns[0]));
         series.cover(span.since, span.until, span.length_us, 0);
-        let all = interval(row.head);
+        let all = interval(row.head).with(&uncounted);
         // Of some users errors may be known though those of others are not.
         let is_hidden = !known || all.errors.is_none();
         if let Some(bucket) = series.bucket_of(span.until).filter(|_| is_hidden) {

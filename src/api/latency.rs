@@ -1,6 +1,7 @@
 //! Percentiles as columns of other functions, `latency_histogram` and `latency_heatmap`.
 
-use perfmon_core::family::LATENCY;
+use perfmon_core::family::{LATENCY, STATEMENT};
+use perfmon_core::frame::Span;
 use perfmon_core::histogram::{BUCKETS, Sum, bounds};
 use perfmon_core::series::Series;
 use perfmon_core::tally::Who;
@@ -18,6 +19,9 @@ use crate::error::Error;
 use crate::recall::counting::{self, Missing};
 use crate::recall::latency::{Times, Whose, rows};
 use crate::recall::plan::{Kept, coarsest_for};
+use crate::recall::statements::positions;
+use crate::recall::times::total;
+use crate::store::read;
 
 const NS_PER_MS: f64 = 1e6;
 
@@ -51,12 +55,24 @@ pub(super) fn cells(times: Option<&Times>) -> [Cell; 11] {
 
 /// Tells a caller why percentiles are NULL, with the line that turns them on.
 pub(super) fn say_not_counted(scope: &Scope) {
-    let missing = if scope.is_own() { counting::missing(None) } else { Ok(None) };
+    say("no execution times were counted in this window, so percentiles are NULL", scope);
+}
+
+/// The same where they are those of a part.
+pub(super) fn say_partly_counted(scope: &Scope) {
+    say(
+        "in some of this window no execution times were counted, so percentiles are NULL there",
+        scope,
+    );
+}
+
+fn say(what: &'static str, scope: &Scope) {
+    let missing = if scope.is_own() { counting::untimed() } else { Ok(None) };
     let Ok(Some(Missing { problem, fix })) = missing else { return };
     ereport!(
         NOTICE,
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        "no execution times were counted in this window, so percentiles are NULL",
+        what,
         format!("{problem}: {fix}")
     );
 }
@@ -78,6 +94,10 @@ pub(super) struct Timed {
     times: Vec<Option<Times>>,
     /// Whether there may be more, without a name.
     in_rest: Vec<bool>,
+    /// Where a row ends that was not all quiet.
+    at_work: Vec<bool>,
+    /// Of some time in which something was executed no times are known.
+    is_part: bool,
 }
 
 impl Timed {
@@ -88,14 +108,17 @@ impl Timed {
         let mut series = Series::new(edges.to_vec(), 1);
         let mut times: Vec<Option<Times>> = vec![None; series.len()];
         let mut in_rest = vec![false; series.len()];
+        let mut at_work = vec![false; series.len()];
         rows(whose, &quiet, &segments, &mut |head, latency, may_be| {
             let span = head.span;
             series.cover(span.since, span.until, span.length_us, span.quiet_us);
             series.add(0, span.until, Some(0));
-            if let Some(at) = series.bucket_of(span.until).filter(|at| *at < times.len()) {
-                times[at].get_or_insert_default().add(&latency);
-                in_rest[at] |= may_be;
-            }
+            let Some(bucket) = series.bucket_of(span.until).filter(|at| *at < times.len()) else {
+                return;
+            };
+            times[bucket].get_or_insert_default().add(&latency);
+            in_rest[bucket] |= may_be;
+            at_work[bucket] |= span.quiet_us < span.length_us;
         })?;
         // What was quiet is known without a row of its own.
         for (bucket, slot) in times.iter_mut().enumerate() {
@@ -103,7 +126,40 @@ impl Timed {
                 *slot = Some(Times::default());
             }
         }
-        Ok(Self { series, times, in_rest })
+        Ok(Self { series, times, in_rest, at_work, is_part: false })
+    }
+
+    /// That nothing was timed is known to be nothing only where the server's own statistics say so too: others may have been at work
+    /// with the hooks off, or without ids. `counted` tells how many executions these know, between the same edges.
+    pub(super) fn believe(&mut self, counted: &Series) {
+        for (bucket, slot) in self.times.iter_mut().enumerate() {
+            let is_told = counted.covered_us(bucket) >= self.series.covered_us(bucket);
+            let is_none = match counted.sum(0, bucket) {
+                Some(0) => is_told || !self.at_work[bucket],
+                Some(_) => false,
+                None => !self.at_work[bucket],
+            };
+            if !is_none && slot.as_ref().is_some_and(|times| times.all().executions() == 0) {
+                *slot = None;
+                self.is_part = true;
+            }
+        }
+    }
+
+    /// Says why times are not known, of all or of some of them.
+    pub(super) fn say_what_is_missing(&self, scope: &Scope) {
+        if self.is_unknown() {
+            say_not_counted(scope);
+        } else if self.is_part {
+            say_partly_counted(scope);
+        }
+    }
+
+    /// Whether there are steps of which it is in question whether nothing was executed in them.
+    fn is_in_question(&self) -> bool {
+        let silent = |times: &Times| times.all().executions() == 0;
+        let mut all = self.times.iter().zip(&self.at_work);
+        all.any(|(times, at_work)| *at_work && times.as_ref().is_some_and(silent))
     }
 
     /// What is known of one bucket.
@@ -118,7 +174,7 @@ impl Timed {
     }
 
     /// Whether nothing is known at all.
-    pub(super) fn is_unknown(&self) -> bool {
+    fn is_unknown(&self) -> bool {
         self.times.iter().all(Option::is_none)
     }
 }
@@ -171,11 +227,11 @@ fn latency_histogram(
     if in_rest {
         say_in_rest();
     }
-    let Some(sum) = sum else {
-        say_not_counted(&scope);
-        return Ok(());
-    };
+    let sum = sum.unwrap_or_default();
     let sums = [sum.all(), sum.cached(), sum.read()];
+    if sums[0].executions() == 0 {
+        say_not_counted(&scope);
+    }
     for bucket in 0..BUCKETS {
         let counts = sums.each_ref().map(|sum| sum.counts()[bucket]);
         if counts[0] > 0 {
@@ -220,10 +276,11 @@ fn latency_heatmap(
     }
     let whose = objects.as_deref().map_or(Whose::Database, Whose::Statements);
     let edges = series::edges(&scope, step, &Kept::of(&LATENCY, &scope))?;
-    let timed = Timed::of(whose, &scope, &edges)?;
-    if timed.is_unknown() {
-        say_not_counted(&scope);
+    let mut timed = Timed::of(whose, &scope, &edges)?;
+    if timed.is_in_question() {
+        timed.believe(&counted(&scope, edges, objects.as_deref()));
     }
+    timed.say_what_is_missing(&scope);
     if timed.in_rest.contains(&true) {
         say_in_rest();
     }
@@ -246,6 +303,29 @@ fn latency_heatmap(
         }
     }
     Ok(())
+}
+
+/// How many executions the server counted between edges, of some statements or of all.
+fn counted(scope: &Scope, edges: Vec<i64>, of: Option<&[Who]>) -> Series {
+    let quiet = scope.quietly(scope.since, scope.until);
+    let segments = Kept::of(&STATEMENT, &quiet).segments(&quiet, coarsest_for(&edges));
+    let mut series = Series::new(edges, 1);
+    let mut add = |span: Span, calls: Option<u64>| {
+        series.cover(span.since, span.until, span.length_us, span.quiet_us);
+        series.add(0, span.until, calls);
+    };
+    match of {
+        None => read::frames(&scope.sources, &STATEMENT, &segments, &[], &mut |row| {
+            add(row.head.span, total(&STATEMENT, row.head, "total_calls"));
+        }),
+        Some(objects) => {
+            let columns = positions(&["calls"]);
+            read::series_of(objects, &STATEMENT, &segments, &columns, &mut |point| {
+                add(point.head.span, point.values.first().copied().flatten());
+            });
+        }
+    }
+    series
 }
 
 /// The statement that is asked for, under every source; `None` for all that clients sent.

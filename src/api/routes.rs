@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
 use super::errors::{notice_if_hidden, notice_unless_counted};
+use super::latency;
 use super::rows::{Cell, Sink};
 use crate::recall::failures::error_ratio;
 use crate::recall::routes::{self, Route};
@@ -50,11 +51,14 @@ fn routes(
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
     notice_unless_counted("statements by route");
-    notice_if_hidden()?;
+    let told = notice_if_hidden()?;
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
     let (routes, covered_us) = routes::routes(&scope)?;
+    if !told && routes.iter().any(|route| route.uncounted > 0) {
+        latency::say_partly_counted(&scope);
+    }
     for route in &routes {
         sink.put(cells(route, covered_us))?;
     }
@@ -64,9 +68,16 @@ fn routes(
 const NS_PER_MS: f64 = 1e6;
 
 fn cells(route: &Route, covered_us: i64) -> [Cell; 18] {
-    let at = |sum: &Sum, q: f64| Cell::from(sum.quantile(q).map(|found| found.ns / NS_PER_MS));
+    let timed = Some(()).filter(|()| route.is_timed());
+    let at = |sum: &Sum, q: f64| {
+        Cell::from(timed.and_then(|()| sum.quantile(q)).map(|found| found.ns / NS_PER_MS))
+    };
     let (statements, transactions) = (&route.statements, &route.transactions);
-    let calls = statements.executions();
+    let longest = timed.and_then(|()| statements.max());
+    // Sums and numbers are those of all, or none.
+    let whole = Some(()).filter(|()| route.uncounted == 0);
+    let begun = whole.map(|()| transactions.executions());
+    let calls = route.calls();
     let failed = route.errors.zip(route.cancelled).map(|(a, b)| a.saturating_add(b));
     let tried = failed.map(|failed| calls.saturating_add(failed));
     let [application, user, name] = match &route.names {
@@ -81,16 +92,16 @@ fn cells(route: &Route, covered_us: i64) -> [Cell; 18] {
         name,
         calls.into(),
         per_s(Some(calls), covered_us).into(),
-        (statements.total_ns() / NS_PER_MS).into(),
+        whole.map(|()| statements.total_ns() / NS_PER_MS).into(),
         at(statements, 0.5),
         at(statements, 0.95),
         at(statements, 0.99),
-        statements.max().map(|found| found.ns / NS_PER_MS).into(),
+        longest.map(|found| found.ns / NS_PER_MS).into(),
         route.errors.into(),
         route.cancelled.into(),
         error_ratio(Some(calls), route.errors, route.cancelled).into(),
-        transactions.executions().into(),
-        ratio(tried, Some(transactions.executions())).into(),
+        begun.into(),
+        ratio(tried, begun).into(),
         at(transactions, 0.5),
         at(transactions, 0.95),
         at(transactions, 0.99),

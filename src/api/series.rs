@@ -242,7 +242,7 @@ fn statement_series(
     let kept = Kept::of(&STATEMENT, &scope);
     let edges = edges(&scope, step, &kept)?;
     let segments = kept.segments(&scope, coarsest_for(&edges));
-    let timed = Timed::of(Whose::Statements(&objects), &scope, &edges)?;
+    let mut timed = Timed::of(Whose::Statements(&objects), &scope, &edges)?;
     let columns = positions(&SHOWN);
     let mut series = Series::new(edges, SHOWN.len() - 1);
     let mut worst = Worst(vec![None; series.len()]);
@@ -258,13 +258,12 @@ fn statement_series(
         }
     });
     cover_end(&scope, &mut series)?;
+    timed.believe(&series);
     let changes = Changes::of(&scope, &series)?;
     for bucket in 0..series.len() {
         sink.put_all(statement_point(&series, &worst, &timed, &changes, bucket))?;
     }
-    if timed.is_unknown() {
-        latency::say_not_counted(&scope);
-    }
+    timed.say_what_is_missing(&scope);
     Ok(())
 }
 
@@ -272,11 +271,6 @@ fn statement_series(
 /// apart. Then it knows nothing of them, and no zero.
 fn is_unseen(calls: Option<u64>, times: Option<&Times>) -> bool {
     calls == Some(0) && times.is_some_and(|times| times.all().executions() > 0)
-}
-
-/// The other way round: of what only pg_stat_statements counted no time is known, and none is not zero.
-fn is_untimed(calls: Option<u64>, times: &Times) -> bool {
-    calls > Some(0) && times.all().executions() == 0
 }
 
 fn statement_point(
@@ -290,7 +284,7 @@ fn statement_point(
     let unseen = is_unseen(series.sum(0, bucket), times);
     // What was not executed at all is in no rest.
     let lost = timed.may_be_in_rest(bucket) && series.sum(0, bucket) != Some(0);
-    let times = times.filter(|times| !lost && !is_untimed(series.sum(0, bucket), times));
+    let times = times.filter(|_| !lost);
     let v = |name: &str| {
         let place = SHOWN.iter().position(|shown| *shown == name).filter(|_| !unseen);
         place.and_then(|i| series.sum(i, bucket))
@@ -379,15 +373,14 @@ fn load_series(
     }
     let kept = Kept::of(&STATEMENT, &scope);
     let edges = edges(&scope, step, &kept)?;
-    let timed = Timed::of(Whose::Database, &scope, &edges)?;
+    let mut timed = Timed::of(Whose::Database, &scope, &edges)?;
     let (series, worst) = load(&scope, edges, &kept)?;
+    timed.believe(&series);
     let changes = Changes::of(&scope, &series)?;
     for bucket in 0..series.len() {
         sink.put(load_point(&series, &worst, &timed, &changes, bucket))?;
     }
-    if timed.is_unknown() {
-        latency::say_not_counted(&scope);
-    }
+    timed.say_what_is_missing(&scope);
     Ok(())
 }
 
@@ -460,7 +453,6 @@ fn load_point(
     let covered = series.covered_us(bucket);
     let times = timed.times(bucket);
     let unseen = is_unseen(series.sum(0, bucket), times);
-    let times = times.filter(|times| !is_untimed(series.sum(0, bucket), times));
     let [calls, exec_us, rows, blks_read, wal_bytes, nested_us] =
         std::array::from_fn(|column| series.sum(column, bucket).filter(|_| !unseen));
     let all = times.map(Times::all);

@@ -14,8 +14,10 @@ pub(crate) struct Database {
 /// Databases that people made, by ascending oid: also those that nobody may connect to for now, and templates, as they may be
 /// used again, with all that was counted before.
 pub(crate) fn databases() -> Vec<Database> {
+    // Of those that came with the server, "postgres" is no template for long.
     let is_own = |row: &pg_sys::FormData_pg_database| {
-        row.datistemplate && row.oid.to_u32() < pg_sys::FirstNormalObjectId
+        let is_old = row.oid.to_u32() < pg_sys::FirstNormalObjectId;
+        row.datistemplate && is_old && name_of(row) != "postgres"
     };
     databases_that(|row| !is_own(row) && !is_half_dropped(row))
 }
@@ -23,6 +25,11 @@ pub(crate) fn databases() -> Vec<Database> {
 /// Databases that can be connected to, templates left out, by ascending oid.
 pub(crate) fn open_databases() -> Vec<Database> {
     databases_that(|row| row.datallowconn && !row.datistemplate && !is_half_dropped(row))
+}
+
+fn name_of(row: &pg_sys::FormData_pg_database) -> String {
+    // SAFETY: a name ends with a zero byte, within the row that is lent.
+    unsafe { CStr::from_ptr(row.datname.data.as_ptr()) }.to_string_lossy().into_owned()
 }
 
 /// Whether its DROP was interrupted.
@@ -50,8 +57,7 @@ fn databases_that(is_meant: impl Fn(&pg_sys::FormData_pg_database) -> bool) -> V
             }
             let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
             if is_meant(row) {
-                let name = CStr::from_ptr(row.datname.data.as_ptr()).to_string_lossy().into_owned();
-                found.push(Database { oid: row.oid, name });
+                found.push(Database { oid: row.oid, name: name_of(row) });
             }
         }
         pg_sys::table_endscan(scan);

@@ -1,6 +1,8 @@
 //! Where settings of databases and roles switch counting off, and the line that switches it on. It must never go by
 //! what the session at hand set for itself: that says nothing about others.
 
+use std::ffi::CStr;
+
 use super::cell::Cell;
 use super::query;
 use super::words::Raw;
@@ -189,6 +191,34 @@ fn said(setting: &str, all: &[&Kept]) -> Option<Missing> {
     let fixes: Vec<String> = named().map(|one| one.fix(setting)).collect();
     (!all.is_empty())
         .then(|| Missing { problem: format!("{setting} is {whose}{rest}"), fix: fixes.join(" ") })
+}
+
+/// The setting without which statements have no ids.
+const IDS: &CStr = c"compute_query_id";
+
+/// Why statements of sessions of this database, or of some of its roles, have no ids, by which they are counted; `None` if they do.
+pub(crate) fn without_ids() -> Result<Option<Missing>, Error> {
+    let is_off = |value: &str| settings::IDS_OFF.contains(&value);
+    let name = &IDS.to_string_lossy();
+    if let Some(kept) = hiding(name, is_off)? {
+        return Ok(Some(kept));
+    }
+    let own = role::starting_value(IDS, None).map(|own| own.to_string_lossy().to_lowercase());
+    Ok(own.filter(|own| is_off(own)).map(|own| Missing {
+        problem: format!("{name} is {own}"),
+        fix: format!("ALTER SYSTEM SET {name} = 'auto'; SELECT pg_reload_conf();"),
+    }))
+}
+
+/// Why the times of some executions, or of all, are not counted.
+pub(crate) fn untimed() -> Result<Option<Missing>, Error> {
+    if let Some(missing) = missing(None)? {
+        return Ok(Some(missing));
+    }
+    Ok(match without_ids()? {
+        None => uncounted_by_roles()?,
+        without_ids => without_ids,
+    })
 }
 
 /// Whether sessions of this database, or those of one user in it, begin with pg_stat_statements counting nothing of theirs.

@@ -13,6 +13,7 @@ use super::names;
 use super::plan::Kept;
 use super::scope::Scope;
 use super::times::total;
+use super::uncounted::Uncounted;
 use crate::error::Error;
 use crate::store::read::{self, Segment};
 
@@ -49,6 +50,7 @@ pub(crate) struct Interval {
     pub(crate) length_us: i64,
     /// Of it, time in which nothing at all happened.
     pub(crate) quiet_us: i64,
+    /// All that ended well, timed or not.
     pub(crate) executions: Option<u64>,
     pub(crate) errors: Option<u64>,
     pub(crate) cancelled: Option<u64>,
@@ -103,8 +105,9 @@ impl Failures {
         let columns: Vec<usize> = (0..FAILURE.columns.len()).collect();
         let mut tally = Tally::new(&FAILURE, &columns);
         let mut found = Self::default();
+        let uncounted = Uncounted::of(scope, segments);
         read::frames(&scope.sources, &FAILURE, segments, &columns, &mut |row| {
-            let interval = interval(row.head);
+            let interval = interval(row.head).with(&uncounted);
             found.covered_us = found.covered_us.saturating_add(interval.length_us);
             // A share needs both parts of the same time.
             let both = interval.executions.filter(|_| interval.errors.is_some());
@@ -169,7 +172,15 @@ impl Failure {
     }
 }
 
-/// What a row says of itself.
+impl Interval {
+    /// Adds what the hooks did not count, which is tried as well.
+    pub(crate) fn with(self, uncounted: &Uncounted) -> Self {
+        let more = uncounted.at(self.until);
+        Self { executions: self.executions.map(|n| n.saturating_add(more)), ..self }
+    }
+}
+
+/// What a row says of itself: of executions, those that the hooks counted.
 pub(crate) fn interval(head: &read::Head) -> Interval {
     let of = |name: &str| total(&FAILURE, head, name);
     Interval {

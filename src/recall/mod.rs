@@ -32,6 +32,7 @@ pub(crate) mod scope;
 mod statement_checks;
 pub(crate) mod statements;
 pub(crate) mod times;
+pub(crate) mod uncounted;
 mod unseen;
 mod untold;
 pub(crate) mod words;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use perfmon_core::family::{FAILURE, ROUTE, ROUTE_FAILURES, UNCOUNTED};
 use perfmon_core::histogram::{Sparse, Sum};
+use perfmon_core::objective::KNOWN;
 use perfmon_core::pool::Sender;
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
@@ -21,7 +22,10 @@ use crate::store::read;
 pub(crate) struct Route {
     /// Application, user and route; `None` for all that were not counted apart.
     pub(crate) names: Option<[Cell; 3]>,
+    /// Those that were timed.
     pub(crate) statements: Sum,
+    /// Statements besides, of which nothing but the number is known.
+    pub(crate) uncounted: u64,
     pub(crate) transactions: Sum,
     /// `None` where the server kept some of them from the hooks.
     pub(crate) errors: Option<u64>,
@@ -32,11 +36,25 @@ pub(crate) struct Route {
 #[derive(Default)]
 struct Counts {
     statements: Vec<(u8, u64)>,
+    uncounted: u64,
     transactions: Vec<(u8, u64)>,
     errors: u64,
     cancelled: u64,
     /// Some failures were kept from the hooks.
     hidden: bool,
+}
+
+impl Route {
+    /// All that ended well.
+    pub(crate) fn calls(&self) -> u64 {
+        self.statements.executions().saturating_add(self.uncounted)
+    }
+
+    /// Whether times of a part are said to be those of all.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.statements.executions() as f64 >= KNOWN * self.calls() as f64
+    }
 }
 
 /// Routes of the window, most time first, and the time that the rows cover.
@@ -58,14 +76,15 @@ pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
             let user = users.get(who).and_then(Option::as_deref);
             unseen.may_be_of(until, |one| user.is_none_or(|user| user == one))
         };
-        let counted = row.ids.iter().enumerate().filter(|(_, id)| **id & 255 != UNCOUNTED);
-        for (place, id) in counted {
+        for (place, id) in row.ids.iter().enumerate() {
             let value = |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
             let who = (row.head.source, ROUTE.object_of(*id));
             let sums = counts.entry(who).or_default();
             sums.hidden = sums.hidden || hidden || may_hide(&who);
             let bucket = (id & 255) as u8;
-            if u32::from(bucket) == ROUTE_FAILURES {
+            if u32::from(bucket) == UNCOUNTED {
+                sums.uncounted = sums.uncounted.saturating_add(value(0));
+            } else if u32::from(bucket) == ROUTE_FAILURES {
                 sums.errors = sums.errors.saturating_add(value(2));
                 sums.cancelled = sums.cancelled.saturating_add(value(3));
             } else {
@@ -85,6 +104,7 @@ pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
         route.statements.add_half(&Sparse::new(sorted(sums.statements)));
         route.transactions.add_half(&Sparse::new(sorted(sums.transactions)));
         let add = |sum: Option<u64>, n: u64| sum.filter(|_| known).map(|sum| sum.saturating_add(n));
+        route.uncounted = route.uncounted.saturating_add(sums.uncounted);
         route.errors = add(route.errors, sums.errors);
         route.cancelled = add(route.cancelled, sums.cancelled);
     }
@@ -101,7 +121,9 @@ pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
 pub(crate) fn senders(scope: &Scope) -> Result<Vec<Sender>, Error> {
     let mut found: BTreeMap<[String; 2], u64> = BTreeMap::new();
     for route in routes(scope)?.0 {
-        let Some([application, user, _]) = route.names else { continue };
+        // Of what was not timed no transaction was counted.
+        let is_known = route.uncounted == 0 || route.transactions.executions() > 0;
+        let Some([application, user, _]) = route.names.filter(|_| is_known) else { continue };
         let who: [String; 2] = [application, user].map(|name| name.text().unwrap_or_default());
         let sum = found.entry(who).or_default();
         *sum = sum.saturating_add(route.transactions.executions());

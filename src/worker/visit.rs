@@ -462,13 +462,8 @@ impl Visit {
                 "server" => self.complete_server(&mut frame),
                 _ => {}
             }
-            let mut span = self.span(difference.since, difference.quality, continues);
-            // The server's row comes last and speaks for the interval.
-            self.quality = self.quality.max(span.quality);
-            if family.name == family::SERVER.name {
-                span.quality = self.quality;
-            }
-            self.stored_bytes += store::history::append(Level::Minute, self.source, &span, &frame);
+            let span = self.span(difference.since, difference.quality, continues);
+            self.keep(span, &frame);
         }
         let next = delta::advance_in(difference.into_order(), reading, prior, &new_ids);
         let encoded = next.encode();

@@ -13,6 +13,7 @@ pub mod failure;
 pub mod interval;
 pub mod kept;
 pub mod mailbox;
+pub mod named;
 pub mod plan;
 pub mod reading;
 pub mod route;

@@ -148,6 +148,10 @@ fn statement(line: &Line) -> Statement {
 /// rest, nested, our own, or so few that a percentile says nothing.
 pub(in crate::api) fn latency(scope: &Scope) -> Result<Option<Latency>, Error> {
     let Some(overall) = latency::overall(scope) else { return Ok(None) };
+    // Nothing timed is nothing executed only where the server's own statistics say so.
+    if overall.all().executions() == 0 && load(scope)?.statements_per_s != Some(0.0) {
+        return Ok(None);
+    }
     let by_p95 = ORDERS.iter().position(|(word, _)| *word == "p95").unwrap_or(0);
     let lines = top(scope, by_p95, Some(STATEMENTS + NESTED))?;
     let statements = lines.iter().filter_map(|line| {
@@ -190,6 +194,10 @@ pub(in crate::api) fn machine(scope: &Scope) -> Result<Option<Machine>, Error> {
 pub(in crate::api) fn uncounted() -> Result<Option<Missing>, Error> {
     if let Some(missing) = counting::missing(None)? {
         let problem = format!("Execution times are not counted: {}", missing.problem);
+        return Ok(Some(Missing { problem, fix: missing.fix }));
+    }
+    if let Some(missing) = counting::without_ids()? {
+        let problem = format!("Not all statements are counted: {}", missing.problem);
         return Ok(Some(Missing { problem, fix: missing.fix }));
     }
     Ok(counting::uncounted_by_roles()?.map(|missing| Missing {

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 
 use perfmon_core::capture::failure::{self, Class};
 use perfmon_core::capture::kept::{self, Interval, Stamp};
+use perfmon_core::capture::named::Named;
 use perfmon_core::capture::route::{self, Slot};
 use perfmon_core::capture::scan;
 use perfmon_core::capture::table::Key;
@@ -17,10 +18,14 @@ use pgrx::pg_sys;
 
 use super::Visit;
 use super::scans;
+use super::whole::total;
 use crate::pg::{catalog, fmgr, role, session};
 use crate::store::period::Level;
 use crate::watch::live;
 use crate::{settings, store};
+
+/// What the last visit left.
+type Before<T> = Option<(Stamp, Vec<T>)>;
 
 /// What was read.
 pub(super) struct Captured {
@@ -28,6 +33,8 @@ pub(super) struct Captured {
     began: i64,
     failures: Vec<failure::Counted>,
     routes: route::Reading,
+    /// What the last visit left of routes, and what they did since; once it was subtracted.
+    work: Option<(Before<route::Counted>, route::Moved)>,
     scans: scan::Reading,
     /// What plans had done when they were read before.
     scans_before: scans::Before,
@@ -47,7 +54,7 @@ impl Captured {
         let all = all.map(|work| WorkOfAll { unseen, ..work });
         let began = live::began()?;
         let scans = live::scans(own, earlier(&scans_before.prior, began))?;
-        Some(Self { began, failures, routes, scans, scans_before, all })
+        Some(Self { began, failures, routes, work: None, scans, scans_before, all })
     }
 }
 
@@ -63,6 +70,21 @@ pub(super) fn configured(setting: &CStr) -> Option<String> {
 pub(super) fn switched_off() -> Option<String> {
     let capture = configured(c"pg_perfmon.capture")?;
     (capture == "off").then(|| "pg_perfmon.capture is off".to_owned())
+}
+
+/// Whether statements get no ids, by which the server counts them.
+fn without_ids() -> bool {
+    let value = configured(c"compute_query_id");
+    value.is_some_and(|value| settings::IDS_OFF.contains(&value.as_str()))
+}
+
+/// Why nothing of what was executed was told by the server.
+pub(super) fn unnamed() -> &'static str {
+    if without_ids() {
+        "compute_query_id is off"
+    } else {
+        "compute_query_id was off, or pg_stat_statements.track none, in all sessions that executed something"
+    }
 }
 
 /// Whether errors do not get to the hook.
@@ -90,12 +112,40 @@ fn errors_hidden_of(users: &BTreeSet<u32>) -> bool {
 }
 
 impl Visit {
+    /// Subtracts what routes did before, once.
+    fn subtract_routes(&mut self) {
+        let Some(mut now) = self.captured.take() else { return };
+        if now.work.is_none() {
+            let routes = self.before(&ROUTE, route::from_columns);
+            let moved = route::difference(earlier(&routes, now.began), &now.routes.counted);
+            now.work = Some((routes, moved));
+        }
+        self.captured = Some(now);
+    }
+
+    /// How much of what was executed a row of statements tells. Where nobody hears of executions, as without preloading, the setting
+    /// says whether there are any to be told.
+    pub(super) fn named(&mut self, frame: &Frame) -> Named {
+        self.subtract_routes();
+        let counted = total(frame, "total_calls").and_then(|calls| u64::try_from(calls).ok());
+        let counted = counted.unwrap_or(0).max(frame.ids.len() as u64);
+        match self.captured.as_ref().and_then(|now| now.work.as_ref()) {
+            Some((Some(_), moved)) => {
+                Named::of(counted, route::executions(moved), route::uncounted(moved))
+            }
+            Some((None, _)) => Named::All,
+            None if counted == 0 && without_ids() => Named::Nothing,
+            None => Named::All,
+        }
+    }
+
     /// Subtracts and writes all.
     pub(super) fn store_captured(&mut self) {
-        let Some(now) = self.captured.take() else { return };
+        self.subtract_routes();
+        let Some(mut now) = self.captured.take() else { return };
+        let Some((routes, moved)) = now.work.take() else { return };
         self.store_scans(now.began, &now.scans, now.scans_before);
         let stamp = Stamp { began: now.began, at: self.until };
-        let routes = self.before(&ROUTE, route::from_columns);
         let failures = self.before(&FAILURE, failure::from_columns);
         let kept = [
             (ROUTE.name, kept::to_bytes(stamp, &route::to_columns(&now.routes.counted))),
@@ -113,8 +163,6 @@ impl Visit {
             return;
         }
         let moved = route_interval.map(|interval| {
-            let before = earlier(&routes, now.began);
-            let moved = route::difference(before, &now.routes.counted);
             let mut frame = self.route_frame(&moved, &now.routes.names);
             self.append_captured(interval, &mut frame);
             moved

@@ -1,12 +1,34 @@
-//! What only the visit as a whole knows, put into the rows of the database and of the server.
+//! What only the visit as a whole knows, put into the rows of statements, of the database and of the server.
 
+use perfmon_core::capture::named::Named;
 use perfmon_core::family;
-use perfmon_core::frame::Frame;
+use perfmon_core::frame::{Frame, Quality, Span};
 
 use super::Visit;
+use super::captured::unnamed;
 use crate::pg::{clock, session};
+use crate::store::{self, period::Level};
 
 impl Visit {
+    /// Writes a row. The server's comes last and speaks for the interval. Where statements were executed that nobody could
+    /// tell by their ids, a row without any would say that there were none.
+    pub(super) fn keep(&mut self, mut span: Span, frame: &Frame) {
+        let is_statements = frame.family.name == family::STATEMENT.name;
+        let named = if is_statements { self.named(frame) } else { Named::All };
+        if named != Named::All {
+            span.quality = span.quality.max(Quality::LowerBound);
+        }
+        self.quality = self.quality.max(span.quality);
+        if named == Named::Nothing {
+            self.note_disabled(frame.family.name, unnamed());
+            return;
+        }
+        if frame.family.name == family::SERVER.name {
+            span.quality = self.quality;
+        }
+        self.stored_bytes += store::history::append(Level::Minute, self.source, &span, frame);
+    }
+
     /// Leaves out the transactions of our own visits.
     pub(super) fn correct_database(&mut self, frame: &mut Frame, own: Option<u32>) {
         let Some(row) = own.and_then(|id| frame.ids.binary_search(&id).ok()) else { return };

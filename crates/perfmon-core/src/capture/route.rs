@@ -403,6 +403,12 @@ pub fn executions(moved: &Moved) -> u64 {
     counts.filter(|(slot, _)| matches!(slot, Slot::Statements(_))).map(|(_, n)| u64::from(*n)).sum()
 }
 
+/// Statements that were executed with the hooks off or without an id, of all routes.
+pub fn uncounted(moved: &Moved) -> u64 {
+    let counts = moved.values().filter_map(|sums| sums.get(&Slot::Uncounted));
+    counts.map(|n| u64::from(*n)).sum()
+}
+
 /// Statements that failed and that were cancelled, of all routes.
 pub fn failures(moved: &Moved) -> [u64; 2] {
     let sum = |meant: Slot| {
