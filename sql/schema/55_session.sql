@@ -60,6 +60,7 @@ SELECT pg_catalog.pg_extension_config_dump('perfmon.deadlock'::pg_catalog.regcla
 -- Idle times of a second and more inside transactions, by the statement after which the sessions idled. "idle_us" is
 -- what of them lies in the interval; "returned_us" and "gone_us" are the whole lengths of those that ended in it, with
 -- the client going on or with the session's end; "open" are those that go on, and "open_us" how long they do.
+-- "longest_returned_us" is the longest from which a client came back, NULL in rows of 0.11.0 and before.
 -- "sessions" tells sessions apart, but not which they were; of more than 64 the rest is left out.
 CREATE TABLE perfmon.idle_transaction (
     source pg_catalog.int8 NOT NULL,
@@ -79,6 +80,7 @@ CREATE TABLE perfmon.idle_transaction (
     gone_us pg_catalog.int8 NOT NULL,
     open pg_catalog.int8 NOT NULL,
     open_us pg_catalog.int8 NOT NULL,
+    longest_returned_us pg_catalog.int8,
     PRIMARY KEY (source, until, database_name, user_name, application, queryid)
 );
 SELECT pg_catalog.pg_extension_config_dump('perfmon.idle_transaction'::pg_catalog.regclass, '');

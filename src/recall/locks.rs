@@ -201,6 +201,7 @@ pub(crate) fn idles(scope: &Scope) -> Result<Vec<(Whose, Sum)>, Error> {
     let rows = query::rows(
         "SELECT i.database_name, i.user_name, i.application, i.queryid, i.sessions, i.idle_us, i.longest_us,
              i.resumed, i.finished, i.gone, i.returned_us, i.gone_us, i.open, i.open_us,
+             COALESCE(i.longest_returned_us, LEAST(i.longest_us, i.returned_us)),
              CASE WHEN i.until OPERATOR(pg_catalog.=) (
                  SELECT pg_catalog.max(x.until) FROM perfmon.idle_transaction x
                  WHERE x.source OPERATOR(pg_catalog.=) i.source) THEN i.until END
@@ -227,6 +228,7 @@ pub(crate) fn idles(scope: &Scope) -> Result<Vec<(Whose, Sum)>, Error> {
             gone_us: number(),
             open: number(),
             open_us: number(),
+            longest_returned_us: number(),
         };
         // Nobody saw the end of what a restart ended, which was open at the end of the last interval of all; the next visit says
         // so in its rows.

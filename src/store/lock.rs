@@ -53,7 +53,7 @@ pub(crate) struct Idle {
     pub(crate) queryid: i64,
     pub(crate) sessions: String,
     /// In the order of the table's columns from "idle_us" on.
-    pub(crate) numbers: [i64; 9],
+    pub(crate) numbers: [i64; 10],
 }
 
 /// One column of many rows.
@@ -212,12 +212,13 @@ pub(crate) fn add_idles(source: i64, (since, until): (i64, i64), rows: &[Idle]) 
     let number = |at: usize| longs(rows, move |row: &Idle| row.numbers[at]);
     sql::write(
         "INSERT INTO perfmon.idle_transaction (source, since, until, database_name, user_name, application,
-             queryid, sessions, idle_us, longest_us, resumed, finished, gone, returned_us, gone_us, open, open_us)
+             queryid, sessions, idle_us, longest_us, resumed, finished, gone, returned_us, gone_us, open, open_us,
+             longest_returned_us)
          SELECT $1, $2, $3, u.* FROM ROWS FROM (
              pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
              pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11),
              pg_catalog.unnest($12), pg_catalog.unnest($13), pg_catalog.unnest($14), pg_catalog.unnest($15),
-             pg_catalog.unnest($16), pg_catalog.unnest($17)) u
+             pg_catalog.unnest($16), pg_catalog.unnest($17), pg_catalog.unnest($18)) u
          ON CONFLICT DO NOTHING",
         &[
             source.into(),
@@ -237,6 +238,7 @@ pub(crate) fn add_idles(source: i64, (since, until): (i64, i64), rows: &[Idle]) 
             number(6),
             number(7),
             number(8),
+            number(9),
         ],
     );
 }

@@ -126,6 +126,7 @@ impl Names {
                     sum.gone_us,
                     sum.open,
                     sum.open_us,
+                    sum.longest_returned_us,
                 ],
             });
         }

@@ -10,7 +10,7 @@ use crate::facts::session::{IdleTimes, Lasted, LockWait, Sessions, Who};
 use crate::facts::{Facts, Holder, HolderKind};
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::lock::graph::MOST_WAITERS;
-use crate::lock::idle::{Meaning, Sum};
+use crate::lock::idle::{Left, Meaning, Sum};
 use crate::threshold::{Threshold, Thresholds};
 
 mod leaks;

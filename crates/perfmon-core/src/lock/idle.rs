@@ -34,6 +34,21 @@ pub struct Sum {
     pub open: i64,
     /// See above.
     pub open_us: i64,
+    /// The longest of those that the client came back from; where rows of older releases do not tell, no less than that.
+    pub longest_returned_us: i64,
+}
+
+/// Those that no client came back from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// That go on.
+    pub open: i64,
+    /// That ended with their sessions.
+    pub gone: i64,
+    /// Of how many sessions.
+    pub sessions: i64,
+    /// There may be more: they are counted by the sums of times.
+    pub at_least: bool,
 }
 
 fn session(idle: &Idle) -> u32 {
@@ -64,6 +79,9 @@ impl Sum {
         };
         *count += 1;
         *time += whole;
+        if [Ending::Resumed as u8, Ending::Finished as u8].contains(&idle.ending) {
+            self.longest_returned_us = self.longest_returned_us.max(whole);
+        }
     }
 
     /// Adds what a later interval holds: what goes on at its end goes on at the end of both.
@@ -77,6 +95,7 @@ impl Sum {
         self.returned_us += later.returned_us;
         self.gone_us += later.gone_us;
         (self.open, self.open_us) = (later.open, later.open_us);
+        self.longest_returned_us = self.longest_returned_us.max(later.longest_returned_us);
     }
 
     /// How many distinct sessions. Each that goes on or ended with its session is another one, however many are told apart.
@@ -90,11 +109,34 @@ impl Sum {
         self.resumed + self.finished + self.gone + self.open
     }
 
-    /// What it means, where an idle time of `long_us` is long.
+    /// Those that are left, where an idle time of `long_us` is long: all, unless clients came back, but from none that is long. Then
+    /// those that are longer than any of these, as short ones go on at any time.
+    pub fn left(&self, long_us: i64) -> Left {
+        if self.longest_returned_us == 0 || self.longest_returned_us >= long_us {
+            let sessions = self.distinct();
+            return Left { open: self.open, gone: self.gone, sessions, at_least: false };
+        }
+        let longer = |count: i64, time: i64| {
+            if time < long_us {
+                return 0;
+            }
+            // What time is left when all are as long as short ones can be is that of some that are as long as the longest.
+            let more = time.saturating_sub(count.saturating_mul(self.longest_returned_us));
+            let each = (self.longest_us - self.longest_returned_us).max(1);
+            (more.max(0) / each + i64::from(more > 0 && more % each > 0)).min(count)
+        };
+        let (open, gone) = (longer(self.open, self.open_us), longer(self.gone, self.gone_us));
+        Left { open, gone, sessions: open + gone, at_least: true }
+    }
+
+    /// What it means, where an idle time of `long_us` is long. What becomes of long ones is told by long ones alone: where clients came
+    /// back from none of these, it does not count how many short ones they came back from.
     pub fn meaning(&self, long_us: i64) -> Meaning {
+        let left_us = self.gone_us + self.open_us;
+        let none_returned = self.longest_returned_us < long_us;
         if self.longest_us < long_us {
             Meaning::Pauses
-        } else if self.gone_us + self.open_us > self.returned_us {
+        } else if left_us >= long_us && (none_returned || left_us > self.returned_us) {
             Meaning::Leak
         } else {
             Meaning::SlowClient

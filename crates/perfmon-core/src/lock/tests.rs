@@ -272,8 +272,10 @@ fn idle_times_are_added_up_by_statement() {
     use super::idle::Meaning;
     assert_eq!(sum.meaning(60 * second), Meaning::Leak);
     assert_eq!(sum.meaning(91 * second), Meaning::Pauses);
+    assert_eq!(sum.longest_returned_us, 40 * second);
     sum.returned_us += 60 * second;
-    assert_eq!(sum.meaning(60 * second), Meaning::SlowClient);
+    assert_eq!(sum.meaning(60 * second), Meaning::Leak, "none that came back was long");
+    assert_eq!(sum.meaning(40 * second), Meaning::SlowClient);
     let text = super::idle::to_text(&sum.sessions);
     assert_eq!(super::idle::from_text(&text), sum.sessions);
     assert!(super::idle::from_text("x").is_empty());

@@ -275,11 +275,52 @@ fn a_leak_is_told_apart_from_a_slow_client() {
     // Somebody's console; a pause; a client that comes back after as long.
     silent(&DETECTOR, &idles(left(1, 120)), LEAK);
     silent(&DETECTOR, &idles(left(3, 20)), LEAK);
-    let back = Sum { returned_us: 10_000 * SECOND, resumed: 90, ..left(3, 120) };
+    let back = Sum {
+        returned_us: 10_000 * SECOND,
+        resumed: 90,
+        longest_returned_us: 115 * SECOND,
+        ..left(3, 120)
+    };
     silent(&DETECTOR, &idles(back), LEAK);
     // They are gone.
     let gone = Sum { open: 0, open_us: 0, gone: 3, gone_us: 360 * SECOND, ..left(3, 120) };
     silent(&DETECTOR, &idles(gone), LEAK);
+}
+
+/// Others of the same program come back from short pauses after the same statement.
+#[test]
+fn a_leak_among_short_pauses_is_found() {
+    // A thousand that came back from up to 1.5 s, and ten that are in such a pause now.
+    let among = |open: i64, gone: i64, seconds: i64| Sum {
+        sessions: (0..10).collect(),
+        longest_us: seconds * SECOND,
+        finished: 1_000,
+        returned_us: 1_200 * SECOND,
+        longest_returned_us: 3 * SECOND / 2,
+        gone,
+        gone_us: gone * seconds * SECOND,
+        open: open + 10,
+        open_us: (open * seconds + 12) * SECOND,
+        ..Sum::default()
+    };
+    let facts = idles(among(2, 0, 120));
+    let finding = the(&DETECTOR, &facts, LEAK);
+    let begin =
+        "At least 2 sessions of checkout (user shop) in database shop idle inside a transaction";
+    assert!(finding.title.starts_with(begin), "{}", finding.title);
+    let cause = finding.cause.unwrap();
+    assert!(cause.contains("(up to 1.5 s)") && cause.contains("at least 2 idle times"), "{cause}");
+    // Of one nobody knows whether it is a leak, however many pause for a moment; those that are gone go on no more.
+    silent(&DETECTOR, &idles(among(1, 0, 120)), LEAK);
+    silent(&DETECTOR, &idles(among(0, 2, 120)), LEAK);
+    silent(&DETECTOR, &idles(among(2, 0, 50)), LEAK);
+    let mut over = idles(among(0, 2, 120));
+    over.sessions.as_mut().unwrap().idles[0].since_judged = Some(among(0, 2, 120));
+    let title = the(&DETECTOR, &over, LEAK).title;
+    assert!(title.starts_with("At least 2 ") && title.contains(" idled inside"), "{title}");
+    // Once a client came back from a long one, long ones are no sign alone.
+    let slow = Sum { longest_returned_us: 60 * SECOND, ..among(2, 0, 120) };
+    silent(&DETECTOR, &idles(slow), LEAK);
 }
 
 #[test]

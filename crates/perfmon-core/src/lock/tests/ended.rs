@@ -89,3 +89,50 @@ fn sessions_that_are_left_open_count_however_many_they_are() {
     let sums = super::super::idle::sums(&again, 0);
     assert_eq!(sums.values().next().unwrap().distinct(), 1);
 }
+
+/// What becomes of long idle times is told by long ones, however much time short ones come to.
+#[test]
+fn short_pauses_from_which_clients_come_back_hide_no_leak() {
+    use super::super::idle::{Left, Meaning, Sum, sums};
+    let second = 1_000_000;
+    let idle = |pid: i32, length: i64, ending: Ending| Idle {
+        tick: 1,
+        began: 0,
+        seen: length,
+        ended: if ending == Ending::Open { 0 } else { length },
+        who: Party { queryid: 9, ..Party::of(&session(pid, State::InTransaction, 1, 1)) },
+        ending: ending as u8,
+    };
+    let sum = |idles: &[Idle]| sums(idles, 0).into_values().next().unwrap();
+    let short = |pid: i32| idle(pid, 3 * second / 2, Ending::Finished);
+    let earlier: Vec<Idle> = (0..200).map(|time| short(10 + time % 10)).collect();
+    let now = |ending: Ending, length: i64| {
+        let mut idles: Vec<Idle> =
+            (0..10).map(|pid| idle(10 + pid, second, Ending::Open)).collect();
+        idles.extend([1, 2].map(|pid| idle(pid, length, ending)));
+        let mut both = sum(&earlier);
+        both.then(&sum(&idles));
+        both
+    };
+    let meant = |sum: &Sum| sum.meaning(60 * second);
+    let leak = now(Ending::Open, 80 * second);
+    assert!(leak.returned_us > leak.open_us);
+    assert_eq!((meant(&leak), leak.longest_returned_us), (Meaning::Leak, 3 * second / 2));
+    let left = leak.left(60 * second);
+    assert_eq!(left, Left { open: 2, gone: 0, sessions: 2, at_least: true });
+    let gone = now(Ending::Gone, 80 * second);
+    assert_eq!((meant(&gone), gone.left(60 * second).gone), (Meaning::Leak, 2));
+    assert_eq!(gone.left(60 * second).open, 0, "who pauses for a moment is not left");
+    assert_eq!(meant(&now(Ending::Open, 59 * second)), Meaning::Pauses);
+    // Where they come back from long ones, or nobody saw whether they do, it is none.
+    for ending in [Ending::Resumed, Ending::Finished, Ending::Unseen] {
+        assert_eq!(meant(&now(ending, 80 * second)), Meaning::SlowClient, "{ending:?}");
+    }
+    let mut mixed = now(Ending::Finished, 80 * second);
+    mixed.then(&now(Ending::Open, 70 * second));
+    assert_eq!((meant(&mixed), mixed.longest_returned_us), (Meaning::SlowClient, 80 * second));
+    // Without any that came back all are left, whatever their ages.
+    let alone = sum(&[idle(1, 80 * second, Ending::Open), idle(2, 2 * second, Ending::Open)]);
+    let left = alone.left(60 * second);
+    assert_eq!(left, Left { open: 2, gone: 0, sessions: 2, at_least: false });
+}
