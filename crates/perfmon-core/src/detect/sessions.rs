@@ -63,7 +63,7 @@ const LEAK_SECONDS: Threshold = Threshold::new(
 const LEAK_SESSIONS: Threshold = Threshold::new(
     "idle_leak_sessions",
     2.0,
-    "sessions left open by the same statement: warning",
+    "sessions that a program leaves open: warning",
     "pg_perfmon: one may be somebody's console",
 );
 const LONG_SECONDS: Threshold = Threshold::new(

@@ -1,5 +1,7 @@
 //! Transactions that a program leaves open.
 
+use std::collections::BTreeMap;
+
 use super::{
     Evidence, Facts, Finding, IdleTimes, LEAK, LEAK_SECONDS, LEAK_SESSIONS, Left, Meaning,
     Sessions, Severity, Sum, Thresholds, after, counted, describe, long_idle_us, look_there, span,
@@ -8,8 +10,11 @@ use super::{
 
 /// Whether a finding speaks of the transactions that are left open now.
 pub(in crate::detect) fn speaks_of_leaks(facts: &Facts, thresholds: &Thresholds) -> bool {
-    let idles = facts.sessions.iter().flat_map(|sessions| &sessions.idles);
-    idles.into_iter().any(|idle| is_leak(idle, thresholds))
+    let speaks = |sessions: &Sessions| {
+        sessions.idles.iter().any(|idle| is_leak(idle, thresholds))
+            || !scattered(sessions, thresholds).is_empty()
+    };
+    facts.sessions.as_ref().is_some_and(speaks)
 }
 
 fn left(sum: &Sum, thresholds: &Thresholds) -> Left {
@@ -36,7 +41,79 @@ fn was_leak(idle: &IdleTimes, thresholds: &Thresholds) -> bool {
 pub(super) fn leaks(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds) -> Vec<Finding> {
     let told = |idle: &&IdleTimes| is_leak(idle, thresholds) || was_leak(idle, thresholds);
     let leaks = sessions.idles.iter().filter(told);
-    leaks.map(|idle| leak(facts, idle, thresholds)).collect()
+    let of_one = leaks.map(|idle| leak(facts, idle, thresholds));
+    let of_several = scattered(sessions, thresholds);
+    of_one.chain(of_several.iter().map(|idles| scattered_leak(facts, idles, thresholds))).collect()
+}
+
+/// Sessions of a program that are left open after several statements, too few after each. A pool that hands connections on without
+/// a ROLLBACK leaves them so, after whatever came last.
+fn scattered<'a>(sessions: &'a Sessions, thresholds: &Thresholds) -> Vec<Vec<&'a IdleTimes>> {
+    let mut programs: BTreeMap<[&str; 3], Vec<&IdleTimes>> = BTreeMap::new();
+    let is_left = |idle: &&IdleTimes| {
+        idle.sum.meaning(long_idle_us(thresholds)) == Meaning::Leak
+            && left(&idle.sum, thresholds).open > 0
+            && !is_leak(idle, thresholds)
+    };
+    for idle in sessions.idles.iter().filter(is_left) {
+        let who = &idle.who;
+        programs.entry([&who.database, &who.user, &who.application]).or_default().push(idle);
+    }
+    let mut found: Vec<_> = programs.into_values().collect();
+    found.retain(|idles| open_in_all(idles, thresholds) as f64 >= thresholds.of(&LEAK_SESSIONS));
+    found
+}
+
+fn open_in_all(idles: &[&IdleTimes], thresholds: &Thresholds) -> i64 {
+    idles.iter().map(|idle| left(&idle.sum, thresholds).open).sum()
+}
+
+fn scattered_leak(facts: &Facts, idles: &[&IdleTimes], thresholds: &Thresholds) -> Finding {
+    /// So many statements are named.
+    const NAMED: usize = 5;
+    let mut idles = idles.to_vec();
+    idles.sort_by_key(|idle| std::cmp::Reverse(idle.sum.longest_us));
+    let who = idles.first().map(|idle| idle.who.clone()).unwrap_or_default();
+    let open = open_in_all(&idles, thresholds);
+    let longest = idles.first().map_or(0.0, |idle| idle.sum.longest_us as f64 / 1e6);
+    let title = format!(
+        "{} of {} idle inside transactions after {} statements, for up to {}",
+        counted(open as f64, "session"),
+        describe(&who),
+        idles.len(),
+        span(longest),
+    );
+    let mut finding = Finding::new(
+        LEAK,
+        Severity::Warning,
+        format!("database {}", who.database),
+        title,
+        "Have the pool take transactions back when connections are returned, and find the paths of the program that end neither with COMMIT \
+         nor with ROLLBACK, most often those that an exception takes.",
+        "PostgreSQL manual, idle_in_transaction_session_timeout",
+    );
+    finding.subject = format!("{} {} {} after several", who.database, who.user, who.application);
+    let named: Vec<String> =
+        idles.iter().filter_map(|idle| idle.who.statement()).take(NAMED).collect();
+    let more = idles.len().saturating_sub(named.len());
+    let rest =
+        if more > 0 && !named.is_empty() { format!(" and {more} more") } else { String::new() };
+    let those = if named.is_empty() {
+        String::new()
+    } else {
+        format!(", after {}{rest}", named.join(", "))
+    };
+    finding.cause = Some(format!(
+        "The client does not come back: {} go on{those}, and a slow client would have ended them itself.",
+        counted(open as f64, "idle time")
+    ));
+    let evidence = Evidence::new("longest_idle_s", longest, "s");
+    finding.evidence.push(evidence.over(thresholds.of(&LEAK_SECONDS)));
+    finding.evidence.push(Evidence::new("open", open, ""));
+    finding.evidence.push(Evidence::new("statements", idles.len() as i64, ""));
+    look_there(facts, &who.database, "perfmon.statement has the statements' texts", &mut finding);
+    transactions::limit(facts, &mut finding);
+    finding
 }
 
 fn leak(facts: &Facts, idle: &IdleTimes, thresholds: &Thresholds) -> Finding {

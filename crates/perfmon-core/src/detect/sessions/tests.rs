@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{CHAIN, DETECTOR, LEAK, LONG};
+use super::{CHAIN, DETECTOR, LEAK, LONG, leaks};
 use crate::detect::samples::{self, silent, the};
 use crate::detect::{judge_with, server};
 use crate::facts::session::{Deadlock, IdleTimes, Lasted, LockWait, Sessions, Who};
@@ -285,6 +285,36 @@ fn a_leak_is_told_apart_from_a_slow_client() {
     // They are gone.
     let gone = Sum { open: 0, open_us: 0, gone: 3, gone_us: 360 * SECOND, ..left(3, 120) };
     silent(&DETECTOR, &idles(gone), LEAK);
+}
+
+#[test]
+fn a_leak_after_several_statements_is_one_of_the_program() {
+    let after = |id: i64, open: i64, seconds: i64| IdleTimes {
+        who: Who { statement_id: Some(id), ..who(4) },
+        sum: left(open, seconds),
+        since_judged: None,
+    };
+    let facts = |idles: Vec<IdleTimes>| with(Sessions { idles, ..Sessions::default() });
+    let six = facts((1..=6).map(|id| after(id, 1, 100 + id)).collect());
+    let finding = the(&DETECTOR, &six, LEAK);
+    let begin = "6 sessions of checkout (user shop) in database shop idle inside transactions after 6 statements";
+    assert!(finding.title.starts_with(begin), "{}", finding.title);
+    assert_eq!(finding.object, "database shop");
+    let cause = finding.cause.unwrap();
+    assert!(
+        cause.contains("6 idle times go on, after statement 6, ") && cause.contains(" and 1 more"),
+        "{cause}"
+    );
+    assert!(leaks::speaks_of_leaks(&six, &Thresholds::default()));
+    // Somebody's console; pauses; those of another program.
+    silent(&DETECTOR, &facts(vec![after(1, 1, 120)]), LEAK);
+    silent(&DETECTOR, &facts(vec![after(1, 1, 120), after(2, 1, 20)]), LEAK);
+    let mut other = after(2, 1, 120);
+    other.who.application = "console".to_owned();
+    silent(&DETECTOR, &facts(vec![after(1, 1, 120), other]), LEAK);
+    // One statement that is enough by itself is told by itself.
+    let finding = the(&DETECTOR, &facts(vec![after(1, 3, 120), after(2, 1, 110)]), LEAK);
+    assert_eq!(finding.object, "statement 1");
 }
 
 /// Others of the same program come back from short pauses after the same statement.
