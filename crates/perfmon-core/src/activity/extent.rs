@@ -31,12 +31,15 @@ pub struct Extent {
     /// Samples by number: of what is known to be in the step, and of all that may be.
     known: Spread,
     possible: Spread,
+    /// By how many parts of a sample the places together may be off: of a row that is cut, each is rounded.
+    rounding: u64,
 }
 
 impl Extent {
     /// Takes how many samples of a row are of one place of a spread.
     pub fn add(&mut self, place: usize, found: u64, cut: &Cut) {
         let shared = cut.part.of(found, cut.unit);
+        self.rounding = self.rounding.saturating_add(u64::from(cut.part.share() < 1.0));
         let is_it = match cut.peak {
             Peak::Here => {
                 self.known.add(place as u8, shared);
@@ -62,6 +65,8 @@ impl Extent {
 
     /// Takes the peak of a row; `is_spread` where its spread is taken, too, which tells more.
     pub fn add_peak(&mut self, peak: u64, is_spread: bool, cut: &Cut) {
+        // So is the number of all its samples.
+        self.rounding = self.rounding.saturating_add(u64::from(cut.part.share() < 1.0));
         if cut.peak == Peak::Here {
             self.peak = self.peak.max(peak);
         } else if peak > 0 {
@@ -91,8 +96,9 @@ impl Extent {
     /// The smallest number; `None` where the largest is unknown, or a part of a row had less than all of which it is known.
     pub fn least(&self, samples: u64) -> Option<u32> {
         self.peak(samples)?;
-        let least = self.possible.min(samples)?;
-        let known = self.known.min(samples.saturating_sub(self.unknown())).unwrap_or(least);
+        let least = self.possible.min(samples, self.rounding)?;
+        let certain = samples.saturating_sub(self.unknown());
+        let known = self.known.min(certain, self.rounding).unwrap_or(least);
         (least >= known).then_some(least)
     }
 

@@ -114,14 +114,14 @@ impl Spread {
         Some((moment(2) - moment(1).powi(2)).max(0.0))
     }
 
-    /// The least number that any sample found; above 127 the least of its place.
-    pub fn min(&self, samples: u64) -> Option<u32> {
+    /// The least number that any sample found; above 127 the least of its place. Samples of which no more than `rounding` are
+    /// missing here are all here.
+    pub fn min(&self, samples: u64, rounding: u64) -> Option<u32> {
         if samples == 0 {
             return None;
         }
-        if self.samples() < samples {
-            return Some(0);
-        }
-        self.pairs.first().map(|pair| least(usize::from(pair.0)))
+        let found_some = self.samples().saturating_add(rounding) >= samples;
+        let first = self.pairs.first().filter(|_| found_some);
+        Some(first.map_or(0, |pair| least(usize::from(pair.0))))
     }
 }

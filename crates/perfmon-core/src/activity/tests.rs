@@ -223,7 +223,7 @@ fn numbers_are_shown_as_they_are_or_three_percent_off() {
     // What is at the top of its place is no less than that; a peak elsewhere says nothing of it.
     assert_eq!((below(0.95, 135), below(0.95, 600)), (Some(135.0), Some(131.5)));
     assert_eq!(full.quantile_below(0.95, 0, 130), None);
-    assert_eq!((spread.min(100), spread.min(1), spread.min(0)), (Some(0), Some(3), None));
+    assert_eq!((spread.min(100, 0), spread.min(1, 0), spread.min(0, 0)), (Some(0), Some(3), None));
 }
 
 #[test]
@@ -444,7 +444,7 @@ proptest! {
             let expected = f64::from(all_open[rank - 1]);
             prop_assert_eq!(spread.quantile(q, all_open.len() as u64), Some(expected));
         }
-        prop_assert_eq!(spread.min(all_open.len() as u64), all_open.first().copied());
+        prop_assert_eq!(spread.min(all_open.len() as u64, 0), all_open.first().copied());
     }
 
     #[test]

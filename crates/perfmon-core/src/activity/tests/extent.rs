@@ -69,6 +69,19 @@ fn a_step_has_no_peak_below_what_its_parts_had() {
     assert_eq!((first.0, first.1, first.2), (Some(5), 5.0, Some(5)));
 }
 
+#[test]
+fn what_is_rounded_is_no_sample_that_found_none() {
+    // Ten stay, others come and go; steps of seven samples, intervals of five that end elsewhere.
+    let numbers = [[13, 14, 12, 11, 10], [11, 15, 12, 13, 14], [10, 12, 11, 13, 15]];
+    let rows: Vec<(usize, Vec<u32>)> =
+        numbers.iter().cycle().take(21).map(|row| (0, row.to_vec())).collect();
+    let least: Vec<u32> = steps(&rows, 0, 7).into_iter().filter_map(|shown| shown?.0).collect();
+    assert!(!least.is_empty() && least.iter().all(|least| *least >= 10), "{least:?}");
+    // A sample that found none is one, however small the part of the step.
+    let shown = steps(&[(0, vec![0; 21]), (0, vec![12; 20])], 0, 20);
+    assert_eq!(shown[1].unwrap().0, Some(0));
+}
+
 fn rows() -> impl Strategy<Value = Vec<(usize, Vec<u32>)>> {
     let number = prop_oneof![0_u32..4, 0_u32..20, 0_u32..400];
     let row = (prop::collection::vec((number, 1_usize..9), 1..5), any::<bool>());
@@ -89,6 +102,16 @@ proptest! {
             let most = peak.map_or(f64::MAX, |peak| peak as f64);
             prop_assert!(least <= mean && mean <= most, "{least} {mean} {most}");
             prop_assert!(p95.is_some_and(|p95| p95 <= most), "{p95:?} {most}");
+        }
+    }
+
+    /// No step has fewer than every sample found.
+    #[test]
+    fn none_is_said_only_where_none_was_found(rows in rows(), offset in 0_i64..10, step in 1_i64..30) {
+        let rows: Vec<(usize, Vec<u32>)> =
+            rows.into_iter().map(|(quiet, row)| (quiet, row.into_iter().map(|n| n + 5).collect())).collect();
+        for (least, ..) in steps(&rows, offset, step).into_iter().flatten() {
+            prop_assert!(least.is_none_or(|least| least >= 5), "{least:?}");
         }
     }
 
