@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use perfmon_core::activity::extent::{Cut, Extent};
-use perfmon_core::activity::group::{Level as Of, PEAKS, SPREADS, SUMS};
+use perfmon_core::activity::group::{
+    Level as Of, PEAKS, SPREADS, SUMS, is_number_of_work, is_sum_of_work,
+};
 use perfmon_core::activity::rows;
 use perfmon_core::activity::spread::{self, Spread};
 use perfmon_core::family::{DATABASE, POOL, POOL_SUMS};
@@ -121,24 +123,27 @@ impl Adds for Use {
     }
 
     fn add(&mut self, bucket: u32, value: &dyn Fn(usize) -> u64, cut: Cut) {
-        let (part, unit) = (cut.part, cut.unit);
         if bucket != POOL_SUMS {
             for (at, spread) in self.spreads.iter_mut().enumerate() {
-                spread.add(bucket as u8, part.of(value(at), unit));
-                self.extents[at].add(bucket as usize, value(at), &cut);
+                let of_work = is_number_of_work(at);
+                spread.add(bucket as u8, cut.of(value(at), of_work));
+                self.extents[at].add(bucket as usize, value(at), of_work, &cut);
             }
-            self.load.add(bucket as u8, part.of(value(LOAD), unit));
+            self.load.add(bucket as u8, cut.of(value(LOAD), true));
             return;
         }
         for (at, sum) in self.sums.iter_mut().enumerate() {
             let value = value(SPREADS.len() + at);
-            let more =
-                if SUMS[at] == "opened" { part.of_work(value, 1) } else { part.of(value, unit) };
+            // Of those that came there is no part.
+            let more = match SUMS[at] {
+                "opened" => cut.part.of_work(value, 1),
+                _ => cut.of(value, is_sum_of_work(at)),
+            };
             *sum = sum.saturating_add(more);
         }
         for (at, extent) in self.extents.iter_mut().enumerate() {
             let peak = value(SPREADS.len() + SUMS.len() + at);
-            extent.add_peak(peak, at < SPREADS.len(), &cut);
+            extent.add_peak(peak, at < SPREADS.len(), is_number_of_work(at), &cut);
         }
     }
 

@@ -17,6 +17,14 @@ pub struct Cut {
     pub samples: u64,
 }
 
+impl Cut {
+    /// The part of a number of the row that belongs to the step; `of_work` where it is of clients at work, of which there were
+    /// none in quiet time.
+    pub fn of(&self, number: u64, of_work: bool) -> u64 {
+        if of_work { self.part.of_work(number, self.unit) } else { self.part.of(number, self.unit) }
+    }
+}
+
 /// What is known of one number in a step.
 #[derive(Debug, Clone, Default)]
 pub struct Extent {
@@ -36,9 +44,12 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Takes how many samples of a row are of one place of a spread.
-    pub fn add(&mut self, place: usize, found: u64, cut: &Cut) {
-        let shared = cut.part.of(found, cut.unit);
+    /// Takes how many samples of a row are of one place of a spread; `of_work` as in [`Cut::of`].
+    pub fn add(&mut self, place: usize, found: u64, of_work: bool, cut: &Cut) {
+        if of_work && cut.peak == Peak::Quiet {
+            return;
+        }
+        let shared = cut.of(found, of_work);
         self.rounding = self.rounding.saturating_add(u64::from(cut.part.share() < 1.0));
         let is_it = match cut.peak {
             Peak::Here => {
@@ -64,7 +75,10 @@ impl Extent {
     }
 
     /// Takes the peak of a row; `is_spread` where its spread is taken, too, which tells more.
-    pub fn add_peak(&mut self, peak: u64, is_spread: bool, cut: &Cut) {
+    pub fn add_peak(&mut self, peak: u64, is_spread: bool, of_work: bool, cut: &Cut) {
+        if of_work && cut.peak == Peak::Quiet {
+            return;
+        }
         // So is the number of all its samples.
         self.rounding = self.rounding.saturating_add(u64::from(cut.part.share() < 1.0));
         if cut.peak == Peak::Here {

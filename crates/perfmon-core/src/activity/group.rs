@@ -196,12 +196,26 @@ pub const BLOCK_US: u64 = 10_000_000;
 /// Of which the peak is kept: the same, and those that wait for a lock.
 pub const PEAKS: usize = SPREADS.len() + 1;
 
+/// Whether one of [`SUMS`] is of clients at work, or of some that came: in quiet time there are none of these.
+pub const fn is_sum_of_work(at: usize) -> bool {
+    !matches!(at, IDLE | DISABLED | STARTING)
+}
+
+/// The same of the numbers that are spread, and of those that wait for a lock.
+pub const fn is_number_of_work(at: usize) -> bool {
+    !matches!(at, OPEN | IDLE_SPREAD)
+}
+
 /// Sessions of a group in one sample, in the order of [`SUMS`].
 pub type Tally = [u32; SUMS.len()];
 
 /// Places: among [`SPREADS`], then among [`SUMS`].
+const OPEN: usize = 0;
 const BUSY: usize = 1;
+const IDLE_SPREAD: usize = 3;
+const IDLE: usize = 1;
 const DISABLED: usize = 5;
+const STARTING: usize = 6;
 const LOCK: usize = 8;
 const OPENED: usize = 11;
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::activity::extent::{Cut, Extent};
+use crate::activity::group;
 use crate::activity::spread::{Spread, place};
 use crate::series::{Series, edges};
 
@@ -11,6 +12,16 @@ type Shown = (Option<u32>, f64, Option<u64>, Option<f64>);
 
 /// Intervals, each with how much of it was quiet and what its samples found, in steps. Times are in samples.
 fn steps(rows: &[(usize, Vec<u32>)], offset: i64, step: i64) -> Vec<Option<Shown>> {
+    steps_of(rows, offset, step, false)
+}
+
+/// The same of clients at work, if `of_work`.
+fn steps_of(
+    rows: &[(usize, Vec<u32>)],
+    offset: i64,
+    step: i64,
+    of_work: bool,
+) -> Vec<Option<Shown>> {
     const UNIT: u64 = 1000;
     let all: usize = rows.iter().map(|row| row.1.len()).sum();
     let mut series = Series::new(edges(0, offset + all as i64, step), 0);
@@ -28,11 +39,11 @@ fn steps(rows: &[(usize, Vec<u32>)], offset: i64, step: i64) -> Vec<Option<Shown
             let mut places: Vec<usize> = numbers.iter().map(|number| place(*number)).collect();
             places.sort_unstable();
             for same in places.chunk_by(|a, b| a == b).filter(|same| same[0] > 0) {
-                extent.add(same[0], same.len() as u64, &cut);
-                spread.add(same[0] as u8, part.of(same.len() as u64, UNIT));
+                extent.add(same[0], same.len() as u64, of_work, &cut);
+                spread.add(same[0] as u8, cut.of(same.len() as u64, of_work));
             }
-            extent.add_peak(most, true, &cut);
-            *sum += part.of(numbers.iter().map(|number| u64::from(*number)).sum(), UNIT);
+            extent.add_peak(most, true, of_work, &cut);
+            *sum += cut.of(numbers.iter().map(|number| u64::from(*number)).sum(), of_work);
             *count += part.of(samples, UNIT);
         }
     }
@@ -82,6 +93,33 @@ fn what_is_rounded_is_no_sample_that_found_none() {
     assert_eq!(shown[1].unwrap().0, Some(0));
 }
 
+#[test]
+fn nobody_was_at_work_in_quiet_time() {
+    // Nine begin to work at the end of it, and the row ends a moment later.
+    let rows = [(28, [vec![0; 28], vec![9; 1]].concat())];
+    let shown: Vec<Shown> = steps_of(&rows, 0, 10, true).into_iter().flatten().collect();
+    let quiet = (Some(0), 0.0, Some(0), Some(0.0));
+    assert_eq!(shown, [quiet, quiet, (Some(0), 1.0, Some(9), Some(9.0))]);
+    // Some may be at work in each part of the rest.
+    let rows = [(15, [vec![0; 15], vec![8; 30]].concat())];
+    let means: Vec<f64> = steps_of(&rows, 0, 15, true).into_iter().flatten().map(|s| s.1).collect();
+    assert_eq!(means, [0.0, 8.0, 8.0]);
+    let of: Vec<&str> = group::SUMS
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !group::is_sum_of_work(*at))
+        .map(|(_, name)| *name)
+        .collect();
+    assert_eq!(of, ["idle", "disabled", "starting"]);
+    let of: Vec<&str> = group::SPREADS
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !group::is_number_of_work(*at))
+        .map(|(_, name)| *name)
+        .collect();
+    assert_eq!(of, ["open", "idle"]);
+}
+
 fn rows() -> impl Strategy<Value = Vec<(usize, Vec<u32>)>> {
     let number = prop_oneof![0_u32..4, 0_u32..20, 0_u32..400];
     let row = (prop::collection::vec((number, 1_usize..9), 1..5), any::<bool>());
@@ -96,8 +134,8 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_contradicts_itself(rows in rows(), offset in 0_i64..10, step in 1_i64..30) {
-        for (least, mean, peak, p95) in steps(&rows, offset, step).into_iter().flatten() {
+    fn nothing_contradicts_itself(rows in rows(), offset in 0_i64..10, step in 1_i64..30, of_work: bool) {
+        for (least, mean, peak, p95) in steps_of(&rows, offset, step, of_work).into_iter().flatten() {
             let least = f64::from(least.unwrap_or(0));
             let most = peak.map_or(f64::MAX, |peak| peak as f64);
             prop_assert!(least <= mean && mean <= most, "{least} {mean} {most}");
