@@ -332,6 +332,12 @@ impl Group {
         all.into_iter().flatten().fold(0.0, f64::max)
     }
 
+    /// The most that were open at a time, as far as is known.
+    pub fn open_most(&self) -> f64 {
+        let all = [self.open.now.map(f64::from), self.open.peak.map(f64::from), self.open.average];
+        all.into_iter().flatten().fold(0.0, f64::max)
+    }
+
     /// Share of open sessions in some state.
     pub fn share(&self, of: &Figure) -> Option<f64> {
         self.share_of(of.average)

@@ -113,7 +113,7 @@ pub(super) fn mark(whose: &Whose) -> u64 {
 }
 
 /// All whose open sessions count against a limit of a group.
-fn under(kind: Kind, whose: &Whose) -> Option<Whose> {
+pub(super) fn under(kind: Kind, whose: &Whose) -> Option<Whose> {
     let (database, user) = (whose.database.clone(), whose.user.clone());
     match kind {
         Kind::Server => Some(Whose::server()),
@@ -364,6 +364,7 @@ impl Look {
             open: found.open.average?,
             idle: found.idle.average?,
             idle_most: found.idle_most(),
+            open_most: found.open_most(),
             // Of a long window it is who had most when most was in use.
             by: self
                 .fullest(&all, kind, |limit| limit.used)
@@ -406,7 +407,7 @@ impl Look {
     }
 
     /// The pool with most idle sessions of a group.
-    fn most_idle(&self, whose: &Whose) -> Option<&Group> {
+    pub(super) fn most_idle(&self, whose: &Whose) -> Option<&Group> {
         let pools = self.groups.iter().filter(|group| group.whose.level == Level::Pool);
         let idle = pools.filter_map(|pool| Some((pool, pool.idle.used()?)));
         let idle = idle.filter(|(pool, idle)| *idle > 0.0 && whose.holds(&pool.whose));

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::elsewhere::Elsewhere;
 use super::limit::{Kind, Limit};
-use super::look::{Look, mark, mean};
+use super::look::{Look, mark, mean, under};
 use super::queue::{self, Behind, Cause, Load};
 use super::{CRITICAL_RATIO, Group, Whose};
 use crate::threshold::Thresholds;
@@ -128,6 +128,16 @@ impl Look {
             (!own.is_empty()).then(|| mean(whose.clone(), &own))
         };
         load.held = fullest.is_full.then(|| self.held(&load, whole, find)).flatten();
+        if let (Some(held), Some(limit)) = (&mut load.held, load.limit) {
+            // Who was there at another moment, when the group was not, kept it out of nothing.
+            let idle = |pool: &&Group| pool.idle.used().unwrap_or(0.0);
+            let at = moments.iter().filter(|m| ratio(m) >= ratio(fullest));
+            held.by = under(limit.kind, &whole.whose).and_then(|all| {
+                let most = at.filter_map(|m| m.look.most_idle(&all));
+                let most = most.max_by(|a, b| idle(a).total_cmp(&idle(b)));
+                most.map(|pool| pool.whose.program())
+            });
+        }
         load.head = self.head_of(&whole.whose);
         let events = moments.iter().map(|m| (m.look.samples, m.look.events.as_slice()));
         load.elsewhere = Elsewhere::of(&load, &whole.whose, events);

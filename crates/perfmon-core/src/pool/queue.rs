@@ -133,6 +133,8 @@ pub struct Held {
     pub idle: f64,
     /// The most of these at a time.
     pub idle_most: f64,
+    /// The most open at a time; 0 where it is not known.
+    pub open_most: f64,
     /// The program that holds most of these.
     pub by: Option<String>,
 }
@@ -148,6 +150,8 @@ pub struct Load {
     pub idle: f64,
     /// The most of these at a time.
     pub idle_most: f64,
+    /// The most open at a time; 0 where it is not known.
+    pub open_most: f64,
     /// Of the whole server, the most clients at a time that had not said who they are.
     pub starting_most: f64,
     /// Inside a statement.
@@ -195,6 +199,7 @@ impl Load {
             open: group.open.average?,
             idle: group.idle.average?,
             idle_most: group.idle_most(),
+            open_most: group.open_most(),
             starting_most: all.starting_most(),
             active,
             cpu: group.on_cpu?,
@@ -262,10 +267,19 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     if starting.is_some_and(|n| n > idle_ratio * places) {
         return (Cause::Authentication, lacks);
     }
+    // An average is also of the time in which few were open. When most were, no more idled than ever did.
+    let idled = |idle_most: f64, open_most: f64| idle_most >= idle_ratio * open_most;
+    let of_pooler = full.is_some_and(|limit| limit.kind.is_of_pooler());
+    let own_idled = of_pooler || idled(load.idle_most.max(load.idle), load.open_most);
     let own_keep_out = held_idle(load, full.as_ref(), refused > 0) > idle_ratio
-        && keeps_out(load.idle_most.max(load.idle));
-    let others =
-        load.held.as_ref().filter(|held| keeps_out(held.idle_most.max(held.idle))).filter(|held| {
+        && keeps_out(load.idle_most.max(load.idle))
+        && own_idled;
+    let others = load
+        .held
+        .as_ref()
+        .filter(|held| keeps_out(held.idle_most.max(held.idle)))
+        .filter(|held| idled(held.idle_most.max(held.idle), held.open_most))
+        .filter(|held| {
             let is_shared = full.map_or(refused > 0, |limit| !limit.kind.is_of_pool());
             is_shared && !own_keep_out && held.idle > idle_ratio * held.open
         });

@@ -82,3 +82,71 @@ fn what_is_refused_for_one_cause_is_told_once() {
         all.iter().map(|one| (one.count, one.states.join(", "))).collect();
     assert_eq!(told, [(9, "28000, 28P01".to_owned()), (1, "28P01".to_owned())]);
 }
+
+/// A role that may have ten sessions: `resident` idles with two all the time, and for a third of it `burst` has eight, which work.
+fn burst() -> Look {
+    let rarely = |whose: Whose, always: u32, number: u32| {
+        let mut found = group(whose, number, number - always);
+        for figure in [&mut found.open, &mut found.busy, &mut found.active] {
+            let more = f64::from(number - always) / 5.0;
+            let least = if figure.peak == Some(number) { f64::from(always) } else { 0.0 };
+            (figure.average, figure.now) = (Some(least + more), Some(least as u32));
+        }
+        found
+    };
+    let mut groups = vec![
+        rarely(Whose::server(), 2, 10),
+        rarely(whose(Level::User, "", "app"), 2, 10),
+        group(pool("app", "resident"), 2, 0),
+        rarely(pool("app", "burst"), 0, 8),
+    ];
+    Limits { roles: vec![role("app", Some(10))], ..Limits::default() }.judge(&mut groups);
+    let why = Some(Refusal::RoleLimit);
+    let refused = Refused { why, user: Some("app".to_owned()), count: 3, ..Refused::default() };
+    Look { samples: 5, groups, refused: Some(vec![refused]), cpus: Some(16.0), ..Look::default() }
+}
+
+#[test]
+fn few_that_idle_are_not_blamed_for_a_burst_that_works() {
+    for window in [burst(), Look { moments: vec![burst()], ..burst() }] {
+        for at in [1, 3] {
+            let said = window.verdict(&window.groups[at], &thresholds()).unwrap();
+            assert_eq!(said.cause, Cause::PoolTooSmall, "{}", said.detail);
+            assert!(said.detail.starts_with("3 connections were refused"), "{}", said.detail);
+        }
+    }
+    // Where these idle too, they keep others out, however short they are there.
+    let mut idle = burst();
+    for at in [1, 3] {
+        let group = &mut idle.groups[at];
+        (group.idle, group.busy, group.active) = (group.open, steady(0), steady(0));
+        group.on_cpu = Some(0.0);
+    }
+    let said = idle.verdict(&idle.groups[1], &thresholds()).unwrap();
+    assert_eq!(said.cause, Cause::PoolTooLarge, "{}", said.detail);
+}
+
+#[test]
+fn who_was_not_there_when_it_was_full_keeps_nobody_out() {
+    // `worker` is crowded out by `hog`; later, without it, `keeper` fills the limit alone.
+    let at = |holder: &str, idle: u32, worker: u32| {
+        let mut groups = vec![
+            group(Whose::server(), idle + worker, worker),
+            group(whose(Level::User, "", "app"), idle + worker, worker),
+            group(pool("app", holder), idle, 0),
+        ];
+        groups.extend((worker > 0).then(|| group(pool("app", "worker"), worker, worker)));
+        Limits { roles: vec![role("app", Some(8))], ..Limits::default() }.judge(&mut groups);
+        Look { samples: 60, groups, ..Look::default() }
+    };
+    let mut window = at("hog", 7, 1);
+    window.groups.push(group(pool("app", "keeper"), 8, 0));
+    window.moments = vec![at("hog", 7, 1), at("keeper", 8, 0)];
+    let said = window.verdict(&window.groups[3], &thresholds()).unwrap();
+    assert_eq!(said.cause, Cause::PoolTooLarge, "{}", said.detail);
+    assert!(
+        said.detail.ends_with("most of them of hog (user app, database shop)"),
+        "{}",
+        said.detail
+    );
+}
