@@ -2,9 +2,11 @@
 
 use perfmon_core::ask;
 use perfmon_core::detect::statements;
-use perfmon_core::facts::Facts;
+use perfmon_core::facts::{Facts, Statement};
 use perfmon_core::family::SERVER;
+use perfmon_core::objective::KNOWN;
 use perfmon_core::report::{self, Latency, Slow};
+use perfmon_core::tally::Who;
 use perfmon_core::threshold::Thresholds;
 use perfmon_core::window::Level;
 use pgrx::pg_sys;
@@ -17,6 +19,7 @@ use super::report::{lists, promises};
 use super::rows::{Sink, to_server};
 use crate::error::Error;
 use crate::pg::catalog;
+use crate::recall::names;
 use crate::recall::plan::Kept;
 use crate::recall::run::{Run, latest, overlapping};
 use crate::recall::times::{change_rows, gap_rows};
@@ -192,7 +195,7 @@ fn gathered(name: &str) -> Result<report::Run, Error> {
     let facts = judge::gather(&scope)?;
     let thresholds = judge::thresholds();
     let latency = lists::latency(&scope)?;
-    let (slow_ms, slow) = slow(&facts, &thresholds, latency.as_ref());
+    let (slow_ms, slow) = slow(&scope, &facts, &thresholds, latency.as_ref())?;
     let changes = change_rows(&scope)?;
     let (covered_us, quality) = covered(&scope);
     Ok(report::Run {
@@ -237,33 +240,71 @@ fn covered(scope: &Scope) -> (i64, Option<i16>) {
     (covered_us, worst.map(|quality| quality as i16))
 }
 
-/// Statements over the limit at p95, longest first, with their likely cause.
-fn slow(facts: &Facts, thresholds: &Thresholds, latency: Option<&Latency>) -> (f64, Vec<Slow>) {
+/// Statements over the limit at p95, longest first, then those that were not timed and are over it by their mean, with
+/// their likely cause.
+fn slow(
+    scope: &Scope,
+    facts: &Facts,
+    thresholds: &Thresholds,
+    latency: Option<&Latency>,
+) -> Result<(f64, Vec<Slow>), Error> {
     let limit = thresholds.of(&statements::P95);
     let over = |line: &&report::StatementTimes| line.times.p95_ms.is_some_and(|ms| ms > limit);
-    let cures = statements::Cures::of(facts, thresholds);
-    let explain = |fact: &_| {
-        let elsewhere = cures.tell(fact, facts, thresholds);
-        elsewhere.unwrap_or_else(|| statements::explain(fact, facts, thresholds))
-    };
-    let slow = |line: &report::StatementTimes| {
-        let known = facts.statements.iter().flatten();
-        let fact = known.into_iter().find(|fact| fact.statement_id == line.statement_id);
-        let (cause, remedy) = fact.map(explain).unwrap_or_else(|| {
-            (
-                "The cause is not known, as pg_stat_statements did not record it.".to_owned(),
-                String::new(),
-            )
-        });
-        Slow {
-            statement_id: line.statement_id,
-            p95_ms: line.times.p95_ms.unwrap_or(limit),
-            calls: line.times.calls,
-            cause,
-            remedy,
-            query: line.query.clone(),
-        }
-    };
     let lines = latency.map(|latency| latency.statements.as_slice()).unwrap_or_default();
-    (limit, lines.iter().filter(over).map(slow).collect())
+    let of = |line: &report::StatementTimes| Slow {
+        statement_id: line.statement_id,
+        p95_ms: line.times.p95_ms,
+        calls: line.times.calls,
+        query: line.query.clone(),
+        ..Slow::default()
+    };
+    let mut all: Vec<Slow> = lines.iter().filter(over).map(of).collect();
+    let listed = |fact: &Statement| all.iter().any(|one| one.statement_id == fact.statement_id);
+    let mut others: Vec<&Statement> = facts.statements.iter().flatten().collect();
+    others.retain(|fact| is_slow_untimed(fact, limit) && !listed(fact));
+    all.append(&mut untimed(scope, &others)?);
+    let cures = statements::Cures::of(facts, thresholds);
+    for one in &mut all {
+        let mut known = facts.statements.iter().flatten();
+        let fact = known.find(|fact| fact.statement_id == one.statement_id);
+        one.mean_ms = fact.and_then(Statement::mean_ms);
+        let told = fact.map(|fact| {
+            let elsewhere = cures.tell(fact, facts, thresholds);
+            elsewhere.unwrap_or_else(|| statements::explain(fact, facts, thresholds))
+        });
+        (one.cause, one.remedy) = told.unwrap_or_else(|| {
+            let unknown = "The cause is not known, as pg_stat_statements did not record it.";
+            (unknown.to_owned(), String::new())
+        });
+    }
+    Ok((limit, all))
+}
+
+/// Whether a percentile is unknown, or that of a few, and the mean of all is over the limit.
+#[allow(clippy::cast_precision_loss)]
+fn is_slow_untimed(fact: &Statement, limit: f64) -> bool {
+    let is_timed = fact.timed_calls as f64 >= KNOWN * fact.calls as f64;
+    fact.toplevel
+        && fact.calls >= report::ENOUGH
+        && !is_timed
+        && fact.mean_ms().is_some_and(|ms| ms > limit)
+}
+
+/// What is told of such statements of the newest source, slowest first, but for our own.
+fn untimed(scope: &Scope, facts: &[&Statement]) -> Result<Vec<Slow>, Error> {
+    let Some(source) = scope.sources.first() else { return Ok(Vec::new()) };
+    let who = |fact: &Statement| Some((*source, u32::try_from(fact.statement_id).ok()?));
+    let ids: Vec<Who> = facts.iter().filter_map(|fact| who(fact)).collect();
+    let named = names::statements(&ids)?;
+    let mean_ms = |fact: &Statement| fact.mean_ms().unwrap_or(0.0);
+    let mut facts = facts.to_vec();
+    facts.sort_by(|a, b| mean_ms(b).total_cmp(&mean_ms(a)));
+    let slow = |fact: &Statement| Slow {
+        statement_id: fact.statement_id,
+        calls: i64::try_from(fact.calls).unwrap_or(i64::MAX),
+        query: who(fact).and_then(|who| named.get(&who)?.query.text()),
+        ..Slow::default()
+    };
+    let is_own = |one: &Slow| one.query.as_ref().is_some_and(|query| query.contains("perfmon."));
+    Ok(facts.into_iter().map(slow).filter(|one| !is_own(one)).collect())
 }

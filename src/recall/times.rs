@@ -26,6 +26,15 @@ pub(crate) fn gap_rows(scope: &Scope) -> Result<Vec<Vec<Cell>>, Error> {
     )
 }
 
+/// Why something was not recorded in some of the window though it could have been, as settings said then.
+pub(crate) fn switched_off(scope: &Scope, subject: &str) -> Result<Option<String>, Error> {
+    let text = |row: &Vec<Cell>, i: usize| row.get(i).and_then(Cell::text);
+    let is_meant = |row: &&Vec<Cell>| {
+        text(row, 3).as_deref() == Some(subject) && text(row, 4).as_deref() == Some("disabled")
+    };
+    Ok(gap_rows(scope)?.iter().rfind(is_meant).map(|row| text(row, 5).unwrap_or_default()))
+}
+
 /// How many gaps these rows tell of: what several subjects missed at the same time, for the same reason,
 /// is one.
 pub(crate) fn distinct_gaps(rows: &[Vec<Cell>]) -> usize {

@@ -28,6 +28,11 @@ impl Uncounted {
         found
     }
 
+    /// Whether there was anything at all.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// In the interval that ends then.
     pub(crate) fn at(&self, until: i64) -> u64 {
         self.0.get(&until).copied().unwrap_or(0)

@@ -4,7 +4,7 @@
 use perfmon_core::capture::condition;
 use perfmon_core::detect::statements::seen;
 use perfmon_core::facts::Facts;
-use perfmon_core::family::{DATABASE, RELATION, STATEMENT};
+use perfmon_core::family::{DATABASE, LATENCY, RELATION, ROUTE, STATEMENT};
 use perfmon_core::histogram::ERROR;
 use perfmon_core::report::{
     Change, Command, ENOUGH, ErrorKind, Errors, Flip, Gap, Latency, Load, Machine, MachineDisk,
@@ -29,7 +29,8 @@ use crate::recall::objects::{Object, Objects};
 use crate::recall::plan::Kept;
 use crate::recall::plans;
 use crate::recall::statements::{Line, ORDERS, ms, part, per_s, ratio, top};
-use crate::recall::times::total;
+use crate::recall::times::{switched_off, total};
+use crate::recall::uncounted::Uncounted;
 use crate::store::read;
 
 /// How many statements and tables are handed over; Markdown shows the first of them.
@@ -168,7 +169,11 @@ pub(in crate::api) fn latency(scope: &Scope) -> Result<Option<Latency>, Error> {
         })
     });
     let statements = statements.take(STATEMENTS).collect();
-    Ok(Some(Latency { overall: times_of(&overall), percentile_error_ratio: ERROR, statements }))
+    let routes = Kept::of(&ROUTE, scope).segments(scope, Level::Day);
+    let is_part =
+        Uncounted::of(scope, &routes).is_any() || switched_off(scope, LATENCY.name)?.is_some();
+    let overall = times_of(&overall);
+    Ok(Some(Latency { overall, is_part, percentile_error_ratio: ERROR, statements }))
 }
 
 fn times_of(times: &latency::Times) -> Times {

@@ -3,6 +3,9 @@
 
 use perfmon_e2e::{Db, Server, secs, wait_until};
 
+#[path = "uncounted/runs.rs"]
+mod runs;
+
 /// The last interval.
 const LAST: &str = "(SELECT max(until) FROM perfmon.server_minute WHERE until < (SELECT max(until) FROM perfmon.server_minute)),
      (SELECT max(until) FROM perfmon.server_minute)";

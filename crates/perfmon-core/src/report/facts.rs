@@ -289,8 +289,10 @@ pub const ENOUGH: u64 = 5;
 /// How long executions took, as percentiles of single executions.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Latency {
-    /// All that clients sent.
+    /// All that clients sent and that was timed.
     pub overall: Times,
+    /// Some was executed that was not timed, or for some time nothing was.
+    pub is_part: bool,
     /// How far a percentile may be off at most.
     pub percentile_error_ratio: f64,
     /// Statements of [`ENOUGH`] executions or more, longest p95 first.

@@ -61,8 +61,10 @@ pub struct Run {
 pub struct Slow {
     /// Id in this history.
     pub statement_id: i64,
-    /// Its 95th percentile, milliseconds.
-    pub p95_ms: f64,
+    /// Its 95th percentile, milliseconds; `None` where its executions were not timed one by one.
+    pub p95_ms: Option<f64>,
+    /// Its mean, milliseconds, where the server's statistics of statements have it.
+    pub mean_ms: Option<f64>,
     /// Executions.
     pub calls: i64,
     /// Why, in words.
@@ -189,17 +191,27 @@ fn head(out: &mut String, run: &Run, baseline: Option<&Run>, show: Show<'_>) {
 fn slow(out: &mut String, run: &Run) {
     let limit = milliseconds(Some(run.slow_ms));
     out.push_str(&format!("## Statements over {limit} at p95\n\n"));
-    if run.latency.is_none() {
-        out.push_str("Not known, as execution times are not.\n\n");
-        return;
-    }
     if run.slow.is_empty() {
-        out.push_str(&format!("None of those with {ENOUGH} executions or more.\n\n"));
+        let timed = match &run.latency {
+            None => {
+                out.push_str("Not known, as execution times are not.\n\n");
+                return;
+            }
+            Some(latency) if latency.is_part => {
+                " that were timed; of the others, none by the mean that pg_stat_statements has"
+            }
+            Some(_) => "",
+        };
+        wrapped(out, "", &format!("None of those with {ENOUGH} executions or more{timed}."));
+        out.push('\n');
         return;
     }
     for slow in run.slow.iter().take(LINES) {
         let query = text_or(slow.query.as_deref(), code);
-        let p95 = milliseconds(Some(slow.p95_ms));
+        let p95 = match slow.p95_ms {
+            None => format!("unknown, mean {}", milliseconds(slow.mean_ms)),
+            p95 => milliseconds(p95),
+        };
         let calls = count(Some(slow.calls));
         wrapped(
             out,

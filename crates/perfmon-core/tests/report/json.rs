@@ -19,11 +19,12 @@ fn schema() -> Value {
 fn run_of(report: Report) -> Run {
     let slow = Slow {
         statement_id: 1,
-        p95_ms: 120.0,
+        p95_ms: Some(120.0),
         calls: 7,
         cause: "reads".to_owned(),
         ..Slow::default()
     };
+    let untimed = Slow { p95_ms: None, mean_ms: Some(150.0), ..slow.clone() };
     Run {
         name: "nightly".to_owned(),
         database: report.head.database,
@@ -35,7 +36,7 @@ fn run_of(report: Report) -> Run {
         objectives: report.objectives.unwrap_or_default(),
         latency: report.latency,
         uncounted: report.uncounted,
-        slow: vec![slow],
+        slow: vec![slow, untimed],
         slow_ms: 100.0,
         commands: report.commands,
         errors: report.errors,

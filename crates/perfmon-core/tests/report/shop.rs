@@ -262,6 +262,7 @@ pub(crate) fn sick_shop() -> Report {
         rewrites: Some(vec![searched(email), grown(list), paged(list)]),
         latency: Some(Latency {
             overall: times(3_600_000, 0.4),
+            is_part: false,
             percentile_error_ratio: 0.05,
             statements: vec![
                 timed(

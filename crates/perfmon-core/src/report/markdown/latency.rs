@@ -25,6 +25,11 @@ pub(in crate::report) fn latency(
         out.push('\n');
     }
     let Some(latency) = latency else { return };
+    let is_part = latency.is_part || uncounted.is_some();
+    if latency.is_part && uncounted.is_none() {
+        wrapped(out, "", "Not all that was executed in this time was timed.");
+        out.push('\n');
+    }
     let row = |id: String, times: &Times, statement: String| {
         [
             id,
@@ -36,8 +41,7 @@ pub(in crate::report) fn latency(
             statement,
         ]
     };
-    let all =
-        if uncounted.is_none() { "(all that clients sent)" } else { "(all that was counted)" };
+    let all = if is_part { "(all that was counted)" } else { "(all that clients sent)" };
     let mut rows = vec![row("all".to_owned(), &latency.overall, all.to_owned())];
     rows.extend(latency.statements.iter().take(STATEMENTS).map(|s| {
         let text = text_or(s.query.as_deref(), code);

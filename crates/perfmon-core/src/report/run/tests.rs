@@ -98,6 +98,18 @@ fn a_report_says_what_is_missing_and_what_is_none() {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert_eq!(said.matches("\nNone of those with 5").count(), 1, "no slow statements: {said}");
+    let part = Latency { is_part: true, ..lines(&[(1, 20.0)]).unwrap() };
+    let said_of = |latency: Option<Latency>, slow: &[Slow]| {
+        text(&Run { latency, slow: slow.to_vec(), ..run() }, None)
+    };
+    let said = said_of(Some(part.clone()), &[]);
+    assert!(said.contains("executions or more that were timed;"), "{said}");
+    assert!(said.contains("(all that was counted)") && said.contains("Not all that"), "{said}");
+    let untimed = [Slow { statement_id: 7, mean_ms: Some(150.0), calls: 9, ..Slow::default() }];
+    for latency in [Some(part), None] {
+        let said = said_of(latency, &untimed);
+        assert!(said.contains("Statement 7, p95 unknown, mean 150 ms, 9 calls"), "{said}");
+    }
     let blind = Run {
         latency: None,
         uncounted: Some(Missing {

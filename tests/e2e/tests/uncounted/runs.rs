@@ -1,0 +1,53 @@
+//! Reports of runs in which some were not timed.
+
+use super::*;
+
+#[test]
+fn statements_that_nobody_timed_are_slow_by_their_mean() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, _) = watcher(&server);
+    db.run("ALTER ROLE bob SET pg_perfmon.capture = 'off'");
+    let (mut alice, mut bob) = (server.connect("alice", "app"), server.connect("bob", "app"));
+    db.snapshot();
+    db.run("SELECT perfmon.begin_run('slow')");
+    (0..6).for_each(|_| bob.run("SELECT pg_sleep(0.15)"));
+    (0..6).for_each(|_| alice.run("SELECT 1 AS quick"));
+    db.run("SELECT perfmon.end_run('slow'); SELECT perfmon.begin_run('quick')");
+    (0..6).for_each(|_| bob.run("SELECT 2 AS quick"));
+    (0..6).for_each(|_| alice.run("SELECT 1 AS quick"));
+    db.run("SELECT perfmon.end_run('quick')");
+    let mut of = |run: &str, format: &str| -> String {
+        db.val(&format!("SELECT perfmon.run_report('{run}', '{format}')"))
+    };
+    let report = of("slow", "markdown");
+    assert!(report.contains("p95 unknown, mean 15"), "{report}");
+    assert!(report.contains("(all that was counted)"), "{report}");
+    let report = of("quick", "markdown");
+    assert!(
+        report.contains("None of those with 5 executions or more that were timed; "),
+        "{report}"
+    );
+    let json = of("slow", "json");
+    let slow: Vec<(bool, Option<f64>, i64)> = db
+        .rows(&format!(
+            "SELECT s->'p95_ms' = 'null', (s->>'mean_ms')::float8, (s->>'calls')::bigint
+             FROM jsonb_array_elements($json${json}$json$::jsonb->'slow') s"
+        ))
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect();
+    assert!(matches!(slow[..], [(true, Some(ms), 6)] if ms > 149.0), "{slow:?}");
+    assert!(db.val::<bool>(&format!(
+        "SELECT ($json${json}$json$::jsonb #> '{{latency,is_part}}')::bool"
+    )));
+
+    // Once he is timed, it is by p95, and nothing is missing.
+    db.run("ALTER ROLE bob RESET pg_perfmon.capture");
+    let mut bob = server.connect("bob", "app");
+    db.run("SELECT perfmon.snapshot(); SELECT perfmon.begin_run('timed')");
+    (0..6).for_each(|_| bob.run("SELECT pg_sleep(0.15)"));
+    db.run("SELECT perfmon.end_run('timed')");
+    let report: String = db.val("SELECT perfmon.run_report('timed')");
+    assert!(report.contains("p95 15") && !report.contains("unknown, mean"), "{report}");
+}
