@@ -13,6 +13,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::past::notice_if_was_off;
 use super::rows::{Cell, Sink};
 use super::series::{Changes, edges};
 use crate::error::Error;
@@ -123,6 +124,9 @@ fn errors(
         let unseen = failures.all.iter().filter(|one| one.kind.class == Class::Unseen);
         notice_of_past(&unseen.map(|one| one.kind.user.text()).collect());
     }
+    if !told {
+        notice_if_was_off(&scope, FAILURE.name, "errors")?;
+    }
     let statements: Vec<Who> = failures.all.iter().filter_map(|f| f.kind.statement).collect();
     let called = names::statements(&statements)?;
     for failure in &failures.all {
@@ -226,6 +230,9 @@ fn error_series(
     let (failures, hidden, users) = failures(&scope, edges)?;
     if hidden.contains(&true) && !told {
         notice_of_past(&users);
+    }
+    if !told {
+        notice_if_was_off(&scope, FAILURE.name, "errors")?;
     }
     for (bucket, hidden) in hidden.into_iter().enumerate() {
         sink.put(point((&failures, hidden), &transactions, &changes, bucket))?;

@@ -13,6 +13,7 @@ use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
 use super::known;
+use super::past::notice_if_was_off;
 use super::rows::{Cell, Sink};
 use super::series;
 use crate::error::Error;
@@ -68,7 +69,10 @@ pub(super) fn say_partly_counted(scope: &Scope) {
 
 fn say(what: &'static str, scope: &Scope) {
     let missing = if scope.is_own() { counting::untimed() } else { Ok(None) };
-    let Ok(Some(Missing { problem, fix })) = missing else { return };
+    let Ok(Some(Missing { problem, fix })) = missing else {
+        return notice_if_was_off(scope, LATENCY.name, "execution times")
+            .unwrap_or_else(|error| error.raise());
+    };
     ereport!(
         NOTICE,
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,

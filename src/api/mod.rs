@@ -24,6 +24,7 @@ mod locks;
 mod marks;
 mod objectives;
 mod objects;
+mod past;
 mod plans;
 mod pool_size;
 mod poolers;

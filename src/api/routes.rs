@@ -1,5 +1,6 @@
 //! `routes`: statements and transactions by application, user and route.
 
+use perfmon_core::family::ROUTE;
 use perfmon_core::histogram::Sum;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -8,6 +9,7 @@ use pgrx::prelude::*;
 use super::args::{Scope, Stamp};
 use super::errors::{notice_if_hidden, notice_unless_counted};
 use super::latency;
+use super::past::notice_if_was_off;
 use super::rows::{Cell, Sink};
 use crate::recall::failures::error_ratio;
 use crate::recall::routes::{self, Route};
@@ -58,6 +60,9 @@ fn routes(
     let (routes, covered_us) = routes::routes(&scope)?;
     if !told && routes.iter().any(|route| route.uncounted > 0) {
         latency::say_partly_counted(&scope);
+    }
+    if !told {
+        notice_if_was_off(&scope, ROUTE.name, "statements by route")?;
     }
     for route in &routes {
         sink.put(cells(route, covered_us))?;
