@@ -51,3 +51,25 @@ fn statements_that_nobody_timed_are_slow_by_their_mean() {
     let report: String = db.val("SELECT perfmon.run_report('timed')");
     assert!(report.contains("p95 15") && !report.contains("unknown, mean"), "{report}");
 }
+
+#[test]
+fn without_pg_stat_statements_nothing_timed_is_no_zero() {
+    let server = Server::manual().preload("pg_perfmon").start();
+    app(&server);
+    let (mut db, _) = watcher(&server);
+    let mut bob = server.connect("bob", "app");
+    db.snapshot();
+    (0..20).for_each(|_| bob.run("SELECT 'of bob'::text"));
+    db.snapshot();
+    let id: String = db.val(
+        "SELECT max(statement_id)::text FROM perfmon.top_statements() WHERE user_name = 'bob'",
+    );
+    db.run("ALTER ROLE bob SET pg_perfmon.capture = 'off'");
+    let mut bob = server.connect("bob", "app");
+    db.snapshot();
+    (0..300).for_each(|_| bob.run("SELECT 'of bob'::text"));
+    db.snapshot();
+    let (calls, timed, _) = step(&mut db, "statement_series", &format!("{id},"));
+    assert_eq!((calls, timed), (None, None));
+    assert_eq!(heatmap(&mut db, &id), []);
+}
