@@ -132,6 +132,31 @@ pub(crate) fn missing(user: Option<&str>) -> Result<Option<Missing>, Error> {
     }))
 }
 
+/// Why statements inside functions are not counted in sessions of one user, though others are; `None` if they are.
+pub(crate) fn missing_nested(user: Option<&str>) -> Result<Option<Missing>, Error> {
+    const ALL: &str = "all";
+    let kept = kept(CAPTURE)?;
+    let strongest = kept.iter().find(|kept| kept.is_for(user));
+    let (value, fix) = match strongest {
+        Some(one) => {
+            let reset = one.fix(CAPTURE);
+            let set = format!("SET {CAPTURE} = '{ALL}';");
+            (Some(one.value.clone()), reset.replace(&format!("RESET {CAPTURE};"), &set))
+        }
+        None => (
+            role::starting_value(c"pg_perfmon.capture", None)
+                .map(|own| own.to_string_lossy().into_owned()),
+            format!("ALTER SYSTEM SET {CAPTURE} = '{ALL}'; SELECT pg_reload_conf();"),
+        ),
+    };
+    let of = strongest.and_then(Kept::role).map(|role| format!(" for role {role}"));
+    let of = of.unwrap_or_default();
+    Ok(value.filter(|value| value != ALL).map(|value| Missing {
+        problem: format!("{CAPTURE} is {value}{of} and the statement runs inside functions"),
+        fix,
+    }))
+}
+
 /// The setting by which the server keeps errors from the hooks.
 const LEAST_LOGGED: &str = "log_min_messages";
 

@@ -26,6 +26,18 @@ pub(super) fn user_of(declared: &Declared) -> Result<Option<String>, Error> {
     })
 }
 
+/// Whether an objective means a statement inside functions.
+fn is_nested(declared: &Declared) -> Result<bool, Error> {
+    let objective::Scope::Statement(id) = &declared.objective.scope else { return Ok(false) };
+    let toplevel = query::value(
+        "SELECT s.toplevel FROM perfmon.statement s
+         WHERE s.source OPERATOR(pg_catalog.=) $1
+             AND s.statement_id OPERATOR(pg_catalog.=) $2::pg_catalog.int4",
+        &[declared.source.into(), (*id).into()],
+    )?;
+    Ok(toplevel == Cell::Bool(false))
+}
+
 fn words(problem: &str, fix: &str) -> String {
     format!("not counted, as {problem}: {fix}")
 }
@@ -62,6 +74,10 @@ pub(super) fn without(declared: &Declared) -> Result<Option<String>, Error> {
 pub(super) fn not_counted(declared: &Declared) -> Result<Option<String>, Error> {
     if let Some(missing) = counting::missing(user_of(declared)?.as_deref())? {
         return Ok(Some(words(&missing.problem, &missing.fix)));
+    }
+    if is_nested(declared)? {
+        let missing = counting::missing_nested(user_of(declared)?.as_deref())?;
+        return Ok(missing.map(|missing| words(&missing.problem, &missing.fix)));
     }
     let is_application = matches!(declared.objective.scope, objective::Scope::Application(_));
     let roles = if is_application { counting::uncounted_roles()? } else { Vec::new() };

@@ -73,3 +73,37 @@ fn without_pg_stat_statements_nothing_timed_is_no_zero() {
     assert_eq!((calls, timed), (None, None));
     assert_eq!(heatmap(&mut db, &id), []);
 }
+
+#[test]
+fn an_objective_of_a_nested_statement_names_what_counts_it() {
+    let server = Server::manual().conf("pg_stat_statements.track = all").start();
+    app(&server);
+    let mut db = server.db("app");
+    db.run(
+        "CREATE FUNCTION nested() RETURNS bigint LANGUAGE plpgsql AS
+             $$ BEGIN RETURN (SELECT count(*) FROM pg_am WHERE amname = 'nested'); END $$",
+    );
+    db.snapshot();
+    let mut bob = server.connect("bob", "app");
+    (0..20).for_each(|_| bob.run("SELECT nested()"));
+    db.snapshot();
+    let nested = "SELECT perfmon.create_slo('nested', p95_ms => 1000, statement_id => statement_id)
+        FROM perfmon.top_statements() WHERE NOT toplevel AND user_name = 'bob'";
+    db.run(nested);
+    let told = format!(
+        "SELECT status || ': ' || detail FROM perfmon.slo_status({LAST}) WHERE objective = 'p95'"
+    );
+    let said: String = db.val(&told);
+    assert!(said.starts_with("no_data"), "{said}");
+    assert!(said.contains("ALTER SYSTEM SET pg_perfmon.capture = 'all'"), "{said}");
+    db.run("ALTER ROLE bob SET pg_perfmon.capture = 'top'");
+    let said: String = db.val(&told);
+    assert!(said.contains("ALTER ROLE bob SET pg_perfmon.capture = 'all';"), "{said}");
+    db.run("ALTER ROLE bob SET pg_perfmon.capture = 'all'");
+    let mut bob = server.connect("bob", "app");
+    db.snapshot();
+    (0..200).for_each(|_| bob.run("SELECT nested()"));
+    db.snapshot();
+    let said: String = db.val(&told.replace("status || ': ' || detail", "status"));
+    assert_eq!(said, "met");
+}
