@@ -143,6 +143,8 @@ impl Timed {
                 Some(_) => false,
                 None => !self.at_work[bucket],
             };
+            // What was not executed at all is in no rest.
+            self.in_rest[bucket] &= !(is_told && counted.sum(0, bucket) == Some(0));
             if !is_none && slot.as_ref().is_some_and(|times| times.all().executions() == 0) {
                 *slot = None;
                 self.is_part = true;

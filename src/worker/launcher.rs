@@ -433,6 +433,8 @@ fn claim(database: u32, home: bool) -> Option<bool> {
     let mut board = board::lock()?;
     let slot = board.slot(database).filter(|slot| !slot.running)?;
     slot.running = true;
+    // What an older one says at its late end is not about this visit.
+    slot.collector = 0;
     slot.home = home;
     // A question is answered before the house is kept.
     if slot.asked > slot.answered {

@@ -352,7 +352,12 @@ impl Sum {
         if executions == 0 {
             return None;
         }
-        let rank = ((q.clamp(0.0, 1.0) * executions as f64).ceil() as u64).clamp(1, executions);
+        self.at_rank((q.clamp(0.0, 1.0) * executions as f64).ceil() as u64)
+    }
+
+    /// The time of the execution that has so many before it, itself among them, in order of time.
+    pub fn at_rank(&self, rank: u64) -> Option<Estimate> {
+        let rank = rank.max(1);
         let mut seen = 0u64;
         let bucket = self.counts.iter().position(|count| {
             seen = seen.saturating_add(*count);

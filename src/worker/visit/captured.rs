@@ -78,6 +78,17 @@ fn without_ids() -> bool {
     value.is_some_and(|value| settings::IDS_OFF.contains(&value.as_str()))
 }
 
+/// Whether statements that the hooks did not time may have been without ids, so that the server did not count them either. Of a
+/// role that has capture off, and ids, it counts what it is meant to.
+fn may_lack_ids(user: u32) -> bool {
+    let role = (user != 0).then(|| pg_sys::Oid::from(user));
+    let is = |setting: &CStr, off: &[&str]| {
+        let value = role::starting_value(setting, role);
+        value.is_some_and(|value| off.contains(&&*value.to_string_lossy().to_lowercase()))
+    };
+    is(c"compute_query_id", &settings::IDS_OFF) || !is(c"pg_perfmon.capture", &["off"])
+}
+
 /// Why nothing of what was executed was told by the server.
 pub(super) fn unnamed() -> &'static str {
     if without_ids() {
@@ -131,7 +142,8 @@ impl Visit {
         let counted = counted.unwrap_or(0).max(frame.ids.len() as u64);
         match self.captured.as_ref().and_then(|now| now.work.as_ref()) {
             Some((Some(_), moved)) => {
-                Named::of(counted, route::executions(moved), route::uncounted(moved))
+                let uncounted = route::uncounted(moved, may_lack_ids);
+                Named::of(counted, route::executions(moved), uncounted)
             }
             Some((None, _)) => Named::All,
             None if counted == 0 && without_ids() => Named::Nothing,

@@ -136,6 +136,24 @@ fn errors_are_of_all_that_was_tried() {
 }
 
 #[test]
+fn who_is_kept_from_all_statistics_makes_no_gap() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, _) = watcher(&server);
+    db.run(
+        "ALTER ROLE bob SET pg_perfmon.capture = 'off'; ALTER ROLE bob SET pg_stat_statements.track = 'none'",
+    );
+    db.snapshot();
+    let mut bob = server.connect("bob", "app");
+    (0..200).for_each(|_| bob.run("SELECT 1"));
+    db.snapshot();
+    let last = "SELECT quality FROM perfmon.intervals() ORDER BY time_end DESC LIMIT 1";
+    assert_eq!(db.val::<String>(last), "exact");
+    let gaps = "SELECT count(*) FROM perfmon.gaps() WHERE subject = 'statement'";
+    assert_eq!(db.val::<i64>(gaps), 0);
+}
+
+#[test]
 fn without_ids_nothing_is_no_zero() {
     let server = Server::manual().start();
     app(&server);

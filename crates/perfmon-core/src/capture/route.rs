@@ -404,9 +404,10 @@ pub fn executions(moved: &Moved) -> u64 {
 }
 
 /// Statements that were executed with the hooks off or without an id, of all routes.
-pub fn uncounted(moved: &Moved) -> u64 {
-    let counts = moved.values().filter_map(|sums| sums.get(&Slot::Uncounted));
-    counts.map(|n| u64::from(*n)).sum()
+/// `is_meant` is asked for the user of each, 0 where that is not known.
+pub fn uncounted(moved: &Moved, mut is_meant: impl FnMut(u32) -> bool) -> u64 {
+    let counts = moved.iter().filter_map(|(key, sums)| Some((key, sums.get(&Slot::Uncounted)?)));
+    counts.filter(|(key, _)| is_meant(key.user())).map(|(_, n)| u64::from(*n)).sum()
 }
 
 /// Statements that failed and that were cancelled, of all routes.

@@ -302,7 +302,7 @@ pub(super) fn is_most(seen: u64, unseen: u64) -> bool {
 fn between(timed: &Sum, quantile: f64, untimed: u64) -> (Option<f64>, Option<f64>) {
     let seen = timed.executions();
     let rank = (quantile * seen.saturating_add(untimed) as f64).ceil() as u64;
-    let at = |rank: u64| timed.quantile(rank as f64 / seen as f64);
+    let at = |rank: u64| timed.at_rank(rank);
     let low = rank.checked_sub(untimed).filter(|rank| *rank > 0 || untimed == 0).and_then(at);
     let high = Some(rank).filter(|rank| *rank <= seen).and_then(at);
     (low.map(|found| ms(found.low)), high.and_then(|found| found.high).map(ms))
@@ -364,7 +364,7 @@ fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
     let (is_known, is_part) = are_errors_known(history, rows, known, ratio);
     let ratio_of = |Errors { errors, of }: Errors| errors as f64 / of as f64;
     let keeps = |errors: Errors| ratio_of(errors) <= ratio;
-    if perhaps.of > 0 {
+    if perhaps.of > 0 && !is_part {
         verdict.low = Some(ratio_of(known.at_best(perhaps)));
         verdict.high = Some(ratio_of(known.at_worst(perhaps)));
     }

@@ -54,6 +54,7 @@ fn scattered<'a>(sessions: &'a Sessions, thresholds: &Thresholds) -> Vec<Vec<&'a
         idle.sum.meaning(long_idle_us(thresholds)) == Meaning::Leak
             && left(&idle.sum, thresholds).open > 0
             && !is_leak(idle, thresholds)
+            && !was_leak(idle, thresholds)
     };
     for idle in sessions.idles.iter().filter(is_left) {
         let who = &idle.who;
@@ -76,8 +77,10 @@ fn scattered_leak(facts: &Facts, idles: &[&IdleTimes], thresholds: &Thresholds) 
     let who = idles.first().map(|idle| idle.who.clone()).unwrap_or_default();
     let open = open_in_all(&idles, thresholds);
     let longest = idles.first().map_or(0.0, |idle| idle.sum.longest_us as f64 / 1e6);
+    let at_least = idles.iter().any(|idle| left(&idle.sum, thresholds).at_least);
     let title = format!(
-        "{} of {} idle inside transactions after {} statements, for up to {}",
+        "{}{} of {} idle inside transactions after {} statements, for up to {}",
+        if at_least { "At least " } else { "" },
         counted(open as f64, "session"),
         describe(&who),
         idles.len(),
@@ -104,7 +107,8 @@ fn scattered_leak(facts: &Facts, idles: &[&IdleTimes], thresholds: &Thresholds) 
         format!(", after {}{rest}", named.join(", "))
     };
     finding.cause = Some(format!(
-        "The client does not come back: {} go on{those}, and a slow client would have ended them itself.",
+        "The client does not come back: {}{} go on{those}, and a slow client would have ended them itself.",
+        if at_least { "at least " } else { "" },
         counted(open as f64, "idle time")
     ));
     let evidence = Evidence::new("longest_idle_s", longest, "s");

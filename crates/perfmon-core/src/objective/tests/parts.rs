@@ -247,6 +247,13 @@ fn nothing_is_made_of_what_nobody_timed() {
     assert_eq!(told(100, 0, 5), (true, Some(1.0), Some(1.0)));
     assert_eq!(told(94, 4, 2), (true, Some(1.0), Some(900.0)));
     assert_eq!(told(90, 2, 20), (true, Some(1.0), None));
+    // Where all were timed, what is told lies within, whatever the number.
+    let median = Target::Latency { quantile: 0.5, limit_ms: 200.0 };
+    for quick in 1..200 {
+        let rows = vec![minute(0, &[(quick, 10.0), (quick - 1, 50.0)])];
+        let of = judge(&checkout(), median, &History { rows, ..History::default() }, 0, MINUTE);
+        assert!(of.low <= of.actual && of.actual <= of.high, "{quick}: {of:?}");
+    }
     // The few that were timed tell of the most no good, but what they tell is no less bad.
     let burn = |quick, late| over_the_hour(P95, &with_uncounted(quick, late, 100)).burn;
     assert_eq!(burn(10, 0), [None; 4]);
