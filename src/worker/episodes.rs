@@ -16,7 +16,7 @@ unsafe impl Zeroed for Shared {}
 
 static SHARED: Segment<Shared> = Segment::new(c"pg_perfmon_episodes");
 
-/// Locks are looked at no more often.
+/// Locks are looked at once in each such time.
 const LOOK_US: i64 = 1_000_000;
 
 /// Asks for the memory, some 700 kB.
@@ -36,7 +36,7 @@ pub(super) fn startup() {
 #[derive(Default)]
 pub(super) struct Episodes {
     tracker: Tracker,
-    /// When locks were looked at last (`clock::steady_us`).
+    /// In which second locks were looked at last.
     looked: Option<i64>,
     /// How many clients had come back to their transactions by the sample before the last one, and by the last one.
     back: (u64, u64),
@@ -44,9 +44,10 @@ pub(super) struct Episodes {
 
 impl Episodes {
     /// Takes in a sample; says whether anything began or ended.
-    pub(super) fn follow(&mut self, sessions: &[Session], at: i64, steady: i64) -> bool {
+    pub(super) fn follow(&mut self, sessions: &[Session], at: i64) -> bool {
         let began = clock::nanoseconds();
-        let found = self.look(sessions, steady);
+        let before = self.looked;
+        let found = self.look(sessions, at / LOOK_US);
         let cost = clock::nanoseconds().saturating_sub(began);
         // After the sessions: whoever is not seen idle any more has said so.
         if let Some((back, count)) = live::comebacks(self.back.0) {
@@ -60,7 +61,7 @@ impl Episodes {
         if let Some(edges) = found {
             moved |= self.tracker.waits(&mut shared, &edges, sessions, at);
         }
-        if self.looked == Some(steady) {
+        if self.looked != before {
             shared.looks += 1;
             shared.look_ns = shared.look_ns.wrapping_add(cost);
         }
@@ -74,17 +75,16 @@ impl Episodes {
     }
 
     /// Who is in whose way, if somebody waits and it is time to look again. That nobody waits any more costs no look.
-    fn look(&mut self, sessions: &[Session], steady: i64) -> Option<Vec<Edge>> {
+    fn look(&mut self, sessions: &[Session], second: i64) -> Option<Vec<Edge>> {
         let waits = |session: &&Session| wait::class(session.wait) == Some(wait::Class::Lock);
         let mut waiting: Vec<&Session> = sessions.iter().filter(waits).collect();
         if waiting.is_empty() {
             return self.tracker.knows_waits().then(Vec::new);
         }
-        // A moment early is no second look: samples are due at multiples of their interval.
-        if self.looked.is_some_and(|last| steady - last < LOOK_US - LOOK_US / 20) {
+        // Samples are due at any moment of their interval, a second or a part of it: one look in each, however far apart they are.
+        if self.looked.replace(second) == Some(second) {
             return None;
         }
-        self.looked = Some(steady);
         waiting.sort_by_key(|session| session.since);
         let pids: Vec<i32> = waiting.iter().map(|session| session.pid).collect();
         Some(locks::edges(&pids))

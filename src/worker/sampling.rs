@@ -1,16 +1,16 @@
 //! Samples of what sessions do: the launcher takes them and adds them up in shared memory, collectors read the sums.
 //! How they are added is the core's business. Nothing here may raise or wait while the memory is held.
 
-use perfmon_core::activity::Session;
 use perfmon_core::activity::group::{Grouping, Key};
 use perfmon_core::activity::reading::Reading;
 use perfmon_core::activity::ring::Record;
 use perfmon_core::activity::sampler::{Sample, Sampler};
 use perfmon_core::activity::shared::Shared;
+use perfmon_core::activity::{Session, due};
 
 use super::episodes::Episodes;
 use crate::pg::shmem::{Segment, Zeroed};
-use crate::pg::{backends, clock};
+use crate::pg::{backends, clock, random};
 use crate::settings;
 
 // SAFETY: numbers, arrays of numbers, and truth values, all of which zero bytes are; no pointers.
@@ -52,8 +52,8 @@ impl Samples {
     /// When the next sample is due, if there is to be one.
     pub(super) fn next(&self, steady: i64) -> Option<i64> {
         let interval = settings::activity_interval_us()?;
-        // A longer interval may have been set when this time was computed.
-        Some(self.last.map_or(steady, |last| self.next.min(last + interval)))
+        // A longer interval may have been set when this time was drawn.
+        Some(self.last.map_or(steady, |last| self.next.min(last + 2 * interval)))
     }
 
     /// Takes a sample if one is due; says whether clients did anything since the last one.
@@ -68,15 +68,14 @@ impl Samples {
         if self.next(steady).is_some_and(|next| next > steady) {
             return false;
         }
-        // At multiples of the interval, whatever this one is late by.
-        self.next = (steady / interval + 1) * interval;
         let began = clock::nanoseconds();
         let at = clock::wall_us();
+        self.next = steady + due::after(at, interval, random::drawn());
         backends::sessions(&mut self.sessions);
         // A launcher that was kept from it did not see what happened meanwhile.
         let stands_for = self.last.map_or(interval, |last| (steady - last).clamp(0, 2 * interval));
         self.last = Some(steady);
-        let changed = self.episodes.follow(&self.sessions, at, steady);
+        let changed = self.episodes.follow(&self.sessions, at);
         let Some(mut shared) = SHARED.lock() else { return false };
         let sample = Sample {
             sessions: &self.sessions,

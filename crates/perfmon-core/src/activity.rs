@@ -6,6 +6,7 @@
 //! own is added to "other"; sums over all are always exact.
 
 pub mod count;
+pub mod due;
 pub mod extent;
 pub mod group;
 mod hash;
