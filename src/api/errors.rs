@@ -1,7 +1,5 @@
 //! `errors` and `error_series`: what failed, how often, and what it cost.
 
-use std::collections::BTreeSet;
-
 use perfmon_core::capture::condition;
 use perfmon_core::capture::failure::Class;
 use perfmon_core::family::{DATABASE, FAILURE};
@@ -13,7 +11,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
-use super::past::notice_if_was_off;
+use super::past::{named, notice_if_was_off};
 use super::rows::{Cell, Sink};
 use super::series::{Changes, edges};
 use crate::error::Error;
@@ -21,7 +19,7 @@ use crate::recall::failures::{Failure, Failures, error_ratio, interval, kinds};
 use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::query;
 use crate::recall::statements::{ms, per_s, quality, ratio};
-use crate::recall::uncounted::Uncounted;
+use crate::recall::uncounted::{Uncounted, Users};
 use crate::recall::{counting, names};
 use crate::store::read;
 use crate::watch::live;
@@ -62,15 +60,8 @@ pub(super) fn notice_if_hidden() -> Result<bool, Error> {
 }
 
 /// Says whose errors were kept from the hooks in the window, where no setting of now tells it.
-fn notice_of_past(users: &BTreeSet<Option<String>>) {
-    /// So many are named.
-    const NAMED: usize = 5;
-    let named: Vec<&str> = users.iter().flatten().take(NAMED).map(String::as_str).collect();
-    let whose = match (named.as_slice(), users.len().saturating_sub(named.len())) {
-        ([], _) => "some sessions".to_owned(),
-        (named, 0) => named.join(", "),
-        (named, more) => format!("{} and {more} more", named.join(", ")),
-    };
+fn notice_of_past(users: &Users) {
+    let whose = named(users);
     ereport!(
         NOTICE,
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
@@ -241,7 +232,7 @@ fn error_series(
 }
 
 /// Failures by step, whether some of a step's were not counted, and of whom some were not seen at all.
-type Steps = (Series, Vec<bool>, BTreeSet<Option<String>>);
+type Steps = (Series, Vec<bool>, Users);
 
 fn failures(scope: &Scope, edges: Vec<i64>) -> Result<Steps, Error> {
     let segments = Kept::of(&FAILURE, scope).segments(scope, coarsest_for(&edges));
@@ -249,7 +240,7 @@ fn failures(scope: &Scope, edges: Vec<i64>) -> Result<Steps, Error> {
     let uncounted = Uncounted::of(scope, &segments);
     let mut series = Series::new(edges, LOST + 1);
     let mut hidden = vec![false; series.len()];
-    let mut users = BTreeSet::new();
+    let mut users = Users::new();
     let columns = ["failures", "lost_us"].map(|name| FAILURE.position(name).unwrap_or(0));
     read::frames(&scope.sources, &FAILURE, &segments, &columns, &mut |row| {
         let (span, known) = (row.head.span, row.head.is_known(columns[0]));

@@ -1,5 +1,7 @@
 //! Percentiles as columns of other functions, `latency_histogram` and `latency_heatmap`.
 
+use std::collections::BTreeSet;
+
 use perfmon_core::family::{LATENCY, STATEMENT};
 use perfmon_core::frame::Span;
 use perfmon_core::histogram::{BUCKETS, Sum, bounds};
@@ -19,9 +21,11 @@ use super::series;
 use crate::error::Error;
 use crate::recall::counting::{self, Missing};
 use crate::recall::latency::{Times, Whose, rows};
+use crate::recall::names;
 use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::statements::positions;
 use crate::recall::times::total;
+use crate::recall::uncounted::Besides;
 use crate::store::read;
 
 const NS_PER_MS: f64 = 1e6;
@@ -102,17 +106,22 @@ pub(super) struct Timed {
     at_work: Vec<bool>,
     /// Of some time in which something was executed no times are known.
     is_part: bool,
+    /// Rows are no coarser.
+    coarsest: Level,
+    /// What may have been executed besides; once that was looked up.
+    besides: Option<Besides>,
 }
 
 impl Timed {
     /// Adds them up, quietly: who asks for them has said where the window was widened.
     pub(super) fn of(whose: Whose<'_>, scope: &Scope, edges: &[i64]) -> Result<Self, Error> {
         let quiet = scope.quietly(scope.since, scope.until);
-        let segments = Kept::of(&LATENCY, &quiet).segments(&quiet, coarsest_for(edges));
+        let coarsest = coarsest_for(edges);
+        let segments = Kept::of(&LATENCY, &quiet).segments(&quiet, coarsest);
         let mut series = Series::new(edges.to_vec(), 1);
         let mut times: Vec<Option<Times>> = vec![None; series.len()];
         let mut in_rest = vec![false; series.len()];
-        let mut at_work = vec![false; series.len()];
+        let mut at_work = in_rest.clone();
         rows(whose, &quiet, &segments, &mut |head, latency, may_be| {
             let span = head.span;
             series.cover(span.since, span.until, span.length_us, span.quiet_us);
@@ -130,14 +139,44 @@ impl Timed {
                 *slot = Some(Times::default());
             }
         }
-        Ok(Self { series, times, in_rest, at_work, is_part: false })
+        Ok(Self { series, times, in_rest, at_work, is_part: false, coarsest, besides: None })
+    }
+
+    /// Looks up what was executed besides what was timed, by the user of the statements if that is what they are; where it
+    /// matters: steps are in question, or the server's own statistics `are_part`.
+    pub(super) fn look_besides(
+        &mut self,
+        whose: Whose<'_>,
+        scope: &Scope,
+        edges: &[i64],
+        are_part: bool,
+    ) -> Result<(), Error> {
+        if !are_part && !self.is_in_question() {
+            return Ok(());
+        }
+        let mut users: BTreeSet<Option<String>> = BTreeSet::new();
+        if let Whose::Statements(objects) = whose {
+            let named = names::statements(objects)?;
+            users = named.values().map(|one| one.user_name.text()).collect();
+        }
+        let user = users.pop_first().flatten().filter(|_| users.is_empty());
+        let quiet = scope.quietly(scope.since, scope.until);
+        let edges = edges.to_vec();
+        self.besides = Some(Besides::of(&quiet, self.coarsest, edges, user.as_deref())?);
+        Ok(())
+    }
+
+    /// Whether something was executed in a bucket that may be theirs and had no id, so that the server did not count it.
+    pub(super) fn is_nameless(&self, bucket: usize) -> bool {
+        self.besides.as_ref().is_some_and(|besides| besides.is_nameless(bucket))
     }
 
     /// That nothing was timed is known to be nothing only where the server's own statistics say so too: others may have been at work
     /// with the hooks off, or without ids. `counted` tells how many executions these know, between the same edges.
     pub(super) fn believe(&mut self, counted: &Series) {
-        for (bucket, slot) in self.times.iter_mut().enumerate() {
-            let is_told = counted.covered_us(bucket) >= self.series.covered_us(bucket);
+        for bucket in 0..self.times.len() {
+            let is_told = counted.covered_us(bucket) >= self.series.covered_us(bucket)
+                && !self.is_nameless(bucket);
             let is_none = match counted.sum(0, bucket) {
                 Some(0) => is_told || !self.at_work[bucket],
                 Some(_) => false,
@@ -145,6 +184,7 @@ impl Timed {
             };
             // What was not executed at all is in no rest.
             self.in_rest[bucket] &= !(is_told && counted.sum(0, bucket) == Some(0));
+            let slot = &mut self.times[bucket];
             if !is_none && slot.as_ref().is_some_and(|times| times.all().executions() == 0) {
                 *slot = None;
                 self.is_part = true;
@@ -284,6 +324,7 @@ fn latency_heatmap(
     let edges = series::edges(&scope, step, &Kept::of(&LATENCY, &scope))?;
     let mut timed = Timed::of(whose, &scope, &edges)?;
     if timed.is_in_question() {
+        timed.look_besides(whose, &scope, &edges, false)?;
         timed.believe(&counted(&scope, edges, objects.as_deref()));
     }
     timed.say_what_is_missing(&scope);

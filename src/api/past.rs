@@ -4,7 +4,9 @@ use pgrx::prelude::*;
 
 use super::args::Scope;
 use crate::error::Error;
+use crate::recall::counting;
 use crate::recall::times::switched_off;
+use crate::recall::uncounted::Users;
 use crate::watch::live;
 
 /// Says that something was not counted in some of the window, and why. Without preloading that has been said.
@@ -20,5 +22,36 @@ pub(super) fn notice_if_was_off(scope: &Scope, subject: &str, what: &str) -> Res
             "perfmon.gaps(since, until) lists the times of which nothing is known."
         );
     }
+    Ok(())
+}
+
+/// Some users in words.
+pub(super) fn named(users: &Users) -> String {
+    /// So many are named.
+    const NAMED: usize = 5;
+    let named: Vec<&str> = users.iter().flatten().take(NAMED).map(String::as_str).collect();
+    match (named.as_slice(), users.len().saturating_sub(named.len())) {
+        ([], _) => "some sessions".to_owned(),
+        (named, 0) => named.join(", "),
+        (named, more) => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// Says that some of what these users executed is counted under no statement, as it had no id.
+pub(super) fn notice_nameless(scope: &Scope, users: &Users) -> Result<(), Error> {
+    let missing = if scope.is_own() { counting::without_ids(None)? } else { None };
+    let why = match missing {
+        Some(missing) => format!("{}: {}", missing.problem, missing.fix),
+        None => "compute_query_id was off then.".to_owned(),
+    };
+    ereport!(
+        NOTICE,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!(
+            "not all that {} executed in this window is counted by statement: some had no id",
+            named(users)
+        ),
+        why
+    );
     Ok(())
 }

@@ -242,9 +242,10 @@ fn statement_series(
     let kept = Kept::of(&STATEMENT, &scope);
     let edges = edges(&scope, step, &kept)?;
     let segments = kept.segments(&scope, coarsest_for(&edges));
-    let mut timed = Timed::of(Whose::Statements(&objects), &scope, &edges)?;
+    let whose = Whose::Statements(&objects);
+    let mut timed = Timed::of(whose, &scope, &edges)?;
     let columns = positions(&SHOWN);
-    let mut series = Series::new(edges, SHOWN.len() - 1);
+    let (mut series, mut are_part) = (Series::new(edges.clone(), SHOWN.len() - 1), false);
     let mut worst = Worst(vec![None; series.len()]);
     read::series_of(&objects, &STATEMENT, &segments, &columns, &mut |point| {
         let span = point.head.span;
@@ -253,14 +254,19 @@ fn statement_series(
             series.add(column, span.until, *value);
         }
         worst.note(&series, span.until, point.values.last().copied().flatten());
+        are_part |= span.quality != Quality::Exact;
         if point.may_be_in_rest(0, columns[0]) {
             worst.note(&series, span.until, Some(Quality::LowerBound as u64));
         }
     });
     cover_end(&scope, &mut series)?;
+    timed.look_besides(whose, &scope, &edges, are_part)?;
     timed.believe(&series);
     let changes = Changes::of(&scope, &series)?;
     for bucket in 0..series.len() {
+        if timed.is_nameless(bucket) {
+            worst.note(&series, series.end(bucket), Some(Quality::LowerBound as u64));
+        }
         sink.put_all(statement_point(&series, &worst, &timed, &changes, bucket))?;
     }
     timed.say_what_is_missing(&scope);
@@ -281,7 +287,8 @@ fn statement_point(
     bucket: usize,
 ) -> impl Iterator<Item = Cell> {
     let times = timed.times(bucket);
-    let unseen = is_unseen(series.sum(0, bucket), times);
+    let is_none = series.sum(0, bucket) == Some(0);
+    let unseen = is_unseen(series.sum(0, bucket), times) || is_none && timed.is_nameless(bucket);
     // What was not executed at all is in no rest.
     let lost = timed.may_be_in_rest(bucket) && series.sum(0, bucket) != Some(0);
     let times = times.filter(|_| !lost);
@@ -374,7 +381,8 @@ fn load_series(
     let kept = Kept::of(&STATEMENT, &scope);
     let edges = edges(&scope, step, &kept)?;
     let mut timed = Timed::of(Whose::Database, &scope, &edges)?;
-    let (series, worst) = load(&scope, edges, &kept)?;
+    let (series, worst) = load(&scope, edges.clone(), &kept)?;
+    timed.look_besides(Whose::Database, &scope, &edges, false)?;
     timed.believe(&series);
     let changes = Changes::of(&scope, &series)?;
     for bucket in 0..series.len() {

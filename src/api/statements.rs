@@ -1,6 +1,7 @@
 //! `top_statements`: what the time went into.
 
 use perfmon_core::ask;
+use perfmon_core::frame::Quality;
 use perfmon_core::histogram::ERROR;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -8,9 +9,11 @@ use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp, now};
 use super::latency;
+use super::past::notice_nameless;
 use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::recall::statements::{Line, ORDERS, ms, part, per_s, quality, ratio, top};
+use crate::recall::uncounted::{Users, nameless_users};
 use crate::recall::words::Raw;
 
 #[pg_extern(
@@ -89,17 +92,23 @@ fn top_statements(
     if lines.is_empty() {
         say_nothing_recorded(&scope);
     }
-    if lines.iter().all(|line| line.times.is_none()) {
+    let nameless = nameless_users(&scope)?;
+    if !nameless.is_empty() {
+        notice_nameless(&scope, &nameless)?;
+    } else if lines.iter().all(|line| line.times.is_none()) {
         latency::say_not_counted(&scope);
     }
     for line in &lines {
-        sink.put_all(row(line))?;
+        sink.put_all(row(line, &nameless))?;
     }
     Ok(())
 }
 
-/// The row of `top_statements`.
-fn row(line: &Line) -> impl Iterator<Item = Cell> {
+/// The row of `top_statements`. Who executed something without an id may have executed this more often.
+fn row(line: &Line, nameless: &Users) -> impl Iterator<Item = Cell> {
+    let user = line.statement.user_name.text();
+    let is_part = user.is_some() && nameless.contains(&user) || nameless.contains(&None);
+    let least = is_part.then_some(Quality::LowerBound as u64);
     let v = |name: &str| line.value(name);
     let hit = part(v("shared_blks_hit"), v("shared_blks_read"));
     let before = [
@@ -129,7 +138,7 @@ fn row(line: &Line) -> impl Iterator<Item = Cell> {
         v("temp_blks_read").into(),
         v("temp_blks_written").into(),
         v("wal_bytes").into(),
-        quality(v("quality")),
+        quality(v("quality").map(|told| told.max(least.unwrap_or(0)))),
         line.statement.queryid.clone(),
         line.who.0.into(),
     ];

@@ -221,12 +221,24 @@ fn said(setting: &str, all: &[&Kept]) -> Option<Missing> {
 /// The setting without which statements have no ids.
 const IDS: &CStr = c"compute_query_id";
 
-/// Why statements of sessions of this database, or of some of its roles, have no ids, by which they are counted; `None` if they do.
-pub(crate) fn without_ids() -> Result<Option<Missing>, Error> {
+/// Why statements of sessions of this database, or of one user in it, have no ids, by which they are counted; `None` if they do.
+/// Without a user, one role of which that is so is enough, and all of them are named.
+pub(crate) fn without_ids(user: Option<&str>) -> Result<Option<Missing>, Error> {
     let is_off = |value: &str| settings::IDS_OFF.contains(&value);
     let name = &IDS.to_string_lossy();
-    if let Some(kept) = hiding(name, is_off)? {
-        return Ok(Some(kept));
+    let kept = kept(name)?;
+    match user {
+        None => {
+            if let Some(said) = said(name, &in_force(&kept, is_off)) {
+                return Ok(Some(said));
+            }
+        }
+        Some(_) => {
+            if let Some(strongest) = kept.iter().find(|kept| kept.is_for(user)) {
+                let off = is_off(&strongest.value);
+                return Ok(said(name, &[strongest]).filter(|_| off));
+            }
+        }
     }
     let own = role::starting_value(IDS, None).map(|own| own.to_string_lossy().to_lowercase());
     Ok(own.filter(|own| is_off(own)).map(|own| Missing {
@@ -240,7 +252,7 @@ pub(crate) fn untimed() -> Result<Option<Missing>, Error> {
     if let Some(missing) = missing(None)? {
         return Ok(Some(missing));
     }
-    Ok(match without_ids()? {
+    Ok(match without_ids(None)? {
         None => uncounted_by_roles()?,
         without_ids => without_ids,
     })

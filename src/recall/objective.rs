@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use perfmon_core::capture::whole::Moved;
 use perfmon_core::family::{
-    CLUSTER, FAILURE, Family, ROUTE, ROUTE_FAILURES, SERVER, STATEMENT, UNCOUNTED,
+    CLUSTER, FAILURE, Family, NAMELESS, ROUTE, ROUTE_FAILURES, SERVER, STATEMENT, UNCOUNTED,
 };
 use perfmon_core::frame::Quality;
 use perfmon_core::histogram::{BUCKETS, Latency, Sparse};
@@ -24,7 +24,7 @@ use super::query;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
-use super::untold::{hidden, not_counted, user_of, without};
+use super::untold::{hidden, not_counted, user_of, without, without_ids};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
 
@@ -120,7 +120,7 @@ impl<'a> Observer<'a> {
 
     fn read(&self, declared: &Declared, since: i64) -> Result<History, Error> {
         let parts = parts(self.scope, since);
-        let mut rows = Rows::default();
+        let (mut rows, mut lacks_ids) = (Rows::default(), false);
         for (scope, coarsest) in &parts {
             let segments = |family: &Family| Kept::of(family, scope).segments(scope, *coarsest);
             rows.know_up(scope, &segments(&SERVER));
@@ -128,6 +128,7 @@ impl<'a> Observer<'a> {
             let partly = rows.time(scope, *coarsest, declared, &counted)?;
             let by_route = rows.route(scope, &segments(&ROUTE), declared)?;
             rows.conceal(&partly, &by_route);
+            lacks_ids |= by_route.lacks_ids(since);
             rows.fail(scope, &segments(&FAILURE), declared, &by_route)?;
             // Rows of both are of the same level.
             rows.whole(scope, &segments(&SERVER), declared);
@@ -147,6 +148,9 @@ impl<'a> Observer<'a> {
         let is_hidden = all.iter().any(|row| row.errors.is_none() && row.latency.is_some());
         let why = if no_latency || no_errors { not_counted(declared)? } else { None };
         history.no_latency = why.clone().filter(|_| no_latency);
+        if lacks_ids && history.no_latency.is_none() {
+            history.no_latency = without_ids(declared)?;
+        }
         if no_errors {
             // What was executed was counted there: it is not for the hooks being off.
             let hidden = if is_hidden || why.is_none() { hidden(declared)? } else { None };
@@ -327,31 +331,18 @@ impl Rows {
             .collect();
         read::frames(&scope.sources, &ROUTE, segments, &columns, &mut |row| {
             let Some(target) = self.0.get_mut(&row.head.span.until) else { return };
-            let mut counts = [0_u64; BUCKETS];
-            let (mut errors, mut cancelled, mut uncounted) = (0_u64, 0_u64, 0_u64);
-            let mut rest = Rest::default();
-            for (place, id) in row.ids.iter().enumerate() {
-                let value =
-                    |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
-                let is_meant = routes.are_meant(row.head.source, ROUTE.object_of(*id));
-                let is_rest = ROUTE.object_of(*id) == 0;
-                if !is_meant {
-                    let counts = [value(0), value(1), value(2)];
-                    rest.add(id & 255, if is_rest { counts } else { [0; 3] });
-                } else if id & 255 == UNCOUNTED {
-                    uncounted += value(0);
-                } else if id & 255 == ROUTE_FAILURES {
-                    (errors, cancelled) = (errors + value(1), cancelled + value(2));
-                } else if let Some(count) = counts.get_mut((id & 255) as usize) {
-                    *count += value(0);
-                }
-            }
+            let Worked { counts, errors, cancelled, uncounted, nameless, rest } =
+                Worked::of(&row, &routes);
             let cached = Sparse::new((0..).zip(counts));
             let tried = cached.executions() + uncounted + errors + cancelled;
             let failed = |errors: u64, cancelled: u64| Errors { errors, of: errors + cancelled };
             let is_all = !routes.are_of_its_user && rest.executions == 0;
             let of_rest = failed(rest.errors, rest.cancelled);
             by_route.note(row.head, failed(errors, cancelled), of_rest, is_all);
+            if nameless {
+                target.may_be_more = true;
+                by_route.lack_ids(row.head.span.until);
+            }
             target.uncounted = uncounted;
             target.perhaps = rest.uncounted;
             if routes.are_of_its_user {
@@ -391,6 +382,49 @@ impl Rows {
             ..Row::default()
         };
         self.0.insert(until_us, row);
+    }
+}
+
+/// What one row says of the routes that are meant, and of what found none of its own.
+struct Worked {
+    counts: [u64; BUCKETS],
+    errors: u64,
+    cancelled: u64,
+    uncounted: u64,
+    /// Some of it, or of the rest, had no id.
+    nameless: bool,
+    rest: Rest,
+}
+
+impl Worked {
+    fn of(row: &read::Row<'_>, routes: &Routes) -> Self {
+        let mut all = Self {
+            counts: [0; BUCKETS],
+            errors: 0,
+            cancelled: 0,
+            uncounted: 0,
+            nameless: false,
+            rest: Rest::default(),
+        };
+        for (place, id) in row.ids.iter().enumerate() {
+            let value = |i: usize| row.column(i).and_then(|v| v.get(place).copied()).unwrap_or(0);
+            let is_meant = routes.are_meant(row.head.source, ROUTE.object_of(*id));
+            let is_rest = ROUTE.object_of(*id) == 0;
+            if id & 255 == NAMELESS {
+                // They are among those that are not counted.
+                all.nameless |= is_meant || is_rest;
+            } else if !is_meant {
+                let counts = [value(0), value(1), value(2)];
+                all.rest.add(id & 255, if is_rest { counts } else { [0; 3] });
+            } else if id & 255 == UNCOUNTED {
+                all.uncounted += value(0);
+            } else if id & 255 == ROUTE_FAILURES {
+                (all.errors, all.cancelled) = (all.errors + value(1), all.cancelled + value(2));
+            } else if let Some(count) = all.counts.get_mut((id & 255) as usize) {
+                *count += value(0);
+            }
+        }
+        all
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use perfmon_core::family::{FAILURE, ROUTE, ROUTE_FAILURES, UNCOUNTED};
+use perfmon_core::family::{FAILURE, NAMELESS, ROUTE, ROUTE_FAILURES, UNCOUNTED};
 use perfmon_core::histogram::{Sparse, Sum};
 use perfmon_core::objective::KNOWN;
 use perfmon_core::pool::Sender;
@@ -87,7 +87,7 @@ pub(crate) fn routes(scope: &Scope) -> Result<(Vec<Route>, i64), Error> {
             } else if u32::from(bucket) == ROUTE_FAILURES {
                 sums.errors = sums.errors.saturating_add(value(2));
                 sums.cancelled = sums.cancelled.saturating_add(value(3));
-            } else {
+            } else if u32::from(bucket) != NAMELESS {
                 sums.statements.push((bucket, value(0)));
                 sums.transactions.push((bucket, value(1)));
             }

@@ -1,11 +1,82 @@
 //! What was executed with the hooks off, or without an id, of which nothing but the number is known: by the ends of intervals.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use perfmon_core::family::{ROUTE, UNCOUNTED};
+use perfmon_core::family::{NAMELESS, ROUTE, UNCOUNTED};
+use perfmon_core::frame::Span;
+use perfmon_core::series::Series;
+use perfmon_core::tally::Who;
+use perfmon_core::window::Level;
 
+use super::cell::Cell;
+use super::names;
+use super::plan::Kept;
 use super::scope::Scope;
+use crate::error::Error;
 use crate::store::read::{self, Segment};
+
+/// Row by row, how much was executed of which no times are known, and how much of that had no id. What found no route of its
+/// own may be anybody's.
+fn each(
+    scope: &Scope,
+    segments: &[Segment],
+    own: Option<&HashSet<Who>>,
+    told: &mut dyn FnMut(&Span, u64, u64),
+) {
+    let columns: Vec<usize> = ROUTE.position("statements").into_iter().collect();
+    read::frames(&scope.sources, &ROUTE, segments, &columns, &mut |row| {
+        let is_meant = |id: u32| {
+            let route = ROUTE.object_of(id);
+            route == 0 || own.is_none_or(|own| own.contains(&(row.head.source, route)))
+        };
+        let sum = |bucket: u32| {
+            let counts = row.ids.iter().zip(row.column(0).unwrap_or(&[]));
+            let meant = counts.filter(|(id, _)| **id & 255 == bucket && is_meant(**id));
+            meant.map(|(_, count)| *count).fold(0, u64::saturating_add)
+        };
+        told(&row.head.span, sum(UNCOUNTED), sum(NAMELESS));
+    });
+}
+
+/// The routes of a user, under all sources.
+fn routes_of(scope: &Scope, user: &str) -> Result<HashSet<Who>, Error> {
+    let user = Cell::from(user);
+    let all = names::objects(ROUTE.name, &scope.sources)?.into_iter();
+    Ok(all.filter(|(_, [_, name, _])| *name == user).map(|(who, _)| who).collect())
+}
+
+/// Whether there was any of it between edges, of one user or of all.
+#[derive(Debug)]
+pub(crate) struct Besides {
+    nameless: Vec<bool>,
+}
+
+impl Besides {
+    /// Of rows no coarser than `coarsest`.
+    pub(crate) fn of(
+        scope: &Scope,
+        coarsest: Level,
+        edges: Vec<i64>,
+        user: Option<&str>,
+    ) -> Result<Self, Error> {
+        let own = user.map(|user| routes_of(scope, user)).transpose()?;
+        let segments = Kept::of(&ROUTE, scope).segments(scope, coarsest);
+        let buckets = Series::new(edges, 0);
+        let mut nameless = vec![false; buckets.len()];
+        each(scope, &segments, own.as_ref(), &mut |span, _, without_id| {
+            let bucket = buckets.bucket_of(span.until);
+            if let Some(slot) = bucket.and_then(|at| nameless.get_mut(at)) {
+                *slot |= without_id > 0;
+            }
+        });
+        Ok(Self { nameless })
+    }
+
+    /// Whether some of what was executed in a bucket had no id.
+    pub(crate) fn is_nameless(&self, bucket: usize) -> bool {
+        self.nameless.get(bucket) == Some(&true)
+    }
+}
 
 /// How much there was in each interval in which there was some.
 #[derive(Debug, Default)]
@@ -15,13 +86,9 @@ impl Uncounted {
     /// Of these stretches, which may be those of another family.
     pub(crate) fn of(scope: &Scope, segments: &[Segment]) -> Self {
         let mut found = Self::default();
-        let columns: Vec<usize> = ROUTE.position("statements").into_iter().collect();
-        read::frames(&scope.sources, &ROUTE, segments, &columns, &mut |row| {
-            let Some(counts) = row.column(0) else { return };
-            let own = row.ids.iter().zip(counts).filter(|(id, _)| **id & 255 == UNCOUNTED);
-            let sum = own.map(|(_, count)| *count).fold(0, u64::saturating_add);
+        each(scope, segments, None, &mut |span, sum, _| {
             if sum > 0 {
-                let all = found.0.entry(row.head.span.until).or_default();
+                let all = found.0.entry(span.until).or_default();
                 *all = all.saturating_add(sum);
             }
         });
@@ -37,4 +104,22 @@ impl Uncounted {
     pub(crate) fn at(&self, until: i64) -> u64 {
         self.0.get(&until).copied().unwrap_or(0)
     }
+}
+
+/// Users; `None` stands for those of routes that were not counted apart.
+pub(crate) type Users = BTreeSet<Option<String>>;
+
+/// Who executed something in the window that had no id, so that it is not counted by statement.
+pub(crate) fn nameless_users(scope: &Scope) -> Result<Users, Error> {
+    let segments = Kept::of(&ROUTE, scope).segments(scope, Level::Day);
+    let mut routes: HashSet<Who> = HashSet::new();
+    read::frames(&scope.sources, &ROUTE, &segments, &[0], &mut |row| {
+        let found = row.ids.iter().filter(|id| **id & 255 == NAMELESS);
+        routes.extend(found.map(|id| (row.head.source, ROUTE.object_of(*id))));
+    });
+    if routes.is_empty() {
+        return Ok(Users::new());
+    }
+    let names = names::objects(ROUTE.name, &scope.sources)?;
+    Ok(routes.iter().map(|who| names.get(who).and_then(|[_, user, _]| user.text())).collect())
 }

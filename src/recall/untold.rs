@@ -51,6 +51,12 @@ pub(super) fn hidden(declared: &Declared) -> Result<Option<String>, Error> {
     Ok(missing.map(|missing| words(&missing.problem, &missing.fix)))
 }
 
+/// Why what those execute whom an objective means has no ids, and the line that changes that.
+pub(super) fn without_ids(declared: &Declared) -> Result<Option<String>, Error> {
+    let missing = counting::without_ids(user_of(declared)?.as_deref())?;
+    Ok(missing.map(|missing| words(&missing.problem, &missing.fix)))
+}
+
 /// Who is left out of an objective of all, because no times and no errors of them are counted.
 pub(super) fn without(declared: &Declared) -> Result<Option<String>, Error> {
     /// So many are named.

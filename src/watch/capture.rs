@@ -93,11 +93,12 @@ impl Observer for Capture {
 
     #[cold]
     fn passed_over() {
-        if (settings::capture() == Mode::Off || !execution::has_ids())
+        let nameless = !execution::has_ids();
+        if (nameless || settings::capture() == Mode::Off)
             && execution::is_client()
             && let Some(tables) = memory::counting()
         {
-            routes::left_out(&tables.routes, whose());
+            routes::left_out(&tables.routes, whose(), nameless);
         }
     }
 

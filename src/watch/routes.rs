@@ -152,15 +152,15 @@ pub(super) fn executed(
     took.statement();
 }
 
-/// Counts the number of a statement that was executed with the hooks off; what no client sent is none.
+/// Counts the number of a statement that was executed with the hooks off, or without an id; what no client sent is none.
 #[cold]
-pub(super) fn left_out(table: &Table<'static, Work>, whose: u64) {
+pub(super) fn left_out(table: &Table<'static, Work>, whose: u64, nameless: bool) {
     let state = state();
     if std::mem::take(&mut state.foreign) {
         return;
     }
     if let Some((entry, _)) = state.find(table, whose, None) {
-        entry.payload.leave_out();
+        entry.payload.leave_out(nameless);
     }
 }
 

@@ -201,7 +201,7 @@ pub(in crate::api) fn uncounted() -> Result<Option<Missing>, Error> {
         let problem = format!("Execution times are not counted: {}", missing.problem);
         return Ok(Some(Missing { problem, fix: missing.fix }));
     }
-    if let Some(missing) = counting::without_ids()? {
+    if let Some(missing) = counting::without_ids(None)? {
         let problem = format!("Not all statements are counted: {}", missing.problem);
         return Ok(Some(Missing { problem, fix: missing.fix }));
     }

@@ -26,19 +26,33 @@ struct OfInterval {
 
 /// What the routes of a user tell, or those of a statement's, by the ends of intervals.
 #[derive(Debug, Default)]
-pub(super) struct ByRoute(HashMap<i64, OfInterval>);
+pub(super) struct ByRoute {
+    all: HashMap<i64, OfInterval>,
+    /// Some of what was executed had no id.
+    nameless: HashSet<i64>,
+}
 
 impl ByRoute {
     /// Keeps what a row says.
     pub(super) fn note(&mut self, head: &read::Head, own: Errors, rest: Errors, is_all: bool) {
         let is_known = |name| ROUTE.position(name).is_some_and(|column| head.is_known(column));
         let failed = (is_known("errors") && is_known("cancelled")).then_some((own, rest));
-        self.0.insert(head.span.until, OfInterval { failed, is_all });
+        self.all.insert(head.span.until, OfInterval { failed, is_all });
     }
 
     /// Whether the executions of those who are meant all have a route of their own.
     pub(super) fn is_all(&self, until: i64) -> bool {
-        self.0.get(&until).is_some_and(|of| of.is_all)
+        self.all.get(&until).is_some_and(|of| of.is_all)
+    }
+
+    /// Notes that in an interval some of what was executed had no id, and may be theirs.
+    pub(super) fn lack_ids(&mut self, until: i64) {
+        self.nameless.insert(until);
+    }
+
+    /// Whether that is so of an interval from a time on.
+    pub(super) fn lacks_ids(&self, since: i64) -> bool {
+        self.nameless.iter().any(|until| *until > since)
     }
 }
 
@@ -119,7 +133,7 @@ impl Rows {
                     count(&mut placed);
                 }
             }
-            let by_route = by_route.0.get(&target.until_us).and_then(|of| of.failed);
+            let by_route = by_route.all.get(&target.until_us).and_then(|of| of.failed);
             if let Some((routes, nobodys)) = by_route.filter(|_| user.is_some()) {
                 failed = failed.within(routes, nobodys, placed);
                 failed = if is_user { failed.at_least(routes) } else { failed };

@@ -12,7 +12,9 @@ use perfmon_core::capture::scan;
 use perfmon_core::capture::table::Key;
 use perfmon_core::capture::whole::WorkOfAll;
 use perfmon_core::delta::GapKind;
-use perfmon_core::family::{FAILURE, Family, ROUTE, ROUTE_FAILURES, STATEMENT, UNCOUNTED};
+use perfmon_core::family::{
+    FAILURE, Family, NAMELESS, ROUTE, ROUTE_FAILURES, STATEMENT, UNCOUNTED,
+};
 use perfmon_core::frame::{Frame, Quality};
 use pgrx::pg_sys;
 
@@ -274,6 +276,7 @@ impl Visit {
                     Slot::Errors => (ROUTE_FAILURES, 2),
                     Slot::Cancelled => (ROUTE_FAILURES, 3),
                     Slot::Uncounted => (UNCOUNTED, 0),
+                    Slot::Nameless => (NAMELESS, 0),
                 };
                 rows.entry(id << 8 | bucket).or_default()[column] += u64::from(*count);
             }

@@ -120,6 +120,7 @@ pub struct Work {
     errors: AtomicU32,
     cancelled: AtomicU32,
     uncounted: AtomicU32,
+    nameless: AtomicU32,
 }
 
 impl Default for Work {
@@ -131,6 +132,7 @@ impl Default for Work {
             errors: AtomicU32::new(0),
             cancelled: AtomicU32::new(0),
             uncounted: AtomicU32::new(0),
+            nameless: AtomicU32::new(0),
         }
     }
 }
@@ -159,9 +161,10 @@ impl Work {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a statement that was executed by a session that has the hooks off: its number is all that is kept.
-    pub fn leave_out(&self) {
+    /// Counts a statement that was executed with the hooks off, or without an id: its number is all that is kept.
+    pub fn leave_out(&self, nameless: bool) {
         self.uncounted.fetch_add(1, Ordering::Relaxed);
+        self.nameless.fetch_add(u32::from(nameless), Ordering::Relaxed);
     }
 
     /// Hands over every counter.
@@ -177,6 +180,7 @@ impl Work {
             (Slot::Errors, &self.errors),
             (Slot::Cancelled, &self.cancelled),
             (Slot::Uncounted, &self.uncounted),
+            (Slot::Nameless, &self.nameless),
         ];
         let others = others.map(|(slot, count)| (slot, count.load(Ordering::Relaxed)));
         statements.chain(transactions).chain(others)
@@ -194,8 +198,10 @@ pub enum Slot {
     Errors,
     /// Statements that were cancelled.
     Cancelled,
-    /// Statements executed with the hooks off.
+    /// Statements executed with the hooks off, or without an id.
     Uncounted,
+    /// Of these, those without an id, which the server's own statistics do not know either.
+    Nameless,
 }
 
 impl Slot {
@@ -206,6 +212,7 @@ impl Slot {
             Self::Errors => 512,
             Self::Cancelled => 513,
             Self::Uncounted => 514,
+            Self::Nameless => 515,
         }
     }
 
@@ -217,6 +224,7 @@ impl Slot {
             512 => Self::Errors,
             513 => Self::Cancelled,
             514 => Self::Uncounted,
+            515 => Self::Nameless,
             _ => return None,
         })
     }
@@ -239,6 +247,7 @@ impl Payload for Work {
             (&self.errors, &other.errors),
             (&self.cancelled, &other.cancelled),
             (&self.uncounted, &other.uncounted),
+            (&self.nameless, &other.nameless),
         ] {
             theirs.fetch_add(mine.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }

@@ -71,7 +71,7 @@ impl WorkOfAll {
                 Slot::Errors => &mut self.errors,
                 Slot::Cancelled => &mut self.cancelled,
                 Slot::Uncounted => &mut self.uncounted,
-                Slot::Transactions(_) => return,
+                Slot::Transactions(_) | Slot::Nameless => return,
             };
             *sum = sum.wrapping_add(count);
         });

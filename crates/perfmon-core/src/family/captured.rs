@@ -36,10 +36,13 @@ pub static ROUTE: Family = Family {
 /// In place of a bucket, for what belongs to none.
 pub const ROUTE_FAILURES: u32 = 255;
 
-/// In place of a bucket, of routes and of the cluster: what was executed with the hooks off, of which nothing but the
-/// number is known.
+/// In place of a bucket, of routes and of the cluster: what was executed with the hooks off, or without an id, of which
+/// nothing but the number is known.
 pub const UNCOUNTED: u32 = 254;
-const _: () = assert!(crate::histogram::BUCKETS <= UNCOUNTED as usize);
+
+/// In place of a bucket, of routes: what of that had no id, so that the server's own statistics do not know it either.
+pub const NAMELESS: u32 = 253;
+const _: () = assert!(crate::histogram::BUCKETS <= NAMELESS as usize);
 
 /// What plans did in the executions that were looked into, by (statement, table, node and its conditions). Counts are
 /// those of these executions, as `crate::capture::scan::Slot` tells them.

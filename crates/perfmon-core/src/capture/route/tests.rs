@@ -158,6 +158,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Slot::Errors),
         1 => Just(Slot::Cancelled),
         1 => Just(Slot::Uncounted),
+        1 => Just(Slot::Nameless),
     ];
     prop_oneof![
         20 => (0u32..3, any::<u8>(), slot).prop_map(|(user, route, slot)| Op::Count { user, route, slot }),
@@ -193,10 +194,16 @@ proptest! {
                         Slot::Transactions(b) => work.transaction(b.into()),
                         Slot::Errors => work.failure(false),
                         Slot::Cancelled => work.failure(true),
-                        Slot::Uncounted => work.leave_out(),
+                        Slot::Uncounted => work.leave_out(false),
+                        Slot::Nameless => work.leave_out(true),
                     });
                     *truth.entry(slot).or_default() += 1;
-                    *by_name.entry((user, names("shop", &format!("/{route}")))).or_default() += 1;
+                    // What has no id is among what is not counted.
+                    let twice = u64::from(slot == Slot::Nameless);
+                    if twice > 0 {
+                        *truth.entry(Slot::Uncounted).or_default() += twice;
+                    }
+                    *by_name.entry((user, names("shop", &format!("/{route}")))).or_default() += 1 + twice;
                 }
                 Op::Lone { user, route, bucket } => {
                     work_of(&table, user, route, |work| work.took(bucket.into()).lone());
