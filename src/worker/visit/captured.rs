@@ -6,7 +6,7 @@ use std::ffi::CStr;
 
 use perfmon_core::capture::failure::{self, Class};
 use perfmon_core::capture::kept::{self, Interval, Stamp};
-use perfmon_core::capture::named::Named;
+use perfmon_core::capture::named::{Executed, Named};
 use perfmon_core::capture::route::{self, Slot};
 use perfmon_core::capture::scan;
 use perfmon_core::capture::table::Key;
@@ -80,15 +80,12 @@ fn without_ids() -> bool {
     value.is_some_and(|value| settings::IDS_OFF.contains(&value.as_str()))
 }
 
-/// Whether statements that the hooks did not time may have been without ids, so that the server did not count them either. Of a
-/// role that has capture off, and ids, it counts what it is meant to.
-fn may_lack_ids(user: u32) -> bool {
+/// Whether the server is meant to count what a user executes with the hooks off: a role that has them off may be kept from all
+/// statistics.
+fn is_meant(user: u32) -> bool {
     let role = (user != 0).then(|| pg_sys::Oid::from(user));
-    let is = |setting: &CStr, off: &[&str]| {
-        let value = role::starting_value(setting, role);
-        value.is_some_and(|value| off.contains(&&*value.to_string_lossy().to_lowercase()))
-    };
-    is(c"compute_query_id", &settings::IDS_OFF) || !is(c"pg_perfmon.capture", &["off"])
+    let value = role::starting_value(c"pg_perfmon.capture", role);
+    value.is_none_or(|value| !value.to_bytes().eq_ignore_ascii_case(b"off"))
 }
 
 /// Why nothing of what was executed was told by the server.
@@ -143,10 +140,7 @@ impl Visit {
         let counted = total(frame, "total_calls").and_then(|calls| u64::try_from(calls).ok());
         let counted = counted.unwrap_or(0).max(frame.ids.len() as u64);
         match self.captured.as_ref().and_then(|now| now.work.as_ref()) {
-            Some((Some(_), moved)) => {
-                let uncounted = route::uncounted(moved, may_lack_ids);
-                Named::of(counted, route::executions(moved), uncounted)
-            }
+            Some((Some(_), moved)) => Named::of(counted, Executed::of(moved, is_meant)),
             Some((None, _)) => Named::All,
             None if counted == 0 && without_ids() => Named::Nothing,
             None => Named::All,

@@ -412,11 +412,21 @@ pub fn executions(moved: &Moved) -> u64 {
     counts.filter(|(slot, _)| matches!(slot, Slot::Statements(_))).map(|(_, n)| u64::from(*n)).sum()
 }
 
-/// Statements that were executed with the hooks off or without an id, of all routes.
+/// Statements that were executed with ids, but with the hooks off, of all routes.
 /// `is_meant` is asked for the user of each, 0 where that is not known.
-pub fn uncounted(moved: &Moved, mut is_meant: impl FnMut(u32) -> bool) -> u64 {
-    let counts = moved.iter().filter_map(|(key, sums)| Some((key, sums.get(&Slot::Uncounted)?)));
-    counts.filter(|(key, _)| is_meant(key.user())).map(|(_, n)| u64::from(*n)).sum()
+pub fn untimed(moved: &Moved, mut is_meant: impl FnMut(u32) -> bool) -> u64 {
+    let count = |sums: &BTreeMap<Slot, u32>| {
+        let [all, nameless] = [Slot::Uncounted, Slot::Nameless].map(|slot| sums.get(&slot));
+        // A statement that is just being counted may be in one of them only.
+        Some(all?.saturating_sub(nameless.copied().unwrap_or(0))).filter(|n| *n > 0)
+    };
+    let counts = moved.iter().filter_map(|(key, sums)| Some((key, count(sums)?)));
+    counts.filter(|(key, _)| is_meant(key.user())).map(|(_, n)| u64::from(n)).sum()
+}
+
+/// Statements that were executed without an id, of all routes.
+pub fn nameless(moved: &Moved) -> u64 {
+    moved.values().filter_map(|sums| sums.get(&Slot::Nameless)).map(|n| u64::from(*n)).sum()
 }
 
 /// Statements that failed and that were cancelled, of all routes.

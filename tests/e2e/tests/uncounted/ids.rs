@@ -113,3 +113,23 @@ fn a_database_without_ids_says_so() {
     assert_eq!(step(&mut db, "statement_series", &format!("{id},")), (None, None, None));
     assert!(said().contains("ALTER DATABASE app RESET compute_query_id;"));
 }
+
+#[test]
+fn what_begins_and_ends_transactions_stands_for_nothing_without_an_id() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, _) = watcher(&server);
+    db.run("ALTER ROLE bob SET compute_query_id = off");
+    let (mut alice, mut bob) = (server.connect("alice", "app"), server.connect("bob", "app"));
+    db.snapshot();
+    for _ in 0..100 {
+        for sql in ["BEGIN", "SELECT 1 AS a", "COMMIT"] {
+            alice.run(sql);
+        }
+        bob.run("SELECT 1 AS b");
+    }
+    db.snapshot();
+    let (calls, timed, quality) = step(&mut db, "load_series", "");
+    assert!(calls >= Some(300) && timed >= Some(300), "{calls:?} {timed:?}");
+    assert_eq!(quality.as_deref(), Some("lower bound"));
+}
