@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use perfmon_core::family::{LATENCY, STATEMENT};
-use perfmon_core::frame::Span;
+use perfmon_core::frame::{Quality, Span};
 use perfmon_core::histogram::{BUCKETS, Sum, bounds};
 use perfmon_core::series::Series;
 use perfmon_core::tally::Who;
@@ -102,6 +102,8 @@ pub(super) struct Timed {
     times: Vec<Option<Times>>,
     /// Whether there may be more, without a name.
     in_rest: Vec<bool>,
+    /// Whether a row may be a part of what there was.
+    partly: Vec<bool>,
     /// Where a row ends that was not all quiet.
     at_work: Vec<bool>,
     /// Of some time in which something was executed no times are known.
@@ -110,6 +112,8 @@ pub(super) struct Timed {
     coarsest: Level,
     /// What may have been executed besides; once that was looked up.
     besides: Option<Besides>,
+    /// What was not timed was not executed, unless it was executed besides. Statements within others are timed at will.
+    tells_silence: bool,
 }
 
 impl Timed {
@@ -121,7 +125,7 @@ impl Timed {
         let mut series = Series::new(edges.to_vec(), 1);
         let mut times: Vec<Option<Times>> = vec![None; series.len()];
         let mut in_rest = vec![false; series.len()];
-        let mut at_work = in_rest.clone();
+        let (mut at_work, mut partly) = (in_rest.clone(), in_rest.clone());
         rows(whose, &quiet, &segments, &mut |head, latency, may_be| {
             let span = head.span;
             series.cover(span.since, span.until, span.length_us, span.quiet_us);
@@ -132,6 +136,7 @@ impl Timed {
             times[bucket].get_or_insert_default().add(&latency);
             in_rest[bucket] |= may_be;
             at_work[bucket] |= span.quiet_us < span.length_us;
+            partly[bucket] |= span.quality != Quality::Exact;
         })?;
         // What was quiet is known without a row of its own.
         for (bucket, slot) in times.iter_mut().enumerate() {
@@ -139,7 +144,17 @@ impl Timed {
                 *slot = Some(Times::default());
             }
         }
-        Ok(Self { series, times, in_rest, at_work, is_part: false, coarsest, besides: None })
+        Ok(Self {
+            series,
+            times,
+            in_rest,
+            partly,
+            at_work,
+            is_part: false,
+            coarsest,
+            besides: None,
+            tells_silence: false,
+        })
     }
 
     /// Looks up what was executed besides what was timed, by the user of the statements if that is what they are; where it
@@ -155,9 +170,12 @@ impl Timed {
             return Ok(());
         }
         let mut users: BTreeSet<Option<String>> = BTreeSet::new();
+        self.tells_silence = true;
         if let Whose::Statements(objects) = whose {
             let named = names::statements(objects)?;
             users = named.values().map(|one| one.user_name.text()).collect();
+            let mut all = named.values();
+            self.tells_silence = all.all(|one| one.toplevel == Cell::Bool(true));
         }
         let user = users.pop_first().flatten().filter(|_| users.is_empty());
         let quiet = scope.quietly(scope.since, scope.until);
@@ -171,6 +189,14 @@ impl Timed {
         self.besides.as_ref().is_some_and(|besides| besides.is_nameless(bucket))
     }
 
+    /// Whether the hooks know that nothing was executed in a bucket that has no times.
+    fn is_silent(&self, bucket: usize) -> bool {
+        let covered_us = self.series.covered_us(bucket);
+        let is_none = |besides: &Besides| besides.is_none(bucket, covered_us);
+        let is_all = !self.partly[bucket] && !self.in_rest[bucket];
+        self.tells_silence && is_all && self.besides.as_ref().is_some_and(is_none)
+    }
+
     /// That nothing was timed is known to be nothing only where the server's own statistics say so too: others may have been at work
     /// with the hooks off, or without ids. `counted` tells how many executions these know, between the same edges.
     pub(super) fn believe(&mut self, counted: &Series) {
@@ -180,7 +206,7 @@ impl Timed {
             let is_none = match counted.sum(0, bucket) {
                 Some(0) => is_told || !self.at_work[bucket],
                 Some(_) => false,
-                None => !self.at_work[bucket],
+                None => !self.at_work[bucket] || self.is_silent(bucket),
             };
             // What was not executed at all is in no rest.
             self.in_rest[bucket] &= !(is_told && counted.sum(0, bucket) == Some(0));

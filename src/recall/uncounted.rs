@@ -48,6 +48,9 @@ fn routes_of(scope: &Scope, user: &str) -> Result<HashSet<Who>, Error> {
 /// Whether there was any of it between edges, of one user or of all.
 #[derive(Debug)]
 pub(crate) struct Besides {
+    /// Of no column: time of which it is known.
+    covered: Series,
+    untimed: Vec<bool>,
     nameless: Vec<bool>,
 }
 
@@ -61,15 +64,22 @@ impl Besides {
     ) -> Result<Self, Error> {
         let own = user.map(|user| routes_of(scope, user)).transpose()?;
         let segments = Kept::of(&ROUTE, scope).segments(scope, coarsest);
-        let buckets = Series::new(edges, 0);
-        let mut nameless = vec![false; buckets.len()];
-        each(scope, &segments, own.as_ref(), &mut |span, _, without_id| {
-            let bucket = buckets.bucket_of(span.until);
-            if let Some(slot) = bucket.and_then(|at| nameless.get_mut(at)) {
-                *slot |= without_id > 0;
+        let mut covered = Series::new(edges, 0);
+        let mut untimed = vec![false; covered.len()];
+        let mut nameless = untimed.clone();
+        each(scope, &segments, own.as_ref(), &mut |span, all, without_id| {
+            covered.cover(span.since, span.until, span.length_us, span.quiet_us);
+            if let Some(bucket) = covered.bucket_of(span.until) {
+                untimed[bucket] |= all > 0;
+                nameless[bucket] |= without_id > 0;
             }
         });
-        Ok(Self { nameless })
+        Ok(Self { covered, untimed, nameless })
+    }
+
+    /// Whether all that was executed in a bucket was timed, as far as so much time tells.
+    pub(crate) fn is_none(&self, bucket: usize, covered_us: i64) -> bool {
+        self.untimed.get(bucket) == Some(&false) && self.covered.covered_us(bucket) >= covered_us
     }
 
     /// Whether some of what was executed in a bucket had no id.

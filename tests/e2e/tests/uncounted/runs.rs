@@ -72,6 +72,21 @@ fn without_pg_stat_statements_nothing_timed_is_no_zero() {
     let (calls, timed, _) = step(&mut db, "statement_series", &format!("{id},"));
     assert_eq!((calls, timed), (None, None));
     assert_eq!(heatmap(&mut db, &id), []);
+    // Where nobody had the hooks off, what was not timed was not executed.
+    db.run("RESET pg_perfmon.capture");
+    db.snapshot();
+    let mut alice = server.connect("alice", "app");
+    (0..20).for_each(|_| alice.run("SELECT 1 AS a"));
+    db.snapshot();
+    let (calls, timed, quality) = step(&mut db, "statement_series", &format!("{id},"));
+    assert_eq!((calls, timed, quality), (None, Some(0), None));
+    assert_eq!(heatmap(&mut db, &id), [(None, 0)]);
+    // Others had them off, which is nothing to him.
+    db.run("SET pg_perfmon.capture = 'off'; SELECT 1");
+    alice.run("SELECT 1 AS a");
+    db.snapshot();
+    let (calls, timed, _) = step(&mut db, "statement_series", &format!("{id},"));
+    assert_eq!((calls, timed), (None, Some(0)));
 }
 
 #[test]
