@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::pg::catalog;
 use crate::recall::names;
 use crate::recall::plan::Kept;
-use crate::recall::run::{Run, latest, overlapping};
+use crate::recall::run::{Run, executed, latest, overlapping};
 use crate::recall::times::{change_rows, gap_rows};
 use crate::recall::words::Raw;
 use crate::store::read;
@@ -197,6 +197,7 @@ fn gathered(name: &str) -> Result<report::Run, Error> {
     let latency = lists::latency(&scope)?;
     let (slow_ms, slow) = slow(&scope, &facts, &thresholds, latency.as_ref())?;
     let changes = change_rows(&scope)?;
+    let are_timed = latency.as_ref().is_some_and(|latency| !latency.is_part);
     let (covered_us, quality) = covered(&scope);
     Ok(report::Run {
         covered_us,
@@ -205,6 +206,7 @@ fn gathered(name: &str) -> Result<report::Run, Error> {
         objectives: promises(judged),
         slow,
         slow_ms,
+        executed: executed(&scope, are_timed)?,
         commands: lists::commands(&scope)?,
         errors: lists::errors(&scope)?,
         changes: changes.iter().rev().map(|row| lists::change(row)).collect(),

@@ -1,10 +1,21 @@
 //! Test runs as they were bracketed. It must never judge.
 
+use std::collections::HashSet;
+
+use perfmon_core::family::STATEMENT;
+use perfmon_core::frame::Quality;
+use perfmon_core::report::Executed;
+use perfmon_core::rollup::OTHER;
+use perfmon_core::tally::Who;
+use perfmon_core::window::Level;
+
 use super::cell::Cell;
-use super::query;
+use super::plan::Kept;
 use super::scope::Scope;
 use super::words::Raw;
+use super::{counting, latency, names, query, statements, times};
 use crate::error::Error;
+use crate::store::read;
 
 /// A run.
 #[derive(Debug, Clone)]
@@ -48,4 +59,37 @@ pub(crate) fn overlapping(scope: &Scope, one: &Run, until: i64) -> Result<Vec<Ru
     )?;
     let others = rows.iter().filter_map(|row| run(row));
     Ok(others.filter(|other| other.name != one.name || other.begun != one.begun).collect())
+}
+
+/// Which statements ran, as the server's own statistics and the hooks tell; `are_timed` where the latter missed nothing.
+pub(crate) fn executed(scope: &Scope, are_timed: bool) -> Result<Executed, Error> {
+    let tally = statements::add_up(scope, &statements::positions(&["calls"])).tally;
+    let ran = |place: &usize| tally.get(*place, 0).is_some_and(|calls| calls > 0);
+    let places = (0..tally.who().len()).filter(ran);
+    let counted: HashSet<Who> = places.map(|place| tally.who()[place]).collect();
+    let timed = latency::all_ids(scope);
+    let is_rest = |all: &HashSet<Who>| all.iter().any(|who| who.1 == OTHER);
+    let are_all = are_timed && !is_rest(&timed) || are_counted(scope)? && !is_rest(&counted);
+    let newer = names::successors(&scope.sources)?;
+    let id = |who: &Who| i64::from(newer.get(who).unwrap_or(who).1);
+    Ok(Executed { ids: counted.iter().chain(&timed).map(id).collect(), are_all })
+}
+
+/// Whether the server counted all that was executed in the window, and forgot nothing.
+fn are_counted(scope: &Scope) -> Result<bool, Error> {
+    let segments = Kept::of(&STATEMENT, scope).segments(scope, Level::Day);
+    let (mut any, mut are_exact) = (false, true);
+    read::frames(&scope.sources, &STATEMENT, &segments, &[], &mut |row| {
+        any = true;
+        are_exact &= row.head.span.quality == Quality::Exact;
+    });
+    let text = |row: &Vec<Cell>, i: usize| row.get(i).and_then(Cell::text).unwrap_or_default();
+    let is_lost = |row: &Vec<Cell>| {
+        let subject = text(row, 3);
+        subject == STATEMENT.name || subject == "all" && text(row, 4) != "missed"
+    };
+    Ok(any
+        && are_exact
+        && !times::gap_rows(scope)?.iter().any(is_lost)
+        && !counting::is_untracked(None)?)
 }

@@ -1,6 +1,8 @@
 //! The report of a test run or a deployment: what was promised, how long statements took, which were slow and
 //! why, what failed, and what was changed meanwhile; beside another run, if there is one to compare with.
 
+use std::collections::BTreeSet;
+
 use super::facts::{Change, Command, ENOUGH, Errors, Gap, Latency, Missing, Promise, text_or};
 use super::markdown::{self as whole, Show, latency, promises};
 use super::text::{code, cut, plain, wrapped};
@@ -44,6 +46,8 @@ pub struct Run {
     pub latency: Option<Latency>,
     /// Why it is not counted, and what turns it on.
     pub uncounted: Option<Missing>,
+    /// Which statements ran, timed or not.
+    pub executed: Executed,
     /// Statements over the limit, with their cause.
     pub slow: Vec<Slow>,
     /// From which p95 on a statement is slow, milliseconds.
@@ -54,6 +58,22 @@ pub struct Run {
     pub errors: Option<Errors>,
     /// What was changed during the run, latest first.
     pub changes: Vec<Change>,
+}
+
+/// Which statements ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Executed {
+    /// Ids of those that are known to have run.
+    pub ids: BTreeSet<i64>,
+    /// No other did.
+    pub are_all: bool,
+}
+
+impl Executed {
+    /// Whether a statement is known not to have run.
+    fn lacks(&self, id: i64) -> bool {
+        self.are_all && !self.ids.contains(&id)
+    }
 }
 
 /// A slow statement of a run.

@@ -47,9 +47,28 @@ fn statements_that_nobody_timed_are_slow_by_their_mean() {
     let mut bob = server.connect("bob", "app");
     db.run("SELECT perfmon.snapshot(); SELECT perfmon.begin_run('timed')");
     (0..6).for_each(|_| bob.run("SELECT pg_sleep(0.15)"));
+    (0..6).for_each(|_| alice.run("SELECT 3, 3"));
     db.run("SELECT perfmon.end_run('timed')");
     let report: String = db.val("SELECT perfmon.run_report('timed')");
     assert!(report.contains("p95 15") && !report.contains("unknown, mean"), "{report}");
+
+    // He ran it before, too, when it was not timed; what she runs now she did not.
+    let mut verdicts = |before: &str, after: &str| -> Vec<(String, String)> {
+        let sql = format!(
+            "SELECT query, coalesce(verdict, 'unknown') FROM perfmon.compare_runs('{before}', '{after}')
+             WHERE what = 'statement' ORDER BY 1"
+        );
+        db.rows(&sql).iter().map(|row| (row.get(0), row.get(1))).collect()
+    };
+    let told = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        all.iter().map(|(query, word)| ((*query).to_owned(), (*word).to_owned())).collect()
+    };
+    let (fresh, sleep) = ("SELECT $1, $2", "SELECT pg_sleep($1)");
+    let quick = "SELECT $1 AS quick";
+    let forth = verdicts("slow", "timed");
+    assert_eq!(forth, told(&[(quick, "gone"), (fresh, "new"), (sleep, "unknown")]));
+    let back = verdicts("timed", "slow");
+    assert_eq!(back, told(&[(quick, "new"), (fresh, "gone"), (sleep, "unknown")]));
 }
 
 #[test]

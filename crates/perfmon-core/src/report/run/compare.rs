@@ -27,6 +27,8 @@ pub struct Pair {
     pub before: Option<f64>,
     /// In the later one.
     pub after: Option<f64>,
+    /// Whether it is known that nothing was executed, before and after.
+    pub absent: (bool, bool),
     /// Whether more of it is worse.
     pub more_is_worse: bool,
     /// It is a share of what is good, of which only what is missing counts.
@@ -48,9 +50,10 @@ impl Pair {
     /// kept no more is worse, by however little.
     pub fn word(&self) -> &'static str {
         let (before, after) = match (self.before, self.after) {
-            (None, Some(_)) => return "new",
-            (Some(_), None) => return "gone",
-            (None, None) => return "",
+            (None, Some(_)) if self.absent.0 => return "new",
+            (Some(_), None) if self.absent.1 => return "gone",
+            // It may have been there, and was not measured.
+            (None, _) | (_, None) => return "",
             // From 99.9 % to 99 % is ten times as much that is missing.
             (Some(before), Some(after)) if self.is_share_of_good => (1.0 - before, 1.0 - after),
             (Some(before), Some(after)) => (before, after),
@@ -83,6 +86,7 @@ fn objectives(before: &Run, after: &Run) -> Vec<Pair> {
     let pair = |promise: &Promise| {
         let target = promise.verdict.target;
         let earlier = before.objectives.iter().find(|other| same(other, promise));
+        let is_absent = |promise: &Promise| promise.verdict.executions == Some(0);
         let kept = |promise: &Promise| match promise.verdict.status {
             Status::Met => Some(true),
             Status::Missed => Some(false),
@@ -95,6 +99,7 @@ fn objectives(before: &Run, after: &Run) -> Vec<Pair> {
             unit: target.unit(),
             before: earlier.and_then(|other| other.verdict.actual),
             after: promise.verdict.actual,
+            absent: (earlier.is_none_or(is_absent), is_absent(promise)),
             more_is_worse: matches!(target, Target::Latency { .. } | Target::Errors { .. }),
             is_share_of_good: matches!(target, Target::Availability { .. }),
             kept: earlier.and_then(kept).zip(kept(promise)),
@@ -118,6 +123,7 @@ fn statements(before: &Run, after: &Run) -> Vec<Pair> {
         unit: "ms",
         before: find(old, line.statement_id),
         after: find(new, line.statement_id),
+        absent: (before.executed.lacks(line.statement_id), after.executed.lacks(line.statement_id)),
         more_is_worse: true,
         is_share_of_good: false,
         kept: None,
@@ -165,9 +171,13 @@ pub(super) fn tables(out: &mut String, before: &Run, after: &Run) {
     if !statements.is_empty() {
         let row = |pair: &&Pair| {
             let query = text_or(pair.query.as_deref(), code);
-            let absent =
-                |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| milliseconds(Some(v)));
-            [pair.name.clone(), absent(pair.before), absent(pair.after), change(pair), query]
+            let shown = |value: Option<f64>, is_absent: bool| match value {
+                None if is_absent => "-".to_owned(),
+                value => milliseconds(value),
+            };
+            let before = shown(pair.before, pair.absent.0);
+            let after = shown(pair.after, pair.absent.1);
+            [pair.name.clone(), before, after, change(pair), query]
         };
         let heads = [
             ("id", Right),

@@ -30,8 +30,13 @@ fn lines(all: &[(i64, f64)]) -> Option<Latency> {
     Some(Latency { statements, ..Latency::default() })
 }
 
+fn ran(ids: &[i64]) -> Executed {
+    Executed { ids: ids.iter().copied().collect(), are_all: true }
+}
+
 fn run() -> Run {
     Run {
+        executed: ran(&[1, 2]),
         name: "nightly".to_owned(),
         database: "shop".to_owned(),
         until_us: 90_000_000,
@@ -137,6 +142,7 @@ fn two_runs_are_compared_number_by_number() {
     let after = Run {
         objectives: vec![p95(40.0, Status::Met)],
         latency: lines(&[(1, 21.0), (2, 45.0), (3, 5.0)]),
+        executed: ran(&[1, 2, 3]),
         ..run()
     };
     let words: Vec<(String, &str)> =
@@ -145,6 +151,15 @@ fn two_runs_are_compared_number_by_number() {
     assert_eq!(words, expected.map(|(name, word)| (name.to_owned(), word)));
     let back: Vec<&str> = pairs(&after, &run()).iter().map(Pair::word).collect();
     assert_eq!(back, ["better", "worse", "same", "gone"]);
+    // What ran and was not timed is not new, nor gone; nor what may have run.
+    for executed in [ran(&[1, 2, 3]), Executed { are_all: false, ..ran(&[1, 2]) }] {
+        let untimed = Run { executed, ..run() };
+        for (one, other) in [(&untimed, &after), (&after, &untimed)] {
+            let words: Vec<&str> = pairs(one, other).iter().map(Pair::word).collect();
+            assert_eq!(words[3], "", "{words:?}");
+        }
+        assert!(text(&after, Some(&untimed)).contains("|  3 |    unknown |"));
+    }
     let said = text(&after, Some(&run()));
     assert!(said.contains("Compared with: nightly") && said.contains("+100 % worse"), "{said}");
     // Availability and throughput are better when there is more.
