@@ -15,7 +15,7 @@ use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
 use super::known;
-use super::past::notice_if_was_off;
+use super::past::{notice_if_was_off, notice_untimed};
 use super::rows::{Cell, Sink};
 use super::series;
 use crate::error::Error;
@@ -74,8 +74,7 @@ pub(super) fn say_partly_counted(scope: &Scope) {
 fn say(what: &'static str, scope: &Scope) {
     let missing = if scope.is_own() { counting::untimed() } else { Ok(None) };
     let Ok(Some(Missing { problem, fix })) = missing else {
-        return notice_if_was_off(scope, LATENCY.name, "execution times")
-            .unwrap_or_else(|error| error.raise());
+        return say_of_past(scope).unwrap_or_else(|error| error.raise());
     };
     ereport!(
         NOTICE,
@@ -83,6 +82,13 @@ fn say(what: &'static str, scope: &Scope) {
         what,
         format!("{problem}: {fix}")
     );
+}
+
+fn say_of_past(scope: &Scope) -> Result<(), Error> {
+    if notice_if_was_off(scope, LATENCY.name, "execution times")? {
+        return Ok(());
+    }
+    notice_untimed(scope)
 }
 
 /// Tells a caller that executions of a statement may be missing.
@@ -169,15 +175,8 @@ impl Timed {
         if !are_part && !self.is_in_question() {
             return Ok(());
         }
-        let mut users: BTreeSet<Option<String>> = BTreeSet::new();
-        self.tells_silence = true;
-        if let Whose::Statements(objects) = whose {
-            let named = names::statements(objects)?;
-            users = named.values().map(|one| one.user_name.text()).collect();
-            let mut all = named.values();
-            self.tells_silence = all.all(|one| one.toplevel == Cell::Bool(true));
-        }
-        let user = users.pop_first().flatten().filter(|_| users.is_empty());
+        let (user, are_toplevel) = user_of(whose)?;
+        self.tells_silence = are_toplevel;
         let quiet = scope.quietly(scope.since, scope.until);
         let edges = edges.to_vec();
         self.besides = Some(Besides::of(&quiet, self.coarsest, edges, user.as_deref())?);
@@ -251,6 +250,27 @@ impl Timed {
     }
 }
 
+/// Whose statements they are, if one user's, and whether none is within others.
+fn user_of(whose: Whose<'_>) -> Result<(Option<String>, bool), Error> {
+    let Whose::Statements(objects) = whose else { return Ok((None, true)) };
+    let named = names::statements(objects)?;
+    let mut users: BTreeSet<Option<String>> =
+        named.values().map(|one| one.user_name.text()).collect();
+    let user = users.pop_first().flatten().filter(|_| users.is_empty());
+    Ok((user, named.values().all(|one| one.toplevel == Cell::Bool(true))))
+}
+
+/// Says that some of what is asked for is not in a sum, if that is so.
+fn say_if_untimed(whose: Whose<'_>, scope: &Scope) -> Result<(), Error> {
+    let (user, _) = user_of(whose)?;
+    let quiet = scope.quietly(scope.since, scope.until);
+    let edges = vec![scope.since, scope.until];
+    if Besides::of(&quiet, Level::Day, edges, user.as_deref())?.is_untimed(0) {
+        say("not all that was executed in this window is in it: some was not timed", scope);
+    }
+    Ok(())
+}
+
 /// The ends of a bucket in milliseconds; the last has no upper one.
 #[allow(clippy::cast_precision_loss)]
 fn ends(bucket: usize) -> [Cell; 2] {
@@ -303,6 +323,8 @@ fn latency_histogram(
     let sums = [sum.all(), sum.cached(), sum.read()];
     if sums[0].executions() == 0 {
         say_not_counted(&scope);
+    } else {
+        say_if_untimed(whose, &scope)?;
     }
     for bucket in 0..BUCKETS {
         let counts = sums.each_ref().map(|sum| sum.counts()[bucket]);

@@ -6,20 +6,33 @@ use super::args::Scope;
 use crate::error::Error;
 use crate::recall::counting;
 use crate::recall::times::switched_off;
-use crate::recall::uncounted::Users;
+use crate::recall::uncounted::{Users, untimed_users};
 use crate::watch::live;
 
-/// Says that something was not counted in some of the window, and why. Without preloading that has been said.
-pub(super) fn notice_if_was_off(scope: &Scope, subject: &str, what: &str) -> Result<(), Error> {
-    if live::began().is_none() {
-        return Ok(());
-    }
-    if let Some(why) = switched_off(scope, subject)? {
+/// Says that something was not counted in some of the window, and why; gives whether it did. Without preloading that has been
+/// said.
+pub(super) fn notice_if_was_off(scope: &Scope, subject: &str, what: &str) -> Result<bool, Error> {
+    let why = if live::began().is_some() { switched_off(scope, subject)? } else { None };
+    if let Some(why) = &why {
         ereport!(
             NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
             format!("{what} were not counted in some of this window; noted then: {why}"),
             "perfmon.gaps(since, until) lists the times of which nothing is known."
+        );
+    }
+    Ok(why.is_some())
+}
+
+/// Says whose executions were not all timed in the window, where no setting of now tells it.
+pub(super) fn notice_untimed(scope: &Scope) -> Result<(), Error> {
+    let users = untimed_users(scope)?;
+    if !users.is_empty() {
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!("not all that {} executed in this window was timed", named(&users)),
+            "pg_perfmon.capture was off then, for a role, a database or the session itself, or compute_query_id was."
         );
     }
     Ok(())

@@ -97,11 +97,19 @@ fn top_statements(
         notice_nameless(&scope, &nameless)?;
     } else if lines.iter().all(|line| line.times.is_none()) {
         latency::say_not_counted(&scope);
+    } else if lines.iter().any(is_untimed) {
+        latency::say_partly_counted(&scope);
     }
     for line in &lines {
         sink.put_all(row(line, &nameless))?;
     }
     Ok(())
+}
+
+/// Whether nobody timed what clients sent.
+fn is_untimed(line: &Line) -> bool {
+    let is_sent = line.statement.toplevel == Cell::Bool(true);
+    is_sent && line.times.is_none() && line.value("calls").is_some_and(|calls| calls > 0)
 }
 
 /// The row of `top_statements`. Who executed something without an id may have executed this more often.

@@ -82,6 +82,11 @@ impl Besides {
         self.untimed.get(bucket) == Some(&false) && self.covered.covered_us(bucket) >= covered_us
     }
 
+    /// Whether some of what was executed in a bucket was not timed.
+    pub(crate) fn is_untimed(&self, bucket: usize) -> bool {
+        self.untimed.get(bucket) == Some(&true)
+    }
+
     /// Whether some of what was executed in a bucket had no id.
     pub(crate) fn is_nameless(&self, bucket: usize) -> bool {
         self.nameless.get(bucket) == Some(&true)
@@ -121,10 +126,19 @@ pub(crate) type Users = BTreeSet<Option<String>>;
 
 /// Who executed something in the window that had no id, so that it is not counted by statement.
 pub(crate) fn nameless_users(scope: &Scope) -> Result<Users, Error> {
+    users_with(NAMELESS, scope)
+}
+
+/// Who executed something in the window that was not timed.
+pub(crate) fn untimed_users(scope: &Scope) -> Result<Users, Error> {
+    users_with(UNCOUNTED, scope)
+}
+
+fn users_with(bucket: u32, scope: &Scope) -> Result<Users, Error> {
     let segments = Kept::of(&ROUTE, scope).segments(scope, Level::Day);
     let mut routes: HashSet<Who> = HashSet::new();
     read::frames(&scope.sources, &ROUTE, &segments, &[0], &mut |row| {
-        let found = row.ids.iter().filter(|id| **id & 255 == NAMELESS);
+        let found = row.ids.iter().filter(|id| **id & 255 == bucket);
         routes.extend(found.map(|id| (row.head.source, ROUTE.object_of(*id))));
     });
     if routes.is_empty() {

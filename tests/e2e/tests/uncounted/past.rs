@@ -57,3 +57,56 @@ fn a_past_window_without_capture_says_so() {
     let report: String = db.val(&format!("SELECT perfmon.report({LAST})"));
     assert!(report.contains("(all that clients sent)"), "{report}");
 }
+
+#[test]
+fn a_past_window_tells_whose_executions_were_not_timed() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, mut said) = watcher(&server);
+    db.run("RESET pg_perfmon.capture");
+    let (mut alice, mut bob) = (server.connect("alice", "app"), server.connect("bob", "app"));
+    db.snapshot();
+    (0..20).for_each(|_| bob.run("SELECT 'of bob'::text"));
+    db.run("ALTER ROLE bob SET pg_perfmon.capture = 'off'");
+    let mut untimed = server.connect("bob", "app");
+    db.snapshot();
+    let id = statement(&mut db, "SELECT $1::text");
+    let since: String = db.val("SELECT max(until)::text FROM perfmon.server_minute");
+    (0..50).for_each(|_| untimed.run("SELECT 'of bob'::text"));
+    (0..50).for_each(|_| alice.run("SELECT 1, 1"));
+    db.snapshot();
+    let until: String = db.val("SELECT max(until)::text FROM perfmon.server_minute");
+    db.run("ALTER ROLE bob RESET pg_perfmon.capture");
+    db.snapshot();
+    let begin = "(SELECT min(until) FROM perfmon.server_minute)";
+    for asked in [
+        format!("top_statements('{since}', '{until}')"),
+        format!("statement_series({id}, '{since}', '{until}')"),
+        format!("latency_heatmap('{since}', '{until}', statement_id => {id})"),
+        format!("latency_histogram({id}, '{since}', '{until}')"),
+        format!("latency_histogram({id}, {begin}, '{until}')"),
+        format!("routes('{since}', '{until}')"),
+    ] {
+        said();
+        db.rows(&format!("SELECT * FROM perfmon.{asked}"));
+        let told = said();
+        assert!(told.contains("not all that bob executed"), "{asked}: {told}");
+        assert_eq!(told.lines().count(), 1, "{asked}: {told}");
+    }
+    // Nothing of others is missing, nor of what came after.
+    let hers = statement(&mut db, "SELECT $1, $2");
+    db.snapshot();
+    (0..20).for_each(|_| bob.run("SELECT 'of bob'::text"));
+    db.snapshot();
+    for asked in [
+        format!("statement_series({hers}, '{since}', '{until}')"),
+        format!("latency_histogram({hers}, '{since}', '{until}')"),
+        format!("top_statements({LAST})"),
+        format!("latency_histogram({id}, {LAST})"),
+        format!("routes({LAST})"),
+    ] {
+        said();
+        db.rows(&format!("SELECT * FROM perfmon.{asked}"));
+        assert_eq!(said(), "", "{asked}");
+    }
+}
