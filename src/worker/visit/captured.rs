@@ -88,13 +88,32 @@ fn is_meant(user: u32) -> bool {
     value.is_none_or(|value| !value.to_bytes().eq_ignore_ascii_case(b"off"))
 }
 
+/// Whether the server's own statistics leave out utility commands, if only those of some sessions.
+fn leaves_out_utility() -> bool {
+    let setting = c"pg_stat_statements.track_utility";
+    let is_off = |value: &str| settings::IDS_OFF.contains(&value.to_lowercase().as_str());
+    let mut kept = role::kept(setting).into_iter();
+    configured(setting).is_some_and(|value| is_off(&value))
+        || kept.any(|(_, _, value)| is_off(&value.to_string_lossy()))
+}
+
 /// Why nothing of what was executed was told by the server.
-pub(super) fn unnamed() -> &'static str {
+pub(super) fn unnamed(executed: Executed) -> String {
     if without_ids() {
-        "compute_query_id is off"
-    } else {
-        "compute_query_id was off, or pg_stat_statements.track none, in all sessions that executed something"
+        return "compute_query_id is off".to_owned();
     }
+    let some_had_ids = executed.timed.max(executed.untimed) > 0;
+    let why = match (executed.nameless > 0, some_had_ids) {
+        (true, false) => "compute_query_id was off",
+        (true, true) => "compute_query_id was off, or pg_stat_statements.track none,",
+        (false, _) => "pg_stat_statements.track was none",
+    };
+    let but = if some_had_ids && leaves_out_utility() {
+        " but utility commands, as pg_stat_statements.track_utility is off"
+    } else {
+        ""
+    };
+    format!("{why} in all sessions that executed something{but}")
 }
 
 /// Whether errors do not get to the hook.
@@ -133,17 +152,19 @@ impl Visit {
         self.captured = Some(now);
     }
 
-    /// How much of what was executed a row of statements tells. Where nobody hears of executions, as without preloading, the setting
-    /// says whether there are any to be told.
-    pub(super) fn named(&mut self, frame: &Frame) -> Named {
+    /// How much of what was executed a row of statements tells, and what that was. Where nobody hears of executions, as without
+    /// preloading, the setting says whether there are any to be told.
+    pub(super) fn named(&mut self, frame: &Frame) -> (Named, Executed) {
         self.subtract_routes();
         let counted = total(frame, "total_calls").and_then(|calls| u64::try_from(calls).ok());
         let counted = counted.unwrap_or(0).max(frame.ids.len() as u64);
         match self.captured.as_ref().and_then(|now| now.work.as_ref()) {
-            Some((Some(_), moved)) => Named::of(counted, Executed::of(moved, is_meant)),
-            Some((None, _)) => Named::All,
-            None if counted == 0 && without_ids() => Named::Nothing,
-            None => Named::All,
+            Some((Some(_), moved)) => {
+                let executed = Executed::of(moved, is_meant);
+                (Named::of(counted, executed), executed)
+            }
+            None if counted == 0 && without_ids() => (Named::Nothing, Executed::default()),
+            Some((None, _)) | None => (Named::All, Executed::default()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What only the visit as a whole knows, put into the rows of statements, of the database and of the server.
 
-use perfmon_core::capture::named::Named;
+use perfmon_core::capture::named::{Executed, Named};
 use perfmon_core::family;
 use perfmon_core::frame::{Frame, Quality, Span};
 
@@ -14,13 +14,14 @@ impl Visit {
     /// tell by their ids, a row without any would say that there were none.
     pub(super) fn keep(&mut self, mut span: Span, frame: &Frame) {
         let is_statements = frame.family.name == family::STATEMENT.name;
-        let named = if is_statements { self.named(frame) } else { Named::All };
+        let (named, executed) =
+            if is_statements { self.named(frame) } else { (Named::All, Executed::default()) };
         if named != Named::All {
             span.quality = span.quality.max(Quality::LowerBound);
         }
         self.quality = self.quality.max(span.quality);
         if named == Named::Nothing {
-            self.note_disabled(frame.family.name, unnamed());
+            self.note_disabled(frame.family.name, &unnamed(executed));
             return;
         }
         if frame.family.name == family::SERVER.name {

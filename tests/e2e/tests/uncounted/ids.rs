@@ -133,3 +133,23 @@ fn what_begins_and_ends_transactions_stands_for_nothing_without_an_id() {
     assert!(calls >= Some(300) && timed >= Some(300), "{calls:?} {timed:?}");
     assert_eq!(quality.as_deref(), Some("lower bound"));
 }
+
+#[test]
+fn a_gap_names_what_leaves_utility_commands_out() {
+    let server = Server::manual().conf("pg_stat_statements.track_utility = off").start();
+    app(&server);
+    let (mut db, _) = watcher(&server);
+    db.run("SET pg_stat_statements.track = 'none'");
+    let mut other = server.connect("postgres", "app");
+    other.run("SET pg_perfmon.capture = 'off'");
+    db.snapshot();
+    db.snapshot();
+    (0..20).for_each(|_| other.run("CREATE TABLE passing (); DROP TABLE passing"));
+    db.snapshot();
+    let gaps: Vec<String> = db.list(
+        "SELECT DISTINCT detail FROM perfmon.gaps() WHERE subject = 'statement' AND kind = 'disabled'",
+    );
+    let why = "pg_stat_statements.track was none in all sessions that executed something but utility commands, as \
+               pg_stat_statements.track_utility is off";
+    assert_eq!(gaps, [why]);
+}
