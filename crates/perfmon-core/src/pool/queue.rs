@@ -257,7 +257,8 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     let short = full.is_some() || refused > 0 || waiting >= least;
     // What keeps others out: sessions of which the limit would be as full if they were not there do not.
     let keeper = full.filter(|limit| !limit.kind.is_of_pool());
-    let keeper = keeper.or(load.refuser.filter(|_| full.is_none() && refused > 0));
+    let of_pooler = full.is_some_and(|limit| limit.kind.is_of_pooler());
+    let keeper = keeper.or(load.refuser.filter(|_| !of_pooler && refused > 0));
     let keeps_out = |n: f64| keeper.is_none_or(|limit| limit.has_room_without(n, thresholds));
     let starting = Some(load.starting_most).filter(|n| *n >= 1.0);
     let starting = starting.filter(|_| keeper.is_some_and(|limit| limit.kind == Kind::Server));
@@ -269,7 +270,6 @@ fn decide(load: &Load, thresholds: &Thresholds) -> (Cause, String) {
     }
     // An average is also of the time in which few were open. When most were, no more idled than ever did.
     let idled = |idle_most: f64, open_most: f64| idle_most >= idle_ratio * open_most;
-    let of_pooler = full.is_some_and(|limit| limit.kind.is_of_pooler());
     let own_idled = of_pooler || idled(load.idle_most.max(load.idle), load.open_most);
     let own_keep_out = held_idle(load, full.as_ref(), refused > 0) > idle_ratio
         && keeps_out(load.idle_most.max(load.idle))
@@ -376,12 +376,13 @@ fn held_up(load: &Load, is_full: bool) -> Option<String> {
 }
 
 /// The share of what is full that idles. Connections of a pooler that no client has are there for whoever waits; those
-/// that clients have while they idle, as in session mode, are not.
+/// that clients have while they idle, as in session mode, are not. Nor does one that idles fill a size that only busy ones
+/// count against.
 fn held_idle(load: &Load, full: Option<&Limit>, refused: bool) -> f64 {
     let share = |idle: f64, all: f64| if all > 0.0 { idle / all } else { 0.0 };
     match full {
         Some(limit) if limit.kind.is_of_pooler() => limit.idle.unwrap_or(0.0),
-        None if !refused => 0.0,
+        full if !refused && full.is_none_or(|limit| limit.kind.is_of_pool()) => 0.0,
         _ => share(load.idle, load.open),
     }
 }

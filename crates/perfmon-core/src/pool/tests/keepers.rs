@@ -150,3 +150,49 @@ fn who_was_not_there_when_it_was_full_keeps_nobody_out() {
         said.detail
     );
 }
+
+#[test]
+fn a_declared_pool_that_works_in_bursts_is_kept_from_nothing_by_those_of_its_own_that_idle() {
+    let mut web = group(pool("app", "web"), 10, 10);
+    // Busy together for two seconds in five.
+    for figure in [&mut web.busy, &mut web.active, &mut web.idle] {
+        (figure.average, figure.now, figure.p95, figure.peak) =
+            (Some(5.0), Some(10), Some(10.0), Some(10));
+    }
+    (web.active.average, web.busy.average, web.idle.average) = (Some(4.0), Some(4.0), Some(6.0));
+    web.on_cpu = Some(0.0);
+    let limits = |most: Option<u32>| Limits {
+        roles: vec![role("app", most)],
+        declared: vec![Declared { name: "web".to_owned(), size: 10, ..Declared::default() }],
+        ..Limits::default()
+    };
+    let look = |most: Option<u32>, count: u64| {
+        let mut groups = vec![
+            group(Whose::server(), 10, 10),
+            group(whose(Level::User, "", "app"), 10, 10),
+            web.clone(),
+        ];
+        (groups[1].idle, groups[1].busy) = (web.idle, web.busy);
+        limits(most).judge(&mut groups);
+        let why = Some(Refusal::RoleLimit);
+        let refused = Refused { why, user: Some("app".to_owned()), count, ..Refused::default() };
+        let refused = Some(vec![refused]);
+        Look { samples: 20, groups, refused, cpus: Some(16.0), ..Look::default() }
+    };
+    let window = look(None, 0);
+    assert_eq!(window.groups[2].binding().unwrap().kind, Kind::Declared);
+    for window in [window.clone(), Look { moments: vec![window.clone()], ..window }] {
+        let said = window.verdict(&window.groups[2], &thresholds()).unwrap();
+        assert_eq!(said.cause, Cause::PoolTooSmall, "{}", said.detail);
+        let begin = "10 of 10 connections are in use, while the server has room: 4.0 sessions";
+        assert!(said.detail.starts_with(begin), "{}", said.detail);
+    }
+    // A limit of open sessions beside it, by which others were refused, they do fill.
+    let window = look(Some(10), 3);
+    let said = window.verdict(&window.groups[2], &thresholds()).unwrap();
+    assert_eq!(said.cause, Cause::PoolTooLarge, "{}", said.detail);
+    // Unless it would be as full without them.
+    let window = look(Some(200), 3);
+    let said = window.verdict(&window.groups[2], &thresholds()).unwrap();
+    assert_eq!(said.cause, Cause::PoolTooSmall, "{}", said.detail);
+}
