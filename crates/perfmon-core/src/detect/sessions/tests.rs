@@ -131,6 +131,53 @@ fn transactions_of_one_process_are_told_apart() {
 }
 
 #[test]
+fn what_goes_on_is_told_before_what_is_over() {
+    // The same program: one of its transactions that is over kept somebody waiting for longer.
+    let of = |head: i64, wait: LockWait| LockWait { head_process_id: head, ..wait };
+    let over = LockWait { ended: true, ..of(17, wait(8, 600, 1)) };
+    let mut all: Vec<LockWait> = (20..26).map(|pid| of(18, wait(pid, 70, 1))).collect();
+    all.push(over);
+    let finding = the(&DETECTOR, &chain(all.clone()), CHAIN);
+    assert_eq!(finding.severity, Severity::Critical);
+    let title = "6 sessions wait up to 1.17 min for locks that process 18 of checkout (user shop)";
+    assert!(finding.title.starts_with(title), "{}", finding.title);
+    assert!(finding.title.ends_with(" holds"), "{}", finding.title);
+    assert!(finding.remedy.contains("end process 18"), "{}", finding.remedy);
+    // One more of it, behind which fewer wait for longer.
+    all.extend([of(19, wait(30, 90, 1)), of(19, wait(20, 90, 1))]);
+    let finding = the(&DETECTOR, &chain(all), CHAIN);
+    assert_eq!(finding.severity, Severity::Critical);
+    assert!(finding.title.starts_with(title), "{}", finding.title);
+    let rest = " holds, and 1 more for those of process 19";
+    assert!(finding.title.ends_with(rest), "{}", finding.title);
+    let others = finding.evidence.iter().find(|one| one.metric == "other_heads");
+    let each = "process 19 (idle in transaction): 2 sessions, up to 1.5 min";
+    assert_eq!(others.map(|one| &one.value), Some(&each.into()));
+}
+
+#[test]
+fn prepared_transactions_of_one_owner_are_told_apart() {
+    let of = |gid: &str, wait: LockWait| LockWait {
+        head_process_id: 0,
+        head_gid: Some(gid.to_owned()),
+        ..wait
+    };
+    let waits = vec![of("a", wait(8, 40, 1)), of("b", wait(9, 20, 1)), of("b", wait(10, 20, 1))];
+    let finding = the(&DETECTOR, &chain(waits.clone()), CHAIN);
+    let title = finding.title;
+    assert!(title.starts_with("1 session waits up to 40 s"), "{title}");
+    assert!(title.ends_with(" holds, and 2 more for those of a prepared transaction"), "{title}");
+    let others = finding.evidence.iter().find(|one| one.metric == "other_heads");
+    let others = format!("{:?}", others.map(|one| &one.value));
+    assert!(others.contains("the prepared transaction b of checkout"), "{others}");
+    let mut waits = waits;
+    waits[0].ended = true;
+    let title = the(&DETECTOR, &chain(waits), CHAIN).title;
+    assert!(title.starts_with("2 sessions wait up to 20 s"), "{title}");
+    assert!(title.contains("prepared transaction b of") && title.ends_with(" holds"), "{title}");
+}
+
+#[test]
 fn a_crowd_of_which_a_part_is_looked_at_is_told_as_such() {
     let crowd = |looked_at: i64, peak: u32| {
         let mut facts = chain((10..10 + looked_at).map(|pid| wait(pid, 30, 1)).collect());
