@@ -13,7 +13,7 @@ use fallible_iterator::FallibleIterator;
 use perfmon_core::pooler::{Place, Table, Target};
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
-use postgres_protocol::message::backend::{ErrorResponseBody, Message};
+use postgres_protocol::message::backend::{ErrorResponseBody, Header, Message};
 use postgres_protocol::message::frontend;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
@@ -151,6 +151,7 @@ impl Console {
 
     fn receive(&mut self) -> Result<Message, Failed> {
         loop {
+            self.distrust()?;
             if let Some(message) = Message::parse(&mut self.buffer).map_err(|error| told(&error))? {
                 return Ok(message);
             }
@@ -167,6 +168,16 @@ impl Console {
                 Err(error) => self.wait(error, PollFlags::IN)?,
             }
         }
+    }
+
+    /// What is no message has anything for a length, as the greeting of another service does: room for it must not be asked for.
+    fn distrust(&self) -> Result<(), Failed> {
+        let header = Header::parse(&self.buffer).map_err(|error| told(&error))?;
+        let length = header.map_or(0, |header| usize::try_from(header.len()).unwrap_or(usize::MAX));
+        if length > MOST_BYTES {
+            return Err(told(&ErrorKind::InvalidData.into()));
+        }
+        Ok(())
     }
 
     /// Waits after a call that would have blocked; any other error stands.

@@ -2,15 +2,14 @@
 //! not answer is told and never waited for, and nobody sees a password.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use perfmon_e2e::{
-    Db, Found, POOLER_PASSWORD, PgBouncer, Server, WINDOW, code_of, message_of, secs, wait_until,
+    Db, Found, POOLER_PASSWORD, PgBouncer, Server, code_of, message_of, secs, wait_until,
 };
 
 #[path = "pooler/limits.rs"]
@@ -19,6 +18,8 @@ mod limits;
 mod queue;
 #[path = "pooler/stopped.rs"]
 mod stopped;
+#[path = "pooler/strangers.rs"]
+mod strangers;
 
 fn start(auth: &str) -> Option<(Server, PgBouncer, Db)> {
     let server = Server::manual().start();
@@ -405,65 +406,4 @@ fn a_server_without_a_host_is_warned_of_and_asked_at_localhost() {
     assert!(said.lock().unwrap().is_empty());
     db.run("ALTER SERVER front OPTIONS (DROP host)");
     warned(&said);
-}
-
-/// A message of the protocol.
-fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![kind];
-    bytes.extend((body.len() as u32 + 4).to_be_bytes());
-    bytes.extend(body);
-    bytes
-}
-
-/// Lets everybody in, and gives to each command the same answer, of one column and one row.
-fn answer(mut socket: TcpStream, column: &str) -> std::io::Result<()> {
-    let take = |socket: &mut TcpStream, kind: usize| -> std::io::Result<()> {
-        let mut head = vec![0; kind + 4];
-        socket.read_exact(&mut head)?;
-        let length = u32::from_be_bytes(head[kind..].try_into().unwrap());
-        socket.read_exact(&mut vec![0; length as usize - 4])
-    };
-    take(&mut socket, 0)?;
-    let ready = packet(b'Z', b"I");
-    socket.write_all(&[packet(b'R', &[0; 4]), ready.clone()].concat())?;
-    loop {
-        take(&mut socket, 1)?;
-        let mut described = vec![0, 1];
-        described.extend(column.as_bytes());
-        described.extend([0; 7]);
-        described.extend(25_u32.to_be_bytes());
-        described.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
-        let row = packet(b'D', &[0, 1, 0, 0, 0, 1, b'1']);
-        let done = packet(b'C', b"SHOW\0");
-        socket.write_all(&[packet(b'T', &described), row, done, ready.clone()].concat())?;
-    }
-}
-
-#[test]
-fn an_answer_that_is_none_is_a_failure_with_its_reason() {
-    let server = Server::manual().start();
-    let mut db = server.new_db("app");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for socket in listener.incoming().flatten() {
-            // Whoever asked hangs up in the end.
-            let _ = answer(socket, "whatever");
-        }
-    });
-    db.run(&format!(
-        "CREATE SERVER front FOREIGN DATA WRAPPER pg_perfmon_pgbouncer OPTIONS (host '127.0.0.1', port '{port}');
-         CREATE USER MAPPING FOR CURRENT_USER SERVER front OPTIONS (user 'stats')"
-    ));
-    db.snapshot();
-    db.snapshot();
-    let status: String = db.val("SELECT string_agg(s::text, ' ') FROM perfmon.status() s");
-    let why = "its answer to SHOW POOLS has no column database";
-    assert!(status.contains("PgBouncer front") && status.contains(why), "{status}");
-    let answered: i64 = db.val(&format!(
-        "SELECT coalesce(sum(answered), 0)::bigint FROM perfmon.pooler_history({WINDOW})"
-    ));
-    assert_eq!(answered, 0);
-    let told: Vec<String> = db.list("SELECT c::text FROM perfmon.pooler_clients() c");
-    assert!(told.len() == 1 && told[0].contains("SHOW CLIENTS has no column database"), "{told:?}");
 }
