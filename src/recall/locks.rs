@@ -229,12 +229,16 @@ pub(crate) fn idles(scope: &Scope) -> Result<Vec<(Whose, Sum)>, Error> {
             open: number(),
             open_us: number(),
             longest_returned_us: number(),
+            longest_open_us: 0,
         };
+        // None is longer than the longest of the interval, nor than all that go on.
+        sum.longest_open_us = sum.longest_us.min(sum.open_us);
         // Nobody saw the end of what a restart ended, which was open at the end of the last interval of all; the next visit says
         // so in its rows.
         if row.int().is_some_and(|until| until < started) {
             sum.gone += std::mem::take(&mut sum.open);
             sum.gone_us += std::mem::take(&mut sum.open_us);
+            sum.longest_open_us = 0;
         }
         sums.entry(whose).or_default().then(&sum);
     }

@@ -36,6 +36,8 @@ pub struct Sum {
     pub open_us: i64,
     /// The longest of those that the client came back from; where rows of older releases do not tell, no less than that.
     pub longest_returned_us: i64,
+    /// The longest of those that go on at the end; of stored rows, which do not tell, no less than that.
+    pub longest_open_us: i64,
 }
 
 /// Those that no client came back from.
@@ -82,6 +84,9 @@ impl Sum {
         if [Ending::Resumed as u8, Ending::Finished as u8].contains(&idle.ending) {
             self.longest_returned_us = self.longest_returned_us.max(whole);
         }
+        if idle.ending == Ending::Open as u8 {
+            self.longest_open_us = self.longest_open_us.max(whole);
+        }
     }
 
     /// Adds what a later interval holds: what goes on at its end goes on at the end of both.
@@ -96,6 +101,7 @@ impl Sum {
         self.gone_us += later.gone_us;
         (self.open, self.open_us) = (later.open, later.open_us);
         self.longest_returned_us = self.longest_returned_us.max(later.longest_returned_us);
+        self.longest_open_us = later.longest_open_us;
     }
 
     /// How many distinct sessions. Each that goes on or ended with its session is another one, however many are told apart.
@@ -109,12 +115,23 @@ impl Sum {
         self.resumed + self.finished + self.gone + self.open
     }
 
+    /// Of those that go on, the ones that may be left, where an idle time of `long_us` is long: none if no one is long, and the
+    /// longest alone if all others together are not.
+    fn open_for_long(&self, long_us: i64) -> i64 {
+        match self.open_us.saturating_sub(self.longest_open_us) {
+            _ if self.longest_open_us < long_us => 0,
+            others if others < long_us => self.open.min(1),
+            _ => self.open,
+        }
+    }
+
     /// Those that are left, where an idle time of `long_us` is long: all, unless clients came back, but from none that is long. Then
-    /// those that are longer than any of these, as short ones go on at any time.
+    /// those that are longer than any of these, as short ones go on at any time. Of those that go on it is never a short one.
     pub fn left(&self, long_us: i64) -> Left {
         if self.longest_returned_us == 0 || self.longest_returned_us >= long_us {
-            let sessions = self.distinct();
-            return Left { open: self.open, gone: self.gone, sessions, at_least: false };
+            let open = self.open_for_long(long_us);
+            let sessions = self.distinct() - (self.open - open);
+            return Left { open, gone: self.gone, sessions, at_least: false };
         }
         let longer = |count: i64, time: i64| {
             if time < long_us {
@@ -125,7 +142,8 @@ impl Sum {
             let each = (self.longest_us - self.longest_returned_us).max(1);
             (more.max(0) / each + i64::from(more > 0 && more % each > 0)).min(count)
         };
-        let (open, gone) = (longer(self.open, self.open_us), longer(self.gone, self.gone_us));
+        let open = longer(self.open, self.open_us).min(self.open_for_long(long_us));
+        let gone = longer(self.gone, self.gone_us);
         Left { open, gone, sessions: open + gone, at_least: true }
     }
 

@@ -73,10 +73,10 @@ fn scattered_leak(facts: &Facts, idles: &[&IdleTimes], thresholds: &Thresholds) 
     /// So many statements are named.
     const NAMED: usize = 5;
     let mut idles = idles.to_vec();
-    idles.sort_by_key(|idle| std::cmp::Reverse(idle.sum.longest_us));
+    idles.sort_by_key(|idle| std::cmp::Reverse(idle.sum.longest_open_us));
     let who = idles.first().map(|idle| idle.who.clone()).unwrap_or_default();
     let open = open_in_all(&idles, thresholds);
-    let longest = idles.first().map_or(0.0, |idle| idle.sum.longest_us as f64 / 1e6);
+    let longest = idles.first().map_or(0.0, |idle| idle.sum.longest_open_us as f64 / 1e6);
     let at_least = idles.iter().any(|idle| left(&idle.sum, thresholds).at_least);
     let title = format!(
         "{}{} of {} idle inside transactions after {} statements, for up to {}",
@@ -124,6 +124,8 @@ fn leak(facts: &Facts, idle: &IdleTimes, thresholds: &Thresholds) -> Finding {
     let (who, sum) = (&idle.who, &idle.sum);
     let left = left(sum, thresholds);
     let number = if left.open > 0 { left.open } else { left.sessions };
+    let longest_us = if left.open > 0 { sum.longest_open_us } else { sum.longest_us };
+    let longest = longest_us as f64 / 1e6;
     let title = format!(
         "{}{} of {} {} inside a transaction{}, for up to {}",
         if left.at_least { "At least " } else { "" },
@@ -135,7 +137,7 @@ fn leak(facts: &Facts, idle: &IdleTimes, thresholds: &Thresholds) -> Finding {
             _ => "idle",
         },
         after(who),
-        span(sum.longest_us as f64 / 1e6),
+        span(longest),
     );
     let object = match who.statement_id {
         Some(id) => format!("statement {id}"),
@@ -155,7 +157,6 @@ fn leak(facts: &Facts, idle: &IdleTimes, thresholds: &Thresholds) -> Finding {
         finding.subject.push_str(&format!(" {queryid}"));
     }
     finding.cause = Some(cause(sum, left));
-    let longest = sum.longest_us as f64 / 1e6;
     let longest = Evidence::new("longest_idle_s", longest, "s");
     finding.evidence.push(longest.over(thresholds.of(&LEAK_SECONDS)));
     if let Some(queryid) = who.queryid {

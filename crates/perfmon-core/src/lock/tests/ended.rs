@@ -131,8 +131,22 @@ fn short_pauses_from_which_clients_come_back_hide_no_leak() {
     let mut mixed = now(Ending::Finished, 80 * second);
     mixed.then(&now(Ending::Open, 70 * second));
     assert_eq!((meant(&mixed), mixed.longest_returned_us), (Meaning::SlowClient, 80 * second));
-    // Without any that came back all are left, whatever their ages.
-    let alone = sum(&[idle(1, 80 * second, Ending::Open), idle(2, 2 * second, Ending::Open)]);
-    let left = alone.left(60 * second);
-    assert_eq!(left, Left { open: 2, gone: 0, sessions: 2, at_least: false });
+    // Without any that came back all are left but short ones, of which nobody knows yet.
+    let open = |lengths: &[i64]| {
+        let idles =
+            (1..).zip(lengths).map(|(pid, length)| idle(pid, *length * second, Ending::Open));
+        sum(&idles.collect::<Vec<_>>())
+    };
+    let left = open(&[80, 2]).left(60 * second);
+    assert_eq!(left, Left { open: 1, gone: 0, sessions: 1, at_least: false });
+    assert_eq!(open(&[80, 60]).left(60 * second).sessions, 2);
+    let mut dead = sum(&[idle(1, 61 * second, Ending::Gone)]);
+    dead.then(&open(&[9]));
+    assert_eq!((meant(&dead), dead.longest_open_us), (Meaning::Leak, 9 * second));
+    let left = dead.left(60 * second);
+    assert_eq!(left, Left { open: 0, gone: 1, sessions: 1, at_least: false });
+    // Nor are they where the others came back from short ones, however many of them there are.
+    let mut dead = sum(&[idle(1, 600 * second, Ending::Gone), short(2)]);
+    dead.then(&open(&[9; 10]));
+    assert_eq!(dead.left(60 * second).open, 0);
 }
