@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     Evidence, Facts, Finding, IdleTimes, LEAK, LEAK_SECONDS, LEAK_SESSIONS, Left, Meaning,
-    Sessions, Severity, Sum, Thresholds, after, counted, describe, long_idle_us, look_there, span,
-    transactions,
+    Sessions, Severity, Sum, Thresholds, Who, after, counted, describe, list, long_idle_us,
+    look_there, name, span, transactions,
 };
 
 /// Whether a finding speaks of the transactions that are left open now.
@@ -43,47 +43,111 @@ pub(super) fn leaks(facts: &Facts, sessions: &Sessions, thresholds: &Thresholds)
     let leaks = sessions.idles.iter().filter(told);
     let of_one = leaks.map(|idle| leak(facts, idle, thresholds));
     let of_several = scattered(sessions, thresholds);
-    of_one.chain(of_several.iter().map(|idles| scattered_leak(facts, idles, thresholds))).collect()
+    of_one.chain(of_several.iter().map(|all| scattered_leak(facts, all, thresholds))).collect()
 }
 
-/// Sessions of a program that are left open after several statements, too few after each. A pool that hands connections on without
-/// a ROLLBACK leaves them so, after whatever came last.
-fn scattered<'a>(sessions: &'a Sessions, thresholds: &Thresholds) -> Vec<Vec<&'a IdleTimes>> {
-    let mut programs: BTreeMap<[&str; 3], Vec<&IdleTimes>> = BTreeMap::new();
+/// Idle times that are a leak only together.
+struct Scattered<'a> {
+    /// What they share, beside database and user.
+    shared: String,
+    idles: Vec<&'a IdleTimes>,
+}
+
+/// Sessions that are left open, too few after each statement and of each name. A pool that hands connections on without a ROLLBACK
+/// leaves them so after whatever came last, and many programs give each session, host or process a name of its own.
+fn scattered<'a>(sessions: &'a Sessions, thresholds: &Thresholds) -> Vec<Scattered<'a>> {
     let is_left = |idle: &&IdleTimes| {
         idle.sum.meaning(long_idle_us(thresholds)) == Meaning::Leak
             && left(&idle.sum, thresholds).open > 0
             && !is_leak(idle, thresholds)
             && !was_leak(idle, thresholds)
     };
-    for idle in sessions.idles.iter().filter(is_left) {
-        let who = &idle.who;
-        programs.entry([&who.database, &who.user, &who.application]).or_default().push(idle);
+    let mut rest: Vec<&IdleTimes> = sessions.idles.iter().filter(is_left).collect();
+    let mut found = Vec::new();
+    let program = |who: &Who| Some(format!("{} after several", without_numbers(&who.application)));
+    let statement = |who: &Who| who.statement().map(|statement| format!("after {statement}"));
+    for shared in [&program as &dyn Fn(&Who) -> Option<String>, &statement] {
+        let mut groups: BTreeMap<(&str, &str, String), Vec<&IdleTimes>> = BTreeMap::new();
+        for idle in &rest {
+            if let Some(shared) = shared(&idle.who) {
+                let key = (idle.who.database.as_str(), idle.who.user.as_str(), shared);
+                groups.entry(key).or_default().push(*idle);
+            }
+        }
+        groups.retain(|_, idles| {
+            open_in_all(idles, thresholds) as f64 >= thresholds.of(&LEAK_SESSIONS)
+        });
+        rest.retain(|idle| !groups.values().flatten().any(|told| std::ptr::eq(*told, *idle)));
+        let groups = groups.into_iter();
+        found.extend(groups.map(|((.., shared), idles)| Scattered { shared, idles }));
     }
-    let mut found: Vec<_> = programs.into_values().collect();
-    found.retain(|idles| open_in_all(idles, thresholds) as f64 >= thresholds.of(&LEAK_SESSIONS));
     found
+}
+
+/// A name without what tells sessions, hosts and processes of one program apart: `worker 7` is `worker #`.
+pub(super) fn without_numbers(name: &str) -> String {
+    let part = |part: &str| {
+        let stem = part.trim_end_matches(|c: char| c.is_ascii_digit());
+        match (stem.len() == part.len(), stem.contains(|c: char| c.is_ascii_digit())) {
+            (_, true) => "#".to_owned(),
+            (true, _) => part.to_owned(),
+            (false, _) => format!("{stem}#"),
+        }
+    };
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        let mark = after.chars().next().map_or(0, char::len_utf8);
+        let (mark, after) = after.split_at(mark);
+        parts.push(part(word) + mark);
+        rest = after;
+    }
+    parts.concat()
 }
 
 fn open_in_all(idles: &[&IdleTimes], thresholds: &Thresholds) -> i64 {
     idles.iter().map(|idle| left(&idle.sum, thresholds).open).sum()
 }
 
-fn scattered_leak(facts: &Facts, idles: &[&IdleTimes], thresholds: &Thresholds) -> Finding {
-    /// So many statements are named.
+/// What there are of, in the order in which it comes first.
+fn several(all: impl Iterator<Item = String>) -> Vec<String> {
+    let mut found = Vec::new();
+    for one in all {
+        if !found.contains(&one) {
+            found.push(one);
+        }
+    }
+    found
+}
+
+fn scattered_leak(facts: &Facts, scattered: &Scattered<'_>, thresholds: &Thresholds) -> Finding {
+    /// So many statements and names are told.
     const NAMED: usize = 5;
-    let mut idles = idles.to_vec();
+    let mut idles = scattered.idles.clone();
     idles.sort_by_key(|idle| std::cmp::Reverse(idle.sum.longest_open_us));
-    let who = idles.first().map(|idle| idle.who.clone()).unwrap_or_default();
+    let mut who = idles.first().map(|idle| idle.who.clone()).unwrap_or_default();
+    let statements = several(idles.iter().filter_map(|idle| idle.who.statement()));
+    let names = several(idles.iter().map(|idle| name(&idle.who.application)));
+    let under = if names.len() > 1 {
+        who.application.clear();
+        format!(" under {} names", names.len())
+    } else {
+        String::new()
+    };
     let open = open_in_all(&idles, thresholds);
     let longest = idles.first().map_or(0.0, |idle| idle.sum.longest_open_us as f64 / 1e6);
     let at_least = idles.iter().any(|idle| left(&idle.sum, thresholds).at_least);
     let title = format!(
-        "{}{} of {} idle inside transactions after {} statements, for up to {}",
+        "{}{} of {}{under} idle inside transactions after {}, for up to {}",
         if at_least { "At least " } else { "" },
         counted(open as f64, "session"),
         describe(&who),
-        idles.len(),
+        match statements.as_slice() {
+            [one] => one.clone(),
+            _ => counted(statements.len().max(1) as f64, "statement"),
+        },
         span(longest),
     );
     let mut finding = Finding::new(
@@ -95,26 +159,25 @@ fn scattered_leak(facts: &Facts, idles: &[&IdleTimes], thresholds: &Thresholds) 
          nor with ROLLBACK, most often those that an exception takes.",
         "PostgreSQL manual, idle_in_transaction_session_timeout",
     );
-    finding.subject = format!("{} {} {} after several", who.database, who.user, who.application);
-    let named: Vec<String> =
-        idles.iter().filter_map(|idle| idle.who.statement()).take(NAMED).collect();
-    let more = idles.len().saturating_sub(named.len());
-    let rest =
-        if more > 0 && !named.is_empty() { format!(" and {more} more") } else { String::new() };
-    let those = if named.is_empty() {
-        String::new()
-    } else {
-        format!(", after {}{rest}", named.join(", "))
+    finding.subject = format!("{} {} {}", who.database, who.user, scattered.shared);
+    let those = match statements.is_empty() {
+        true => String::new(),
+        false => format!(", after {}", list(&statements, NAMED)),
+    };
+    let of = match names.len() {
+        0 | 1 => String::new(),
+        _ => format!(", of {}", list(&names, NAMED)),
     };
     finding.cause = Some(format!(
-        "The client does not come back: {}{} go on{those}, and a slow client would have ended them itself.",
+        "The client does not come back: {}{} go on{those}{of}, and a slow client would have ended them itself.",
         if at_least { "at least " } else { "" },
         counted(open as f64, "idle time")
     ));
     let evidence = Evidence::new("longest_idle_s", longest, "s");
     finding.evidence.push(evidence.over(thresholds.of(&LEAK_SECONDS)));
     finding.evidence.push(Evidence::new("open", open, ""));
-    finding.evidence.push(Evidence::new("statements", idles.len() as i64, ""));
+    finding.evidence.push(Evidence::new("statements", statements.len() as i64, ""));
+    finding.evidence.push(Evidence::new("application_names", names.len() as i64, ""));
     look_there(facts, &who.database, "perfmon.statement has the statements' texts", &mut finding);
     transactions::limit(facts, &mut finding);
     finding

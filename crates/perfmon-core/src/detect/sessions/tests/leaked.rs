@@ -61,6 +61,44 @@ fn a_leak_after_several_statements_is_one_of_the_program() {
     assert_eq!(finding.object, "statement 1");
 }
 
+#[test]
+fn a_leak_under_several_names_is_one_of_the_program() {
+    let of = |application: &str, id: i64| IdleTimes {
+        who: Who { application: application.to_owned(), statement_id: Some(id), ..who(4) },
+        sum: left(1, 100),
+        since_judged: None,
+    };
+    let facts = |idles: Vec<IdleTimes>| with(Sessions { idles, ..Sessions::default() });
+    // Each session has a name of its own; whatever the statement is, and whatever the name.
+    let numbered = (0..6).map(|n| of(&format!("worker {n}"), 1 + n % 2)).collect();
+    let finding = the(&DETECTOR, &facts(numbered), LEAK);
+    let begin = "6 sessions of user shop in database shop under 6 names idle inside transactions after 2 statements";
+    assert!(finding.title.starts_with(begin), "{}", finding.title);
+    assert_eq!(finding.subject, "shop shop worker # after several");
+    let cause = finding.cause.unwrap();
+    let of_all = "6 idle times go on, after statement 1 and statement 2, of worker 0, ";
+    assert!(cause.contains(of_all) && cause.contains("and 1 more"), "{cause}");
+    let hosts = facts(vec![of("jobs@alpha", 4), of("jobs@beta", 4), of("console", 9)]);
+    let finding = the(&DETECTOR, &hosts, LEAK);
+    let begin = "2 sessions of user shop in database shop under 2 names idle inside transactions after statement 4, for up to";
+    assert!(finding.title.starts_with(begin), "{}", finding.title);
+    assert!(leaks::speaks_of_leaks(&hosts, &Thresholds::default()));
+    // Two programs, and one session of each.
+    silent(&DETECTOR, &facts(vec![of("jobs@alpha", 4), of("console", 9)]), LEAK);
+    let mut other = of("worker 1", 4);
+    other.who.user = "other".to_owned();
+    silent(&DETECTOR, &facts(vec![of("worker 0", 4), other]), LEAK);
+    for (name, kin) in [
+        ("web-7f9c4-x2k8p:12", "web-#-#:#"),
+        ("psql", "psql"),
+        ("caf\u{e9} 3", "caf\u{e9} #"),
+        ("celery@host17", "celery@host#"),
+        ("", ""),
+    ] {
+        assert_eq!(leaks::without_numbers(name), kin);
+    }
+}
+
 /// Others of the same program come back from short pauses after the same statement.
 #[test]
 fn a_leak_among_short_pauses_is_found() {
