@@ -12,7 +12,7 @@ pub mod ring;
 mod tests;
 pub mod tracker;
 
-use crate::activity::{Application, Session};
+use crate::activity::{Application, Kind, Session};
 
 /// A session that takes part, as it was in a sample. Zeroes are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +51,13 @@ impl Party {
         }
     }
 
-    /// As a sample has it.
+    /// As a sample has it. What is no client's session, and has no name, is told by what it is.
     pub fn of(session: &Session) -> Self {
+        let mut application = session.application;
+        if session.kind != Kind::Client && application[0] == 0 {
+            let kind = session.kind.name().as_bytes();
+            application[..kind.len()].copy_from_slice(kind);
+        }
         Self {
             queryid: session.queryid,
             started: session.started,
@@ -61,7 +66,7 @@ impl Party {
             database: session.database,
             user: session.user,
             state: session.state as u8,
-            application: session.application,
+            application,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::server::{horizon, transactions};
 use super::words::{counted, list, name, span};
 use super::{Detector, Judgement};
-use crate::activity::State;
+use crate::activity::{Kind, State};
 use crate::facts::session::{IdleTimes, Lasted, LockWait, Sessions, Who};
 use crate::facts::{Facts, Holder, HolderKind};
 use crate::finding::{Effort, Evidence, Finding, Severity};
@@ -115,6 +115,7 @@ fn describe(who: &Who) -> String {
     match (who.application.as_str(), who.user.as_str()) {
         ("", "") => format!("a session{database}"),
         ("", user) => format!("user {}{database}", name(user)),
+        (application, "") => format!("{}{database}", name(application)),
         (application, user) => format!("{} (user {}){database}", name(application), name(user)),
     }
 }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    CHAIN, CRITICAL_SESSIONS, Effort, Evidence, Facts, Finding, LockWait, MOST_WAITERS,
+    CHAIN, CRITICAL_SESSIONS, Effort, Evidence, Facts, Finding, Kind, LockWait, MOST_WAITERS,
     RECENT_SECONDS, Sessions, Severity, State, Thresholds, WAIT_CRITICAL_SECONDS, WAIT_SECONDS,
     Who, after, counted, describe, list, look_there, name, seconds, span,
 };
@@ -137,6 +137,8 @@ fn chain(
     let goes_on = waits.iter().any(|w| !w.ended);
     let head = match process {
         0 => prepared(who, last),
+        _ if is_vacuum(who) && goes_on => format!("process {process}, an {},", describe(who)),
+        _ if is_vacuum(who) => format!("an {}", describe(who)),
         _ if goes_on => format!("process {process} of {}", describe(who)),
         _ => describe(who),
     };
@@ -223,9 +225,25 @@ fn keeps_for_its_session(last: &LockWait) -> bool {
     last.head_process_id != 0 && State::parse(&last.head_state) == Some(State::Idle)
 }
 
+/// What vacuums and analyzes by itself has no user.
+fn is_vacuum(who: &Who) -> bool {
+    who.user.is_empty() && who.application == Kind::AutovacuumWorker.name()
+}
+
 /// Why the head does not let go, and what to do.
 fn why(process: i64, who: &Who, last: &LockWait, goes_on: bool) -> (String, String) {
     let statement = after(who);
+    if process != 0 && is_vacuum(who) {
+        let cause = if goes_on {
+            "Autovacuum is at work on a table and keeps its lock until it is through with it"
+        } else {
+            "Autovacuum was at work on a table and kept its lock until it was through with it"
+        };
+        return (
+            format!("{cause}: one that prevents wraparound gives way to nobody."),
+            VACUUM.to_owned(),
+        );
+    }
     if !goes_on {
         return why_it_was(process, who, last);
     }
@@ -270,6 +288,9 @@ fn why(process: i64, who: &Who, last: &LockWait, goes_on: bool) -> (String, Stri
 
 const ADVISORY: &str = "Programs that elect a leader wait so on purpose. Others should let go of advisory locks before they give \
                         their connection back (pg_advisory_unlock), or take them for a transaction (pg_advisory_xact_lock).";
+const VACUUM: &str = "Let it end: it would begin again. Do changes of tables under lock_timeout, so that nobody waits behind one that \
+                      waits; have the table vacuumed before its age makes autovacuum do it (VACUUM FREEZE at a quiet time), and \
+                      faster (autovacuum_vacuum_cost_delay, autovacuum_vacuum_cost_limit).";
 const BLOCKING: &str = "blocking() names relations and statements";
 const SHORTER: &str = "Make the statement faster or its transaction shorter; take locks late, and do changes of tables \
                        under lock_timeout.";

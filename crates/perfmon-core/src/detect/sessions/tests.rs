@@ -238,6 +238,36 @@ fn the_head_at_work_and_the_prepared_one_have_other_remedies() {
 }
 
 #[test]
+fn an_autovacuum_at_the_head_is_told_as_one() {
+    let head = Who {
+        user: String::new(),
+        application: "autovacuum worker".to_owned(),
+        statement_id: None,
+        queryid: None,
+        ..who(4)
+    };
+    let behind = |ended: bool| {
+        let one = LockWait {
+            head: head.clone(),
+            head_state: "active".to_owned(),
+            ended,
+            ..wait(8, 30, 1)
+        };
+        the(&DETECTOR, &chain(vec![one]), CHAIN)
+    };
+    let finding = behind(false);
+    let told = "for locks that process 7, an autovacuum worker in database shop, holds";
+    assert!(finding.title.ends_with(told), "{}", finding.title);
+    let cause = finding.cause.unwrap();
+    assert!(cause.contains("one that prevents wraparound gives way to nobody"), "{cause}");
+    assert!(finding.remedy.starts_with("Let it end") && !finding.remedy.contains("pg_terminate"));
+    let finding = behind(true);
+    let told = "for locks that an autovacuum worker in database shop held";
+    assert!(finding.title.ends_with(told), "{}", finding.title);
+    assert!(finding.cause.unwrap().starts_with("Autovacuum was at work"));
+}
+
+#[test]
 fn a_lock_that_a_session_keeps_outside_of_transactions_is_no_statement_s_fault() {
     let waits = |state: &str, ended: bool| {
         let one = |pid: i64| {

@@ -150,3 +150,13 @@ fn short_pauses_from_which_clients_come_back_hide_no_leak() {
     dead.then(&open(&[9; 10]));
     assert_eq!(dead.left(60 * second).open, 0);
 }
+
+#[test]
+fn what_is_no_client_s_session_is_told_by_what_it_is() {
+    let vacuum = Session { kind: Kind::AutovacuumWorker, ..session(1, State::Active, 1, 1) };
+    assert_eq!(Party::of(&vacuum).application_name(), "autovacuum worker");
+    let mut named = Session { kind: Kind::WalSender, ..vacuum };
+    named.application[0] = b'x';
+    assert_eq!(Party::of(&named).application_name(), "x");
+    assert_eq!(Party::of(&session(1, State::Active, 1, 1)).application_name(), "");
+}
