@@ -450,4 +450,9 @@ fn processes_of_other_kinds_stand_under_limits_of_their_own() {
         "SELECT kind FROM perfmon.process_limits() WHERE processes_limit > 0 AND open_avg >= 0",
     );
     assert_eq!(kinds, ["walsender", "background worker", "parallel worker", "autovacuum worker"]);
+    // The launcher, which takes the samples, takes a place as well.
+    let all: bool = db.val(
+        "SELECT open_avg >= 2 AND open_peak_avg >= 2 FROM perfmon.process_limits() WHERE kind = 'background worker'",
+    );
+    assert!(all, "one of the launchers is missing");
 }
