@@ -11,7 +11,7 @@ use crate::pool::advice::{LITTLE_RATIO, MARGIN, MIN_SAMPLES, OVERSIZED_MIN, OVER
 use crate::pool::forecast::{MIN_DAYS, MIN_POINTS, MIN_RISE, MIN_TAU};
 use crate::pool::limit::{Kind, Limit, Nearness};
 use crate::pool::queue::{CROWDED, Cause, IDLE_RATIO, MIN_SESSIONS, Verdict};
-use crate::pool::{CRITICAL_RATIO, Group, Look, Pools, WARNING_RATIO, Whose};
+use crate::pool::{CRITICAL_RATIO, Group, Look, Pools, WARNING_RATIO, Whose, hides};
 use crate::threshold::{Threshold, Thresholds};
 
 mod churn;
@@ -184,15 +184,17 @@ fn cause(look: &Look, group: &Group, limit: &Limit, verdict: Option<&Verdict>) -
     // Those that have not said who they are belong to nobody yet.
     let is_known = verdict.is_none_or(|verdict| verdict.cause != Cause::Authentication);
     if let Some((pool, held)) = holders.first().filter(|_| is_known) {
-        let idle = pool.share(&pool.idle).unwrap_or(0.0);
-        let inside = pool.share(&pool.in_transaction).unwrap_or(0.0);
-        said = format!(
-            "{} {are} held by {}: {} of the time idle, {} idle in a transaction.",
-            number(*held),
-            pool.whose.program(),
-            percent(idle),
-            percent(inside)
-        );
+        // Against the size of a pool those that idle do not count. Of sessions that do not say what they do nothing is known.
+        let is_told = !hides(pool.hidden, pool.open.average);
+        let idle = pool.share(&pool.idle).filter(|_| !of_pool && is_told);
+        let idle = idle.map(|idle| format!("{} of the time idle", percent(idle)));
+        let inside = pool.share(&pool.in_transaction).filter(|_| is_told);
+        let inside = inside.map(|inside| format!("{} idle in a transaction", percent(inside)));
+        let shares: Vec<String> = idle.into_iter().chain(inside).collect();
+        let shares =
+            if shares.is_empty() { String::new() } else { format!(": {}", shares.join(", ")) };
+        let (held, program) = (number(*held), pool.whose.program());
+        said = format!("{held} {are} held by {program}{shares}.");
     }
     if let Some(verdict) = verdict.filter(|verdict| verdict.cause != Cause::Nothing) {
         said.push_str(&format!(" {}.", capital(&verdict.detail)));

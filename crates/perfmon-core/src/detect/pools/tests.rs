@@ -169,6 +169,13 @@ fn a_role_at_its_limit_is_found_with_who_holds_it() {
     );
     assert!(finding.remedy.contains("idle_in_transaction_session_timeout"));
     assert_eq!(finding.evidence[0].threshold, Some(0.9));
+    // Of sessions that do not say what they do it is not told.
+    let mut hidden = look(&[("app", "cron", 2, 1, 0), ("app", "web", 18, 1, 15)], &limits());
+    for group in &mut hidden.groups {
+        group.hidden = group.open.average;
+    }
+    let cause = the(&DETECTOR, &facts(hidden), SATURATION).cause.unwrap();
+    assert!(cause.starts_with("18 are held by web (user app, database shop)."), "{cause}");
     let near = facts(look(&[("app", "web", 17, 1, 0)], &limits()));
     assert_eq!(the(&DETECTOR, &near, SATURATION).severity, Severity::Warning);
     silent(&DETECTOR, &facts(look(&[("app", "web", 16, 1, 0)], &limits())), SATURATION);
