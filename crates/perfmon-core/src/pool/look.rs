@@ -9,7 +9,7 @@ use super::head::{Blocked, Head};
 use super::limit::{Kind, Limit};
 use super::pooled::Waiting;
 use super::pressed::Short;
-use super::queue::{self, Behind, Held, Load, Verdict};
+use super::queue::{self, Behind, Cause, Held, Load, Verdict};
 use super::{CRITICAL_RATIO, Figure, Group, Sender, Whose};
 use crate::activity::group::Level;
 use crate::capture::failure::Refusal;
@@ -310,6 +310,10 @@ impl Look {
             return Some(queue::verdict(&load, thresholds));
         };
         let mut verdict = queue::verdict(&main.load, thresholds);
+        if main.short == Short::Waits && verdict.cause == Cause::PoolTooSmall {
+            let narrower = self.narrower(group, &main.load, thresholds);
+            (verdict.cause, verdict.detail) = narrower.unwrap_or((verdict.cause, verdict.detail));
+        }
         let others = others.iter().map(|other| queue::verdict(&other.load, thresholds).detail);
         let refused = self.refused_by_own_limit(&group.whose).filter(|refused| *refused > 0);
         let untold = refused.filter(|_| !kinds.iter().any(|kind| kind.short == Short::Full));

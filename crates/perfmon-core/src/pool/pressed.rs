@@ -7,6 +7,7 @@ use super::limit::{Kind, Limit};
 use super::look::{Look, mark, mean, under};
 use super::queue::{self, Behind, Cause, Load};
 use super::{CRITICAL_RATIO, Group, Whose};
+use crate::activity::group::Level;
 use crate::threshold::Thresholds;
 
 /// A part of the window in which a group was short of connections.
@@ -142,5 +143,41 @@ impl Look {
         let events = moments.iter().map(|m| (m.look.samples, m.look.events.as_slice()));
         load.elsewhere = Elsewhere::of(&load, &whole.whose, events);
         Some(load)
+    }
+
+    /// Why clients wait at a pooler for connections of a group that has room itself, where a limit below it keeps their pool from
+    /// more: that of its role or of its database, or connections that clients have and that idle.
+    pub(super) fn narrower(
+        &self,
+        group: &Group,
+        load: &Load,
+        thresholds: &Thresholds,
+    ) -> Option<(Cause, String)> {
+        let at = load.behind.most.as_ref().filter(|_| group.whose.level != Level::Pool)?;
+        let same = |own: &Option<String>, name: &str| own.as_deref().is_none_or(|own| own == name);
+        let meant = |other: &&Group| {
+            let (whose, level) = (&other.whose, other.whose.level);
+            let binds = other.binding().is_some_and(|limit| {
+                limit.kind
+                    == (match level {
+                        Level::Database => Kind::Database,
+                        Level::User => Kind::Role,
+                        _ => Kind::Pooler,
+                    })
+                    && limit.ratio() > thresholds.of(&CRITICAL_RATIO)
+            });
+            let is_other = !whose.other && level != Level::Server && *whose != group.whose;
+            is_other && binds && same(&whose.database, &at.database) && same(&whose.user, &at.user)
+        };
+        self.moments.iter().flat_map(|look| look.groups.iter().filter(meant)).find_map(|found| {
+            let own = self.marked(&found.whose, mark(&found.whose))?;
+            let said = self.verdict(own, thresholds)?;
+            let limit = found.binding()?;
+            let tells = limit.kind != Kind::Pooler || said.cause == Cause::PoolTooLarge;
+            let of =
+                format!("{}, {:.0} of {} in use", found.whose.object(), limit.used, limit.most);
+            (tells && said.cause != Cause::Nothing)
+                .then(|| (said.cause, format!("{} ({of})", said.detail)))
+        })
     }
 }

@@ -185,3 +185,38 @@ fn who_is_held_up_and_who_waits_are_told_apart_in_one_pool() {
     let Waiting { clients, held_up, .. } = waiting[0];
     assert_eq!((clients, held_up), (1.0, 3.0));
 }
+
+#[test]
+fn rows_above_a_pool_name_the_limit_that_keeps_it_from_more() {
+    // In session mode, clients that idle have all connections of the pool.
+    let found = judged(look(named("shop", "app"), visit(3, 4, 4), 4, 0));
+    let idle =
+        "3.0 clients wait for a connection: 100 % of the connections that clients were given idle";
+    for (cause, detail, _) in &found[..3] {
+        assert_eq!(*cause, Cause::PoolTooLarge, "{detail}");
+        let of = "pool web (user app, database shop), 4 of 4 in use";
+        assert_eq!(*detail, format!("{idle} ({of})"));
+    }
+    assert_eq!((found[3].0, found[3].1.as_str()), (Cause::PoolTooLarge, idle));
+    // Others of the role idle with nearly all that it may have.
+    let limited = |active: u32, role_limit: u32| {
+        let mut look = look(named("shop", "app"), visit(5, 1, 8), 5, active);
+        let roles = vec![role("app", Some(role_limit))];
+        Limits { roles, ..Limits::default() }.judge(&mut look.groups);
+        judged(look)
+    };
+    let found = limited(1, 5);
+    let idle = "5.0 clients wait for a connection: 4.0 of 5.0 open sessions idle outside of a transaction and keep \
+                others out";
+    for (cause, detail, _) in &found[..2] {
+        assert_eq!(*cause, Cause::PoolTooLarge, "{detail}");
+        assert_eq!(*detail, format!("{idle} (role app, 5 of 5 in use)"));
+    }
+    assert_eq!((found[2].0, found[2].1.as_str()), (Cause::PoolTooLarge, idle));
+    // They work.
+    let found = limited(5, 5);
+    assert_eq!(found[0].0, Cause::PoolTooSmall);
+    assert!(found[0].1.ends_with("(role app, 5 of 5 in use)"), "{}", found[0].1);
+    // It has room.
+    assert!(!limited(1, 9)[0].1.contains("role app"));
+}
