@@ -55,6 +55,7 @@ extension_sql_file!(
     requires = [
         "session",
         activity,
+        assert_run,
         assert_slo,
         begin_run,
         blocking,

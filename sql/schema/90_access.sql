@@ -53,6 +53,7 @@ GRANT EXECUTE ON FUNCTION
     perfmon.drop_slo(text),
     perfmon.slo_status(timestamptz, timestamptz, bigint),
     perfmon.assert_slo(text, timestamptz, timestamptz, bigint),
+    perfmon.assert_run(text),
     perfmon.begin_run(text, text),
     perfmon.end_run(text),
     perfmon.run_report(text, text, text),

@@ -273,10 +273,7 @@ fn assert_slo(
         return Err(unknown(name).into());
     }
     if judged.is_empty() {
-        return Err(Error::prerequisite("no objective is declared")
-            .detail("There is nothing to assert.")
-            .hint("SELECT perfmon.create_slo('name') promises p95 200 ms, p99 500 ms and errors 0.5 % of this database.")
-            .into());
+        return Err(none().into());
     }
     if let Some(error) = broken(&judged) {
         return Err(error.into());
@@ -285,6 +282,13 @@ fn assert_slo(
         one.put(&mut sink)?;
     }
     Ok(())
+}
+
+/// There is no promise at all.
+pub(super) fn none() -> Error {
+    Error::prerequisite("no objective is declared")
+        .detail("There is nothing to assert.")
+        .hint("SELECT perfmon.create_slo('name') promises p95 200 ms, p99 500 ms and errors 0.5 % of this database.")
 }
 
 /// One objective over its window.

@@ -20,6 +20,7 @@ use crate::recall::cell::Cell;
 use crate::recall::plan::Kept;
 use crate::recall::query;
 use crate::recall::statements::{ms, ratio};
+use crate::recall::timed::timed;
 use crate::recall::times::{change_rows, distinct_gaps, gap_rows, total};
 use crate::recall::words::Raw;
 use crate::store::read;
@@ -81,7 +82,7 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
             facts.statements = Some(lists::statements(scope, judged)?);
         }
         quote(&mut facts);
-        facts.latency = lists::latency(scope)?;
+        facts.latency = lists::latency(scope, &timed(scope)?)?;
         facts.errors = lists::errors(scope)?;
         facts.machine = lists::machine(scope)?;
         facts.tables = lists::tables(scope)?;

@@ -1,4 +1,4 @@
-//! Test runs: `begin_run`, `end_run`, `run_report`, `compare_runs`.
+//! Test runs: `begin_run`, `end_run`, `run_report`, `compare_runs`, `assert_run`.
 
 use perfmon_core::ask;
 use perfmon_core::detect::statements;
@@ -22,6 +22,7 @@ use crate::pg::catalog;
 use crate::recall::names;
 use crate::recall::plan::Kept;
 use crate::recall::run::{Run, executed, latest, overlapping};
+use crate::recall::timed::timed;
 use crate::recall::times::{change_rows, gap_rows};
 use crate::recall::words::Raw;
 use crate::store::read;
@@ -161,6 +162,17 @@ fn compare_runs(
     let mut sink = Sink::open(fcinfo);
     let named = |name: Option<Vec<u8>>| name.map(|bytes| Raw(bytes).show()).unwrap_or_default();
     let (before, after) = (gathered(&named(baseline))?, gathered(&named(name))?);
+    for run in [&before, &after].into_iter().filter(|run| !run.forgotten.is_empty()) {
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!(
+                "what was recorded of run \"{}\" is no longer kept, or not all of it",
+                run.name
+            ),
+            "Hours and days, which are kept longer, hold what others did before and after the run."
+        );
+    }
     for pair in report::pairs(&before, &after) {
         sink.put([
             pair.what.into(),
@@ -177,6 +189,33 @@ fn compare_runs(
     Ok(())
 }
 
+#[pg_extern(
+    schema = "perfmon",
+    sql = r#"
+CREATE FUNCTION perfmon.assert_run(name text) RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#
+)]
+fn assert_run(name: Option<Vec<u8>>) -> Result<Vec<u8>, ErrorReport> {
+    let run = gathered(&name.map(|bytes| Raw(bytes).show()).unwrap_or_default())?;
+    if run.unfinished {
+        return Err(Error::prerequisite(format!("run \"{}\" has not ended", run.name))
+            .detail("What is executed until then belongs to it, too.")
+            .hint("SELECT perfmon.end_run(name) ends it.")
+            .into());
+    }
+    if run.objectives.is_empty() {
+        return Err(objectives::none().into());
+    }
+    match run.failure() {
+        None => Ok(Raw::from(run.outcome().word()).0),
+        Some((why, table)) => Err(Error::assertion(format!("run \"{}\": {why}", run.name))
+            .detail(table)
+            .hint("SELECT perfmon.run_report(name) tells what was slow or failed, and what is not known.")
+            .into()),
+    }
+}
+
 /// All that a report of the latest run of that name says.
 fn gathered(name: &str) -> Result<report::Run, Error> {
     let own = own_scope();
@@ -190,28 +229,60 @@ fn gathered(name: &str) -> Result<report::Run, Error> {
     if until <= run.begun {
         return empty(&own, &run, until);
     }
-    let scope = own.quietly(run.begun, until);
+    let whole = own.quietly(run.begun, until);
+    let (first, last) = Kept::of(&SERVER, &whole).inside(&whole);
+    let mut parts = vec![(run.begun, first), (last, until)];
+    parts.retain(|(since, until)| since < until);
+    if first >= last {
+        return forgotten(&own, &run, &whole);
+    }
+    let scope = own.quietly(first, last);
     let judged = objectives::judged_in(None, true, &scope)?;
     let facts = judge::gather(&scope)?;
     let thresholds = judge::thresholds();
-    let latency = lists::latency(&scope)?;
+    let timed = timed(&scope)?;
+    let latency = lists::latency(&scope, &timed)?;
     let (slow_ms, slow) = slow(&scope, &facts, &thresholds, latency.as_ref())?;
-    let changes = change_rows(&scope)?;
     let are_timed = latency.as_ref().is_some_and(|latency| !latency.is_part);
+    let mut executed = executed(&scope, are_timed)?;
+    executed.are_all &= parts.is_empty();
     let (covered_us, quality) = covered(&scope);
     Ok(report::Run {
         covered_us,
         quality,
-        gaps: gap_rows(&scope)?.iter().map(|row| lists::gap(row)).collect(),
+        forgotten: parts,
+        gaps: gaps_of(&whole)?,
         objectives: promises(judged),
         slow,
         slow_ms,
-        executed: executed(&scope, are_timed)?,
+        p95_ms: timed.iter().map(|one| (i64::from(one.who.1), one.p95_ns / 1e6)).collect(),
+        executed,
         commands: lists::commands(&scope)?,
         errors: lists::errors(&scope)?,
-        changes: changes.iter().rev().map(|row| lists::change(row)).collect(),
+        changes: changes_of(&whole)?,
         latency,
         ..empty(&own, &run, until)?
+    })
+}
+
+fn gaps_of(scope: &Scope) -> Result<Vec<report::Gap>, Error> {
+    Ok(gap_rows(scope)?.iter().map(|row| lists::gap(row)).collect())
+}
+
+/// Latest first.
+fn changes_of(scope: &Scope) -> Result<Vec<report::Change>, Error> {
+    Ok(change_rows(scope)?.iter().rev().map(|row| lists::change(row)).collect())
+}
+
+/// What is known of a run of which only rows are kept that hold what others did before and after.
+fn forgotten(own: &Scope, run: &Run, whole: &Scope) -> Result<report::Run, Error> {
+    Ok(report::Run {
+        forgotten: vec![(whole.since, whole.until)],
+        gaps: gaps_of(whole)?,
+        objectives: promises(objectives::judged_in(None, true, whole)?),
+        changes: changes_of(whole)?,
+        uncounted: None,
+        ..empty(own, run, whole.until)?
     })
 }
 
@@ -227,6 +298,7 @@ fn empty(own: &Scope, run: &Run, until: i64) -> Result<report::Run, Error> {
         unfinished: run.ended.is_none(),
         overlapping: others.into_iter().map(|other| other.name).collect(),
         uncounted: lists::uncounted()?,
+        slow_ms: judge::thresholds().of(&statements::P95),
         ..report::Run::default()
     })
 }
@@ -275,7 +347,8 @@ fn slow(
             elsewhere.unwrap_or_else(|| statements::explain(fact, facts, thresholds))
         });
         (one.cause, one.remedy) = told.unwrap_or_else(|| {
-            let unknown = "The cause is not known, as pg_stat_statements did not record it.";
+            let unknown = "The cause is not known, as pg_stat_statements did not record it, or it took too little time to \
+                           be looked into.";
             (unknown.to_owned(), String::new())
         });
     }
@@ -307,6 +380,6 @@ fn untimed(scope: &Scope, facts: &[&Statement]) -> Result<Vec<Slow>, Error> {
         query: who(fact).and_then(|who| named.get(&who)?.query.text()),
         ..Slow::default()
     };
-    let is_own = |one: &Slow| one.query.as_ref().is_some_and(|query| query.contains("perfmon."));
+    let is_own = |one: &Slow| one.query.as_ref().is_some_and(|query| statements::is_own(query));
     Ok(facts.into_iter().map(slow).filter(|one| !is_own(one)).collect())
 }

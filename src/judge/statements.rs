@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use perfmon_core::detect::rewrite::pages;
+use perfmon_core::detect::statements;
 use perfmon_core::facts::{Evidence, Statement};
+use perfmon_core::report::ENOUGH;
 
 use crate::advise;
 use crate::advise::Text;
@@ -19,7 +21,7 @@ use crate::recall::statements::{Line, ORDERS, add_times, ms, top_with};
 const LOOKED_AT: [(&str, usize); 6] = [
     ("total_time", 200),
     ("mean_time", 50),
-    ("p95", 50),
+    ("p95", 100),
     ("temp_blks_written", 30),
     ("rows", 30),
     ("plan_time", 30),
@@ -81,7 +83,7 @@ pub(super) fn statements(
     let mut lines: Vec<Line> = Vec::new();
     for (word, most) in LOOKED_AT {
         let order = ORDERS.iter().position(|(name, _)| *name == word).unwrap_or(0);
-        for line in top_with(scope, order, Some(most), &COLUMNS)? {
+        for line in top_with(scope, (order, ENOUGH), Some(most), &COLUMNS)? {
             // The rest of them all is no statement.
             if line.who.1 != 0 && !is_own(&line) && seen.insert(line.who) {
                 lines.push(line);
@@ -155,7 +157,7 @@ fn analysed(mut told: Vec<Told>, evidence: &[Evidence]) -> Vec<Statement> {
 
 /// Whether a statement calls this extension: watching is no load that an operator can do something about.
 fn is_own(line: &Line) -> bool {
-    line.statement.query.text().is_some_and(|query| query.contains("perfmon."))
+    line.statement.query.text().is_some_and(|query| statements::is_own(&query))
 }
 
 fn tell(line: &Line) -> Statement {

@@ -31,6 +31,7 @@ pub(crate) mod saturation;
 pub(crate) mod scope;
 mod statement_checks;
 pub(crate) mod statements;
+pub(crate) mod timed;
 pub(crate) mod times;
 pub(crate) mod uncounted;
 mod unseen;

@@ -45,6 +45,11 @@ impl Kept {
 }
 
 impl Kept {
+    /// The stretch of the window of which rows are kept that hold nothing else.
+    pub(crate) fn inside(&self, scope: &Scope) -> (i64, i64) {
+        window::inside(scope.since, scope.until, &self.0)
+    }
+
     /// The rows of the time just before the window, oldest first.
     pub(crate) fn before(&self, scope: &Scope, us: i64) -> Vec<Segment> {
         let since = scope.since.saturating_sub(us);

@@ -218,7 +218,7 @@ pub(crate) fn fold(scope: &Scope, tally: &mut Tally) -> Result<HashMap<Who, Vec<
 
 /// The first statements by an order, with the columns of `top_statements` and their execution times.
 pub(crate) fn top(scope: &Scope, order: usize, most: Option<usize>) -> Result<Vec<Line>, Error> {
-    let mut lines = top_with(scope, order, most, &SHOWN)?;
+    let mut lines = top_with(scope, (order, 0), most, &SHOWN)?;
     let is_told = lines.iter().any(|line| line.who.1 == OTHER);
     let rest = || scope.sources.iter().map(|source| (*source, OTHER)).collect();
     let rest = read_times(scope, &mut lines, (!is_told).then(rest));
@@ -268,10 +268,11 @@ fn rank_of_line(word: &str, names: &[&str], line: &Line) -> Option<f64> {
     }
 }
 
-/// The first statements by an order, with some columns, `quality` the first of them.
+/// The first statements by an order, with some columns, `quality` the first of them. By a percentile, those of fewer than
+/// so many executions come last.
 pub(crate) fn top_with(
     scope: &Scope,
-    order: usize,
+    (order, least): (usize, u64),
     most: Option<usize>,
     columns: &'static [&'static str],
 ) -> Result<Vec<Line>, Error> {
@@ -300,7 +301,11 @@ pub(crate) fn top_with(
     };
     let rank = |who: &Who| match place_of(who).filter(|_| !by_times) {
         Some(place) => rank_of(word, rank_names, &sums.tally, place).map(|rank| (true, rank)),
-        None => rank_by_times(word, &counted.get(who)?.all()).map(|rank| (by_times, rank)),
+        None => {
+            let all = counted.get(who).map(Times::all)?;
+            let is_enough = percentile(word).is_none() || all.executions() >= least;
+            rank_by_times(word, &all).filter(|_| is_enough).map(|rank| (by_times, rank))
+        }
     };
     let only_counted = counted.keys().filter(|who| !places.contains_key(who));
     let mut ranked: Vec<((bool, f64), Who)> = (sums.tally.who().iter().chain(only_counted))
@@ -374,6 +379,14 @@ fn rank_by_times(word: &str, sum: &Sum) -> Option<f64> {
         "calls" => Some(calls),
         _ => None,
     }
+}
+
+/// Execution times of all statements, each under the name that [`top`] gives it.
+pub(crate) fn all_times(scope: &Scope) -> Result<HashMap<Who, Times>, Error> {
+    let mut sums = add_up(scope, &positions(&["calls"]));
+    let mut taken = fold(scope, &mut sums.tally)?;
+    let places = sums.tally.who().iter().enumerate().map(|(place, who)| (*who, place)).collect();
+    counted(scope, &places, &mut taken)
 }
 
 /// Execution times of all statements, those of older sources folded into what they are called today, which is

@@ -112,6 +112,18 @@ pub fn finest(since: i64, kept: &[Extent; 3]) -> Level {
     }
 }
 
+/// The stretch of a window whose rows, as fine as they are kept, hold nothing of the time around it; empty at its end if
+/// there is none.
+pub fn inside(since: i64, until: i64, kept: &[Extent; 3]) -> (i64, i64) {
+    let step = |at: i64| match finest(at, kept) {
+        Level::Minute => 1,
+        level => level.step_us(),
+    };
+    let from = ceiling(since, step(since));
+    let to = floor(until, step(until.saturating_sub(1)));
+    if from < to { (from, to) } else { (until, until) }
+}
+
 /// The end of the stretch where only days are left, and of that where only hours and days are: rows
 /// were dropped where coarser ones reach further back than finer ones. Both lie at ends of such rows.
 fn borders(kept: &[Extent; 3]) -> (i64, i64) {
@@ -288,6 +300,26 @@ mod tests {
         };
         assert_eq!((rows(Level::Minute), rows(Level::Hour), rows(Level::Day)), (60, 44, 38));
         assert!(!made.widened);
+    }
+
+    #[test]
+    fn what_is_gone_is_rounded_inward_where_nothing_else_may_be_in_it() {
+        let day = |n: i64| 20_000 * DAY_US + n * DAY_US;
+        let kept = [extent(day(90), day(100)), extent(day(50), day(100)), extent(day(0), day(100))];
+        let inside_of = |since, until| inside(since, until, &kept);
+        let nothing = |until| (until, until);
+        // As it was recorded.
+        assert_eq!(inside_of(day(95) + 7, day(95) + 9), (day(95) + 7, day(95) + 9));
+        // By the hour.
+        let (since, until) = (day(60) + 7, day(60) + HOUR_US - 7);
+        assert_eq!(inside_of(since, until), nothing(until));
+        let whole = (day(60) + HOUR_US, day(60) + 3 * HOUR_US);
+        assert_eq!(inside_of(whole.0 - 7, whole.1 + 7), whole);
+        assert_eq!(inside_of(whole.0, whole.1), whole);
+        // By the day, and from days into intervals.
+        assert_eq!(inside_of(day(10) + 7, day(12) + 7), (day(11), day(12)));
+        assert_eq!(inside_of(day(89) - 7, day(95) + 7), (day(89), day(95) + 7));
+        assert_eq!(inside_of(7, 7), nothing(7));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use perfmon_core::facts::Facts;
 use perfmon_core::family::{DATABASE, LATENCY, RELATION, ROUTE, STATEMENT};
 use perfmon_core::histogram::ERROR;
 use perfmon_core::report::{
-    Change, Command, ENOUGH, ErrorKind, Errors, Flip, Gap, Latency, Load, Machine, MachineDisk,
-    Missing, Plan, Statement, StatementTimes, Table, Times,
+    Change, Command, ErrorKind, Errors, Flip, Gap, Latency, Load, Machine, MachineDisk, Missing,
+    Plan, Statement, StatementTimes, Table, Times,
 };
 use perfmon_core::tally::add_known;
 use perfmon_core::threshold::Thresholds;
@@ -28,7 +28,8 @@ use crate::recall::latency;
 use crate::recall::objects::{Object, Objects};
 use crate::recall::plan::Kept;
 use crate::recall::plans;
-use crate::recall::statements::{Line, ORDERS, ms, part, per_s, ratio, top};
+use crate::recall::statements::{Line, ms, part, per_s, ratio, top};
+use crate::recall::timed::Timed;
 use crate::recall::times::{switched_off, total};
 use crate::recall::uncounted::Uncounted;
 use crate::store::read;
@@ -108,8 +109,13 @@ pub(in crate::api) fn statements(
     scope: &Scope,
     known: Option<(&Facts, &Thresholds)>,
 ) -> Result<Vec<Statement>, Error> {
-    let lines = top(scope, 0, Some(STATEMENTS + NESTED))?;
-    let shown = lines.iter().filter(|line| line.statement.toplevel != Cell::Bool(false));
+    let is_shown = |line: &&Line| line.statement.toplevel != Cell::Bool(false);
+    let mut lines = top(scope, 0, Some(STATEMENTS + NESTED))?;
+    if lines.len() >= STATEMENTS + NESTED && lines.iter().filter(is_shown).count() < STATEMENTS {
+        // More nested ones than there was room for.
+        lines = top(scope, 0, None)?;
+    }
+    let shown = lines.iter().filter(is_shown);
     let mut all: Vec<Statement> = shown.take(STATEMENTS).map(statement).collect();
     let Some(source) = scope.sources.first() else { return Ok(all) };
     let plans = plans::current(*source, all.iter().map(|one| one.statement_id))?;
@@ -145,30 +151,20 @@ fn statement(line: &Line) -> Statement {
     }
 }
 
-/// How long executions took; of statements, those with the longest p95 among those that matter, which are not the
-/// rest, nested, our own, or so few that a percentile says nothing.
-pub(in crate::api) fn latency(scope: &Scope) -> Result<Option<Latency>, Error> {
+/// How long executions took, and the first of the statements that were timed.
+pub(in crate::api) fn latency(scope: &Scope, timed: &[Timed]) -> Result<Option<Latency>, Error> {
     let Some(overall) = latency::overall(scope) else { return Ok(None) };
     // Nothing timed is nothing executed only where the server's own statistics say so.
     if overall.all().executions() == 0 && load(scope)?.statements_per_s != Some(0.0) {
         return Ok(None);
     }
-    let by_p95 = ORDERS.iter().position(|(word, _)| *word == "p95").unwrap_or(0);
-    let lines = top(scope, by_p95, Some(STATEMENTS + NESTED))?;
-    let statements = lines.iter().filter_map(|line| {
-        let times = line.times.as_ref()?;
-        let toplevel = line.statement.toplevel == Cell::Bool(true);
-        let query = line.statement.query.text();
-        let own = query.as_ref().is_some_and(|query| query.contains("perfmon."));
-        let matters = toplevel && !own && times.all().executions() >= ENOUGH;
-        matters.then(|| StatementTimes {
-            statement_id: i64::from(line.who.1),
-            times: times_of(times),
-            user_name: line.statement.user_name.text(),
-            query,
-        })
+    let statements = timed.iter().take(STATEMENTS).map(|one| StatementTimes {
+        statement_id: i64::from(one.who.1),
+        times: times_of(&one.times),
+        user_name: one.statement.user_name.text(),
+        query: one.statement.query.text(),
     });
-    let statements = statements.take(STATEMENTS).collect();
+    let statements = statements.collect();
     let routes = Kept::of(&ROUTE, scope).segments(scope, Level::Day);
     let is_part =
         Uncounted::of(scope, &routes).is_any() || switched_off(scope, LATENCY.name)?.is_some();

@@ -7,6 +7,7 @@ use crate::threshold::{Threshold, Thresholds};
 
 mod cause;
 mod elsewhere;
+mod own;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod waits;
 
 pub use cause::{Cause, Parts, Reason, parts, reason};
 pub use elsewhere::Cures;
+pub use own::is_own;
 pub use plan::seen;
 pub(super) use plan::{Source, written};
 pub use told::in_words;

@@ -1,7 +1,7 @@
 //! The report of a test run or a deployment: what was promised, how long statements took, which were slow and
 //! why, what failed, and what was changed meanwhile; beside another run, if there is one to compare with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Change, Command, ENOUGH, Errors, Gap, Latency, Missing, Promise, text_or};
 use super::markdown::{self as whole, Show, latency, promises};
@@ -9,6 +9,7 @@ use super::text::{code, cut, plain, wrapped};
 use super::words::{count, duration, milliseconds, seconds};
 use crate::objective::{Scope, Status, Target};
 
+mod asserted;
 mod compare;
 pub(super) mod json;
 mod lost;
@@ -36,6 +37,8 @@ pub struct Run {
     pub overlapping: Vec<String>,
     /// Time that recorded intervals cover.
     pub covered_us: i64,
+    /// Parts of it of which no rows are kept that hold nothing else, begin and end: they are left out.
+    pub forgotten: Vec<(i64, i64)>,
     /// Times of which nothing, or not everything, is known.
     pub gaps: Vec<Gap>,
     /// Worst quality of the intervals: 0 exact, 1 lower bound, 2 doubtful.
@@ -44,6 +47,8 @@ pub struct Run {
     pub objectives: Vec<Promise>,
     /// How long statements took; `None` when that was not counted.
     pub latency: Option<Latency>,
+    /// The 95th percentile by statement, milliseconds: of all with [`ENOUGH`] executions, listed or not.
+    pub p95_ms: BTreeMap<i64, f64>,
     /// Why it is not counted, and what turns it on.
     pub uncounted: Option<Missing>,
     /// Which statements ran, timed or not.
@@ -253,5 +258,8 @@ fn errors(out: &mut String, run: &Run) {
         return;
     }
     out.push_str("## Errors\n\n");
-    out.push_str("Not known: they were not counted during the run.\n\n");
+    out.push_str(match run.forgotten.is_empty() {
+        true => "Not known: they were not counted during the run.\n\n",
+        false => "Not known, as what they were counted in is no longer kept.\n\n",
+    });
 }

@@ -6,7 +6,7 @@ use crate::objective::{Status, Target};
 use crate::report::facts::{Promise, StatementTimes, text_or};
 use crate::report::grid::Side::{Left, Right};
 use crate::report::grid::grid;
-use crate::report::text::{code, plain};
+use crate::report::text::{code, plain, wrapped};
 use crate::report::words::{milliseconds, number};
 
 /// A change by less than this share is within what a histogram can tell.
@@ -35,6 +35,8 @@ pub struct Pair {
     pub is_share_of_good: bool,
     /// Whether the promise was kept, before and after, where both are known.
     pub kept: Option<(bool, bool)>,
+    /// A number of it was not judged, as of too few executions: it is no ground for a verdict.
+    pub unjudged: bool,
     /// The statement's text, as far as the reader may see it.
     pub query: Option<String>,
 }
@@ -50,6 +52,7 @@ impl Pair {
     /// kept no more is worse, by however little.
     pub fn word(&self) -> &'static str {
         let (before, after) = match (self.before, self.after) {
+            _ if self.unjudged => return "",
             (None, Some(_)) if self.absent.0 => return "new",
             (Some(_), None) if self.absent.1 => return "gone",
             // It may have been there, and was not measured.
@@ -86,12 +89,17 @@ fn objectives(before: &Run, after: &Run) -> Vec<Pair> {
     let pair = |promise: &Promise| {
         let target = promise.verdict.target;
         let earlier = before.objectives.iter().find(|other| same(other, promise));
-        let is_absent = |promise: &Promise| promise.verdict.executions == Some(0);
+        // What is no longer kept may have been executed.
+        let is_absent = |run: &Run, promise: &Promise| {
+            run.forgotten.is_empty() && promise.verdict.executions == Some(0)
+        };
         let kept = |promise: &Promise| match promise.verdict.status {
             Status::Met => Some(true),
             Status::Missed => Some(false),
             Status::NoData | Status::TooFew => None,
         };
+        let is_unjudged =
+            |promise: &Promise| promise.verdict.actual.is_some() && kept(promise).is_none();
         Pair {
             what: "objective",
             name: promise.name.clone(),
@@ -99,10 +107,14 @@ fn objectives(before: &Run, after: &Run) -> Vec<Pair> {
             unit: target.unit(),
             before: earlier.and_then(|other| other.verdict.actual),
             after: promise.verdict.actual,
-            absent: (earlier.is_none_or(is_absent), is_absent(promise)),
+            absent: (
+                earlier.is_none_or(|earlier| is_absent(before, earlier)),
+                is_absent(after, promise),
+            ),
             more_is_worse: matches!(target, Target::Latency { .. } | Target::Errors { .. }),
             is_share_of_good: matches!(target, Target::Availability { .. }),
             kept: earlier.and_then(kept).zip(kept(promise)),
+            unjudged: earlier.is_some_and(is_unjudged) || is_unjudged(promise),
             query: None,
         }
     };
@@ -112,8 +124,10 @@ fn objectives(before: &Run, after: &Run) -> Vec<Pair> {
 fn statements(before: &Run, after: &Run) -> Vec<Pair> {
     let (Some(old), Some(new)) = (&before.latency, &after.latency) else { return Vec::new() };
     let (old, new) = (&old.statements, &new.statements);
-    let find = |lines: &[StatementTimes], id: i64| {
-        lines.iter().find(|line| line.statement_id == id).and_then(|line| line.times.p95_ms)
+    // What got fast is far down in its list, or beyond its end.
+    let find = |run: &Run, lines: &[StatementTimes], id: i64| {
+        let listed = lines.iter().find(|line| line.statement_id == id);
+        listed.and_then(|line| line.times.p95_ms).or_else(|| run.p95_ms.get(&id).copied())
     };
     let gone = old.iter().filter(|line| !new.iter().any(|n| n.statement_id == line.statement_id));
     let pair = |line: &StatementTimes| Pair {
@@ -121,19 +135,34 @@ fn statements(before: &Run, after: &Run) -> Vec<Pair> {
         name: line.statement_id.to_string(),
         metric: "p95".to_owned(),
         unit: "ms",
-        before: find(old, line.statement_id),
-        after: find(new, line.statement_id),
+        before: find(before, old, line.statement_id),
+        after: find(after, new, line.statement_id),
         absent: (before.executed.lacks(line.statement_id), after.executed.lacks(line.statement_id)),
         more_is_worse: true,
         is_share_of_good: false,
         kept: None,
+        unjudged: false,
         query: line.query.clone(),
     };
     new.iter().chain(gone).map(pair).collect()
 }
 
-/// How many statements are shown.
+/// How many statements are shown, and how many of these at least of which no change is known, if there are such.
 const STATEMENTS: usize = 20;
+const UNTOLD: usize = 5;
+
+/// Those that are shown: that changed most, for the worse and for the better. They come by their change, those without
+/// one last.
+fn shown<'a>(all: &[&'a Pair]) -> Vec<&'a Pair> {
+    let (told, untold) = all.split_at(all.partition_point(|pair| pair.change_ratio().is_some()));
+    let untold = &untold[..untold.len().min(UNTOLD.max(STATEMENTS.saturating_sub(told.len())))];
+    let room = STATEMENTS - untold.len();
+    if told.len() <= room {
+        return [told, untold].concat();
+    }
+    let better = room / 3;
+    [&told[..room - better], &told[told.len() - better..], untold].concat()
+}
 
 pub(super) fn tables(out: &mut String, before: &Run, after: &Run) {
     let all = pairs(before, after);
@@ -186,11 +215,25 @@ pub(super) fn tables(out: &mut String, before: &Run, after: &Run) {
             ("change", Right),
             ("statement", Left),
         ];
-        grid(out, heads, &statements.iter().take(STATEMENTS).map(row).collect::<Vec<_>>());
+        let shown = shown(&statements);
+        grid(out, heads, &shown.iter().map(row).collect::<Vec<_>>());
+        if shown.len() < statements.len() {
+            let text = format!(
+                "{} of {} statements: those that changed most, for the worse and for the better. All are in \
+                 `SELECT * FROM perfmon.compare_runs(baseline, name)`.",
+                shown.len(),
+                statements.len()
+            );
+            wrapped(out, "", &text);
+            out.push('\n');
+        }
     }
 }
 
 fn change(pair: &Pair) -> String {
+    if pair.unjudged {
+        return "not judged".to_owned();
+    }
     match pair.change_ratio() {
         Some(ratio) => format!("{:+.0} % {}", ratio * 100.0, pair.word()),
         None => pair.word().to_owned(),

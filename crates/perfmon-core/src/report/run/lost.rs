@@ -37,6 +37,7 @@ impl Run {
                 let until = gap.since_us.saturating_add(gap.length_us).min(self.until_us);
                 (gap.since_us.max(self.begun_us), until)
             })
+            .chain(self.forgotten.iter().copied())
             .collect();
         parts.sort_unstable();
         let mut seen = i64::MIN;
@@ -46,6 +47,11 @@ impl Run {
             seen = seen.max(until);
         }
         lost
+    }
+
+    /// Time of it of which nothing is kept that is its alone.
+    pub(super) fn forgotten_us(&self) -> i64 {
+        self.forgotten.iter().map(|(since, until)| until.saturating_sub(*since)).sum()
     }
 
     /// The share of its time of which not everything is known.
@@ -65,9 +71,20 @@ pub(super) fn head(out: &mut String, run: &Run) {
     let unknown = run.unknown_ratio();
     if unknown > 0.0 {
         let lost = duration((unknown * run.length_us() as f64) as i64);
-        let text =
-            format!("{} of the time ({lost}), as the gaps below tell", percent(Some(unknown)));
+        let why = match run.forgotten.is_empty() {
+            true => ", as the gaps below tell",
+            false => "",
+        };
+        let text = format!("{} of the time ({lost}){why}", percent(Some(unknown)));
         wrapped(out, "- Not known: ", &text);
+    }
+    if !run.forgotten.is_empty() {
+        let text = format!(
+            "the intervals of {} of it. Hours and days, which are kept longer, hold what others did before and \
+             after, and are left out where they are not the run's alone",
+            duration(run.forgotten_us())
+        );
+        wrapped(out, "- No longer kept: ", &text);
     }
     let quality = match run.quality {
         Some(1) => "at least what is shown happened, some may be missing",

@@ -171,6 +171,100 @@ fn two_runs_are_compared_number_by_number() {
 }
 
 #[test]
+fn what_got_fast_is_looked_up_beyond_the_list() {
+    let before = Run { p95_ms: [(1, 20.0), (2, 90.0), (3, 0.5)].into(), ..run() };
+    let after = Run {
+        latency: lines(&[(3, 50.0), (2, 45.0)]),
+        p95_ms: [(1, 0.04), (2, 45.0), (3, 50.0)].into(),
+        executed: ran(&[1, 2, 3]),
+        ..run()
+    };
+    let told: Vec<(String, &str)> =
+        pairs(&before, &after).into_iter().skip(1).map(|p| (p.name.clone(), p.word())).collect();
+    let expected = [("3", "worse"), ("2", "better"), ("1", "better")];
+    assert_eq!(told, expected.map(|(name, word)| (name.to_owned(), word)));
+}
+
+#[test]
+fn of_many_statements_the_worst_and_the_best_are_shown() {
+    let many = |slow: i64| {
+        let all: Vec<(i64, f64)> =
+            (1..=60).map(|id| (id, if id <= slow { 100.0 } else { 10.0 })).collect();
+        let p95_ms = all.iter().copied().collect();
+        let executed = ran(&(1..=60).collect::<Vec<_>>());
+        Run { latency: lines(&all), p95_ms, executed, ..run() }
+    };
+    let (before, mut after) = (many(20), many(40));
+    after.p95_ms.insert(60, 0.1);
+    if let Some(latency) = &mut after.latency {
+        latency.statements.retain(|line| line.statement_id != 60);
+        latency.statements.push(line(61, 10.0));
+        latency.statements.push(line(62, 10.0));
+    }
+    let said = text(&after, Some(&before));
+    assert!(said.contains("| 60 |    10.0 ms |   0.10 ms |"), "{said}");
+    assert!(said.contains("20 of 62 statements: those"), "{said}");
+    for words in ["| 61 |", "| 62 |", "+900 % worse"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
+fn what_is_no_longer_kept_is_not_known() {
+    let hour = 3_600_000_000;
+    let gone = Run {
+        latency: None,
+        errors: None,
+        covered_us: 0,
+        forgotten: vec![(0, 90_000_000)],
+        objectives: vec![promise(Target::Errors { ratio: 0.1 }, None, Status::NoData)],
+        ..run()
+    };
+    let said = text(&gone, Some(&run()));
+    for words in [
+        "**unclear**",
+        "Not known: 100.0 % of the time",
+        "No longer kept: the intervals of 1 min 30 s",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+    // Of a long one its edges.
+    let edges = Run {
+        until_us: 10 * hour,
+        covered_us: 9 * hour,
+        forgotten: vec![(0, hour / 2), (9 * hour + hour / 2, 10 * hour)],
+        ..run()
+    };
+    assert!((edges.unknown_ratio() - 0.1).abs() < 1e-9, "{}", edges.unknown_ratio());
+    assert_eq!(edges.outcome(), Outcome::Unclear);
+    // Nothing executed, and nothing kept, is not the same.
+    let mut zero = p95(20.0, Status::NoData);
+    (zero.verdict.actual, zero.verdict.executions) = (None, Some(0));
+    let silent = Run { objectives: vec![zero], ..run() };
+    assert_eq!(pairs(&silent, &run())[0].word(), "new");
+    let gone = Run { forgotten: vec![(0, 90_000_000)], ..silent };
+    assert_eq!(pairs(&gone, &run())[0].word(), "");
+}
+
+#[test]
+fn a_run_that_did_not_pass_says_why_as_a_gate() {
+    assert_eq!(run().failure(), None);
+    let of = |objectives, covered_us| Run { objectives, covered_us, ..run() }.failure().unwrap();
+    let whole = 90_000_000;
+    let (why, table) = of(vec![p95(20.0, Status::Met), p95(300.0, Status::Missed)], whole);
+    assert_eq!(why, "1 of 2 objectives were missed");
+    assert!(table.contains("check|out") && table.contains("missed"), "{table}");
+    assert_eq!(table.lines().count(), 3);
+    let (why, _) = of(vec![p95(20.0, Status::TooFew)], whole);
+    assert_eq!(why, "1 of 1 objectives could not be judged");
+    let (why, table) = of(vec![p95(20.0, Status::Met)], whole / 2);
+    assert_eq!(why, "not everything of it is known");
+    assert!(table.ends_with("Not known: 50.0 % of the time of the run"), "{table}");
+    assert_eq!(of(Vec::new(), whole).0, "nothing is promised");
+}
+
+#[test]
 fn what_was_lost_of_a_run_stands_in_it_and_does_not_pass() {
     let gap = |since_s: i64, length_s: i64, subject: &str, kind: &str| Gap {
         since_us: since_s * 1_000_000,
@@ -224,7 +318,9 @@ fn of_availability_what_is_missing_is_compared() {
     assert_eq!(word((1.0, met), (1.0, met)), "same");
     assert_eq!(word((0.901, met), (0.899, missed)), "worse", "kept no more");
     assert_eq!(word((0.899, missed), (0.901, met)), "better");
-    assert_eq!(word((0.9, Status::NoData), (0.5, missed)), "worse");
+    // Of what was not judged nothing is said.
+    assert_eq!(word((0.9, Status::NoData), (0.5, missed)), "");
+    assert_eq!(word((1.0, met), (0.9, Status::TooFew)), "");
 }
 
 #[test]
