@@ -21,6 +21,9 @@ struct Known {
     resolved: bool,
     severity: String,
     statement: Option<String>,
+    title: String,
+    cause: Option<String>,
+    remedy: String,
 }
 
 /// Makes this transaction the only one that writes findings, if nobody else is.
@@ -52,8 +55,10 @@ pub(crate) fn reconcile(source: i64, now: i64, asked: bool, judgement: &Judgemen
             Some(old) => {
                 let stale = now.saturating_sub(old.last_seen) >= REFRESH_US || old.last_seen > now;
                 let worse = old.severity != finding.severity.word();
-                // Numbers move all the time; a statement that is no longer the right one must not be run.
-                let other = old.statement != finding.statement;
+                // Numbers move all the time; a statement that is no longer the right one must not be run, nor a process be ended
+                // that is in nobody's way any more.
+                let other = old.statement != finding.statement
+                    || !finding.says_the_same(&old.title, old.cause.as_deref(), &old.remedy);
                 if asked || old.resolved || stale || worse || other {
                     rows.push(Row { id, opened_at: old.opened_at, finding });
                 }
@@ -80,7 +85,7 @@ struct Row<'a> {
 fn known(source: i64, now: i64) -> HashMap<i64, Known> {
     sql::read(
         "SELECT f.finding_id, f.opened_at, f.last_seen, f.resolved_at IS NOT NULL, f.severity,
-             f.statement
+             f.statement, f.title, f.cause, f.remedy
          FROM perfmon.finding f
          WHERE f.source OPERATOR(pg_catalog.=) $1
              AND (f.resolved_at IS NULL OR f.resolved_at OPERATOR(pg_catalog.>) $2)
@@ -93,6 +98,9 @@ fn known(source: i64, now: i64) -> HashMap<i64, Known> {
                 resolved: row.get(4)?,
                 severity: row.text(5)?,
                 statement: row.text(6),
+                title: row.text(7)?,
+                cause: row.text(8),
+                remedy: row.text(9)?,
             };
             Some((row.get::<i64>(1)?, known))
         },

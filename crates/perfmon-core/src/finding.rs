@@ -258,6 +258,14 @@ impl Finding {
         i64::from_be_bytes(hash.to_be_bytes())
     }
 
+    /// Whether its words are still those of before, but for numbers: whose problem it is, that it goes on, which process to end.
+    pub fn says_the_same(&self, title: &str, cause: Option<&str>, remedy: &str) -> bool {
+        words_of(&self.title).eq(words_of(title))
+            && words_of(self.cause.as_deref().unwrap_or_default())
+                .eq(words_of(cause.unwrap_or_default()))
+            && words_of(&self.remedy).eq(words_of(remedy))
+    }
+
     /// Order of work: worst first, then by what is saved, then by name so that the order is stable.
     pub fn rank(&self) -> impl Ord + use<> {
         let whole = |v: f64| (v.clamp(0.0, 9e15) * 1000.0) as u64;
@@ -269,5 +277,49 @@ impl Finding {
             self.object.clone(),
             self.subject.clone(),
         )
+    }
+}
+
+/// Words without numbers and their units, which move all the time. The number of a process is its name.
+fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    const UNITS: [&str; 13] =
+        ["ms", "s", "min", "h", "hours", "days", "bytes", "B", "kB", "MB", "GB", "TB", "%"];
+    let is_number = |word: &str| {
+        word.trim_start_matches(|c: char| !c.is_alphanumeric())
+            .starts_with(|c: char| c.is_ascii_digit())
+    };
+    let mut before = "";
+    text.split_whitespace().filter(move |word| {
+        let last = std::mem::replace(&mut before, word);
+        let bare = word.trim_end_matches([',', '.', ':', ';', ')']);
+        let is_value = is_number(word) && last != "process";
+        !is_value && !(is_number(last) && UNITS.contains(&bare))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Finding, Severity};
+
+    #[test]
+    fn numbers_move_and_words_do_not() {
+        let of = |title: &str| {
+            let mut finding = Finding::new("lock_chain", Severity::Warning, "o", title, "r", "m");
+            finding.cause = Some("c".to_owned());
+            finding
+        };
+        let told = of(
+            "2 sessions wait up to 59.1 s for locks that process 13263 of shop (user web) holds",
+        );
+        let same = |title: &str| told.says_the_same(title, Some("c"), "r");
+        assert!(same(
+            "14 sessions wait up to 1.09 min for locks that process 13263 of shop (user web) holds"
+        ));
+        assert!(!same(
+            "2 sessions wait up to 59.1 s for locks that process 27034 of shop (user web) holds"
+        ));
+        assert!(!same("2 sessions waited up to 59.1 s for locks that shop (user web) held"));
+        assert!(!told.says_the_same(&told.title, None, "r"));
+        assert!(!told.says_the_same(&told.title, Some("c"), "end it"));
     }
 }

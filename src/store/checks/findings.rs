@@ -40,6 +40,27 @@ mod tests {
     }
 
     #[pg_test]
+    fn words_that_are_no_longer_true_are_not_kept_for_an_hour() {
+        let source = own();
+        let at = |minute: i64| DAY + minute * MINUTE_US;
+        let chain = |title: &str, remedy: &str| {
+            let one = Finding::new("lock_chain", Severity::Warning, "shop", title, remedy, "m");
+            Judgement { findings: vec![one], unjudged: Vec::new() }
+        };
+        let told = || {
+            let query = "SELECT title || '; ' || remedy FROM perfmon.finding";
+            sql::first(query, &[], |row| row.text(1)).unwrap()
+        };
+        finding::reconcile(source, at(0), false, &chain("2 wait for process 17", "end process 17"));
+        finding::reconcile(source, at(1), false, &chain("3 wait for process 17", "end process 17"));
+        assert_eq!(told(), "2 wait for process 17; end process 17", "numbers, hourly");
+        finding::reconcile(source, at(2), false, &chain("3 wait for process 18", "end process 18"));
+        assert_eq!(told(), "3 wait for process 18; end process 18");
+        finding::reconcile(source, at(3), false, &chain("3 waited for it", "take locks late"));
+        assert_eq!(told(), "3 waited for it; take locks late");
+    }
+
+    #[pg_test]
     fn positions_of_sequences_are_kept_for_a_day_or_two() {
         let at = |day: i64| DAY + day * 24 * 60 * MINUTE_US;
         let keep = |now: i64, value: i64| sequence::keep(now, [("s.\"q\n\"", value)].into_iter());
