@@ -152,23 +152,6 @@ pub(crate) fn plan_min_ns() -> u64 {
     (i64::from(ms) as u64).wrapping_mul(1_000_000)
 }
 
-/// Why plans of this database are not recorded, and the line that turns them on.
-pub(crate) fn no_plans() -> Option<&'static str> {
-    if !preloaded() {
-        return Some(
-            "not recorded: in postgresql.conf add pg_perfmon to shared_preload_libraries, then restart the server",
-        );
-    }
-    if capture_is_off() {
-        return Some(
-            "not recorded: ALTER SYSTEM SET pg_perfmon.capture = 'top'; SELECT pg_reload_conf();",
-        );
-    }
-    plans_are_off().then_some(
-        "not recorded: ALTER SYSTEM SET pg_perfmon.plan_min_duration = '500ms'; SELECT pg_reload_conf();",
-    )
-}
-
 /// Whether sessions that have nothing else set record no plans.
 pub(crate) fn plans_are_off() -> bool {
     PLAN_MIN_DURATION.get() < 0

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 
 use super::rows::{Cell as Value, Sink, to_unix};
 use crate::error::Error;
+use crate::recall::absent::{self, Unrecorded};
 use crate::recall::plan::Kept;
 pub(crate) use crate::recall::scope::now;
 pub(crate) use crate::recall::scope::{Scope, show_time};
@@ -50,6 +51,7 @@ impl Scope {
     pub(crate) fn has_history_or_notice(&self) -> Result<bool, Error> {
         if self.has_history()? {
             self.notice_if_beside_history();
+            self.notice_if_unrecorded()?;
             return Ok(true);
         }
         let preloaded = super::status::preloaded();
@@ -107,6 +109,31 @@ impl Scope {
         };
         self.tells.set(false);
         ereport!(NOTICE, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, what, detail);
+    }
+}
+
+impl Scope {
+    /// Why nothing is recorded of the window, or of its end, if that is so.
+    pub(crate) fn unrecorded(&self) -> Result<Option<Unrecorded>, Error> {
+        let slot = worker::status::read().slot;
+        absent::unrecorded(self, slot.map_or(0, |slot| slot.quiet_until))
+    }
+
+    /// Nothing recorded is not nothing done.
+    fn notice_if_unrecorded(&self) -> Result<(), Error> {
+        if !self.tells.get() {
+            return Ok(());
+        }
+        if let Some(unrecorded) = self.unrecorded()? {
+            let fix = unrecorded.missing.fix.clone();
+            ereport!(
+                NOTICE,
+                PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+                unrecorded.words(),
+                fix
+            );
+        }
+        Ok(())
     }
 }
 

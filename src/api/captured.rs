@@ -9,6 +9,7 @@ use perfmon_core::capture::table::Occupancy;
 use super::status::Item;
 use crate::error::Error;
 use crate::pg::{execution, session};
+use crate::recall::absent;
 use crate::recall::counting::{CAPTURE, hiding, missing, uncounted_roles};
 use crate::settings::{self, Capture};
 use crate::watch::live::{self, State};
@@ -26,7 +27,7 @@ pub(super) fn items() -> Result<Vec<Item>, Error> {
         counting(&state)?,
         room(&state),
         routes(&state),
-        plans(&state),
+        plans(&state)?,
         nodes(&state),
         errors()?,
     ])
@@ -131,23 +132,24 @@ fn routes(state: &State) -> Item {
     )
 }
 
-fn plans(state: &State) -> Item {
+fn plans(state: &State) -> Result<Item, Error> {
     let name = "plans";
-    if let Some(why) = settings::no_plans() {
-        return Item::warning(name, "not recorded", why);
+    if let Some(missing) = absent::plans()? {
+        let value = format!("not recorded: {}", missing.problem);
+        return Ok(Item::warning(name, value, missing.fix));
     }
     let (plans, post) = (state.plans, state.post);
     let lost = post.dropped + post.expired + post.failed + plans.refused + plans.folded;
     let value =
         format!("{} of {} plans in memory; {} were printed", plans.used, plans.capacity, post.sent);
     if lost == 0 {
-        return Item::ok(name, value);
+        return Ok(Item::ok(name, value));
     }
     let value = format!(
         "{value}; {} found no room, {} were not collected, {} could not be printed, {} made room for others, {} times a new one found no place",
         post.dropped, post.expired, post.failed, plans.folded, plans.refused
     );
-    Item::ok(name, value)
+    Ok(Item::ok(name, value))
 }
 
 /// Settings that keep errors from the hook, the values that do, what follows, and the value to be set.

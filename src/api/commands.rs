@@ -74,7 +74,7 @@ fn commands(
     }
     let all = kinds(&scope)?;
     if all.kinds.is_empty() {
-        super::statements::say_nothing_recorded(&scope);
+        super::statements::say_nothing_recorded(&scope)?;
     }
     for (tag, kind) in all.kinds {
         sink.put(kind.cells(tag, all.covered_us, all.total_exec_us))?;

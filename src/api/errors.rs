@@ -11,7 +11,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
-use super::past::{named, notice_if_was_off};
+use super::past::notice_if_was_off;
 use super::rows::{Cell, Sink};
 use super::series::{Changes, edges};
 use crate::error::Error;
@@ -20,7 +20,7 @@ use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::query;
 use crate::recall::statements::{ms, per_s, quality, ratio};
 use crate::recall::uncounted::{Uncounted, Users};
-use crate::recall::{counting, names};
+use crate::recall::{absent, names};
 use crate::store::read;
 use crate::watch::live;
 
@@ -43,10 +43,7 @@ pub(super) fn notice_if_hidden() -> Result<bool, Error> {
     if live::began().is_none() {
         return Ok(false);
     }
-    let missing = match counting::missing(None)? {
-        None => counting::hidden_errors(None)?,
-        switched_off => switched_off,
-    };
+    let missing = absent::errors()?;
     let told = missing.is_some();
     if let Some(missing) = missing {
         ereport!(
@@ -61,13 +58,10 @@ pub(super) fn notice_if_hidden() -> Result<bool, Error> {
 
 /// Says whose errors were kept from the hooks in the window, where no setting of now tells it.
 fn notice_of_past(users: &Users) {
-    let whose = named(users);
     ereport!(
         NOTICE,
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        format!(
-            "not all errors of this window are known: log_min_messages or pg_perfmon.capture kept those of {whose} from the hooks"
-        ),
+        absent::hidden_then(users),
         "A role, a database, a function or the session itself had the first set to log, fatal or panic, or the second to \
 off; rows of class unseen say how many there were at least."
     );

@@ -70,7 +70,7 @@ fn slow_statements(
     }
     let facts = judge::gather(&scope)?;
     if facts.statements.as_ref().is_none_or(Vec::is_empty) {
-        say_nothing_recorded(&scope);
+        say_nothing_recorded(&scope)?;
     }
     let thresholds = judge::thresholds();
     let slow = statements::slow(&facts, &thresholds);
@@ -81,6 +81,7 @@ fn slow_statements(
         Some(source) => plans::current(*source, ids())?,
         None => HashMap::new(),
     };
+    let unplanned = plans::why_none()?;
     for one in &slow {
         let s = one.statement;
         let who = names.get(&s.statement_id);
@@ -121,7 +122,7 @@ fn slow_statements(
             plan.map_or(Cell::Null, |plan| plan.heaviest_node.clone()),
             plan.and_then(|plan| plan.heaviest_ratio).into(),
             plan.map_or(Cell::Null, |plan| plan.text.clone()),
-            if plan.is_some() { Cell::Null } else { plans::why_none().into() },
+            if plan.is_some() { Cell::Null } else { unplanned.as_str().into() },
         ])?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::args::Scope;
 use crate::error::Error;
 use crate::recall::counting;
 use crate::recall::times::switched_off;
-use crate::recall::uncounted::{Users, untimed_users};
+use crate::recall::uncounted::{Users, named, untimed_users};
 use crate::watch::live;
 
 /// Says that something was not counted in some of the window, and why; gives whether it did. Without preloading that has been
@@ -36,18 +36,6 @@ pub(super) fn notice_untimed(scope: &Scope) -> Result<(), Error> {
         );
     }
     Ok(())
-}
-
-/// Some users in words.
-pub(super) fn named(users: &Users) -> String {
-    /// So many are named.
-    const NAMED: usize = 5;
-    let named: Vec<&str> = users.iter().flatten().take(NAMED).map(String::as_str).collect();
-    match (named.as_slice(), users.len().saturating_sub(named.len())) {
-        ([], _) => "some sessions".to_owned(),
-        (named, 0) => named.join(", "),
-        (named, more) => format!("{} and {more} more", named.join(", ")),
-    }
 }
 
 /// Says that some of what these users executed is counted under no statement, as it had no id.

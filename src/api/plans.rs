@@ -6,8 +6,8 @@ use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
 use super::rows::Sink;
-use crate::recall::plans;
-use crate::settings;
+use crate::error::Error;
+use crate::recall::{absent, plans};
 
 #[pg_extern(
     schema = "perfmon",
@@ -45,7 +45,7 @@ fn plans(
     let mut sink = Sink::open(fcinfo);
     let plans = plans::plans(&scope.sources, statement_id)?;
     if plans.is_empty() {
-        say_not_recorded();
+        say_not_recorded()?;
     }
     Ok(scope.put_or_notice(&mut sink, plans)?)
 }
@@ -89,19 +89,20 @@ fn plan_flips(
     let mut sink = Sink::open(fcinfo);
     let flips = plans::flips(&scope)?;
     if flips.is_empty() {
-        say_not_recorded();
+        say_not_recorded()?;
     }
     Ok(scope.put_or_notice(&mut sink, flips)?)
 }
 
 /// Says why there are no plans, where a setting is the reason.
-fn say_not_recorded() {
-    if let Some(why) = settings::no_plans() {
+fn say_not_recorded() -> Result<(), Error> {
+    if let Some(missing) = absent::plans()? {
         ereport!(
             NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-            "plans are not recorded",
-            why
+            format!("plans are not recorded: {}", missing.problem),
+            missing.fix
         );
     }
+    Ok(())
 }

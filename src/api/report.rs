@@ -7,15 +7,17 @@ use perfmon_core::facts::Facts;
 use perfmon_core::family::{SERVER, STATEMENT};
 use perfmon_core::finding::Finding;
 use perfmon_core::frame::Quality;
-use perfmon_core::report::{self, Head, Promise, Report};
+use perfmon_core::report::{self, Head, Missing, Promise, Report};
 use perfmon_core::tally::add_known;
 use perfmon_core::window::Level;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp, now, show_time};
-use super::{objectives, series, status};
+use super::{objectives, series};
 use crate::error::Error;
+use crate::judge;
+use crate::recall::absent;
 use crate::recall::cell::Cell;
 use crate::recall::plan::Kept;
 use crate::recall::query;
@@ -24,7 +26,6 @@ use crate::recall::timed::timed;
 use crate::recall::times::{change_rows, distinct_gaps, gap_rows, total};
 use crate::recall::words::Raw;
 use crate::store::read;
-use crate::{judge, settings};
 
 pub(super) mod lists;
 
@@ -64,11 +65,13 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
     let mut facts = Report { head: head(scope, distinct_gaps(&gaps))?, ..Report::default() };
     let own = name_server(scope, &mut facts.head)?;
     let mut known = None;
+    facts.unrecorded =
+        scope.unrecorded()?.map(|one| Missing { problem: one.words(), fix: one.missing.fix });
     if own {
         facts.objectives = Some(promises(objectives::judged_in(None, true, scope)?));
         known = Some(findings(scope, &mut facts)?);
-        facts.missing = status::statements_missing()?;
-        facts.unplanned = settings::no_plans().map(str::to_owned);
+        facts.missing = absent::statements()?;
+        facts.unplanned = absent::plans()?;
         facts.uncounted = lists::uncounted()?;
     }
     if facts.head.intervals > 0 {
@@ -84,6 +87,7 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
         quote(&mut facts);
         facts.latency = lists::latency(scope, &timed(scope)?)?;
         facts.errors = lists::errors(scope)?;
+        facts.unheard = lists::unheard(scope, facts.errors.as_ref())?;
         facts.machine = lists::machine(scope)?;
         facts.tables = lists::tables(scope)?;
         // Sizes are read every few minutes: a window may hold none.

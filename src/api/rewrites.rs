@@ -61,7 +61,7 @@ fn rewrite_hints(
     }
     let facts = judge::gather(&scope)?;
     if facts.statements.as_ref().is_none_or(Vec::is_empty) {
-        say_nothing_recorded(&scope);
+        say_nothing_recorded(&scope)?;
     }
     let thresholds = judge::thresholds();
     let hints = rewrite::hints(&facts, &thresholds);

@@ -19,6 +19,7 @@ use super::report::{lists, promises};
 use super::rows::{Sink, to_server};
 use crate::error::Error;
 use crate::pg::catalog;
+use crate::recall::absent;
 use crate::recall::names;
 use crate::recall::plan::Kept;
 use crate::recall::run::{Run, executed, latest, overlapping};
@@ -247,6 +248,7 @@ fn gathered(name: &str) -> Result<report::Run, Error> {
     let mut executed = executed(&scope, are_timed)?;
     executed.are_all &= parts.is_empty();
     let (covered_us, quality) = covered(&scope);
+    let (commands, errors) = (lists::commands(&scope)?, lists::errors(&scope)?);
     Ok(report::Run {
         covered_us,
         quality,
@@ -257,8 +259,10 @@ fn gathered(name: &str) -> Result<report::Run, Error> {
         slow_ms,
         p95_ms: timed.iter().map(|one| (i64::from(one.who.1), one.p95_ns / 1e6)).collect(),
         executed,
-        commands: lists::commands(&scope)?,
-        errors: lists::errors(&scope)?,
+        uncommanded: if commands.is_empty() { absent::statements_in(&scope)? } else { None },
+        commands,
+        unheard: lists::unheard(&scope, errors.as_ref())?,
+        errors,
         changes: changes_of(&whole)?,
         latency,
         ..empty(&own, &run, until)?

@@ -12,6 +12,7 @@ use super::latency;
 use super::past::notice_nameless;
 use super::rows::{Cell, Sink};
 use crate::error::Error;
+use crate::recall::absent;
 use crate::recall::statements::{Line, ORDERS, ms, part, per_s, quality, ratio, top};
 use crate::recall::uncounted::{Users, nameless_users};
 use crate::recall::words::Raw;
@@ -90,7 +91,7 @@ fn top_statements(
     }
     let lines = top(&scope, order, most)?;
     if lines.is_empty() {
-        say_nothing_recorded(&scope);
+        say_nothing_recorded(&scope)?;
     }
     let nameless = nameless_users(&scope)?;
     if !nameless.is_empty() {
@@ -155,17 +156,27 @@ fn row(line: &Line, nameless: &Users) -> impl Iterator<Item = Cell> {
     before.into_iter().chain(times).chain([error]).chain(after)
 }
 
-/// Tells a caller why there is nothing to see; that a window is of the future was told.
-pub(super) fn say_nothing_recorded(scope: &Scope) {
-    if scope.since >= now() {
-        return;
+/// Tells a caller why there is nothing to see; that a window is of the future, or nothing of it recorded, was told.
+pub(super) fn say_nothing_recorded(scope: &Scope) -> Result<(), Error> {
+    if scope.since >= now() || scope.unrecorded()?.is_some_and(|one| one.is_all()) {
+        return Ok(());
     }
+    let (detail, hint) = match absent::statements_in(scope)? {
+        Some(missing) if missing.fix.is_empty() => (missing.problem, HOLES.to_owned()),
+        Some(missing) => (format!("pg_stat_statements: {}", missing.problem), missing.fix),
+        None => (NONE_COUNTED.to_owned(), SEE_STATUS.to_owned()),
+    };
     ErrorReport::new(
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
         "no statement was recorded in this window",
         "pg_perfmon",
     )
-    .set_detail("No execution of any statement was counted in it.")
-    .set_hint("SELECT * FROM perfmon.status() says whether pg_stat_statements is missing, and the line that fixes it.")
+    .set_detail(detail)
+    .set_hint(hint)
     .report(PgLogLevel::NOTICE);
+    Ok(())
 }
+
+const NONE_COUNTED: &str = "No execution of any statement was counted in it.";
+const SEE_STATUS: &str = "SELECT * FROM perfmon.status() says whether pg_stat_statements is missing, and the line that fixes it.";
+const HOLES: &str = "perfmon.gaps(since, until) lists the times of which nothing is known.";

@@ -5,7 +5,6 @@ mod worker;
 
 use perfmon_core::coverage::Coverage;
 use perfmon_core::family::SERVER;
-use perfmon_core::report::Missing;
 use perfmon_core::tally::add_known;
 use perfmon_core::window::Level;
 use pgrx::pg_sys;
@@ -15,7 +14,8 @@ use pgrx::prelude::*;
 use super::args::{Scope, show_time};
 use super::rows::{Cell, Sink};
 use crate::error::Error;
-use crate::pg::{catalog, fmgr, session};
+use crate::pg::session;
+use crate::recall::absent;
 use crate::recall::plan::Kept;
 use crate::recall::query;
 use crate::recall::statements::ratio;
@@ -148,43 +148,10 @@ fn version() -> Result<Item, Error> {
 /// pg_stat_statements: the library, the extension, and the settings that silence it.
 fn statements() -> Result<Item, Error> {
     let name = "pg_stat_statements";
-    // Its settings are no sign: one that stands in a configuration file is known without the library.
-    if !fmgr::is_preloaded("pg_stat_statements") {
-        return Ok(Item::error(
-            name,
-            "not preloaded: statements are not counted",
-            "In postgresql.conf: add pg_stat_statements to shared_preload_libraries, then restart the server.",
-        ));
-    }
-    if catalog::extension(c"pg_stat_statements").is_none() {
-        return Ok(Item::error(
-            name,
-            "not installed in this database",
-            "CREATE EXTENSION pg_stat_statements;",
-        ));
-    }
-    if session::get("compute_query_id").as_deref() == Some("off") {
-        return Ok(Item::error(
-            name,
-            "compute_query_id is off: statements are not counted",
-            "ALTER SYSTEM SET compute_query_id = auto; SELECT pg_reload_conf();",
-        ));
-    }
-    if session::get("pg_stat_statements.track").as_deref() == Some("none") {
-        return Ok(Item::warning(
-            name,
-            "tracks nothing in this session",
-            "ALTER SYSTEM SET pg_stat_statements.track = 'top'; SELECT pg_reload_conf();",
-        ));
-    }
-    Ok(Item::ok(name, "works"))
-}
-
-/// What keeps statements from being counted now, and the line that fixes it.
-pub(super) fn statements_missing() -> Result<Option<Missing>, Error> {
-    let item = statements()?;
-    let missing = item.hint.filter(|_| item.state == State::Error);
-    Ok(missing.map(|fix| Missing { problem: item.value, fix }))
+    Ok(match absent::statements()? {
+        Some(missing) => Item::error(name, missing.problem, missing.fix),
+        None => Item::ok(name, "works"),
+    })
 }
 
 fn last_snapshot(worker: &Status, scope: &Scope) -> Result<Item, Error> {

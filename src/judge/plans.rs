@@ -3,14 +3,14 @@
 use perfmon_core::facts::{PlanFlip, PlanTimes};
 
 use crate::error::Error;
+use crate::recall::absent;
 use crate::recall::cell::Cell;
 use crate::recall::plans;
 use crate::recall::scope::{Scope, show_time};
-use crate::settings;
 
 /// The last change of each statement in the window; `None` when plans are not recorded.
 pub(super) fn flips(scope: &Scope) -> Result<Option<Vec<PlanFlip>>, Error> {
-    if settings::no_plans().is_some() {
+    if absent::plans()?.is_some() {
         return Ok(None);
     }
     let mut all: Vec<PlanFlip> = Vec::new();

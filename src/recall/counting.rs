@@ -3,6 +3,8 @@
 
 use std::ffi::CStr;
 
+pub(crate) use perfmon_core::report::Missing;
+
 use super::cell::Cell;
 use super::query;
 use super::words::Raw;
@@ -94,13 +96,6 @@ fn kept_in(place: Where, name: &str) -> Result<Vec<Kept>, Error> {
         Some(Kept { value: text(0)?.to_lowercase(), database: text(1), role: text(2).zip(text(3)) })
     };
     Ok(rows.iter().filter_map(one).collect())
-}
-
-/// Why nothing is counted, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Missing {
-    pub(crate) problem: String,
-    pub(crate) fix: String,
 }
 
 /// The setting that switches the hooks.
@@ -220,6 +215,8 @@ fn said(setting: &str, all: &[&Kept]) -> Option<Missing> {
 
 /// The setting without which statements have no ids.
 const IDS: &CStr = c"compute_query_id";
+/// The setting by which pg_stat_statements counts nothing.
+const TRACK: &CStr = c"pg_stat_statements.track";
 
 /// Why statements of sessions of this database, or of one user in it, have no ids, by which they are counted; `None` if they do.
 /// Without a user, one role of which that is so is enough, and all of them are named.
@@ -240,11 +237,40 @@ pub(crate) fn without_ids(user: Option<&str>) -> Result<Option<Missing>, Error> 
             }
         }
     }
-    let own = role::starting_value(IDS, None).map(|own| own.to_string_lossy().to_lowercase());
-    Ok(own.filter(|own| is_off(own)).map(|own| Missing {
+    of_all(IDS, is_off, "'auto'")
+}
+
+/// Why sessions of this database begin with such a value of a setting, if nothing is kept for their role.
+fn of_all(
+    setting: &CStr,
+    is_meant: impl Fn(&str) -> bool,
+    good: &str,
+) -> Result<Option<Missing>, Error> {
+    let name = &setting.to_string_lossy();
+    let kept = kept(name)?;
+    if let Some(one) = kept.iter().find(|one| one.role().is_none()) {
+        return Ok(said(name, &[one]).filter(|_| is_meant(&one.value)));
+    }
+    let own = role::starting_value(setting, None).map(|own| own.to_string_lossy().to_lowercase());
+    Ok(own.filter(|own| is_meant(own)).map(|own| Missing {
         problem: format!("{name} is {own}"),
-        fix: format!("ALTER SYSTEM SET {name} = 'auto'; SELECT pg_reload_conf();"),
+        fix: format!("ALTER SYSTEM SET {name} = {good}; SELECT pg_reload_conf();"),
     }))
+}
+
+/// Why statements of all of them have no ids.
+pub(super) fn ids_of_all() -> Result<Option<Missing>, Error> {
+    of_all(IDS, |value| settings::IDS_OFF.contains(&value), "'auto'")
+}
+
+/// Why pg_stat_statements counts nothing of all of them.
+pub(super) fn tracking_of_all() -> Result<Option<Missing>, Error> {
+    of_all(TRACK, |value| value == "none", "'top'")
+}
+
+/// Why plans of all of them are not recorded.
+pub(super) fn plans_of_all() -> Result<Option<Missing>, Error> {
+    of_all(c"pg_perfmon.plan_min_duration", |value| value.starts_with('-'), "'500ms'")
 }
 
 /// Why the times of some executions, or of all, are not counted.
@@ -253,7 +279,7 @@ pub(crate) fn untimed() -> Result<Option<Missing>, Error> {
         return Ok(Some(missing));
     }
     Ok(match without_ids(None)? {
-        None => uncounted_by_roles()?,
+        None => uncounted_by_roles(Where::Here)?,
         without_ids => without_ids,
     })
 }
@@ -261,14 +287,12 @@ pub(crate) fn untimed() -> Result<Option<Missing>, Error> {
 /// Whether sessions of this database, or those of one user in it, begin with pg_stat_statements counting nothing of theirs.
 /// Without a user, one role of which that is so is enough.
 pub(super) fn is_untracked(user: Option<&str>) -> Result<bool, Error> {
-    const TRACK: &str = "pg_stat_statements.track";
     let is_none = |value: &str| value == "none";
-    let kept = kept(TRACK)?;
+    let kept = kept(&TRACK.to_string_lossy())?;
     Ok(match (user, kept.iter().find(|kept| kept.is_for(user))) {
         (Some(_), Some(strongest)) => is_none(&strongest.value),
         (None, _) if !in_force(&kept, is_none).is_empty() => true,
-        _ => role::starting_value(c"pg_stat_statements.track", None)
-            .is_some_and(|own| is_none(&own.to_string_lossy())),
+        _ => role::starting_value(TRACK, None).is_some_and(|own| is_none(&own.to_string_lossy())),
     })
 }
 
@@ -297,11 +321,15 @@ pub(crate) fn uncounted_anywhere() -> Result<Vec<String>, Error> {
     Ok(kept.iter().filter(|one| one.value == "off").map(Kept::whose).collect())
 }
 
-/// The same of this database's roles, in words.
-pub(crate) fn uncounted_by_roles() -> Result<Option<Missing>, Error> {
-    let kept = kept(CAPTURE)?;
-    let off = in_force(&kept, |value| value == "off");
-    Ok(said(CAPTURE, &off.into_iter().filter(|one| one.role().is_some()).collect::<Vec<_>>()))
+/// The same in words, of roles of this database or of all databases and theirs.
+pub(crate) fn uncounted_by_roles(place: Where) -> Result<Option<Missing>, Error> {
+    let kept = kept_in(place, CAPTURE)?;
+    let off = match place {
+        Where::Here => in_force(&kept, |value| value == "off"),
+        Where::Anywhere => kept.iter().filter(|one| one.value == "off").collect(),
+    };
+    let is_of_some = |one: &&Kept| place == Where::Anywhere || one.role().is_some();
+    Ok(said(CAPTURE, &off.into_iter().filter(is_of_some).collect::<Vec<_>>()))
 }
 
 /// Roles for which a setting is kept with such a value, each with the line that takes it back.

@@ -1,6 +1,7 @@
 //! History, added up over a window into plain values, with the caller's own rights. It must never judge
 //! what it reads, nor write.
 
+pub(crate) mod absent;
 pub(crate) mod activity;
 pub(crate) mod cell;
 pub(crate) mod counting;

@@ -24,7 +24,7 @@ use super::query;
 use super::scope::Scope;
 use super::statements::positions;
 use super::times::total;
-use super::untold::{hidden, not_counted, user_of, without, without_ids};
+use super::untold::{explain, user_of};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
 
@@ -141,21 +141,9 @@ impl<'a> Observer<'a> {
             down: down::times(self.scope, since)?,
             ..History::default()
         };
-        history.without = without(declared)?;
-        let all = history.within(since, self.scope.until);
-        let no_latency = all.is_empty() || all.iter().any(|row| row.latency.is_none());
-        let no_errors = all.is_empty() || all.iter().any(|row| row.errors.is_none());
-        let is_hidden = all.iter().any(|row| row.errors.is_none() && row.latency.is_some());
-        let why = if no_latency || no_errors { not_counted(declared)? } else { None };
-        history.no_latency = why.clone().filter(|_| no_latency);
-        if lacks_ids && history.no_latency.is_none() {
-            history.no_latency = without_ids(declared)?;
-        }
-        if no_errors {
-            // What was executed was counted there: it is not for the hooks being off.
-            let hidden = if is_hidden || why.is_none() { hidden(declared)? } else { None };
-            history.no_errors = hidden.or(why);
-        }
+        let quiet_until = self.quiet.map_or(0, |(_, until)| until);
+        let window = self.scope.quietly(since, self.scope.until);
+        explain(&mut history, declared, &window, (lacks_ids, quiet_until))?;
         Ok(history)
     }
 }

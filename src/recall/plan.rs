@@ -24,6 +24,16 @@ impl Kept {
         self.0.iter().filter_map(|extent| extent.oldest_since).min()
     }
 
+    /// When the oldest single interval that is kept begins.
+    pub(crate) fn oldest_single(&self) -> Option<i64> {
+        self.0[0].oldest_since
+    }
+
+    /// When the newest row ends.
+    pub(crate) fn newest(&self) -> Option<i64> {
+        self.0.iter().filter_map(|extent| extent.newest_until).max()
+    }
+
     /// The finest rows that are kept all through the window.
     pub(crate) fn finest(&self, scope: &Scope) -> Level {
         window::finest(scope.since, &self.0)

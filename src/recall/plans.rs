@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use perfmon_core::plan::flip;
 
+use super::absent;
 use super::cell::Cell;
+use super::counting::Missing;
 use super::scope::Scope;
 use super::{names, query};
 use crate::error::Error;
-use crate::settings;
 
 /// Of the plans that a statement has in use, the one that took most time.
 #[derive(Debug, Clone)]
@@ -75,10 +76,10 @@ pub(crate) fn current(
 }
 
 /// Why there is no plan of a statement.
-pub(crate) fn why_none() -> &'static str {
-    settings::no_plans().unwrap_or(
-        "not seen yet: an execution that takes pg_perfmon.plan_min_duration, or one of the next of a statement with much of the time, shows it",
-    )
+pub(crate) fn why_none() -> Result<String, Error> {
+    const NOT_YET: &str = "not seen yet: an execution that takes pg_perfmon.plan_min_duration, or one of the next of a statement with much of the time, shows it";
+    let why = |missing: Missing| format!("not recorded, as {}: {}", missing.problem, missing.fix);
+    Ok(absent::plans()?.map_or_else(|| NOT_YET.to_owned(), why))
 }
 
 /// A row as it is shown; its columns are those of the function that shows it.

@@ -124,6 +124,18 @@ impl Uncounted {
 /// Users; `None` stands for those of routes that were not counted apart.
 pub(crate) type Users = BTreeSet<Option<String>>;
 
+/// Some users in words.
+pub(crate) fn named(users: &Users) -> String {
+    /// So many are named.
+    const NAMED: usize = 5;
+    let named: Vec<&str> = users.iter().flatten().take(NAMED).map(String::as_str).collect();
+    match (named.as_slice(), users.len().saturating_sub(named.len())) {
+        ([], _) => "some sessions".to_owned(),
+        (named, 0) => named.join(", "),
+        (named, more) => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
 /// Who executed something in the window that had no id, so that it is not counted by statement.
 pub(crate) fn nameless_users(scope: &Scope) -> Result<Users, Error> {
     users_with(NAMELESS, scope)

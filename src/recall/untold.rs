@@ -3,13 +3,50 @@
 use std::collections::HashSet;
 
 use perfmon_core::family::ROUTE;
-use perfmon_core::objective;
+use perfmon_core::objective::{self, History};
 
 use super::cell::Cell;
+use super::counting::{Missing, Where};
 use super::objective::Declared;
 use super::scope::Scope;
-use super::{counting, names, query};
+use super::{absent, counting, names, query};
 use crate::error::Error;
+
+/// Says why not all is known of a window, as far as settings of now tell it. `lacks_ids` where some of what was executed had none, and
+/// until when nobody used the database.
+pub(super) fn explain(
+    history: &mut History,
+    declared: &Declared,
+    window: &Scope,
+    (lacks_ids, quiet_until): (bool, i64),
+) -> Result<(), Error> {
+    let all = history.within(window.since, window.until);
+    let is_empty = all.is_empty();
+    let no_latency = is_empty || all.iter().any(|row| row.latency.is_none());
+    let no_errors = is_empty || all.iter().any(|row| row.errors.is_none());
+    let is_hidden = all.iter().any(|row| row.errors.is_none() && row.latency.is_some());
+    let is_untimed = all.iter().any(|row| row.uncounted.max(row.perhaps) > 0);
+    history.without = without(declared)?;
+    history.untimed = if is_untimed { untimed(declared)? } else { None };
+    let unrecorded = unrecorded(window, quiet_until)?;
+    if is_empty && unrecorded.is_some() {
+        (history.no_latency, history.no_errors) = (unrecorded.clone(), unrecorded);
+        return Ok(());
+    }
+    let why = if no_latency || no_errors { not_counted(declared)? } else { None };
+    history.no_latency = why.clone().filter(|_| no_latency);
+    if lacks_ids && history.no_latency.is_none() {
+        history.no_latency = without_ids(declared)?;
+    }
+    history.no_latency = history.no_latency.take().or_else(|| unrecorded.clone());
+    if no_errors {
+        // What was executed was counted there: it is not for the hooks being off.
+        let hidden = if is_hidden || why.is_none() { hidden(declared)? } else { None };
+        history.no_errors = hidden.or(why);
+    }
+    history.no_errors = history.no_errors.take().or(unrecorded);
+    Ok(())
+}
 
 /// Whose executions an objective means, where that is one user's.
 pub(super) fn user_of(declared: &Declared) -> Result<Option<String>, Error> {
@@ -43,22 +80,22 @@ fn words(problem: &str, fix: &str) -> String {
 }
 
 /// Why errors of those whom an objective means are kept from the hooks, and the line that changes that.
-pub(super) fn hidden(declared: &Declared) -> Result<Option<String>, Error> {
+fn hidden(declared: &Declared) -> Result<Option<String>, Error> {
     let missing = match declared.objective.scope {
-        objective::Scope::Cluster => counting::hidden_errors_in(counting::Where::Anywhere)?,
+        objective::Scope::Cluster => counting::hidden_errors_in(Where::Anywhere)?,
         _ => counting::hidden_errors(user_of(declared)?.as_deref())?,
     };
     Ok(missing.map(|missing| words(&missing.problem, &missing.fix)))
 }
 
 /// Why what those execute whom an objective means has no ids, and the line that changes that.
-pub(super) fn without_ids(declared: &Declared) -> Result<Option<String>, Error> {
+fn without_ids(declared: &Declared) -> Result<Option<String>, Error> {
     let missing = counting::without_ids(user_of(declared)?.as_deref())?;
     Ok(missing.map(|missing| words(&missing.problem, &missing.fix)))
 }
 
 /// Who is left out of an objective of all, because no times and no errors of them are counted.
-pub(super) fn without(declared: &Declared) -> Result<Option<String>, Error> {
+fn without(declared: &Declared) -> Result<Option<String>, Error> {
     /// So many are named.
     const NAMED: usize = 3;
     let (kind, all) = match declared.objective.scope {
@@ -76,20 +113,41 @@ pub(super) fn without(declared: &Declared) -> Result<Option<String>, Error> {
         .then(|| format!("{kind}{}{rest}, of which only the number is counted", named.join(", "))))
 }
 
-/// Why nothing is counted of those whom an objective means, and the line that changes that.
-pub(super) fn not_counted(declared: &Declared) -> Result<Option<String>, Error> {
-    if let Some(missing) = counting::missing(user_of(declared)?.as_deref())? {
-        return Ok(Some(words(&missing.problem, &missing.fix)));
+/// Why nothing is counted of those whom an objective means, or not all of it, and the line that changes that.
+fn not_counted(declared: &Declared) -> Result<Option<String>, Error> {
+    Ok(why_off(declared)?.map(|missing| words(&missing.problem, &missing.fix)))
+}
+
+fn why_off(declared: &Declared) -> Result<Option<Missing>, Error> {
+    let user = user_of(declared)?;
+    if let Some(missing) = counting::missing(user.as_deref())? {
+        return Ok(Some(missing));
     }
     if is_nested(declared)? {
-        let missing = counting::missing_nested(user_of(declared)?.as_deref())?;
-        return Ok(missing.map(|missing| words(&missing.problem, &missing.fix)));
+        return counting::missing_nested(user.as_deref());
     }
-    let is_application = matches!(declared.objective.scope, objective::Scope::Application(_));
-    let roles = if is_application { counting::uncounted_roles()? } else { Vec::new() };
-    Ok(roles
-        .first()
-        .map(|(role, fix)| words(&format!("pg_perfmon.capture is off for role {role}"), fix)))
+    match declared.objective.scope {
+        objective::Scope::Application(_) | objective::Scope::Database => {
+            counting::uncounted_by_roles(Where::Here)
+        }
+        objective::Scope::Cluster => counting::uncounted_by_roles(Where::Anywhere),
+        objective::Scope::User(_) | objective::Scope::Statement(_) => Ok(None),
+    }
+}
+
+/// The setting by which not all is timed of those whom an objective means, and the line that changes that.
+fn untimed(declared: &Declared) -> Result<Option<String>, Error> {
+    let missing = match why_off(declared)? {
+        None => counting::without_ids(user_of(declared)?.as_deref())?,
+        off => off,
+    };
+    Ok(missing.map(|missing| format!("as {}: {}", missing.problem, missing.fix)))
+}
+
+/// Why nothing is recorded of a time, or nothing of its end.
+fn unrecorded(scope: &Scope, quiet_until: i64) -> Result<Option<String>, Error> {
+    let missing = absent::unrecorded(scope, quiet_until)?;
+    Ok(missing.map(|one| format!("{}: {}", one.words(), one.missing.fix)))
 }
 
 /// The users whom an objective may mean; `None` for anybody.

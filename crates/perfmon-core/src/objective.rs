@@ -271,6 +271,8 @@ pub struct History {
     pub no_latency: Option<String>,
     /// Why errors are not known, and what turns them on.
     pub no_errors: Option<String>,
+    /// The setting of now by which not all is timed, and the line that changes that.
+    pub untimed: Option<String>,
     /// Whose executions nobody counts, in words.
     pub without: Option<String>,
 }

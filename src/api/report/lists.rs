@@ -20,6 +20,7 @@ use crate::api::commands::kinds;
 use crate::api::latency::at as percentile;
 use crate::error::Error;
 use crate::pg::catalog;
+use crate::recall::absent;
 use crate::recall::cell::Cell;
 use crate::recall::counting;
 use crate::recall::failures::{Failure, Failures, error_ratio};
@@ -65,7 +66,10 @@ pub(in crate::api) fn load(scope: &Scope) -> Result<Load, Error> {
             add_known(sum, signed(total(&STATEMENT, row.head, name)));
         }
     });
-    let [calls, exec_us, wal] = sums;
+    // What was timed was executed, though pg_stat_statements does not count it.
+    let is_untold = sums[0] == Some(0)
+        && latency::overall(scope).is_some_and(|times| times.all().executions() > 0);
+    let [calls, exec_us, wal] = if is_untold { [None; 3] } else { sums };
     load.statements_per_s = per_s(unsigned(calls), covered_us);
     load.total_exec_ms = ms(unsigned(exec_us));
     load.active_ratio = per_s(unsigned(exec_us), covered_us).map(|us| us / 1e6);
@@ -201,7 +205,7 @@ pub(in crate::api) fn uncounted() -> Result<Option<Missing>, Error> {
         let problem = format!("Not all statements are counted: {}", missing.problem);
         return Ok(Some(Missing { problem, fix: missing.fix }));
     }
-    Ok(counting::uncounted_by_roles()?.map(|missing| Missing {
+    Ok(counting::uncounted_by_roles(counting::Where::Here)?.map(|missing| Missing {
         problem: format!("Execution times of some are not counted: {}", missing.problem),
         fix: missing.fix,
     }))
@@ -238,6 +242,15 @@ pub(in crate::api) fn errors(scope: &Scope) -> Result<Option<Errors>, Error> {
         ),
         kinds: failures.all.iter().take(ERRORS).map(kind).collect(),
     }))
+}
+
+/// Why not all errors are known, if they are not.
+pub(in crate::api) fn unheard(
+    scope: &Scope,
+    known: Option<&Errors>,
+) -> Result<Option<Missing>, Error> {
+    let is_all = known.is_some_and(|errors| errors.executions.is_some());
+    (!is_all).then(|| absent::errors_in(scope)).transpose()
 }
 
 /// The tables whose rows were read most by sequential scans.

@@ -3,6 +3,8 @@
 
 use perfmon_e2e::{Db, Server, secs, wait_until};
 
+#[path = "uncounted/absent.rs"]
+mod absent;
 #[path = "uncounted/ids.rs"]
 mod ids;
 #[path = "uncounted/past.rs"]

@@ -36,7 +36,8 @@ pub fn judge(
             Target::Errors { .. } => without_place(objective, rows),
             _ => None,
         };
-        verdict.missing = verdict.missing.or_else(place).or_else(|| left_out(objective, rows));
+        verdict.missing =
+            verdict.missing.or_else(place).or_else(|| left_out(objective, history, rows));
     } else if verdict.known_us > 0 {
         verdict.missing = None;
     }
@@ -117,16 +118,17 @@ fn uncounted(rows: &[Row], target: Target) -> Option<String> {
 }
 
 /// Why not all that was executed says something.
-fn left_out(objective: &Objective, rows: &[Row]) -> Option<String> {
-    /// What keeps more than their number from being known.
-    const OFF: &str = "as pg_perfmon.capture was off for some sessions, or compute_query_id";
+fn left_out(objective: &Objective, history: &History, rows: &[Row]) -> Option<String> {
+    /// What keeps more than their number from being known, where no setting of now does.
+    const THEN: &str = "as pg_perfmon.capture was off for some sessions, or compute_query_id";
+    let off_by = history.untimed.as_deref().unwrap_or(THEN);
     let uncounted = rows.iter().map(|row| row.uncounted).fold(0, u64::saturating_add);
     let perhaps = rows.iter().map(|row| row.perhaps).fold(0, u64::saturating_add);
     let off = (uncounted > 0)
-        .then(|| format!("of {uncounted} executions only the number is known, {OFF}"));
+        .then(|| format!("of {uncounted} executions only the number is known, {off_by}"));
     let rest = (perhaps > 0).then(|| match objective.scope {
         Scope::Statement(_) => format!(
-            "{perhaps} executions of its user, of which only the number is known, may be among these, {OFF}"
+            "{perhaps} executions of its user, of which only the number is known, may be among these, {off_by}"
         ),
         _ => format!(
             "{perhaps} executions that found no route of their own may be among these: raise \

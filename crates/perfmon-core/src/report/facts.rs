@@ -42,9 +42,13 @@ pub struct Report {
     /// Why they are not counted now.
     pub uncounted: Option<Missing>,
     /// Why plans are not recorded now.
-    pub unplanned: Option<String>,
+    pub unplanned: Option<Missing>,
+    /// Why nothing is recorded of the period, or of its end.
+    pub unrecorded: Option<Missing>,
     /// What failed; `None` when failures were not counted.
     pub errors: Option<Errors>,
+    /// Why not all failures are known, if they are not.
+    pub unheard: Option<Missing>,
     /// The machine; `None` where it is not recorded, as in all databases but the home database.
     pub machine: Option<Machine>,
     /// Clients' connections; `None` where no samples of them are kept.
@@ -328,12 +332,12 @@ pub struct StatementTimes {
     pub query: Option<String>,
 }
 
-/// Why statements are not recorded.
+/// Why something is not recorded.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Missing {
     /// What is wrong.
     pub problem: String,
-    /// The line that fixes it.
+    /// The line that fixes it; empty where settings of then were why, and none of now is.
     pub fix: String,
 }
 

@@ -57,11 +57,11 @@ pub fn markdown(report: &Report, show: Show<'_>) -> String {
     if report.head.intervals > 0 {
         load(&mut out, &report.load, &report.head);
         trend(&mut out, report, show);
-        commands(&mut out, &report.commands);
+        commands(&mut out, &report.commands, report.missing.as_ref());
         statements(&mut out, report.statements.as_deref(), report.missing.as_ref());
         plans::slowest(&mut out, report, &printed, show);
         rewrites::rewrites(&mut out, report.rewrites.as_deref());
-        errors::errors(&mut out, report.errors.as_ref());
+        errors::errors(&mut out, report.errors.as_ref(), report.unheard.as_ref());
         connections::connections(&mut out, report.connections.as_ref());
         locks::locks(&mut out, report.locks.as_ref());
         tables(&mut out, &report.tables);
@@ -104,6 +104,9 @@ fn head(out: &mut String, report: &Report, show: Show<'_>) {
         n => format!("{n} gaps"),
     };
     item("Recorded", &format!("{intervals}; {gaps}"));
+    if let Some(missing) = &report.unrecorded {
+        item("Not recorded", &plain(&format!("{}. To fix it: {}", missing.problem, missing.fix)));
+    }
     match head.quality {
         None => {}
         Some(0) => item("Quality", "exact: everything that was counted is here"),
@@ -184,8 +187,25 @@ fn trend(out: &mut String, report: &Report, show: Show<'_>) {
 /// The kinds of command that have a line of their own.
 const KINDS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
-pub(super) fn commands(out: &mut String, commands: &[Command]) {
+/// Says that something is not known, why, and what turns it on.
+fn absent(out: &mut String, what: &str, missing: &Missing) {
+    wrapped(out, "", &sentence(&plain(&format!("{what}{}", missing.problem))));
+    out.push('\n');
+    if !missing.fix.is_empty() {
+        wrapped(out, "", &format!("To fix it: {}", sentence(&plain(&missing.fix))));
+        out.push('\n');
+    }
+}
+
+/// What stands before why statements are not.
+const NOT_RECORDED: &str = "Statements are not recorded. pg_stat_statements: ";
+
+pub(super) fn commands(out: &mut String, commands: &[Command], missing: Option<&Missing>) {
     if commands.is_empty() {
+        if let Some(missing) = missing {
+            out.push_str("## Time by kind of command\n\n");
+            absent(out, NOT_RECORDED, missing);
+        }
         return;
     }
     let mut kinds: Vec<(&str, Command)> =
@@ -235,12 +255,7 @@ pub(super) fn commands(out: &mut String, commands: &[Command]) {
 fn statements(out: &mut String, statements: Option<&[Statement]>, missing: Option<&Missing>) {
     out.push_str("## Top statements by execution time\n\n");
     if let Some(missing) = missing {
-        let problem =
-            format!("Statements are not recorded. pg_stat_statements: {}", missing.problem);
-        wrapped(out, "", &sentence(&plain(&problem)));
-        out.push('\n');
-        wrapped(out, "", &format!("To fix it: {}", sentence(&plain(&missing.fix))));
-        out.push('\n');
+        absent(out, NOT_RECORDED, missing);
     }
     let Some(statements) = statements else {
         if missing.is_none() {

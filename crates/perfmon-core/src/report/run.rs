@@ -57,10 +57,14 @@ pub struct Run {
     pub slow: Vec<Slow>,
     /// From which p95 on a statement is slow, milliseconds.
     pub slow_ms: f64,
+    /// Why nothing is known of these, if nothing is.
+    pub uncommanded: Option<Missing>,
     /// Reads, inserts, updates, deletes.
     pub commands: Vec<Command>,
     /// What failed; `None` when that was not counted.
     pub errors: Option<Errors>,
+    /// Why not all of it is known, if it is not.
+    pub unheard: Option<Missing>,
     /// What was changed during the run, latest first.
     pub changes: Vec<Change>,
 }
@@ -163,7 +167,7 @@ pub fn markdown(run: &Run, baseline: Option<&Run>, show: &dyn Fn(i64) -> String)
     }
     latency::latency(&mut out, run.latency.as_ref(), run.uncounted.as_ref());
     slow(&mut out, run);
-    whole::commands(&mut out, &run.commands);
+    whole::commands(&mut out, &run.commands, run.uncommanded.as_ref());
     errors(&mut out, run);
     if run.changes.is_empty() {
         out.push_str("## Changes in the period\n\nNothing was changed.\n\n");
@@ -253,8 +257,8 @@ fn slow(out: &mut String, run: &Run) {
 }
 
 fn errors(out: &mut String, run: &Run) {
-    if run.errors.is_some() {
-        whole::errors::errors(out, run.errors.as_ref());
+    if run.errors.is_some() || run.unheard.is_some() {
+        whole::errors::errors(out, run.errors.as_ref(), run.unheard.as_ref());
         return;
     }
     out.push_str("## Errors\n\n");

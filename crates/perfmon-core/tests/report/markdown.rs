@@ -300,8 +300,11 @@ fn a_plan_is_printed_once_and_told_with_its_cost_and_its_age() {
     assert!(plans.contains("\n```text\nSort  (cost=") && !plans.contains("printed"), "{plans}");
     report.statements.iter_mut().flatten().for_each(|statement| statement.plan = None);
     assert_eq!(section(&text(&report), "Plans of the statements that take most time"), "");
-    report.unplanned = Some("pg_perfmon.plan_min_duration is -1".to_owned());
-    let why = "\nPlans are not recorded: pg_perfmon.plan_min_duration is -1.\n";
+    report.unplanned = Some(perfmon_core::report::Missing {
+        problem: "pg_perfmon.plan_min_duration is -1".to_owned(),
+        fix: "ALTER SYSTEM ...;".to_owned(),
+    });
+    let why = "\nPlans are not recorded: pg_perfmon.plan_min_duration is -1.\n\nTo fix it: ALTER SYSTEM ...;\n";
     assert_eq!(section(&text(&report), "Plans of the statements that take most time"), why);
 }
 

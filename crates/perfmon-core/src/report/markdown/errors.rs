@@ -1,18 +1,29 @@
 //! What failed, as a list of kinds.
 
-use super::super::facts::{ErrorKind, Errors};
+use super::super::facts::{ErrorKind, Errors, Missing};
 use super::super::grid::Side::{Left, Right};
 use super::super::grid::grid;
 use super::super::text::{plain, wrapped};
 use super::super::words::{count, milliseconds, some_percent};
+use super::absent;
 
 /// How many kinds are shown.
 const KINDS: usize = 10;
 
-/// The section; nothing where failures were not counted, as the findings then say.
-pub(in crate::report) fn errors(out: &mut String, errors: Option<&Errors>) {
-    let Some(errors) = errors else { return };
+/// The section; nothing where nothing is known of failures, nor why.
+pub(in crate::report) fn errors(
+    out: &mut String,
+    errors: Option<&Errors>,
+    unheard: Option<&Missing>,
+) {
+    if errors.is_none() && unheard.is_none() {
+        return;
+    }
     out.push_str("## Errors\n\n");
+    if let Some(missing) = unheard {
+        absent(out, "", missing);
+    }
+    let Some(errors) = errors else { return };
     let mut said = match errors.error_ratio {
         Some(ratio) => {
             let tried = errors

@@ -3,8 +3,9 @@
 use crate::report::facts::{ENOUGH, Latency, Missing, Times, text_or};
 use crate::report::grid::Side::{Left, Right};
 use crate::report::grid::grid;
-use crate::report::text::{code, plain, wrapped};
-use crate::report::words::{count, milliseconds, percent, sentence};
+use crate::report::markdown::absent;
+use crate::report::text::{code, wrapped};
+use crate::report::words::{count, milliseconds, percent};
 
 /// How much of the list is shown.
 const STATEMENTS: usize = 10;
@@ -19,10 +20,7 @@ pub(in crate::report) fn latency(
     }
     out.push_str("## Latency\n\n");
     if let Some(missing) = uncounted {
-        wrapped(out, "", &sentence(&plain(&missing.problem)));
-        out.push('\n');
-        wrapped(out, "", &format!("To fix it: {}", sentence(&plain(&missing.fix))));
-        out.push('\n');
+        absent(out, "", missing);
     }
     let Some(latency) = latency else { return };
     let is_part = latency.is_part || uncounted.is_some();

@@ -7,7 +7,7 @@ use super::super::facts::{Report, Statement};
 use super::super::planned::{Flip, Plan, Side};
 use super::super::text::{literal, plain, quoted, text_block, wrapped};
 use super::super::words::{milliseconds, percent, sentence};
-use super::Show;
+use super::{Show, absent};
 
 /// Lines of a plan that are shown; more are a call away.
 const PLAN_LINES: usize = 25;
@@ -27,8 +27,9 @@ pub(super) fn planned(
     show: Show<'_>,
 ) {
     let Some(plan) = &statement.plan else {
-        if let Some(why) = &report.unplanned {
-            wrapped(out, "- Plan: ", why);
+        if let Some(missing) = &report.unplanned {
+            let why = format!("not recorded, as {}: {}", missing.problem, missing.fix);
+            wrapped(out, "- Plan: ", &plain(&why));
         }
         return;
     };
@@ -80,9 +81,8 @@ pub(super) fn slowest(out: &mut String, report: &Report, printed: &Printed, show
         return;
     }
     out.push_str("## Plans of the statements that take most time\n\n");
-    if let Some(why) = report.unplanned.as_ref() {
-        wrapped(out, "", &sentence(&format!("Plans are not recorded: {}", plain(why))));
-        out.push('\n');
+    if let Some(missing) = &report.unplanned {
+        absent(out, "Plans are not recorded: ", missing);
     }
     for statement in told {
         one(out, statement, printed, show);

@@ -38,7 +38,9 @@ pub fn json(run: &Run, baseline: Option<&Run>) -> Result<String, serde_json::Err
         slow_ms: run.slow_ms,
         slow: &run.slow,
         commands: commands(&run.commands),
+        missing: run.uncommanded.as_ref(),
         errors: run.errors.as_ref(),
+        unheard: run.unheard.as_ref(),
         changes: run.changes.iter().map(ChangeOut::of).collect(),
     })
 }
@@ -66,7 +68,9 @@ struct Document<'a> {
     slow_ms: f64,
     slow: &'a [Slow],
     commands: Vec<CommandOut<'a>>,
+    missing: Option<&'a Missing>,
     errors: Option<&'a Errors>,
+    unheard: Option<&'a Missing>,
     changes: Vec<ChangeOut<'a>>,
 }
 

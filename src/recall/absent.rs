@@ -1,0 +1,221 @@
+//! What is missing from a window or from what is recorded now, and the line that turns it on. Readers ask here, so that all of them
+//! say the same; it must never go by what the session at hand set for itself.
+
+use perfmon_core::capture::failure::Class;
+use perfmon_core::family::{FAILURE, SERVER, STATEMENT};
+use perfmon_core::window::DAY_US;
+
+use super::cell::Cell;
+use super::counting::{self, Missing, Where};
+use super::failures::Failures;
+use super::plan::Kept;
+use super::query;
+use super::scope::{Scope, now, show_time};
+use super::times::{gap_rows, switched_off};
+use super::uncounted::{Users, named};
+use crate::error::Error;
+use crate::pg::{catalog, fmgr};
+use crate::settings;
+
+/// A snapshot that is so many intervals late does not come.
+const LATE: i64 = 3;
+
+/// Time of which nothing is recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Unrecorded {
+    /// When it begins, if something of the window is recorded.
+    since: Option<i64>,
+    /// Why, and what turns it on.
+    pub(crate) missing: Missing,
+}
+
+impl Unrecorded {
+    /// What is not recorded: of this window, or since when.
+    pub(crate) fn words(&self) -> String {
+        let what = self.since.map_or_else(
+            || "of this window".to_owned(),
+            |since| format!("since {}", show_time(since)),
+        );
+        format!("nothing is recorded {what}: {}", self.missing.problem)
+    }
+
+    /// Whether that is all of the window.
+    pub(crate) fn is_all(&self) -> bool {
+        self.since.is_none()
+    }
+}
+
+/// Whether nothing is recorded of a window, or nothing of its end, because nobody takes snapshots. A database without any
+/// history says so elsewhere; until when nobody used it is known to whoever visits it.
+pub(crate) fn unrecorded(scope: &Scope, quiet_until: i64) -> Result<Option<Unrecorded>, Error> {
+    let end = scope.until.min(now());
+    let Some(newest) = Kept::of(&SERVER, scope).newest().filter(|_| scope.since < end) else {
+        return Ok(None);
+    };
+    let is_own = scope.is_own();
+    let is_off = is_own && !settings::enabled();
+    let is_after = newest <= scope.since;
+    if !is_after && !ends_within(scope, newest)? {
+        return Ok(Some(Unrecorded { since: None, missing: of_hole(scope)? }));
+    }
+    let is_late = newest.saturating_add(LATE * settings::snapshot_interval_us()) < end;
+    let is_over = is_after || is_off && is_late;
+    if !is_over {
+        return Ok(None);
+    }
+    // A database that nobody uses is not visited.
+    if is_own && quiet_until > scope.since.max(newest) {
+        return Ok(None);
+    }
+    let missing = if is_off { off() } else { no_snapshot(is_own) };
+    Ok(Some(Unrecorded { since: (!is_after).then_some(newest), missing }))
+}
+
+const SEE_GAPS: &str = "perfmon.gaps(since, until) lists the times of which nothing is known.";
+
+fn off() -> Missing {
+    Missing {
+        problem: "pg_perfmon.enabled is off".to_owned(),
+        fix: "ALTER SYSTEM SET pg_perfmon.enabled = on; SELECT pg_reload_conf();".to_owned(),
+    }
+}
+
+fn no_snapshot(is_own: bool) -> Missing {
+    let fix = match (is_own, settings::preloaded()) {
+        (false, _) => SEE_GAPS,
+        (true, true) => {
+            "A longer window may have some. SELECT perfmon.snapshot(); takes one now, perfmon.status() says whether they are taken."
+        }
+        (true, false) => {
+            "SELECT perfmon.snapshot(); takes one. To have them taken: in postgresql.conf add pg_perfmon to shared_preload_libraries, then restart the server."
+        }
+    };
+    Missing { problem: "no snapshot was taken in it".to_owned(), fix: fix.to_owned() }
+}
+
+/// Why nothing is recorded of a time before the newest interval.
+fn of_hole(scope: &Scope) -> Result<Missing, Error> {
+    let text = |row: &Vec<Cell>, i: usize| row.get(i).and_then(Cell::text);
+    let gaps = gap_rows(scope)?;
+    let noted = gaps.iter().rfind(|row| text(row, 3).as_deref() == Some("all"));
+    let Some(why) = noted.and_then(|row| text(row, 5)) else {
+        return Ok(no_snapshot(scope.is_own()));
+    };
+    Ok(Missing { problem: format!("noted then: {why}"), fix: SEE_GAPS.to_owned() })
+}
+
+/// Whether an interval ends in a window, or one reaches beyond it that is known to have begun quietly. Of long windows, and of times of
+/// which no single intervals are kept, it is taken for granted.
+fn ends_within(scope: &Scope, newest: i64) -> Result<bool, Error> {
+    if newest <= scope.until || scope.until.saturating_sub(scope.since) > DAY_US {
+        return Ok(true);
+    }
+    // Before the first single interval finer rows are no longer kept, or there were none.
+    if Kept::of(&SERVER, scope).oldest_single().is_none_or(|at| at > scope.since) {
+        return Ok(true);
+    }
+    let row = query::row(
+        "SELECT r.until, r.quiet_us FROM perfmon.server_minute r
+         WHERE r.source OPERATOR(pg_catalog.=) ANY ($1)
+             AND r.until OPERATOR(pg_catalog.>) $2
+         ORDER BY r.until LIMIT 1",
+        &[scope.sources.clone().into(), query::time(scope.since)],
+    )?;
+    let Some(row) = row else { return Ok(true) };
+    let of = |i: usize| row.get(i).and_then(Cell::int).unwrap_or(0);
+    Ok(of(0) <= scope.until || of(1) > 0)
+}
+
+/// Why the server's own statistics count no statement of sessions that set nothing for themselves.
+pub(crate) fn statements() -> Result<Option<Missing>, Error> {
+    let missing = |problem: &str, fix: &str| {
+        Some(Missing { problem: problem.to_owned(), fix: fix.to_owned() })
+    };
+    // Its settings are no sign: one that stands in a configuration file is known without the library.
+    if !fmgr::is_preloaded("pg_stat_statements") {
+        return Ok(missing(
+            "not preloaded: statements are not counted",
+            "In postgresql.conf: add pg_stat_statements to shared_preload_libraries, then restart the server.",
+        ));
+    }
+    if catalog::extension(c"pg_stat_statements").is_none() {
+        return Ok(missing(
+            "not installed in this database",
+            "CREATE EXTENSION pg_stat_statements;",
+        ));
+    }
+    let why = match counting::ids_of_all()? {
+        None => counting::tracking_of_all()?,
+        off => off,
+    };
+    Ok(why.map(|why| Missing {
+        problem: format!("{}: statements are not counted", why.problem),
+        fix: why.fix,
+    }))
+}
+
+/// The same of a window in which none is known, where settings of then were why.
+pub(crate) fn statements_in(scope: &Scope) -> Result<Option<Missing>, Error> {
+    if scope.is_own()
+        && let Some(missing) = statements()?
+    {
+        return Ok(Some(missing));
+    }
+    Ok(switched_off(scope, STATEMENT.name)?.map(of_then))
+}
+
+/// What settings of then were why of: no line changes that now.
+fn of_then(why: String) -> Missing {
+    Missing { problem: format!("noted then: {why}"), fix: String::new() }
+}
+
+/// Why errors are not counted now, or whose the server keeps from the hooks.
+pub(crate) fn errors() -> Result<Option<Missing>, Error> {
+    Ok(match counting::missing(None)? {
+        None => counting::hidden_errors(None)?,
+        switched_off => switched_off,
+    })
+}
+
+/// Why not all errors of a window are known: by the settings of now, else by what was noted then.
+pub(crate) fn errors_in(scope: &Scope) -> Result<Missing, Error> {
+    if scope.is_own() {
+        let missing = match errors()? {
+            None => counting::uncounted_by_roles(Where::Here)?,
+            missing => missing,
+        };
+        if let Some(missing) = missing {
+            let problem = format!("Errors are not counted: {}", missing.problem);
+            return Ok(Missing { problem, fix: missing.fix });
+        }
+    }
+    let then = |problem: String| Missing { problem, fix: String::new() };
+    if let Some(why) = switched_off(scope, FAILURE.name)? {
+        return Ok(then(format!(
+            "Errors were not counted in some of this time; noted then: {why}"
+        )));
+    }
+    let all = Failures::of(scope)?.all;
+    let unseen = all.iter().filter(|one| one.kind.class == Class::Unseen);
+    let users: Users = unseen.map(|one| one.kind.user.text()).collect();
+    Ok(then(match users.is_empty() {
+        true => "Errors were not counted in this time".to_owned(),
+        false => hidden_then(&users),
+    }))
+}
+
+/// Whose errors were kept from the hooks, where no setting of now tells it.
+pub(crate) fn hidden_then(users: &Users) -> String {
+    format!(
+        "not all errors of this window are known: log_min_messages or pg_perfmon.capture kept those of {} from the hooks",
+        named(users)
+    )
+}
+
+/// Why plans of this database are not recorded, and the line that turns them on.
+pub(crate) fn plans() -> Result<Option<Missing>, Error> {
+    Ok(match counting::missing(None)? {
+        None => counting::plans_of_all()?,
+        missing => missing,
+    })
+}
