@@ -54,6 +54,7 @@ fn begun(
 ) -> Verdict {
     let missing = match target {
         Target::Errors { .. } => &history.no_errors,
+        Target::Availability { .. } if history.no_latency.is_none() => &history.no_errors,
         Target::Latency { .. } | Target::Availability { .. } | Target::Throughput { .. } => {
             &history.no_latency
         }
@@ -85,7 +86,8 @@ fn begun(
 /// Whether an interval says anything about a promise.
 fn is_known(row: &Row, target: Target) -> bool {
     match target {
-        Target::Latency { .. } | Target::Availability { .. } => row.latency.is_some(),
+        Target::Latency { .. } => row.latency.is_some(),
+        Target::Availability { .. } => row.latency.is_some() && row.errors.is_some(),
         Target::Errors { .. } => row.errors.is_some(),
         Target::Throughput { .. } => row.executions().is_some(),
     }
@@ -94,7 +96,7 @@ fn is_known(row: &Row, target: Target) -> bool {
 /// Why what was executed in an interval says nothing about a promise, where no setting of now tells it.
 fn uncounted(rows: &[Row], target: Target) -> Option<String> {
     let unknown: Vec<&Row> = rows.iter().filter(|row| !is_known(row, target)).collect();
-    let is_of_errors = matches!(target, Target::Errors { .. });
+    let is_of_errors = matches!(target, Target::Errors { .. } | Target::Availability { .. });
     // Settings were as they should be.
     let is_full = |row: &&Row| row.unplaced > 0 && row.uncounted.max(row.perhaps) == 0;
     let why = match unknown.first() {
@@ -421,29 +423,43 @@ impl Time {
         let active_us = row.active_us().min(length_us);
         // Quiet is known to be up.
         self.good_us += length_us - active_us;
-        let slow = |(quantile, limit_ms): &(f64, f64)| {
-            is_bad(row, Target::Latency { quantile: *quantile, limit_ms: *limit_ms }, 1.0)
-                == Some(true)
-        };
-        let may_be_slow =
-            |(quantile, limit_ms): &(f64, f64)| may_be_late(row, *quantile, *limit_ms);
         match (&row.latency, row.most()) {
-            // So many answers were not timed that it may have been either.
-            (Some(_), _) if !limits.iter().any(slow) && limits.iter().any(may_be_slow) => {}
-            (Some(_), _) => {
-                let executions = row.executions();
-                let place =
-                    if limits.iter().any(slow) { &mut self.slow_us } else { &mut self.good_us };
+            (Some(latency), _) => {
+                let Some(kept) = kept(row, &sum(latency), limits) else { return };
+                let place = if kept { &mut self.good_us } else { &mut self.slow_us };
                 *place += active_us;
-                self.executions =
-                    Some(self.executions.unwrap_or(0).saturating_add(executions.unwrap_or(0)));
+                let tried = row.executions().unwrap_or(0).saturating_add(failures(row));
+                self.executions = Some(self.executions.unwrap_or(0).saturating_add(tried));
             }
             // Nobody asked, and the server was up.
-            (None, Some(0)) => self.good_us += active_us,
+            (None, Some(0)) if failures(row) == 0 => self.good_us += active_us,
             // How long the answers took is not known.
             (None, _) => {}
         }
     }
+}
+
+/// Statements of an interval that are known to have failed.
+fn failures(row: &Row) -> u64 {
+    row.errors.map_or(row.unseen, |known| known.errors)
+}
+
+/// Whether the answers of an interval came as was promised: what failed had none, and counts as late. `None` where those that
+/// were not timed, or those that may have failed, could be too many.
+fn kept(row: &Row, timed: &Sum, limits: &[(f64, f64)]) -> Option<bool> {
+    let is_bad = |untimed: u64, failed: u64| {
+        limits.iter().any(|(quantile, limit_ms)| {
+            let late = Over::of(timed, *limit_ms).guess.saturating_add(untimed);
+            let all = timed.executions().saturating_add(row.untimed()).saturating_add(failed);
+            broken(late.saturating_add(failed), all, 1.0 - quantile) == Some(true)
+        })
+    };
+    let failed = failures(row);
+    if is_bad(0, failed) {
+        return Some(false);
+    }
+    let perhaps = failed.saturating_add(row.failed_perhaps.errors);
+    (row.errors.is_some() && !is_bad(row.untimed(), perhaps)).then_some(true)
 }
 
 fn availability(verdict: &mut Verdict, time: &Time, ratio: f64) {

@@ -211,6 +211,36 @@ fn only_a_missing_server_and_late_answers_are_not_available() {
 }
 
 #[test]
+fn who_gets_no_answer_finds_it_not_available() {
+    // As if for an hour every statement, or some of them, ended with an error.
+    let failing = |answered: u64, failed: u64, perhaps: u64| {
+        let errors = Errors { errors: failed, of: answered + failed };
+        let failed_perhaps = Errors { errors: perhaps, of: perhaps };
+        let row =
+            move |n| Row { errors: Some(errors), failed_perhaps, ..minute(n, &[(answered, 20.0)]) };
+        over_the_hour(UP, &hour(row))
+    };
+    let out = failing(0, 53, 0);
+    assert_eq!(
+        (out.status, out.actual, out.executions),
+        (Status::Missed, Some(0.0), Some(60 * 53))
+    );
+    assert_eq!(failing(90, 10, 0).status, Status::Missed);
+    // No more than may be late by the percentile that is promised, and one among others is none.
+    assert_eq!(failing(95, 5, 0).status, Status::Met);
+    assert_eq!(failing(3, 1, 0).status, Status::Met);
+    // Whose failures they were is not known, nor how many there were.
+    assert_eq!(failing(90, 0, 10).status, Status::NoData);
+    assert_eq!(failing(90, 0, 4).status, Status::Met);
+    let hidden = |unseen| hour(|n| Row { errors: None, unseen, ..minute(n, &[(90, 20.0)]) });
+    let why = "errors are hidden";
+    let hidden = |unseen| History { no_errors: Some(why.to_owned()), ..hidden(unseen) };
+    let verdict = over_the_hour(UP, &hidden(0));
+    assert_eq!((verdict.status, verdict.detail().as_str()), (Status::NoData, why));
+    assert_eq!(over_the_hour(UP, &hidden(10)).status, Status::Missed);
+}
+
+#[test]
 fn nobody_asking_is_available_if_the_server_was_known_to_be_up() {
     let idle = |known: bool| {
         hour(|n| Row { latency: None, at_most: known.then_some(0), ..minute(n, &[]) })

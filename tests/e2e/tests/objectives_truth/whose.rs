@@ -182,3 +182,36 @@ fn what_has_no_id_is_counted_all_the_same() {
         }
     }
 }
+
+#[test]
+fn who_gets_no_answer_finds_nothing_available() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    for (name, of) in [
+        ("database", ""),
+        ("user", "username => 'bob',"),
+        ("application", "application => 'shop',"),
+    ] {
+        db.run(&format!(
+            "SELECT perfmon.create_slo('{name}', {of} p95_ms => 10000, availability_ratio => 0.5)"
+        ));
+    }
+    let mut bob = server.connect("bob", "app");
+    bob.run("SET application_name = 'shop'; SET statement_timeout = '20ms'");
+    db.snapshot();
+    for _ in 0..30 {
+        bob.fails("SELECT pg_sleep(10)");
+    }
+    db.snapshot();
+    let of_it = "SELECT status, actual, executions FROM perfmon.slo_status(
+                     (SELECT max(until) - interval '1 ms' FROM perfmon.server_minute),
+                     (SELECT max(until) FROM perfmon.server_minute))
+                 WHERE slo_name = $1 AND objective = 'availability'";
+    for name in ["database", "user", "application"] {
+        let row = db.query_one(of_it, &[&name]).unwrap();
+        let (status, actual, tried): (String, Option<f64>, Option<i64>) =
+            (row.get(0), row.get(1), row.get(2));
+        assert_eq!((status.as_str(), actual), ("missed", Some(0.0)), "{name}");
+        assert!(tried.is_some_and(|n| n >= 30), "{name}: {tried:?}");
+    }
+}
