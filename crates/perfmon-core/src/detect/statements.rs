@@ -249,6 +249,7 @@ fn saved_share(s: &Statement, cause: Cause) -> Option<f64> {
         // Found by the detector of scans, which knows the table; what a join would take, nobody does.
         Cause::Scan
         | Cause::NotIn
+        | Cause::Command
         | Cause::Aggregate
         | Cause::Rows
         | Cause::Write

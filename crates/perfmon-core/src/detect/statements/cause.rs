@@ -118,6 +118,8 @@ pub enum Cause {
     NotIn,
     /// Reads many blocks for few rows.
     Scan,
+    /// A command that goes through tables as its work is: it builds an index, loads, vacuums, or calls a procedure.
+    Command,
     /// Goes through a whole table, or a good part of it, to add it up.
     Aggregate,
     /// Returns very many rows.
@@ -158,6 +160,8 @@ struct Measures {
     blocks: f64,
     rows: f64,
     writes: bool,
+    /// Not planned: no index is missing where it goes through a table.
+    is_utility: bool,
 }
 
 impl Measures {
@@ -169,6 +173,10 @@ impl Measures {
             blocks: s.blks_hit.saturating_add(s.blks_read) as f64 / calls,
             rows: s.rows as f64 / calls,
             writes: !matches!(s.command.as_deref(), Some("SELECT") | None),
+            is_utility: !matches!(
+                s.command.as_deref(),
+                Some("SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE") | None
+            ),
         }
     }
 
@@ -203,6 +211,10 @@ impl Measures {
     #[allow(clippy::cast_precision_loss)]
     fn by_work(&self, s: &Statement, t: &Thresholds) -> Option<Reason> {
         let per_row = self.blocks / self.rows.max(1.0);
+        if self.blocks >= t.of(&SCAN_BLOCKS) && self.is_utility {
+            let shown = [self.blocks_per_call().over(t.of(&SCAN_BLOCKS))];
+            return Some(Reason::new(Cause::Command, shown));
+        }
         if self.blocks >= t.of(&SCAN_BLOCKS) && per_row >= t.of(&SCAN_PER_ROW) {
             let cause = if adds_up(s) { Cause::Aggregate } else { Cause::Scan };
             let shown = [

@@ -173,6 +173,10 @@ fn causes() {
         "quick all the same"
     );
     assert_eq!(of(&|s| s.blks_hit = 500_000), Cause::Scan);
+    for command in ["CREATE INDEX", "VACUUM", "COPY", "REFRESH MATERIALIZED VIEW"] {
+        let builds = of(&|s| (s.blks_hit, s.command) = (500_000, Some(command.to_owned())));
+        assert_eq!(builds, Cause::Command, "{command}: no index is missing");
+    }
     let sums = || Some(Shape { aggregates: true, ..Shape::default() });
     assert_eq!(of(&|s| (s.blks_hit, s.shape) = (500_000, sums())), Cause::Aggregate);
     assert_eq!(of(&|s| (s.blks_hit, s.rows) = (500_000, 5_000_000)), Cause::Rows);

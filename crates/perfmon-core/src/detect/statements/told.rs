@@ -117,6 +117,17 @@ fn by_work(slow: &Slow<'_>) -> Told {
             Effort::Low,
             "",
         ),
+        Cause::Command => (
+            format!(
+                "It goes through {} per execution, as a command like {} does.",
+                words::amount(blocks.round(), "block"),
+                s.command.as_deref().unwrap_or("this")
+            ),
+            "Run it when there is little else to do, or, where the command has one, in the form that is in nobody's way (CONCURRENTLY); maintenance_work_mem and max_parallel_maintenance_workers decide how long an index takes. Of CALL and DO, the statements inside tell more: pg_stat_statements.track = all.".to_owned(),
+            None,
+            Effort::Low,
+            "",
+        ),
         Cause::Estimate => (
             slow.reason.shown.clone().unwrap_or_default(),
             "ANALYZE the tables of its plan; where columns depend on each other, CREATE STATISTICS on them, so that the planner expects what comes.".to_owned(),
