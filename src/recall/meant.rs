@@ -74,6 +74,15 @@ impl Failing {
         kind.class.ends_statement() && kind.user == Cell::Null && kind.statement.is_none()
     }
 
+    /// Whether it may have been any statement of its user: it was counted without one. A text that is no SQL is none.
+    pub(super) fn may_be_any_statements(kind: &failures::Kind) -> bool {
+        /// syntax_error
+        const NO_SQL: &str = "42601";
+        kind.class.ends_statement()
+            && kind.statement.is_none()
+            && kind.state.as_deref() != Some(NO_SQL)
+    }
+
     pub(super) fn is_of(&self, kind: &failures::Kind) -> bool {
         kind.class.ends_statement()
             && match self {

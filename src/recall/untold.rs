@@ -12,6 +12,10 @@ use super::scope::Scope;
 use super::{absent, counting, names, query};
 use crate::error::Error;
 
+/// Why errors of a statement inside a function are not known.
+const ERRORS_OF_NESTED: &str = "an error is counted for the statement that the client sent, not for the one inside it that failed: promise the errors of \
+     that one, or of the user";
+
 /// Says why not all is known of a window, as far as settings of now tell it. `lacks_ids` where some of what was executed had none, and
 /// until when nobody used the database.
 pub(super) fn explain(
@@ -43,6 +47,9 @@ pub(super) fn explain(
         // What was executed was counted there: it is not for the hooks being off.
         let hidden = if is_hidden || why.is_none() { hidden(declared)? } else { None };
         history.no_errors = hidden.or(why);
+        if is_nested(declared)? && history.no_latency.is_none() {
+            history.no_errors = Some(ERRORS_OF_NESTED.to_owned());
+        }
     }
     history.no_errors = history.no_errors.take().or(unrecorded);
     Ok(())
@@ -64,7 +71,7 @@ pub(super) fn user_of(declared: &Declared) -> Result<Option<String>, Error> {
 }
 
 /// Whether an objective means a statement inside functions.
-fn is_nested(declared: &Declared) -> Result<bool, Error> {
+pub(super) fn is_nested(declared: &Declared) -> Result<bool, Error> {
     let objective::Scope::Statement(id) = &declared.objective.scope else { return Ok(false) };
     let toplevel = query::value(
         "SELECT s.toplevel FROM perfmon.statement s

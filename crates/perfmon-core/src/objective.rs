@@ -132,7 +132,9 @@ pub struct Errors {
 }
 
 impl Errors {
-    fn add(self, other: Self) -> Self {
+    /// Both.
+    #[must_use]
+    pub fn add(self, other: Self) -> Self {
         let errors = self.errors.saturating_add(other.errors);
         Self { errors, of: self.of.saturating_add(other.of) }
     }
@@ -216,6 +218,8 @@ pub struct Row {
     pub errors: Option<Errors>,
     /// Errors that may be theirs or others', and all that was tried of what found no place of its own.
     pub failed_perhaps: Errors,
+    /// Of these errors, those that were counted without their statement.
+    pub nameless_errors: u64,
     /// Of statements whose errors are not known, those that are known to have failed; they count as no executions.
     pub unseen: u64,
 }

@@ -10,7 +10,7 @@ use super::super::failures;
 use super::super::meant::{Failing, statements_of};
 use super::super::scope::Scope;
 use super::super::unseen::Unseen;
-use super::super::untold::users_of;
+use super::super::untold::{is_nested, users_of};
 use super::{Declared, Rows, executions};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
@@ -80,6 +80,11 @@ impl Rows {
             });
             return Ok(());
         }
+        if is_nested(of)? {
+            // An error that leaves a function is one of the statement that the client sent.
+            self.0.values_mut().for_each(|row| row.errors = None);
+            return Ok(());
+        }
         let failures = FAILURE.position("failures");
         // Where errors of some user are hidden, those of the others are known apart.
         let users = users_of(scope, of)?;
@@ -116,6 +121,7 @@ impl Rows {
                 return;
             };
             let (mut failed, mut placed) = (Failed::default(), Errors::default());
+            let mut nameless = Errors::default();
             for (place, id) in row.ids.iter().enumerate() {
                 let count = row.column(0).and_then(|counts| counts.get(place).copied());
                 let kind = kinds.get(&(row.head.source, *id));
@@ -128,6 +134,11 @@ impl Rows {
                     count(&mut failed.known);
                 } else if Failing::may_be_anybodys(kind) {
                     count(&mut failed.perhaps);
+                } else if !is_user
+                    && Failing::may_be_any_statements(kind)
+                    && kind.user.text() == user
+                {
+                    count(&mut nameless);
                 }
                 if kind.class.ends_statement() && kind.user.text() == user {
                     count(&mut placed);
@@ -142,6 +153,9 @@ impl Rows {
             let executed = target.latency.as_ref().map(executions);
             let of = |n| n + target.uncounted + known.of;
             target.errors = executed.map(|n| Errors { of: of(n), ..known });
+            // What failed without an id may have been any statement of its user.
+            target.nameless_errors = nameless.errors;
+            failed.perhaps = failed.perhaps.add(nameless);
             // What was executed to its end did not fail.
             let of = failed.perhaps.of + target.perhaps;
             target.failed_perhaps = Errors { of, ..failed.perhaps };

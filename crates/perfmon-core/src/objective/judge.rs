@@ -54,7 +54,6 @@ fn begun(
 ) -> Verdict {
     let missing = match target {
         Target::Errors { .. } => &history.no_errors,
-        Target::Availability { .. } if history.no_latency.is_none() => &history.no_errors,
         Target::Latency { .. } | Target::Availability { .. } | Target::Throughput { .. } => {
             &history.no_latency
         }
@@ -86,8 +85,7 @@ fn begun(
 /// Whether an interval says anything about a promise.
 fn is_known(row: &Row, target: Target) -> bool {
     match target {
-        Target::Latency { .. } => row.latency.is_some(),
-        Target::Availability { .. } => row.latency.is_some() && row.errors.is_some(),
+        Target::Latency { .. } | Target::Availability { .. } => row.latency.is_some(),
         Target::Errors { .. } => row.errors.is_some(),
         Target::Throughput { .. } => row.executions().is_some(),
     }
@@ -96,7 +94,7 @@ fn is_known(row: &Row, target: Target) -> bool {
 /// Why what was executed in an interval says nothing about a promise, where no setting of now tells it.
 fn uncounted(rows: &[Row], target: Target) -> Option<String> {
     let unknown: Vec<&Row> = rows.iter().filter(|row| !is_known(row, target)).collect();
-    let is_of_errors = matches!(target, Target::Errors { .. } | Target::Availability { .. });
+    let is_of_errors = matches!(target, Target::Errors { .. });
     // Settings were as they should be.
     let is_full = |row: &&Row| row.unplaced > 0 && row.uncounted.max(row.perhaps) == 0;
     let why = match unknown.first() {
@@ -144,6 +142,13 @@ fn left_out(objective: &Objective, history: &History, rows: &[Row]) -> Option<St
 /// Why it is not known whose all the errors were.
 fn without_place(objective: &Objective, rows: &[Row]) -> Option<String> {
     let Errors { errors, of } = perhaps(rows);
+    let nameless = rows.iter().map(|row| row.nameless_errors).fold(0, u64::saturating_add);
+    if nameless > 0 {
+        return Some(format!(
+            "{nameless} errors of its user were counted without their statement, as they came before it had an id, or \
+             track_activities or compute_query_id was off, and may be among these"
+        ));
+    }
     let is_application = matches!(objective.scope, Scope::Application(_));
     match (of > 0 && is_application, errors > 0) {
         (true, _) => Some(format!(
@@ -444,22 +449,23 @@ fn failures(row: &Row) -> u64 {
     row.errors.map_or(row.unseen, |known| known.errors)
 }
 
-/// Whether the answers of an interval came as was promised: what failed had none, and counts as late. `None` where those that
-/// were not timed, or those that may have failed, could be too many.
+/// Whether answers came in an interval, and as was promised. Where more failed than was answered, none came: fewer failures are
+/// what a promise of errors is about. `None` where those that were not timed, or those that may have failed, could be too many.
 fn kept(row: &Row, timed: &Sum, limits: &[(f64, f64)]) -> Option<bool> {
-    let is_bad = |untimed: u64, failed: u64| {
+    let is_slow = |untimed: u64| {
         limits.iter().any(|(quantile, limit_ms)| {
             let late = Over::of(timed, *limit_ms).guess.saturating_add(untimed);
-            let all = timed.executions().saturating_add(row.untimed()).saturating_add(failed);
-            broken(late.saturating_add(failed), all, 1.0 - quantile) == Some(true)
+            let all = timed.executions().saturating_add(row.untimed());
+            broken(late, all, 1.0 - quantile) == Some(true)
         })
     };
     let failed = failures(row);
-    if is_bad(0, failed) {
+    let answered = timed.executions().saturating_add(row.uncounted);
+    if is_slow(0) || failed > answered.saturating_add(row.perhaps) {
         return Some(false);
     }
     let perhaps = failed.saturating_add(row.failed_perhaps.errors);
-    (row.errors.is_some() && !is_bad(row.untimed(), perhaps)).then_some(true)
+    (!is_slow(row.untimed()) && perhaps <= answered).then_some(true)
 }
 
 fn availability(verdict: &mut Verdict, time: &Time, ratio: f64) {

@@ -105,3 +105,62 @@ fn a_throughput_of_which_nothing_was_seen_is_no_zero() {
     assert_eq!(status, "missed", "{detail}");
     assert!(detail.contains("/s at most") && !detail.contains("nothing was executed"), "{detail}");
 }
+
+#[test]
+fn errors_that_lost_their_statement_may_be_its() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run("ALTER ROLE bob SET track_activities = off");
+    let mut bob = server.connect("bob", "app");
+    let divide = bob.prepare("SELECT 10 / $1::int AS meant").unwrap();
+    bob.query_one(&divide, &[&5]).unwrap();
+    db.snapshot();
+    let id = id(&mut db);
+    for (name, ratio) in [("strict", 0.01), ("lenient", 0.5)] {
+        db.run(&format!(
+            "SELECT perfmon.create_slo('{name}', statement_id => {id}, error_ratio => {ratio})"
+        ));
+    }
+    (0..150).for_each(|_| drop(bob.query_one(&divide, &[&5]).unwrap()));
+    (0..50).for_each(|_| drop(bob.query_one(&divide, &[&0]).unwrap_err()));
+    // No SQL is no statement.
+    for _ in 0..300 {
+        bob.fails("SELEC 1");
+    }
+    db.snapshot();
+    let (status, detail) = of_the_last(&mut db, "strict", "errors");
+    assert_eq!(status, "no_data", "{detail}");
+    assert!(detail.contains("50 errors") && detail.contains("track_activities"), "{detail}");
+    let (status, detail) = of_the_last(&mut db, "lenient", "errors");
+    assert_eq!(status, "met", "whosever they are: {detail}");
+}
+
+#[test]
+fn errors_of_a_nested_statement_are_not_known() {
+    let server = Server::manual()
+        .conf("pg_perfmon.capture = 'all'")
+        .conf("pg_stat_statements.track = 'all'")
+        .start();
+    let mut db = app(&server);
+    db.run(
+        "CREATE FUNCTION divided(x int) RETURNS int LANGUAGE plpgsql AS
+         $$BEGIN RETURN (SELECT 10 / x AS meant); END$$;
+         GRANT EXECUTE ON FUNCTION divided TO bob",
+    );
+    let mut bob = server.connect("bob", "app");
+    bob.run("SELECT divided(5)");
+    db.snapshot();
+    let id: i32 = db.val(
+        "SELECT statement_id FROM perfmon.statement
+         WHERE user_name = 'bob' AND query LIKE '%AS meant%' AND NOT toplevel",
+    );
+    db.run(&format!(
+        "SELECT perfmon.create_slo('inside', statement_id => {id}, p95_ms => 10000, error_ratio => 0.5)"
+    ));
+    (0..150).for_each(|_| bob.run("SELECT divided(5)"));
+    db.snapshot();
+    assert_eq!(of_the_last(&mut db, "inside", "p95").0, "met");
+    let (status, detail) = of_the_last(&mut db, "inside", "errors");
+    assert_eq!(status, "no_data", "{detail}");
+    assert!(detail.contains("that the client sent"), "{detail}");
+}
