@@ -1,6 +1,7 @@
 //! Moments at which a group was short of connections: only these say why it queues.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use super::elsewhere::Elsewhere;
 use super::limit::{Kind, Limit};
@@ -169,7 +170,10 @@ impl Look {
             let is_other = !whose.other && level != Level::Server && *whose != group.whose;
             is_other && binds && same(&whose.database, &at.database) && same(&whose.user, &at.user)
         };
-        self.moments.iter().flat_map(|look| look.groups.iter().filter(meant)).find_map(|found| {
+        let mut told = BTreeSet::new();
+        let found = self.moments.iter().flat_map(|look| look.groups.iter().filter(meant));
+        let mut once = found.filter(|found| told.insert(&found.whose));
+        once.find_map(|found| {
             let own = self.marked(&found.whose, mark(&found.whose))?;
             let said = self.verdict(own, thresholds)?;
             let limit = found.binding()?;
