@@ -251,6 +251,8 @@ pub(super) struct Command {
     pub(super) unnamed: bool,
     /// What runs within it is nested.
     pub(super) contains: bool,
+    /// It is EXECUTE.
+    pub(super) executes: bool,
     /// See [`Ended`].
     pub(super) control: bool,
 }
@@ -275,8 +277,9 @@ impl Command {
                 | pg_sys::NodeTag::T_DiscardStmt
         );
         let is_one = !prepared && !uncounted;
+        let executes = tag == pg_sys::NodeTag::T_ExecuteStmt;
         let (counted, unnamed) = (is_one && query_id != 0, is_one && query_id == 0 && !has_ids());
-        Self { query_id, counted, unnamed, contains: !prepared, control }
+        Self { query_id, counted, unnamed, contains: !prepared, executes, control }
     }
 
     /// What it was, now that it is over.
@@ -401,8 +404,14 @@ pub(crate) fn is_in_block() -> bool {
     unsafe { raw::IsTransactionBlock() }
 }
 
+/// How deep subtransactions are nested; 1 outside of any.
+pub(crate) fn depth() -> i32 {
+    // SAFETY: the server's function only reads a variable.
+    unsafe { raw::GetCurrentTransactionNestLevel() }
+}
+
 /// The text of the client's message; empty outside of one.
-pub(super) fn message_text<'a>() -> &'a [u8] {
+pub(crate) fn message_text<'a>() -> &'a [u8] {
     // SAFETY: a C string of the server's that lives as long as the message is worked on, or null.
     unsafe { text_of(pg_sys::debug_query_string) }
 }

@@ -46,6 +46,8 @@ pub(crate) trait Observer {
     fn passed_over();
     /// One that begins or ends transactions, or sets something, ended, watched or not.
     fn controlled();
+    /// A client's EXECUTE begins, which is counted as the statement that it executes.
+    fn executes();
     /// An error is being logged.
     fn failed(report: &Report);
     /// A client's statement failed, and the server kept the error from the hook; `message` is when the client's
@@ -56,6 +58,8 @@ pub(crate) trait Observer {
     fn came_back(before: i64, at: i64);
     /// No client's statement is at work that this one could belong to: a deferred trigger's.
     fn starts_on_its_own(execution: Execution);
+    /// A subtransaction is undone, with everything that was executed in it; how deep it lay.
+    fn undone(depth: i32);
     /// The transaction is over, with everything that was executed in it. Says whether something is still to be done
     /// about it: `Some(true)`, and `Some(false)` if nothing was executed to its end. Must not panic.
     fn transaction_ends() -> Option<bool>;
@@ -311,6 +315,9 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
     let statement = &raw mut copy;
     let watched = command.counted && quiet::<W, bool>(|| W::wants(level > 0)) == Some(true);
     let before = if watched { Command::clocks() } else { Command::NO_CLOCKS };
+    if command.executes && level == 0 {
+        quiet::<W, ()>(W::executes);
+    }
     level::set(level + u32::from(command.contains));
     // SAFETY: the chain is called with what we were called with.
     unsafe {

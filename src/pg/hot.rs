@@ -33,6 +33,7 @@ struct Server {
     /// Start of the client's message.
     message: unsafe extern "C" fn() -> pg_sys::TimestampTz,
     user: unsafe extern "C" fn() -> pg_sys::Oid,
+    transaction: unsafe extern "C" fn() -> pg_sys::TransactionId,
     portal: *const pg_sys::Portal,
     application: *const *mut c_char,
 }
@@ -62,6 +63,7 @@ static mut HOT: Hot = Hot {
     server: Server {
         message: raw::GetCurrentStatementStartTimestamp,
         user: raw::GetUserId,
+        transaction: raw::GetTopTransactionIdIfAny,
         portal: &raw const pg_sys::ActivePortal,
         application: &raw const pg_sys::application_name,
     },
@@ -104,6 +106,13 @@ pub(super) fn message_at() -> pg_sys::TimestampTz {
 pub(super) fn user() -> pg_sys::Oid {
     // SAFETY: as above.
     unsafe { (HOT.server.user)() }
+}
+
+/// Whether the transaction at hand got a number, as those do that write.
+#[inline]
+pub(super) fn has_number() -> bool {
+    // SAFETY: as above.
+    unsafe { (HOT.server.transaction)() != pg_sys::InvalidTransactionId }
 }
 
 /// Whether a portal is being executed.

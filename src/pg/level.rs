@@ -114,8 +114,11 @@ unsafe extern "C-unwind" fn on_subtransaction<W: Observer>(
         let begun = &mut *begun;
         if begins {
             begun.begins(depth, now());
-        } else if let Some(level) = begun.fails(depth) {
-            set(level);
+        } else {
+            if let Some(level) = begun.fails(depth) {
+                set(level);
+            }
+            quiet::<W, ()>(|| W::undone(depth));
         }
     }
 }

@@ -61,6 +61,7 @@ unsafe extern "C" {
     pub(super) fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
     /// Looks at the clock if nobody did at the end of the transaction.
     pub(super) fn GetCurrentTransactionStopTimestamp() -> pg_sys::TimestampTz;
+    pub(super) fn GetTopTransactionIdIfAny() -> pg_sys::TransactionId;
     pub(super) fn IsTransactionBlock() -> bool;
     pub(super) fn IsTransactionState() -> bool;
     pub(super) fn IsAbortedTransactionBlockState() -> bool;

@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use super::hooks::{Observer, quiet};
-use super::{execution, raw, unseen};
+use super::{execution, hot, raw, unseen};
 
 /// Follows transactions; once in the postmaster's life, for all its children.
 pub(super) fn follow<W: Observer>() {
@@ -56,11 +56,22 @@ fn goes_on(event: pg_sys::XactEvent::Type) -> bool {
     }
 }
 
-/// How long the transaction that just ended took, from the arrival of its first message, nanoseconds.
+/// Whether the transaction that just ended wrote something, for which its commit may have had to wait.
+#[inline]
+pub(crate) fn wrote() -> bool {
+    hot::has_number()
+}
+
+/// How long the transaction that just ended took, from the arrival of its first message, nanoseconds. What the server
+/// keeps as its end is when its commit is written to the log, before it waits for the disk and for standbys.
 pub(crate) fn length_ns() -> u64 {
     // SAFETY: the server's functions read variables and the clock.
     let us = unsafe {
-        raw::GetCurrentTransactionStopTimestamp() - raw::GetCurrentTransactionStartTimestamp()
+        let end = match wrote() {
+            true => raw::GetCurrentTimestamp(),
+            false => raw::GetCurrentTransactionStopTimestamp(),
+        };
+        end - raw::GetCurrentTransactionStartTimestamp()
     };
     u64::try_from(us).unwrap_or(0).saturating_mul(1000)
 }

@@ -108,6 +108,11 @@ impl Observer for Capture {
         cache().look_again();
     }
 
+    #[cold]
+    fn executes() {
+        routes::executes();
+    }
+
     fn failed(report: &Report) {
         if settings::capture() != Mode::Off {
             if let Some(tables) = memory::counting() {
@@ -146,6 +151,11 @@ impl Observer for Capture {
         if is_counted && !execution::is_parallel_worker() {
             routes::starts_on_its_own();
         }
+    }
+
+    #[cold]
+    fn undone(depth: i32) {
+        routes::undone(depth);
     }
 
     #[inline]
@@ -290,6 +300,7 @@ fn count_failure(tables: &Tables, report: &Report) {
     }
     if class.ends_statement() && report.database != 0 {
         let whose = u64::from(report.database) << 32 | u64::from(report.user);
-        routes::failed(&tables.routes, whose, report.text, class == Class::Cancelled);
+        let cancelled = class == Class::Cancelled;
+        routes::failed(&tables.routes, whose, (report.text, report.since), cancelled);
     }
 }

@@ -141,10 +141,12 @@ mod tests {
         fn commanded(_: &Ended, _: bool) {}
         fn passed_over() {}
         fn controlled() {}
+        fn executes() {}
         fn failed(_: &Report) {}
         fn missed(_: i64) {}
         fn came_back(_: i64, _: i64) {}
         fn starts_on_its_own(_: Execution) {}
+        fn undone(_: i32) {}
         fn transaction_ends() -> Option<bool> {
             None
         }

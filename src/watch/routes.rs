@@ -28,8 +28,10 @@ struct State {
     phase: Phase,
     /// Where statements without a route were counted last.
     plain: Last<'static>,
-    /// What is being executed is no client's statement.
-    foreign: bool,
+    /// What is being executed is no client's statement: how deep in subtransactions it began, from 1 on; 0 where it is one.
+    foreign: i32,
+    /// A statement is at work that another message prepared: its route is that of the message which executes it.
+    prepared: bool,
     /// A block is open, or was when the place was looked at.
     in_block: bool,
 }
@@ -41,7 +43,8 @@ static mut STATE: State = State {
     place: std::ptr::null(),
     phase: Phase::Clean,
     plain: Last::NONE,
-    foreign: false,
+    foreign: 0,
+    prepared: false,
     in_block: false,
 };
 
@@ -49,6 +52,8 @@ static mut STATE: State = State {
 struct More {
     /// Where the transaction is to be counted.
     open: Last<'static>,
+    /// Start of the message in which a transaction was begun or ended last, or something was set.
+    controlled: i64,
     /// What the application's name was at its place.
     name: [u8; MAX_APPLICATION],
     length: usize,
@@ -61,6 +66,7 @@ struct More {
 
 static mut MORE: More = More {
     open: Last::NONE,
+    controlled: 0,
     name: [0; MAX_APPLICATION],
     length: 0,
     commented: Last::NONE,
@@ -87,6 +93,7 @@ fn more() -> &'static mut More {
 pub(super) fn controlled() {
     let state = state();
     state.place = std::ptr::null();
+    more().controlled = execution::message_at();
     // What is alone in its message may not be in its transaction.
     if let Phase::Alone { plain, .. } = state.phase {
         state.open(plain);
@@ -99,7 +106,25 @@ pub(super) fn controlled() {
 pub(super) fn starts_on_its_own() {
     let state = state();
     state.place = std::ptr::null();
-    state.foreign = true;
+    state.foreign = execution::depth();
+}
+
+/// What was executed in a subtransaction of this depth is undone, and does not end any more.
+#[cold]
+pub(super) fn undone(depth: i32) {
+    let state = state();
+    state.prepared = false;
+    if state.foreign >= depth {
+        state.foreign = 0;
+    }
+}
+
+/// A client executes what another message prepared. What is counted next looks twice.
+#[cold]
+pub(super) fn executes() {
+    let state = state();
+    state.place = std::ptr::null();
+    state.prepared = true;
 }
 
 /// Counts a statement without a comment that was executed, by the bucket of its time, if that takes no more than to
@@ -137,9 +162,13 @@ pub(super) fn executed(
     select: bool,
 ) {
     let state = state();
-    if std::mem::take(&mut state.foreign) {
+    if std::mem::take(&mut state.foreign) != 0 {
         return;
     }
+    let text = match std::mem::take(&mut state.prepared) {
+        true => Some(execution::message_text()),
+        false => text,
+    };
     let known = text.is_none() && execution::application() == state.place;
     let usual = if known { state.plain.entry(whose).map(|entry| (entry, true)) } else { None };
     let Some((entry, plain)) = usual.or_else(|| state.find(table, whose, text)) else { return };
@@ -156,7 +185,7 @@ pub(super) fn executed(
 #[cold]
 pub(super) fn left_out(table: &Table<'static, Work>, whose: u64, nameless: bool) {
     let state = state();
-    if std::mem::take(&mut state.foreign) {
+    if std::mem::take(&mut state.foreign) != 0 {
         return;
     }
     if let Some((entry, _)) = state.find(table, whose, None) {
@@ -164,10 +193,24 @@ pub(super) fn left_out(table: &Table<'static, Work>, whose: u64, nameless: bool)
     }
 }
 
-/// Counts a statement that failed.
-pub(super) fn failed(table: &Table<'static, Work>, whose: u64, text: &[u8], cancelled: bool) {
+/// Counts a statement that failed, of a message with this text that came at a time.
+pub(super) fn failed(
+    table: &Table<'static, Work>,
+    whose: u64,
+    (text, message): (&[u8], i64),
+    cancelled: bool,
+) {
     let state = state();
-    state.foreign = false;
+    (state.foreign, state.prepared) = (0, false);
+    // What fails as the transaction ends is what was executed in it: few comment their COMMIT, and a Sync has no text.
+    let ends = text.is_empty()
+        || more().controlled == message
+            && execution::is_outside_of_portals()
+            && comment::find(text).is_none();
+    if let Some(entry) = state.opened().filter(|_| ends) {
+        entry.payload.failure(cancelled);
+        return;
+    }
     let Some((entry, plain)) = state.find(table, whose, Some(text)) else { return };
     entry.payload.failure(cancelled);
     state.open(plain);
@@ -177,11 +220,15 @@ pub(super) fn failed(table: &Table<'static, Work>, whose: u64, text: &[u8], canc
 #[inline]
 pub(super) fn transaction_ends() -> Ended {
     let state = state();
-    state.foreign = false;
+    state.foreign = 0;
     match std::mem::replace(&mut state.phase, Phase::Clean) {
-        Phase::Alone { took, .. } => {
+        Phase::Alone { took, .. } if !transaction::wrote() => {
             took.lone();
             Ended::Counted
+        }
+        Phase::Alone { took, plain } => {
+            state.wrote(took, plain);
+            Ended::Uncounted
         }
         Phase::Open => Ended::Uncounted,
         Phase::Clean => Ended::Empty,
@@ -212,6 +259,24 @@ pub(super) fn part_ended(table: &Table<'static, Work>, whose: u64, text: &[u8]) 
 }
 
 impl State {
+    /// Where the transaction is to be counted, if something was executed in it.
+    fn opened(&mut self) -> Option<&'static Entry<Work>> {
+        match self.phase {
+            Phase::Clean => return None,
+            Phase::Alone { plain, .. } => self.open(plain),
+            Phase::Open => {}
+        }
+        more().open.anywhere()
+    }
+
+    /// A SELECT that was alone in its transaction did not only read: how long the commit took is not known yet.
+    #[cold]
+    fn wrote(&self, took: &Took, plain: bool) {
+        took.statement();
+        let more = more();
+        more.open = if plain { self.plain } else { more.commented };
+    }
+
     /// The transaction is counted where its last statement was. One that seemed to be all of it is counted now.
     fn open(&mut self, plain: bool) {
         if let Phase::Alone { took, .. } = std::mem::replace(&mut self.phase, Phase::Open) {

@@ -148,6 +148,144 @@ fn times_are_those_that_the_client_waited() {
     assert!(transaction > 285.0 && statement < 285.0, "{statement} {transaction}");
 }
 
+/// Calls, errors, transactions, and the median of these, of a route.
+fn route(db: &mut Db, route: &str) -> (i64, i64, i64, Option<f64>) {
+    let rows = db.rows(&format!(
+        "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(errors), 0)::bigint, coalesce(sum(transactions), 0)::bigint, max(transaction_p50_ms)
+         FROM perfmon.routes() WHERE route = '{route}'"
+    ));
+    let row = &rows[0];
+    (row.get(0), row.get(1), row.get(2), row.get(3))
+}
+
+#[test]
+fn a_transaction_lasts_until_its_commit_is_safe() {
+    let server = Server::manual().conf("fsync = on").conf("commit_siblings = 0").start();
+    server.new_db("app").run(
+        "CREATE TABLE t (a int);
+         CREATE FUNCTION puts() RETURNS int VOLATILE LANGUAGE sql AS 'INSERT INTO t VALUES (1) RETURNING a'",
+    );
+    let mut watcher = unseen(&server, "app");
+    watcher.snapshot();
+    let mut db = server.db("app");
+    // As a slow disk or a standby that is waited for.
+    db.run("SET commit_delay = 100000");
+    for _ in 0..3 {
+        db.run("INSERT INTO t VALUES (1) /*route='alone'*/");
+        db.query("INSERT INTO t VALUES ($1) /*route='extended'*/", &[&1]).unwrap();
+        db.run("SELECT puts() /*route='select'*/");
+        db.run("BEGIN");
+        db.run("INSERT INTO t VALUES (1) /*route='block'*/");
+        db.run("COMMIT");
+        db.run("SELECT 1 /*route='reads'*/");
+    }
+    watcher.snapshot();
+    for name in ["alone", "extended", "select", "block"] {
+        let (calls, _, transactions, p50) = route(&mut watcher, name);
+        assert_eq!((calls, transactions), (3, 3), "{name}");
+        assert!(p50.unwrap() > 95.0, "{name}: {p50:?}");
+    }
+    let (calls, _, transactions, p50) = route(&mut watcher, "reads");
+    assert_eq!((calls, transactions), (3, 3));
+    assert!(p50.unwrap() < 95.0, "{p50:?}");
+}
+
+#[test]
+fn a_function_that_catches_errors_while_planning_hides_no_statement() {
+    let server = Server::manual().start();
+    server.new_db("app").run(
+        "CREATE TABLE t (a int);
+         CREATE FUNCTION safe(x text) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+         $$ DECLARE r int; BEGIN SELECT x::int INTO r; RETURN r; EXCEPTION WHEN others THEN RETURN NULL; END $$",
+    );
+    let mut watcher = unseen(&server, "app");
+    watcher.snapshot();
+    let mut db = server.db("app");
+    for _ in 0..10 {
+        db.run("SELECT safe('12')");
+    }
+    for _ in 0..10 {
+        db.run("INSERT INTO t VALUES (safe('abc')) /*route='simple'*/");
+        db.query("SELECT a FROM t WHERE a = safe('zz') /*route='extended'*/", &[]).unwrap();
+        // The inner block begins before the query that is undone, and ends after.
+        db.run("SELECT coalesce(safe('q'), safe('7')) /*route='twice'*/");
+    }
+    watcher.snapshot();
+    for name in ["simple", "extended", "twice"] {
+        let (calls, errors, transactions, _) = route(&mut watcher, name);
+        assert_eq!((calls, errors, transactions), (10, 0, 10), "{name}");
+    }
+}
+
+#[test]
+fn what_fails_at_the_commit_is_of_the_route_that_was_executed() {
+    let server = Server::manual().start();
+    server.new_db("app").run(
+        "CREATE TABLE d (id int PRIMARY KEY, p int REFERENCES d DEFERRABLE INITIALLY DEFERRED);
+         CREATE TABLE s (a int)",
+    );
+    let mut watcher = unseen(&server, "app");
+    watcher.snapshot();
+    let (mut db, mut other) = (server.db("app"), server.db("app"));
+    db.query("INSERT INTO d VALUES (1, -1) /*route='sync'*/", &[]).unwrap_err();
+    db.fails("INSERT INTO d VALUES (1, -1) /*route='simple'*/");
+    for name in ["block", "commented"] {
+        db.run("BEGIN");
+        db.run("INSERT INTO d VALUES (1, -1) /*route='first'*/");
+        db.run(&format!("SELECT 1 /*route='{name}'*/"));
+        let comment = if name == "commented" { "/*route='end'*/" } else { "" };
+        db.fails(&format!("COMMIT {comment}"));
+    }
+    other.run("SET pg_perfmon.capture = 'off'");
+    for session in [&mut db, &mut other] {
+        session.run("BEGIN ISOLATION LEVEL SERIALIZABLE");
+        session.run("SELECT count(*) FROM s /*route='serial'*/");
+    }
+    other.run("INSERT INTO s VALUES (1)");
+    db.run("INSERT INTO s VALUES (1) /*route='serial'*/");
+    other.run("COMMIT");
+    db.query("COMMIT", &[]).unwrap_err();
+    // An error of a statement without a comment is none of the route before it.
+    db.run("BEGIN");
+    db.run("SELECT 1 /*route='before'*/");
+    db.fails("SELECT 1 / 0");
+    db.run("ROLLBACK");
+    watcher.snapshot();
+    for (name, expected) in [
+        ("sync", (1, 1, 1)),
+        ("simple", (1, 1, 1)),
+        ("first", (2, 0, 0)),
+        ("block", (1, 1, 1)),
+        ("commented", (1, 0, 0)),
+        ("end", (0, 1, 1)),
+        ("serial", (2, 1, 1)),
+        ("before", (1, 0, 0)),
+    ] {
+        let (calls, errors, transactions, _) = route(&mut watcher, name);
+        assert_eq!((calls, errors, transactions), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_is_executed_by_name_has_the_route_of_its_own_message() {
+    let server = Server::manual().start();
+    server.new_db("app");
+    let mut watcher = unseen(&server, "app");
+    watcher.snapshot();
+    let mut db = server.db("app");
+    db.run("PREPARE p(int) AS SELECT 1 / $1 /*route='prepare'*/");
+    db.run("EXECUTE p(1) /*route='execute'*/");
+    db.fails("EXECUTE p(0) /*route='execute'*/");
+    db.run("EXECUTE p(2) /*route='execute'*/");
+    db.run("SELECT 2 /*route='after'*/");
+    db.run("EXECUTE p(2)");
+    watcher.snapshot();
+    for (name, expected) in [("prepare", (0, 0, 0)), ("execute", (2, 1, 3)), ("after", (1, 0, 1))] {
+        let (calls, errors, transactions, _) = route(&mut watcher, name);
+        assert_eq!((calls, errors, transactions), expected, "{name}");
+    }
+}
+
 #[test]
 fn a_flood_of_routes_goes_into_the_rest_and_none_is_lost() {
     let server = Server::manual().conf("pg_perfmon.max_routes = 20").start();
