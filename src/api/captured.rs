@@ -116,20 +116,27 @@ fn nodes(state: &State) -> Item {
 }
 
 fn routes(state: &State) -> Item {
-    let routes = state.routes;
-    let value = format!("{} of {} routes", routes.used, routes.capacity);
+    let (routes, databases) = (state.routes, state.databases);
+    let mut value = format!("{} of {} routes", routes.used, routes.capacity);
     let name = "routes";
-    if routes.refused + routes.folded == 0 {
+    if routes.refused + routes.folded == 0 && !state.has_lost_routes {
         return Item::ok(name, value);
     }
-    Item::warning(
-        name,
+    value += &format!(
+        "; {} of the coldest, or of databases that are gone, went into the rest, {} times a new one found no place",
+        routes.folded, routes.refused
+    );
+    if state.has_lost_routes {
+        value += "; of some databases the executions were not known, as they found no place at all";
+    }
+    let fix = if state.has_lost_routes || databases.saturating_mul(2) > routes.capacity {
         format!(
-            "{value}; {} of the coldest went into the rest of their database, {} times a new one found no place",
-            routes.folded, routes.refused
-        ),
-        "Have applications name few routes (patterns, not addresses), or raise pg_perfmon.max_routes (2 kB each) and restart the server.",
-    )
+            "Raise pg_perfmon.max_routes (2 kB each) and restart the server: {databases} databases take one each for the rest."
+        )
+    } else {
+        "Have applications name few routes (patterns, not addresses), or raise pg_perfmon.max_routes (2 kB each) and restart the server.".to_owned()
+    };
+    Item::warning(name, value, fix)
 }
 
 fn plans(state: &State) -> Result<Item, Error> {

@@ -213,7 +213,7 @@ fn error_series(
     let transactions = transactions(&scope, edges.clone(), &kept)?;
     let changes = Changes::of(&scope, &transactions)?;
     let (failures, hidden, users) = failures(&scope, edges)?;
-    if hidden.contains(&true) && !told {
+    if hidden.iter().any(|step| step.errors) && !told {
         notice_of_past(&users);
     }
     if !told {
@@ -225,15 +225,22 @@ fn error_series(
     Ok(())
 }
 
+/// Of which a part at most is known in a step.
+#[derive(Clone, Copy, Default)]
+struct Hidden {
+    errors: bool,
+    executions: bool,
+}
+
 /// Failures by step, whether some of a step's were not counted, and of whom some were not seen at all.
-type Steps = (Series, Vec<bool>, Users);
+type Steps = (Series, Vec<Hidden>, Users);
 
 fn failures(scope: &Scope, edges: Vec<i64>) -> Result<Steps, Error> {
     let segments = Kept::of(&FAILURE, scope).segments(scope, coarsest_for(&edges));
     let kinds = kinds(scope)?;
     let uncounted = Uncounted::of(scope, &segments);
     let mut series = Series::new(edges, LOST + 1);
-    let mut hidden = vec![false; series.len()];
+    let mut hidden = vec![Hidden::default(); series.len()];
     let mut users = Users::new();
     let columns = ["failures", "lost_us"].map(|name| FAILURE.position(name).unwrap_or(0));
     read::frames(&scope.sources, &FAILURE, &segments, &columns, &mut |row| {
@@ -242,8 +249,9 @@ fn failures(scope: &Scope, edges: Vec<i64>) -> Result<Steps, Error> {
         let all = interval(row.head).with(&uncounted);
         // Of some users errors may be known though those of others are not.
         let is_hidden = !known || all.errors.is_none();
-        if let Some(bucket) = series.bucket_of(span.until).filter(|_| is_hidden) {
-            hidden[bucket] = true;
+        if let Some(bucket) = series.bucket_of(span.until).and_then(|at| hidden.get_mut(at)) {
+            bucket.errors |= is_hidden;
+            bucket.executions |= all.executions.is_none();
         }
         series.add(EXECUTIONS, span.until, all.executions);
         series.add(ERRORS, span.until, all.errors);
@@ -295,13 +303,16 @@ fn transactions(scope: &Scope, edges: Vec<i64>, kept: &Kept) -> Result<Series, E
 }
 
 fn point(
-    (failures, hidden): (&Series, bool),
+    (failures, hidden): (&Series, Hidden),
     transactions: &Series,
     changes: &Changes,
     bucket: usize,
 ) -> [Cell; 21] {
     // What is known of a part only would look like fewer errors.
-    let known = |column: &usize| !hidden || *column == EXECUTIONS;
+    let known = |column: &usize| match *column {
+        EXECUTIONS => !hidden.executions,
+        _ => !hidden.errors,
+    };
     let of = |column: usize| Some(column).filter(known).and_then(|c| failures.sum(c, bucket));
     let [executions, errors, cancelled] = [EXECUTIONS, ERRORS, CANCELLED].map(of);
     let [commits, rollbacks] = [0, 1].map(|column| transactions.sum(column, bucket));

@@ -404,6 +404,12 @@ pub(crate) fn is_in_block() -> bool {
     unsafe { raw::IsTransactionBlock() }
 }
 
+/// Whether a transaction is at work that has not failed yet.
+pub(crate) fn is_in_transaction() -> bool {
+    // SAFETY: the server's function only reads a variable.
+    unsafe { raw::IsTransactionState() }
+}
+
 /// How deep subtransactions are nested; 1 outside of any.
 pub(crate) fn depth() -> i32 {
     // SAFETY: the server's function only reads a variable.

@@ -1,6 +1,7 @@
 //! What was counted so far, for readers; and the worker's part in keeping entries free.
 
 use std::ffi::CStr;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use perfmon_core::capture::mailbox::{Delivered, Post, Waiting};
@@ -207,6 +208,9 @@ pub(crate) struct State {
     pub(crate) statements: Occupancy,
     pub(crate) failures: Occupancy,
     pub(crate) routes: Occupancy,
+    /// Databases that have a place for what has no route of its own, and whether one found none since the server started.
+    pub(crate) databases: u32,
+    pub(crate) has_lost_routes: bool,
     pub(crate) plans: Occupancy,
     /// What became of the printed plans.
     pub(crate) post: Post,
@@ -222,6 +226,8 @@ pub(crate) fn state() -> Option<State> {
         statements: tables.statements.occupancy(),
         failures: tables.failures.occupancy(),
         routes: tables.routes.occupancy(),
+        databases: tables.routes.databases(),
+        has_lost_routes: tables.routes.has_lost_places(),
         plans: tables.plans.occupancy(),
         post: tables.mailbox.post(),
         scans: tables.scans.occupancy(),
@@ -242,7 +248,38 @@ pub(crate) struct Keeper {
 /// A printed plan that no collector came for in this time is thrown away, microseconds.
 const EXPIRES_AFTER_US: i64 = 2 * 3_600_000_000;
 
+/// How many entries were ever claimed in each table.
+#[derive(Clone, Copy)]
+pub(crate) struct Births([u32; 5]);
+
+/// What is counted now was claimed by then. `None` without preloading.
+pub(crate) fn births() -> Option<Births> {
+    let tables = memory::tables()?;
+    Some(Births([
+        tables.statements.births(),
+        tables.failures.births(),
+        tables.routes.births(),
+        tables.plans.births(),
+        tables.scans.births(),
+    ]))
+}
+
 impl Keeper {
+    /// Learns which databases there are, ascending, as was read after so much had been claimed.
+    pub(crate) fn learn(&mut self, databases: &[u32], Births(births): Births) {
+        let databases: Rc<[u32]> = databases.into();
+        let tenders = [
+            &mut self.statements,
+            &mut self.failures,
+            &mut self.routes,
+            &mut self.plans,
+            &mut self.scans,
+        ];
+        for (tender, births) in tenders.into_iter().zip(births) {
+            tender.learn(Rc::clone(&databases), births);
+        }
+    }
+
     /// One pass, to be made at most once a second: says whether there is more to do.
     pub(crate) fn pass(&mut self) -> bool {
         let Some(tables) = memory::tables() else { return false };

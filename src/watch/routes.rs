@@ -213,7 +213,10 @@ pub(super) fn failed(
     }
     let Some((entry, plain)) = state.find(table, whose, Some(text)) else { return };
     entry.payload.failure(cancelled);
-    state.open(plain);
+    // What is refused after an error, or fails before anything begins, is in no transaction that is still to end.
+    if execution::is_in_transaction() {
+        state.open(plain);
+    }
 }
 
 /// Begins anew with the next transaction; says whether this one is to be counted. Cannot panic.

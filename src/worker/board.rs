@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::launcher::SLOW_US;
 use crate::judge::{self, Names};
 use crate::pg::dbstat::Movement;
 use crate::pg::shmem::{Guard, Segment, Zeroed};
@@ -127,6 +128,19 @@ impl Slot {
     /// Keeps an error; an empty one clears it.
     pub(crate) fn set_message(&mut self, message: &str) {
         self.message.set(message);
+    }
+
+    /// Whether somebody used the database since its last visit, by what moved in the server's statistics.
+    pub(super) fn was_used(&self, movement: Option<Movement>, now: i64) -> bool {
+        let Some(movement) = movement else { return !self.movement_known };
+        if !self.movement_known {
+            return true;
+        }
+        let before = self.movement;
+        movement.sessions != before.sessions
+            || movement.active_us != before.active_us
+            || movement.written != before.written
+            || (movement.transactions != before.transactions && now - self.visited_at >= SLOW_US)
     }
 
     /// Why housekeeping fails, while it does.

@@ -18,7 +18,7 @@ const LOST_US: i64 = 60_000_000;
 /// A database that lets nobody in is asked again after this.
 const LOCKED_US: i64 = 1_000_000;
 /// A database in which only autovacuum or background workers moved is visited this often.
-const SLOW_US: i64 = 3_600_000_000;
+pub(super) const SLOW_US: i64 = 3_600_000_000;
 /// Least time between two passes over the statements that are counted.
 const KEEP_US: i64 = 1_000_000;
 /// First pause after a failure, doubled with each further one up to `SLOW_US`.
@@ -189,8 +189,14 @@ impl Launcher {
         if let Some(mut board) = board::lock() {
             board.rescan = false;
         }
-        match txn::transaction(settings::statement_timeout_ms(), catalog::open_databases) {
-            Ok(databases) => self.names = databases,
+        let births = live::births();
+        let look = || (catalog::open_databases(), catalog::all_databases());
+        match txn::transaction(settings::statement_timeout_ms(), look) {
+            Ok((open, all)) => {
+                self.names = open;
+                // What is counted of databases that are gone makes room.
+                births.into_iter().for_each(|births| self.keeper.learn(&oids(&all), births));
+            }
             Err(error) => {
                 self.scan_retry_at = steady + FIRST_PAUSE_US;
                 if let Some(mut board) = board::lock() {
@@ -206,7 +212,7 @@ impl Launcher {
             log!("pg_perfmon reads the list of databases again");
         }
         self.scanned_at = now;
-        let databases: Vec<u32> = self.names.iter().map(|d| d.oid.to_u32()).collect();
+        let databases = oids(&self.names);
         let counts = board::lock().map(|mut board| (board.without_slot, board.take_in(&databases)));
         if let Some((before, without)) = counts {
             board::note_without_slot(before, without);
@@ -250,7 +256,7 @@ impl Launcher {
             // What samples saw is stored at home.
             let elsewhere = || elsewhere() || (slot.home && sampled);
             let follow = slot.is_to_be_followed(refused, now);
-            if at_work || elsewhere() || follow || used(slot, movement, now) {
+            if at_work || elsewhere() || follow || slot.was_used(movement, now) {
                 if !self.queue.contains(&database) {
                     self.queue.push(database);
                 }
@@ -413,6 +419,10 @@ impl Launcher {
     }
 }
 
+fn oids(databases: &[catalog::Database]) -> Vec<u32> {
+    databases.iter().map(|d| d.oid.to_u32()).collect()
+}
+
 fn lets_in(database: u32) -> bool {
     let look = || catalog::lets_in(pg_sys::Oid::from(database));
     txn::transaction(settings::statement_timeout_ms(), look).unwrap_or(false)
@@ -441,18 +451,6 @@ fn claim(database: u32, home: bool) -> Option<bool> {
         slot.due = false;
     }
     Some(slot.due)
-}
-
-fn used(slot: &Slot, movement: Option<dbstat::Movement>, now: i64) -> bool {
-    let Some(movement) = movement else { return !slot.movement_known };
-    if !slot.movement_known {
-        return true;
-    }
-    let before = slot.movement;
-    movement.sessions != before.sessions
-        || movement.active_us != before.active_us
-        || movement.written != before.written
-        || (movement.transactions != before.transactions && now - slot.visited_at >= SLOW_US)
 }
 
 /// Forgets a collector that ended, or was told to after so much time; why, where nobody else said it.

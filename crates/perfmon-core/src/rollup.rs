@@ -63,6 +63,11 @@ pub fn merge(
             known.reduce(i64::saturating_add)
         })
         .collect();
+    // A part of what was executed is no ratio's whole.
+    let is_untold = |frame: &Frame| matches!(frame.totals.first(), Some(None));
+    if family.name == FAILURE.name && frames.iter().any(|frame| is_untold(frame)) {
+        totals.iter_mut().take(1).for_each(|total| *total = None);
+    }
     for frame in frames.iter().filter(|frame| family.name == FAILURE.name && hides_errors(frame)) {
         known &= frame.known;
         totals.iter_mut().skip(1).for_each(|total| *total = None);

@@ -29,6 +29,9 @@ use crate::{settings, store};
 /// What the last visit left.
 type Before<T> = Option<(Stamp, Vec<T>)>;
 
+/// Why the work of a database is not known.
+const NO_PLACE: &str = "this database found no place in memory for its routes, of which pg_perfmon.max_routes says how many there are";
+
 /// What was read.
 pub(super) struct Captured {
     /// When the counters began.
@@ -37,6 +40,8 @@ pub(super) struct Captured {
     routes: route::Reading,
     /// What the last visit left of routes, and what they did since; once it was subtracted.
     work: Option<(Before<route::Counted>, route::Moved)>,
+    /// Some of it found no place in memory, and is not known.
+    unplaced: bool,
     scans: scan::Reading,
     /// What plans had done when they were read before.
     scans_before: scans::Before,
@@ -56,7 +61,16 @@ impl Captured {
         let all = all.map(|work| WorkOfAll { unseen, ..work });
         let began = live::began()?;
         let scans = live::scans(own, earlier(&scans_before.prior, began))?;
-        Some(Self { began, failures, routes, work: None, scans, scans_before, all })
+        Some(Self {
+            began,
+            failures,
+            routes,
+            work: None,
+            unplaced: false,
+            scans,
+            scans_before,
+            all,
+        })
     }
 }
 
@@ -146,7 +160,10 @@ impl Visit {
         let Some(mut now) = self.captured.take() else { return };
         if now.work.is_none() {
             let routes = self.before(&ROUTE, route::from_columns);
-            let moved = route::difference(earlier(&routes, now.began), &now.routes.counted);
+            let before = earlier(&routes, now.began);
+            let mut moved = route::difference(before, &now.routes.counted);
+            let own = session::database().to_u32();
+            now.unplaced = route::take_unplaced(&mut moved, before, own);
             now.work = Some((routes, moved));
         }
         self.captured = Some(now);
@@ -191,10 +208,14 @@ impl Visit {
             }
             return;
         }
-        let moved = route_interval.map(|interval| {
+        let moved = route_interval.and_then(|interval| {
+            if now.unplaced {
+                self.extend_gap(ROUTE.name, interval.0, NO_PLACE.to_owned());
+                return None;
+            }
             let mut frame = self.route_frame(&moved, &now.routes.names);
             self.append_captured(interval, &mut frame);
-            moved
+            Some(moved)
         });
         if let Some(interval) = failure_interval {
             let before = earlier(&failures, now.began);

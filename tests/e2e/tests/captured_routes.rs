@@ -250,6 +250,17 @@ fn what_fails_at_the_commit_is_of_the_route_that_was_executed() {
     db.run("SELECT 1 /*route='before'*/");
     db.fails("SELECT 1 / 0");
     db.run("ROLLBACK");
+    // What is refused after it makes no transaction of what follows.
+    for _ in 0..4 {
+        db.run("BEGIN");
+        db.run("SELECT 1 /*route='failed'*/");
+        db.fails("SELECT 1 / 0 /*route='failed'*/");
+        db.fails("SELECT 2 /*route='failed'*/");
+        db.run("COMMIT");
+        db.run("SET work_mem = '5MB'");
+        db.run("BEGIN");
+        db.run("COMMIT");
+    }
     watcher.snapshot();
     for (name, expected) in [
         ("sync", (1, 1, 1)),
@@ -260,6 +271,7 @@ fn what_fails_at_the_commit_is_of_the_route_that_was_executed() {
         ("end", (0, 1, 1)),
         ("serial", (2, 1, 1)),
         ("before", (1, 0, 0)),
+        ("failed", (4, 8, 4)),
     ] {
         let (calls, errors, transactions, _) = route(&mut watcher, name);
         assert_eq!((calls, errors, transactions), expected, "{name}");
@@ -314,6 +326,63 @@ fn a_flood_of_routes_goes_into_the_rest_and_none_is_lost() {
     let rest: i64 =
         watcher.val("SELECT calls FROM perfmon.routes() WHERE route = '(all other routes)'");
     assert!(rest > calls / 2, "{rest} of {calls}");
+}
+
+#[test]
+fn databases_that_are_gone_leave_room_for_others() {
+    let server = Server::manual().conf("pg_perfmon.max_routes = 20").start();
+    server.new_db("app");
+    let mut watcher = unseen(&server, "app");
+    watcher.snapshot();
+    let mut admin = unseen(&server, "postgres");
+    (0..24).for_each(|i| admin.run(&format!("CREATE DATABASE test{i}")));
+    let hint = "SELECT coalesce(value || hint, '') FROM perfmon.status() WHERE item = 'routes'";
+    wait_until("there is no place for a further one", secs(60), || {
+        (0..24).for_each(|i| server.db(&format!("test{i}")).run("SELECT 1"));
+        // The launcher looks at the table when there is something to do.
+        watcher.snapshot();
+        watcher.val::<String>(hint).contains("20 databases take one each")
+    });
+    server.new_db("late");
+    let mut late = unseen(&server, "late");
+    late.snapshot();
+    let work = |database| {
+        let mut db = server.db(database);
+        db.run("SET application_name = 'shop'");
+        (0..20).for_each(|_| db.run("SELECT 1 /*route='/x'*/"));
+        db.fails("SELECT 1 / 0 /*route='/x'*/");
+    };
+    let sums = "SELECT sum(executions)::bigint, sum(errors)::bigint FROM perfmon.error_series() WHERE errors > 0";
+    let both = |db: &mut Db| {
+        let rows = db.rows(sums);
+        (rows[0].get::<_, Option<i64>>(0), rows[0].get::<_, Option<i64>>(1))
+    };
+    work("late");
+    late.snapshot();
+    assert_eq!(both(&mut late), (None, Some(1)), "how many there were is unknown");
+    let hint: String = late.val(hint);
+    assert!(hint.contains("no place at all") && hint.contains("databases take one each"), "{hint}");
+    assert!(late.val::<bool>(
+        "SELECT count(*) > 0 FROM perfmon.gaps() WHERE subject = 'route' AND detail LIKE '%max_routes%'"
+    ));
+    work("app");
+    watcher.snapshot();
+    assert_eq!(both(&mut watcher).1, Some(1));
+    assert!(both(&mut watcher).0 >= Some(20), "of one that has its place all is known");
+    for i in 0..24 {
+        wait_until("nobody is there", secs(30), || {
+            admin.batch_execute(&format!("DROP DATABASE IF EXISTS test{i}")).is_ok()
+        });
+    }
+    wait_until("there is room again", secs(90), || {
+        work("late");
+        late.snapshot();
+        late.val::<bool>("SELECT count(*) > 0 FROM perfmon.routes() WHERE route = '/x' AND application = 'shop' AND calls >= 20")
+    });
+    work("app");
+    watcher.snapshot();
+    let calls: i64 = watcher.val("SELECT calls FROM perfmon.routes() WHERE route = '/x'");
+    assert!(calls >= 20, "{calls}");
 }
 
 #[test]

@@ -309,8 +309,13 @@ impl Failures {
     }
 }
 
+const CLASSES: u32 = Class::ALL.len() as u32;
+
+/// Stands for databases that are gone, of which all is summed up by class.
+const GONE: u32 = u32::MAX;
+
 impl Payload for Failures {
-    const ROOTS: u32 = Class::ALL.len() as u32;
+    const ROOTS: u32 = 2 * CLASSES;
 
     fn root(kind: u64) -> u32 {
         (kind >> 32 & 0xff) as u32
@@ -351,10 +356,12 @@ pub fn read(table: &Table<'_, Failures>, database: Option<u32>) -> Vec<Counted> 
         .filter(|found| ours(&found.key))
         .map(|found| Counted {
             born: found.born,
-            key: if found.born < Failures::ROOTS {
-                Key { kind: u64::from(found.born) << 32, ..Key::default() }
-            } else {
-                found.key
+            key: match found.born {
+                root if root < CLASSES => Key { kind: u64::from(root) << 32, ..Key::default() },
+                root if root < Failures::ROOTS => {
+                    Key::new(0, GONE, 0, u64::from(root - CLASSES) << 32)
+                }
+                _ => found.key,
             },
             count: found.payload.count(),
             lost_us: found.payload.lost_us(),

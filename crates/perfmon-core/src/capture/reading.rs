@@ -161,7 +161,7 @@ impl Reading {
     fn add(&mut self, found: &Found<'_, Times>) {
         // Of the roots only the kind is known.
         let key = if found.born < Times::ROOTS {
-            Key { kind: u64::from(found.born), ..Key::default() }
+            Key { kind: u64::from(found.born % (Times::ROOTS / 2)), ..Key::default() }
         } else {
             found.key
         };

@@ -231,7 +231,7 @@ impl Slot {
 }
 
 impl Payload for Work {
-    const ROOTS: u32 = 1;
+    const ROOTS: u32 = 2;
 
     fn root(_kind: u64) -> u32 {
         0
@@ -362,14 +362,20 @@ pub fn read_with_all(table: &Table<'_, Work>, database: u32) -> (Reading, WorkOf
 
 fn of<'a>(all: impl Iterator<Item = Found<'a, Work>>, database: u32) -> Reading {
     let mut reading = Reading::default();
-    let ours = |key: &Key| key.database() == database;
-    for found in all.filter(|found| found.born >= Work::ROOTS && ours(&found.key)) {
+    let ours = |found: &Found<'a, Work>| match found.born {
+        // What found no place may be of any database.
+        root if root < Work::ROOTS => root == Work::root(0),
+        _ => found.key.database() == database,
+    };
+    for found in all.filter(ours) {
         if found.key.what != 0 {
             let Some(names) = found.payload.label.read() else { continue };
             reading.names.insert(found.key, names);
         }
-        let counts = found.payload.all().filter(|(_, count)| *count != 0).collect();
-        reading.counted.push(Counted { born: found.born, key: found.key, counts });
+        let counts: Vec<_> = found.payload.all().filter(|(_, count)| *count != 0).collect();
+        if found.born >= Work::ROOTS || !counts.is_empty() {
+            reading.counted.push(Counted { born: found.born, key: found.key, counts });
+        }
     }
     reading.counted.sort_unstable_by_key(|counted| counted.born);
     reading
@@ -404,6 +410,13 @@ pub fn difference(before: &[Counted], now: &[Counted]) -> Moved {
     }
     moved.retain(|_, sums| !sums.is_empty());
     moved
+}
+
+/// Takes out what found no place at all, and says whether some of it may be of this database: not if there was an entry
+/// for the rest of it already when was read before, which stays as long as the database does.
+pub fn take_unplaced(moved: &mut Moved, before: &[Counted], database: u32) -> bool {
+    let rest = Key::new(0, database, 0, 0);
+    moved.remove(&Key::default()).is_some() && !before.iter().any(|counted| counted.key == rest)
 }
 
 /// Statements that were executed to their end, of all routes.

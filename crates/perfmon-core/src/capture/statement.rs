@@ -197,7 +197,7 @@ impl Times {
 }
 
 impl Payload for Times {
-    const ROOTS: u32 = 2;
+    const ROOTS: u32 = 4;
 
     fn root(kind: u64) -> u32 {
         u32::from(kind == TOPLEVEL)

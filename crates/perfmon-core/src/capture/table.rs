@@ -9,10 +9,14 @@
 //! * Only one worker at a time retires entries: it takes them out of the index and ends their life. It folds
 //!   them, that is moves their counts into the entry of the coarser key, only a pass later, when those who were
 //!   about to count have done so. Readers and the worker exclude each other by a lock of the caller's.
-//! * An entry of a coarser key (all else of one database) exists before any entry that may be folded into it.
-//!   What finds no place at all is counted in one of the first entries, the roots, which always exist.
+//! * An entry of a coarser key (all else of one database) exists before any entry that may be folded into it, and
+//!   as long as its database does. What finds no place at all is counted in one of the first entries, the roots,
+//!   which always exist. All that a database counted that is gone goes into others of them, so that sums over all
+//!   stay what they were and nobody takes it for something new.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+mod upkeep;
 
 /// What is counted apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +63,10 @@ pub trait Payload {
     const ROOTS: u32;
     /// The root for a kind, below `ROOTS`.
     fn root(kind: u64) -> u32;
+    /// That of what databases counted that are gone.
+    fn gone(kind: u64) -> u32 {
+        Self::root(kind) + Self::ROOTS / 2
+    }
     /// Grows (and wraps) with what was counted, to tell cold entries.
     fn activity(&self) -> u32;
     /// Adds all counts to another and leaves zeroes.
@@ -248,7 +256,11 @@ impl<'a, P: Payload> Table<'a, P> {
     }
 
     fn root(&self, kind: u64) -> Place {
-        let entry = P::root(kind).min(P::ROOTS - 1);
+        self.first(P::root(kind))
+    }
+
+    fn first(&self, number: u32) -> Place {
+        let entry = number.min(P::ROOTS - 1);
         Place { entry, life: self.entry(entry).map_or(0, Entry::life) }
     }
 
@@ -407,89 +419,5 @@ impl<'a, P: Payload> Table<'a, P> {
             folded: self.header.folded.load(Ordering::Relaxed),
             refused: self.header.refused.load(Ordering::Relaxed),
         }
-    }
-
-    /// Entries by number that can be retired or are retiring, for the worker.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = (u32, &'a Entry<P>)> + use<'a, P> {
-        (0u32..)
-            .zip(self.entries)
-            .skip(P::ROOTS as usize)
-            .filter(|(_, entry)| entry.state() != FREE)
-    }
-
-    /// How many entries should be free: those kept for coarse keys, and some for new keys.
-    pub(super) fn wanted(&self) -> u32 {
-        let capacity = self.entries.len() as u32 - P::ROOTS;
-        self.reserve() as u32 + (capacity / 16).max(1)
-    }
-
-    /// Takes an entry out of the index: whoever comes next finds it no more. A coarse one stays.
-    pub(super) fn retire(&self, number: u32) {
-        let Some(entry) = self.entry(number) else { return };
-        let home = entry.line.home.load(Ordering::Relaxed) as usize;
-        let mask = self.index.len() - 1;
-        if let Some(place) = self.index.get(home)
-            && place.load(Ordering::Acquire) as u32 == number + 1
-        {
-            // Nobody searches past an empty place, so the last of a run leaves none behind.
-            let last = self.index[(home + 1) & mask].load(Ordering::Acquire) == 0;
-            place.store(if last { 0 } else { GONE }, Ordering::Release);
-            if last {
-                self.clear_before(home);
-            }
-        }
-        entry.line.state.store(RETIRING, Ordering::Release);
-        entry.end_life();
-    }
-
-    /// Empties the places of retired entries right before an empty place.
-    fn clear_before(&self, empty: usize) {
-        let mask = self.index.len() - 1;
-        let mut at = empty;
-        loop {
-            at = at.wrapping_sub(1) & mask;
-            let place = &self.index[at];
-            if place.compare_exchange(GONE, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Moves the counts of a retired entry to its coarser key and frees it.
-    pub(super) fn fold(&self, number: u32) {
-        let Some(entry) = self.entry(number) else { return };
-        let key = entry.key();
-        let rest = self.find(key.coarse()).unwrap_or_else(|| self.root(key.kind));
-        if let Some(rest) = self.entry(rest.entry) {
-            entry.payload.move_to(&rest.payload);
-        }
-        self.release(number);
-        self.header.folded.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// There is room again: whoever counts with the rest looks for an entry of its own.
-    pub(super) fn announce_room(&self) {
-        for (number, entry) in (0u32..).zip(self.entries) {
-            if number < P::ROOTS || (entry.state() == LIVE && entry.key().what == 0) {
-                entry.end_life();
-            }
-        }
-    }
-}
-
-impl<P> Entry<P> {
-    /// Whether the entry is on its way out.
-    pub(super) fn is_retiring(&self) -> bool {
-        self.state() == RETIRING
-    }
-
-    /// Whether it may be folded: coarse ones take in the others.
-    pub(super) fn is_fine(&self) -> bool {
-        self.state() == LIVE && self.key().what != 0
-    }
-
-    /// Number of its birth.
-    pub(super) fn born(&self) -> u32 {
-        self.line.born.load(Ordering::Relaxed)
     }
 }

@@ -1,5 +1,8 @@
 //! Keeps some entries of a table free: the coldest are folded into the rest of their database, a few in each
-//! pass. One process does this; its memory of how busy each entry was is its own.
+//! pass. Those of databases that are gone go altogether. One process does this; its memory of how busy each entry was is its
+//! own.
+
+use std::rc::Rc;
 
 use super::table::{Entry, Occupancy, Payload, Table};
 
@@ -16,24 +19,40 @@ struct Note {
     heat: u32,
 }
 
+/// The databases that there are, and how many entries of a table had been claimed before that was known.
+#[derive(Debug, Clone)]
+struct There {
+    databases: Rc<[u32]>,
+    births: u32,
+}
+
 /// The worker's memory between passes.
 #[derive(Debug, Default)]
 pub struct Tender {
     notes: Vec<Note>,
+    /// Until nothing is left of databases that are not among these.
+    there: Option<There>,
     /// Entries that were retiring at the end of the last pass, by number and birth.
     retiring: Vec<(u32, u32)>,
 }
 
 impl Tender {
+    /// Learns which databases there are, ascending, by a list that was read after so many entries had been claimed: what
+    /// came later may be of others.
+    pub fn learn(&mut self, databases: Rc<[u32]>, births: u32) {
+        self.there = Some(There { databases, births });
+    }
+
     /// Folds what retired in the last pass, and retires the coldest if free entries are wanted. Passes must
     /// be apart by longer than a backend takes from finding an entry to counting in it: a second is plenty.
     /// Readers must be kept out meanwhile. Says whether another pass has something to do.
     pub fn pass<P: Payload>(&mut self, table: &Table<'_, P>) -> bool {
-        if self.retiring.is_empty() && missing(table) == 0 {
+        if self.retiring.is_empty() && missing(table) == 0 && self.there.is_none() {
             return false;
         }
         self.fold(table);
-        let missing = missing(table);
+        let gone = self.retire_gone(table);
+        let missing = missing(table).saturating_sub(gone);
         if missing > 0 {
             let mut coldest = self.look(table);
             coldest.sort_unstable();
@@ -43,6 +62,25 @@ impl Tender {
         }
         self.retiring = retiring(table);
         missing > 0 || !self.retiring.is_empty()
+    }
+
+    /// Retires some of what databases counted that are gone, and says how many: nobody counts in these any more.
+    fn retire_gone<P: Payload>(&mut self, table: &Table<'_, P>) -> usize {
+        let Some(There { databases, births }) = &self.there else { return 0 };
+        let is_gone = |entry: &Entry<P>| {
+            let database = entry.database();
+            entry.is_live()
+                && database != 0
+                && entry.is_older(*births, P::ROOTS)
+                && databases.binary_search(&database).is_err()
+        };
+        let gone = table.candidates().filter(|(_, entry)| is_gone(entry)).take(FEW);
+        let gone: Vec<u32> = gone.map(|(number, _)| number).collect();
+        gone.iter().for_each(|number| table.retire(*number));
+        if gone.len() < FEW {
+            self.there = None;
+        }
+        gone.len()
     }
 
     /// Folds those that were retiring a pass ago. One that an earlier worker left behind is noted first.

@@ -73,7 +73,7 @@ fn layout_keeps_keys_and_counters_in_lines_of_their_own() {
     assert_eq!(std::mem::offset_of!(Entry<Times>, payload), 64);
     assert_eq!(size_of::<Entry<Failures>>(), 128);
     let shape = Shape::of::<Times>(5000);
-    assert_eq!((shape.entries, shape.index), (5002, 16384));
+    assert_eq!((shape.entries, shape.index), (5004, 16384));
 }
 
 /// The line that every execution reads must stay in every processor's cache.
@@ -165,6 +165,41 @@ fn the_coldest_are_folded_and_make_room() {
     let state = table.occupancy();
     assert!(state.folded >= 10 && state.used < state.capacity, "{state:?}");
     assert_eq!(executions(&since_start(&table)).values().sum::<u64>(), executed);
+    assert!(!tender.pass(&table), "and then there is peace");
+}
+
+#[test]
+fn databases_that_are_gone_give_their_places_back() {
+    let memory = Memory::<Times>::new(100);
+    let (table, mut tender) = (memory.table(), Tender::default());
+    fn execute<'a>(table: &Table<'a, Times>, cache: &mut Cache<'a, Times>, database: u32) {
+        record(table, cache, Key::new(9, database, 1, TOPLEVEL), 5_000, false);
+    }
+    // A server on which tests make a database each: in the end none finds a place.
+    let mut last = Cache::new();
+    (5..400).for_each(|database| execute(&table, &mut Cache::new(), database));
+    execute(&table, &mut last, 399);
+    assert!(table.find(Key::new(0, 399, 0, TOPLEVEL)).is_none() && table.has_lost_places());
+    let births = table.births();
+    assert!(table.databases() > 50, "all that came have a place for the rest, while there was one");
+    tender.learn([5, 6, 399].into(), births);
+    for _ in 0..6 {
+        tender.pass(&table);
+    }
+    assert_eq!(table.databases(), 2, "the others are gone");
+    execute(&table, &mut last, 399);
+    assert!(table.find(Key::new(0, 399, 0, TOPLEVEL)).is_some(), "there is room again");
+    assert_eq!(executions(&since_start(&table)).values().sum::<u64>(), 397, "none was lost");
+    // One that was made after the list was read is not gone.
+    let births = table.births();
+    execute(&table, &mut Cache::new(), 500);
+    tender.learn([5].into(), births);
+    for _ in 0..6 {
+        tender.pass(&table);
+    }
+    let left = [6, 399, 500].map(|d| table.find(Key::new(0, d, 0, TOPLEVEL)).is_some());
+    assert_eq!(left, [false, false, true]);
+    assert_eq!(executions(&since_start(&table)).values().sum::<u64>(), 398);
     assert!(!tender.pass(&table), "and then there is peace");
 }
 

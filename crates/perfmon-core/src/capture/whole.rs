@@ -31,7 +31,8 @@ impl TimesOfAll {
     /// Adds an entry, if clients sent its statement.
     pub fn add(&mut self, found: &Found<'_, Times>) {
         let is_root = found.born < Times::ROOTS;
-        let kind = if is_root { u64::from(found.born) } else { found.key.kind };
+        let kind =
+            if is_root { u64::from(found.born % (Times::ROOTS / 2)) } else { found.key.kind };
         if kind == TOPLEVEL {
             found.payload.cached.add_to(&mut self.cached);
             found.payload.read.add_to(&mut self.read);

@@ -233,3 +233,28 @@ proptest! {
         prop_assert_eq!(told, truth);
     }
 }
+
+#[test]
+fn of_what_found_no_place_everybody_knows_who_had_none() {
+    let memory = Memory::<Work>::new(8);
+    let table = memory.table();
+    let count = |database: u64| {
+        let key = key(database << 32 | 7, b"", &Route::NONE);
+        table.entry(place(&table, key, b"", &Route::NONE).entry).unwrap().payload.statement(9);
+    };
+    count(1);
+    let before = read(&table, 1).counted;
+    (2..20).for_each(count);
+    let moved = |database, before: &[Counted]| {
+        let mut moved = difference(before, &read(&table, database).counted);
+        let unplaced = take_unplaced(&mut moved, before, database);
+        (executions(&moved), unplaced)
+    };
+    assert_eq!(moved(1, &before), (0, false), "it has a place for the rest");
+    assert_eq!(moved(2, &[]), (1, true), "it may have had none for a while");
+    assert_eq!(moved(19, &[]), (0, true));
+    let now = read(&table, 19).counted;
+    assert_eq!(moved(19, &now), (0, false), "nothing happened");
+    count(19);
+    assert_eq!(moved(19, &now), (0, true));
+}
