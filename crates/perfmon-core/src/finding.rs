@@ -293,7 +293,7 @@ fn words_of(text: &str) -> impl Iterator<Item = &str> {
         let last = std::mem::replace(&mut before, word);
         let bare = word.trim_end_matches([',', '.', ':', ';', ')']);
         let is_value = is_number(word) && last != "process";
-        !is_value && !(is_number(last) && UNITS.contains(&bare))
+        !(is_value || is_number(last) && UNITS.contains(&bare))
     })
 }
 

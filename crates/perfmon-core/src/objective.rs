@@ -134,7 +134,7 @@ pub struct Errors {
 impl Errors {
     /// Both.
     #[must_use]
-    pub fn add(self, other: Self) -> Self {
+    pub fn with(self, other: Self) -> Self {
         let errors = self.errors.saturating_add(other.errors);
         Self { errors, of: self.of.saturating_add(other.of) }
     }
@@ -159,7 +159,7 @@ impl Errors {
 
     /// All that failed of what may be theirs was theirs, and nothing else.
     fn at_worst(self, perhaps: Self) -> Self {
-        self.add(Self { of: perhaps.errors, ..perhaps })
+        self.with(Self { of: perhaps.errors, ..perhaps })
     }
 }
 
@@ -177,14 +177,14 @@ impl Failed {
     /// less what has a place.
     #[must_use]
     pub fn within(self, own: Errors, nobodys: Errors, placed: Errors) -> Self {
-        Self { perhaps: self.perhaps.up_to(own.add(nobodys).less(placed)), ..self }
+        Self { perhaps: self.perhaps.up_to(own.with(nobodys).less(placed)), ..self }
     }
 
     /// What failed under the routes of the user who is meant is theirs, whatever kind it was of.
     #[must_use]
     pub fn at_least(self, own: Errors) -> Self {
         let more = own.less(self.known).up_to(self.perhaps);
-        Self { known: self.known.add(more), perhaps: self.perhaps.less(more) }
+        Self { known: self.known.with(more), perhaps: self.perhaps.less(more) }
     }
 }
 

@@ -155,7 +155,7 @@ impl Rows {
             target.errors = executed.map(|n| Errors { of: of(n), ..known });
             // What failed without an id may have been any statement of its user.
             target.nameless_errors = nameless.errors;
-            failed.perhaps = failed.perhaps.add(nameless);
+            failed.perhaps = failed.perhaps.with(nameless);
             // What was executed to its end did not fail.
             let of = failed.perhaps.of + target.perhaps;
             target.failed_perhaps = Errors { of, ..failed.perhaps };

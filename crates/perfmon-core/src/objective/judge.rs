@@ -319,13 +319,13 @@ fn between(timed: &Sum, quantile: f64, untimed: u64) -> (Option<f64>, Option<f64
 
 pub(super) fn failed<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Errors> {
     let known = rows.into_iter().filter_map(|row| row.errors);
-    known.reduce(Errors::add)
+    known.reduce(Errors::with)
 }
 
 /// What else may have been tried and failed where errors are known.
 pub(super) fn perhaps(rows: &[Row]) -> Errors {
     let known = rows.iter().filter(|row| row.errors.is_some());
-    known.map(|row| row.failed_perhaps).fold(Errors::default(), Errors::add)
+    known.map(|row| row.failed_perhaps).fold(Errors::default(), Errors::with)
 }
 
 /// Whether so much of the work is known, by its time and by how much was executed, that the rest may be taken for like
