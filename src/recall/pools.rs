@@ -275,22 +275,23 @@ pub(crate) fn series<T: Adds>(
     groups: &Groups,
     edges: Vec<i64>,
 ) -> (Series, Vec<Step<T>>) {
-    steps(scope, groups, &across(scope), edges, FINE)
+    let read = (&across(scope), coarsest_for(&edges));
+    steps(scope, groups, read, edges, FINE)
 }
 
-/// Groups between ends of rows, whole rows in each step. Two edges give the whole of a window.
+/// Groups between ends of the coarsest rows that a window has, whole rows in each step. Two edges give the whole of a window.
 pub(crate) fn pools(scope: &Scope, groups: &Groups, edges: Vec<i64>) -> (Series, Vec<Step>) {
-    steps(scope, groups, scope, edges, 1)
+    steps(scope, groups, (scope, Level::Day), edges, 1)
 }
 
 fn steps<T: Adds>(
     scope: &Scope,
     groups: &Groups,
-    read: &Scope,
+    (read, coarsest): (&Scope, Level),
     edges: Vec<i64>,
     unit: u64,
 ) -> (Series, Vec<Step<T>>) {
-    let segments = Kept::of(&POOL, scope).segments(read, coarsest_for(&edges));
+    let segments = Kept::of(&POOL, scope).segments(read, coarsest);
     let mut series = Series::new(edges, 0);
     let mut steps: Vec<Step<T>> = (0..series.len()).map(|_| Step::empty()).collect();
     let columns = T::columns();
@@ -405,12 +406,13 @@ impl Counted {
 /// What pg_stat_database counted by step, by database and, under an empty name, of all; rows that lie in several steps
 /// are shared out to them.
 pub(crate) fn counted_series(scope: &Scope, edges: &[i64]) -> Result<Sums, Error> {
-    counted_of(scope, &across(scope), edges, |series, span| spread(series, span, scope))
+    let read = (&across(scope), coarsest_for(edges));
+    counted_of(scope, read, edges, |series, span| spread(series, span, scope))
 }
 
-/// The same of whole rows, each where it ends.
-pub(crate) fn counted(scope: &Scope, edges: &[i64]) -> Result<Sums, Error> {
-    counted_of(scope, scope, edges, |series, span| {
+/// The same over all of a window, of whole rows.
+pub(crate) fn counted(scope: &Scope) -> Result<Sums, Error> {
+    counted_of(scope, (scope, Level::Day), &[scope.since, scope.until], |series, span| {
         series.whole(span.since, span.until, span.length_us, 0)
     })
 }
@@ -421,11 +423,11 @@ pub(crate) type Sums = HashMap<(usize, String), Counted>;
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 fn counted_of(
     scope: &Scope,
-    read: &Scope,
+    (read, coarsest): (&Scope, Level),
     edges: &[i64],
     cut: impl Fn(&mut Series, &Span) -> Vec<Part>,
 ) -> Result<Sums, Error> {
-    let segments = Kept::of(&DATABASE, scope).segments(read, coarsest_for(edges));
+    let segments = Kept::of(&DATABASE, scope).segments(read, coarsest);
     let named = texts(&DATABASE, scope)?;
     let columns: Vec<usize> = COUNTED.iter().filter_map(|name| DATABASE.position(name)).collect();
     let mut series = Series::new(edges.to_vec(), 0);

@@ -361,7 +361,7 @@ fn group_of(whose: Whose, found: &Use, samples: u64, block: Option<f64>) -> Grou
 #[allow(clippy::cast_precision_loss)]
 fn sessions(scope: &Scope) -> Result<Vec<Sessions>, Error> {
     let objects = Objects::of(&DATABASE, scope)?;
-    let counted = pools::counted(scope, &[scope.since, scope.until])?;
+    let counted = pools::counted(scope)?;
     let empty = |database: Option<String>| Sessions {
         mean_ms: counted
             .get(&(0, database.clone().unwrap_or_default()))
