@@ -123,7 +123,7 @@ fn routes(state: &State) -> Item {
         return Item::ok(name, value);
     }
     value += &format!(
-        "; {} of the coldest, or of databases that are gone, went into the rest, {} times a new one found no place",
+        "; {} of the coldest went into the rest of their database, {} times a new one found no place",
         routes.folded, routes.refused
     );
     if state.has_lost_routes {

@@ -77,10 +77,13 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
     if facts.head.intervals > 0 {
         // The window was widened aloud once.
         let scope = &scope.quietly(scope.since, scope.until);
-        facts.load = lists::load(scope)?;
+        let is_counted;
+        (facts.load, is_counted) = lists::load(scope)?;
         if facts.load.total_exec_ms.is_some() {
             facts.trend = Some(series::trend(scope, facts.head.history_begins_us)?);
             facts.commands = lists::commands(scope)?;
+        }
+        if is_counted {
             let judged = known.as_ref().map(|known| (known, &facts.thresholds));
             facts.statements = Some(lists::statements(scope, judged)?);
         }

@@ -1,5 +1,7 @@
 //! Ends of transactions, for the hooks' observer.
 
+use std::cell::Cell;
+
 use pgrx::pg_sys;
 
 use super::hooks::{Observer, quiet};
@@ -63,15 +65,26 @@ pub(crate) fn wrote() -> bool {
 }
 
 /// How long the transaction that just ended took, from the arrival of its first message, nanoseconds. What the server
-/// keeps as its end is when its commit is written to the log, before it waits for the disk and for standbys.
+/// keeps as its end is when its commit is written to the log, before it waits for the disk and for standbys. One that COMMIT AND CHAIN
+/// began, with the message that ended the one before, begins when that one's commit was done.
 pub(crate) fn length_ns() -> u64 {
+    thread_local! {
+        static COMMITTED: Cell<pg_sys::TimestampTz> = const { Cell::new(0) };
+    }
     // SAFETY: the server's functions read variables and the clock.
-    let us = unsafe {
-        let end = match wrote() {
-            true => raw::GetCurrentTimestamp(),
-            false => raw::GetCurrentTransactionStopTimestamp(),
-        };
-        end - raw::GetCurrentTransactionStartTimestamp()
+    let (begin, kept, end) = unsafe {
+        (
+            raw::GetCurrentTransactionStartTimestamp(),
+            raw::GetCurrentTransactionStopTimestamp(),
+            if wrote() { Some(raw::GetCurrentTimestamp()) } else { None },
+        )
     };
-    u64::try_from(us).unwrap_or(0).saturating_mul(1000)
+    let before = match end {
+        Some(end) => COMMITTED.replace(end),
+        None => COMMITTED.get(),
+    };
+    // A clock that was set back says nothing.
+    let end = end.unwrap_or(kept);
+    let begin = if before <= end { begin.max(before) } else { begin };
+    u64::try_from(end - begin).unwrap_or(0).saturating_mul(1000)
 }

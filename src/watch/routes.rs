@@ -30,8 +30,9 @@ struct State {
     plain: Last<'static>,
     /// What is being executed is no client's statement: how deep in subtransactions it began, from 1 on; 0 where it is one.
     foreign: i32,
-    /// A statement is at work that another message prepared: its route is that of the message which executes it.
-    prepared: bool,
+    /// The depth of the subtransaction in which a statement is at work that another message prepared, 0 if none is: its route is that
+    /// of the message which executes it.
+    prepared: i32,
     /// A block is open, or was when the place was looked at.
     in_block: bool,
 }
@@ -44,7 +45,7 @@ static mut STATE: State = State {
     phase: Phase::Clean,
     plain: Last::NONE,
     foreign: 0,
-    prepared: false,
+    prepared: 0,
     in_block: false,
 };
 
@@ -113,9 +114,10 @@ pub(super) fn starts_on_its_own() {
 #[cold]
 pub(super) fn undone(depth: i32) {
     let state = state();
-    state.prepared = false;
-    if state.foreign >= depth {
-        state.foreign = 0;
+    for since in [&mut state.foreign, &mut state.prepared] {
+        if *since >= depth {
+            *since = 0;
+        }
     }
 }
 
@@ -124,7 +126,7 @@ pub(super) fn undone(depth: i32) {
 pub(super) fn executes() {
     let state = state();
     state.place = std::ptr::null();
-    state.prepared = true;
+    state.prepared = execution::depth();
 }
 
 /// Counts a statement without a comment that was executed, by the bucket of its time, if that takes no more than to
@@ -166,8 +168,8 @@ pub(super) fn executed(
         return;
     }
     let text = match std::mem::take(&mut state.prepared) {
-        true => Some(execution::message_text()),
-        false => text,
+        0 => text,
+        _ => Some(execution::message_text()),
     };
     let known = text.is_none() && execution::application() == state.place;
     let usual = if known { state.plain.entry(whose).map(|entry| (entry, true)) } else { None };
@@ -185,6 +187,7 @@ pub(super) fn executed(
 #[cold]
 pub(super) fn left_out(table: &Table<'static, Work>, whose: u64, nameless: bool) {
     let state = state();
+    state.prepared = 0;
     if std::mem::take(&mut state.foreign) != 0 {
         return;
     }
@@ -201,7 +204,7 @@ pub(super) fn failed(
     cancelled: bool,
 ) {
     let state = state();
-    (state.foreign, state.prepared) = (0, false);
+    (state.foreign, state.prepared) = (0, 0);
     // What fails as the transaction ends is what was executed in it: few comment their COMMIT, and a Sync has no text.
     let ends = text.is_empty()
         || more().controlled == message
@@ -223,7 +226,7 @@ pub(super) fn failed(
 #[inline]
 pub(super) fn transaction_ends() -> Ended {
     let state = state();
-    state.foreign = 0;
+    (state.foreign, state.prepared) = (0, 0);
     match std::mem::replace(&mut state.phase, Phase::Clean) {
         Phase::Alone { took, .. } if !transaction::wrote() => {
             took.lone();

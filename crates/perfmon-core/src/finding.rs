@@ -280,19 +280,21 @@ impl Finding {
     }
 }
 
-/// Words without numbers and their units, which move all the time. The number of a process is its name.
+/// Words without numbers and their units, which move all the time. The number of a process or of a statement is its name, and a name
+/// may begin with a digit.
 fn words_of(text: &str) -> impl Iterator<Item = &str> {
     const UNITS: [&str; 13] =
         ["ms", "s", "min", "h", "hours", "days", "bytes", "B", "kB", "MB", "GB", "TB", "%"];
+    const NAMING: [&str; 3] = ["process", "statement", "queryid"];
     let is_number = |word: &str| {
-        word.trim_start_matches(|c: char| !c.is_alphanumeric())
-            .starts_with(|c: char| c.is_ascii_digit())
+        let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+        !bare.is_empty() && bare.chars().all(|c| c.is_ascii_digit() || c == '.' || c == ',')
     };
     let mut before = "";
     text.split_whitespace().filter(move |word| {
         let last = std::mem::replace(&mut before, word);
         let bare = word.trim_end_matches([',', '.', ':', ';', ')']);
-        let is_value = is_number(word) && last != "process";
+        let is_value = is_number(word) && !NAMING.contains(&last);
         !(is_value || is_number(last) && UNITS.contains(&bare))
     })
 }
@@ -318,6 +320,10 @@ mod tests {
         assert!(!same(
             "2 sessions wait up to 59.1 s for locks that process 27034 of shop (user web) holds"
         ));
+        let left = of("a transaction 131077_AAAA_1 after statement 4");
+        let same_left = |title: &str| left.says_the_same(title, Some("c"), "r");
+        assert!(!same_left("a transaction 131077_AAAA_1 after statement 20"));
+        assert!(!same_left("a transaction 131077_BBBB_2 after statement 4"));
         assert!(!same("2 sessions waited up to 59.1 s for locks that shop (user web) held"));
         assert!(!told.says_the_same(&told.title, None, "r"));
         assert!(!told.says_the_same(&told.title, Some("c"), "end it"));

@@ -23,7 +23,7 @@ use crate::pg::catalog;
 use crate::recall::absent;
 use crate::recall::cell::Cell;
 use crate::recall::counting;
-use crate::recall::failures::{Failure, Failures, error_ratio};
+use crate::recall::failures::{Failure, Failures, Interval, error_ratio};
 use crate::recall::host;
 use crate::recall::latency;
 use crate::recall::objects::{Object, Objects};
@@ -53,8 +53,8 @@ fn unsigned(v: Option<i64>) -> Option<u64> {
     v.and_then(|v| u64::try_from(v).ok())
 }
 
-/// How busy the database was.
-pub(in crate::api) fn load(scope: &Scope) -> Result<Load, Error> {
+/// How busy the database was, and whether pg_stat_statements was read in the window.
+pub(in crate::api) fn load(scope: &Scope) -> Result<(Load, bool), Error> {
     let mut load = Load::default();
     let kept = Kept::of(&STATEMENT, scope);
     let segments = kept.segments(scope, Level::Day);
@@ -85,7 +85,7 @@ pub(in crate::api) fn load(scope: &Scope) -> Result<Load, Error> {
         load.temp_bytes = signed(own.v("temp_bytes"));
         load.database_bytes = signed(own.v("database_bytes"));
     }
-    Ok(load)
+    Ok((load, sums[1].is_some()))
 }
 
 /// Bytes of a block of this server.
@@ -159,7 +159,7 @@ fn statement(line: &Line) -> Statement {
 pub(in crate::api) fn latency(scope: &Scope, timed: &[Timed]) -> Result<Option<Latency>, Error> {
     let Some(overall) = latency::overall(scope) else { return Ok(None) };
     // Nothing timed is nothing executed only where the server's own statistics say so.
-    if overall.all().executions() == 0 && load(scope)?.statements_per_s != Some(0.0) {
+    if overall.all().executions() == 0 && load(scope)?.0.statements_per_s != Some(0.0) {
         return Ok(None);
     }
     let statements = timed.iter().take(STATEMENTS).map(|one| StatementTimes {
@@ -230,8 +230,12 @@ pub(in crate::api) fn errors(scope: &Scope) -> Result<Option<Errors>, Error> {
         lost_ms: ms(Some(one.lost_us)).unwrap_or(0.0),
     };
     let cancelled = failures.cancelled.unwrap_or(0);
-    let executions = failures.executions.filter(|_| !is_part);
+    // A share needs both parts of the same time.
+    let is_tried = |one: &Interval| one.errors.is_none() || one.executions.is_some();
+    let executions =
+        failures.executions.filter(|_| !is_part && failures.intervals.iter().all(is_tried));
     Ok(Some(Errors {
+        is_part,
         executions,
         errors,
         cancelled,
@@ -249,7 +253,7 @@ pub(in crate::api) fn unheard(
     scope: &Scope,
     known: Option<&Errors>,
 ) -> Result<Option<Missing>, Error> {
-    let is_all = known.is_some_and(|errors| errors.executions.is_some());
+    let is_all = known.is_some_and(Errors::are_all);
     (!is_all).then(|| absent::errors_in(scope)).transpose()
 }
 

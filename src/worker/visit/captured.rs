@@ -351,6 +351,9 @@ impl Visit {
             Some(work) => failure::settle(&mut moved, own, route::failures(work)),
             None => Vec::new(),
         };
+        let is_anybodys =
+            |key: &Key| key.database() == 0 && failure::of_kind(key.kind).0.ends_statement();
+        let all_placed = work.is_some() || !moved.keys().any(is_anybodys);
         moved.retain(|key, _| key.database() != 0 || self.request.home);
         let mut last: HashMap<Key, i64> = HashMap::new();
         for counted in now {
@@ -383,7 +386,12 @@ impl Visit {
         let hidden = errors_hidden();
         frame.known = if hidden { 1 } else { (1 << FAILURE.columns.len()) - 1 };
         let users = work.map(at_work).unwrap_or_default();
-        let is_known = !hidden && none_unseen && !errors_hidden_of(&users);
+        // Whose work it was is not known without it: anybody's errors may be hidden.
+        let none_hidden = match work {
+            Some(_) => !errors_hidden_of(&users),
+            None => !errors_hidden_of_some(),
+        };
+        let is_known = !hidden && none_unseen && all_placed && none_hidden;
         let count = |n: u64| i64::try_from(n).ok().filter(|_| is_known);
         frame.totals = vec![executions, count(errors), count(cancelled)];
         frame

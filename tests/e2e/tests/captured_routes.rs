@@ -178,8 +178,17 @@ fn a_transaction_lasts_until_its_commit_is_safe() {
         db.run("INSERT INTO t VALUES (1) /*route='block'*/");
         db.run("COMMIT");
         db.run("SELECT 1 /*route='reads'*/");
+        // The second transaction begins with the message that ends the first one.
+        db.run("BEGIN");
+        db.run("INSERT INTO t VALUES (1)");
+        db.run("COMMIT AND CHAIN");
+        db.run("SELECT 1 /*route='chained'*/");
+        db.run("COMMIT");
     }
     watcher.snapshot();
+    let (_, _, transactions, p50) = route(&mut watcher, "chained");
+    assert_eq!(transactions, 3);
+    assert!(p50.unwrap() < 95.0, "{p50:?}");
     for name in ["alone", "extended", "select", "block"] {
         let (calls, _, transactions, p50) = route(&mut watcher, name);
         assert_eq!((calls, transactions), (3, 3), "{name}");
@@ -383,6 +392,10 @@ fn databases_that_are_gone_leave_room_for_others() {
     watcher.snapshot();
     let calls: i64 = watcher.val("SELECT calls FROM perfmon.routes() WHERE route = '/x'");
     assert!(calls >= 20, "{calls}");
+    // There was room for statements all the time: what went with its database is no want of it.
+    let memory: String = watcher
+        .val("SELECT state || ': ' || value FROM perfmon.status() WHERE item = 'capture memory'");
+    assert!(memory.starts_with("ok: ") && !memory.contains("coldest"), "{memory}");
 }
 
 #[test]

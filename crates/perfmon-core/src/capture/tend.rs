@@ -2,6 +2,7 @@
 //! pass. Those of databases that are gone go altogether. One process does this; its memory of how busy each entry was is its
 //! own.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::table::{Entry, Occupancy, Payload, Table};
@@ -34,6 +35,8 @@ pub struct Tender {
     there: Option<There>,
     /// Entries that were retiring at the end of the last pass, by number and birth.
     retiring: Vec<(u32, u32)>,
+    /// Those of them, by number, whose database is gone.
+    gone: HashSet<u32>,
 }
 
 impl Tender {
@@ -51,8 +54,8 @@ impl Tender {
             return false;
         }
         self.fold(table);
-        let gone = self.retire_gone(table);
-        let missing = missing(table).saturating_sub(gone);
+        self.gone = self.retire_gone(table);
+        let missing = missing(table).saturating_sub(self.gone.len());
         if missing > 0 {
             let mut coldest = self.look(table);
             coldest.sort_unstable();
@@ -64,9 +67,9 @@ impl Tender {
         missing > 0 || !self.retiring.is_empty()
     }
 
-    /// Retires some of what databases counted that are gone, and says how many: nobody counts in these any more.
-    fn retire_gone<P: Payload>(&mut self, table: &Table<'_, P>) -> usize {
-        let Some(There { databases, births }) = &self.there else { return 0 };
+    /// Retires some of what databases counted that are gone, and says which: nobody counts in these any more.
+    fn retire_gone<P: Payload>(&mut self, table: &Table<'_, P>) -> HashSet<u32> {
+        let Some(There { databases, births }) = &self.there else { return HashSet::new() };
         let is_gone = |entry: &Entry<P>| {
             let database = entry.database();
             entry.is_live()
@@ -75,12 +78,12 @@ impl Tender {
                 && databases.binary_search(&database).is_err()
         };
         let gone = table.candidates().filter(|(_, entry)| is_gone(entry)).take(FEW);
-        let gone: Vec<u32> = gone.map(|(number, _)| number).collect();
+        let gone: HashSet<u32> = gone.map(|(number, _)| number).collect();
         gone.iter().for_each(|number| table.retire(*number));
         if gone.len() < FEW {
             self.there = None;
         }
-        gone.len()
+        gone
     }
 
     /// Folds those that were retiring a pass ago. One that an earlier worker left behind is noted first.
@@ -88,7 +91,7 @@ impl Tender {
         let mut folded = false;
         for (number, born) in std::mem::take(&mut self.retiring) {
             if table.entry(number).is_some_and(|e| e.is_retiring() && e.born() == born) {
-                table.fold(number);
+                table.fold(number, !self.gone.contains(&number));
                 folded = true;
             }
         }

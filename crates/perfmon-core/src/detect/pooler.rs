@@ -284,8 +284,9 @@ impl<'a> Waiting<'a> {
             return (in_use.map(|said| said + more), remedy.to_owned());
         }
         let remedy = "Look at perfmon.pooler_clients() for clients that keep a server connection while they do nothing \
-                      (pins_server), and shorten transactions; if the server is not busy, raise pool_size of the database \
-                      or default_pool_size.";
+                      (pins_server), and shorten transactions. With pool_mode = session each client keeps one until it \
+                      leaves, idle or not: pool_mode = transaction gives it to others between transactions. If the server \
+                      is not busy, raise pool_size of the database or default_pool_size.";
         (in_use, remedy.to_owned())
     }
 }

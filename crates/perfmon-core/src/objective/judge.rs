@@ -33,7 +33,7 @@ pub fn judge(
     if verdict.status == Status::NoData {
         verdict.missing = verdict.missing.or_else(|| uncounted(rows, target));
         let place = || match target {
-            Target::Errors { .. } => without_place(objective, rows),
+            Target::Errors { .. } | Target::Availability { .. } => without_place(objective, rows),
             _ => None,
         };
         verdict.missing =
@@ -54,6 +54,7 @@ fn begun(
 ) -> Verdict {
     let missing = match target {
         Target::Errors { .. } => &history.no_errors,
+        Target::Availability { .. } if history.no_latency.is_none() => &history.no_errors,
         Target::Latency { .. } | Target::Availability { .. } | Target::Throughput { .. } => {
             &history.no_latency
         }
@@ -85,7 +86,8 @@ fn begun(
 /// Whether an interval says anything about a promise.
 fn is_known(row: &Row, target: Target) -> bool {
     match target {
-        Target::Latency { .. } | Target::Availability { .. } => row.latency.is_some(),
+        Target::Latency { .. } => row.latency.is_some(),
+        Target::Availability { .. } => row.latency.is_some() && row.errors.is_some(),
         Target::Errors { .. } => row.errors.is_some(),
         Target::Throughput { .. } => row.executions().is_some(),
     }
@@ -94,14 +96,14 @@ fn is_known(row: &Row, target: Target) -> bool {
 /// Why what was executed in an interval says nothing about a promise, where no setting of now tells it.
 fn uncounted(rows: &[Row], target: Target) -> Option<String> {
     let unknown: Vec<&Row> = rows.iter().filter(|row| !is_known(row, target)).collect();
-    let is_of_errors = matches!(target, Target::Errors { .. });
+    let is_of_errors = matches!(target, Target::Errors { .. } | Target::Availability { .. });
     // Settings were as they should be.
     let is_full = |row: &&Row| row.unplaced > 0 && row.uncounted.max(row.perhaps) == 0;
     let why = match unknown.first() {
         None => return None,
         Some(_) if is_of_errors && unknown.iter().any(|row| row.latency.is_some()) => {
-            "errors were not counted, as log_min_messages kept them from the hooks then, or \
-             pg_perfmon.capture was off"
+            "errors were not counted, as log_min_messages kept them from the hooks then, \
+             pg_perfmon.capture was off, or what was executed found no place (pg_perfmon.max_routes)"
         }
         Some(_) if unknown.iter().all(is_full) => {
             "what was executed found no place of its own in memory: raise pg_perfmon.max_statements"
@@ -146,7 +148,7 @@ fn without_place(objective: &Objective, rows: &[Row]) -> Option<String> {
     if nameless > 0 {
         return Some(format!(
             "{nameless} errors of its user were counted without their statement, as they came before it had an id, or \
-             track_activities or compute_query_id was off, and may be among these"
+             track_activities or compute_query_id was off (status() names the line: capture of errors), and may be among these"
         ));
     }
     let is_application = matches!(objective.scope, Scope::Application(_));
@@ -437,7 +439,7 @@ impl Time {
                 self.executions = Some(self.executions.unwrap_or(0).saturating_add(tried));
             }
             // Nobody asked, and the server was up.
-            (None, Some(0)) if failures(row) == 0 => self.good_us += active_us,
+            (None, Some(0)) if failures(row) == 0 && row.unseen == 0 => self.good_us += active_us,
             // How long the answers took is not known.
             (None, _) => {}
         }
@@ -446,11 +448,12 @@ impl Time {
 
 /// Statements of an interval that are known to have failed.
 fn failures(row: &Row) -> u64 {
-    row.errors.map_or(row.unseen, |known| known.errors)
+    row.errors.map_or(0, |known| known.errors)
 }
 
 /// Whether answers came in an interval, and as was promised. Where more failed than was answered, none came: fewer failures are
-/// what a promise of errors is about. `None` where those that were not timed, or those that may have failed, could be too many.
+/// what a promise of errors is about. `None` where those that were not timed, or those that may have failed, could be too many, and
+/// where errors are not known: anything may have failed.
 fn kept(row: &Row, timed: &Sum, limits: &[(f64, f64)]) -> Option<bool> {
     let is_slow = |untimed: u64| {
         limits.iter().any(|(quantile, limit_ms)| {
@@ -465,7 +468,8 @@ fn kept(row: &Row, timed: &Sum, limits: &[(f64, f64)]) -> Option<bool> {
         return Some(false);
     }
     let perhaps = failed.saturating_add(row.failed_perhaps.errors);
-    (!is_slow(row.untimed()) && perhaps <= answered).then_some(true)
+    let is_kept = !is_slow(row.untimed()) && perhaps <= answered;
+    (row.errors.is_some() && is_kept).then_some(true)
 }
 
 fn availability(verdict: &mut Verdict, time: &Time, ratio: f64) {

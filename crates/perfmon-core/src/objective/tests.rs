@@ -231,10 +231,21 @@ fn who_gets_no_answer_finds_it_not_available() {
     // Whose failures they were is not known.
     assert_eq!(failing(40, 0, 60).status, Status::NoData);
     assert_eq!(failing(60, 0, 40).status, Status::Met);
-    // Nobody heard of the errors, but of what they did.
-    let hidden = |unseen| hour(|n| Row { errors: None, unseen, ..minute(n, &[(90, 20.0)]) });
-    assert_eq!(over_the_hour(UP, &hidden(10)).status, Status::Met);
-    assert_eq!(over_the_hour(UP, &hidden(100)).status, Status::Missed);
+    // Nobody knows whose the errors were that nobody heard of, nor how many.
+    let why = "errors are hidden";
+    let hidden = |unseen| History {
+        no_errors: Some(why.to_owned()),
+        ..hour(|n| Row { errors: None, unseen, ..minute(n, &[(90, 20.0)]) })
+    };
+    for unseen in [0, 100] {
+        let verdict = over_the_hour(UP, &hidden(unseen));
+        assert_eq!((verdict.status, verdict.detail().as_str()), (Status::NoData, why));
+    }
+    let late = History {
+        no_errors: Some(why.to_owned()),
+        ..hour(|n| Row { errors: None, ..minute(n, &[(90, 900.0)]) })
+    };
+    assert_eq!(over_the_hour(UP, &late).status, Status::Missed, "whatever failed besides");
 }
 
 #[test]

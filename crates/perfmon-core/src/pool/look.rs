@@ -8,7 +8,7 @@ use super::elsewhere::{Elsewhere, Event};
 use super::head::{Blocked, Head};
 use super::limit::{Kind, Limit};
 use super::pooled::Waiting;
-use super::pressed::Short;
+use super::pressed::{Pressed, Short};
 use super::queue::{self, Behind, Cause, Held, Load, Verdict};
 use super::{CRITICAL_RATIO, Figure, Group, Sender, Whose};
 use crate::activity::group::Level;
@@ -277,6 +277,19 @@ impl Look {
 
     /// Why sessions of a group queue.
     pub fn verdict(&self, group: &Group, thresholds: &Thresholds) -> Option<Verdict> {
+        self.verdict_or(group, thresholds, |main| {
+            let is_asked = main.short == Short::Waits;
+            is_asked.then(|| self.narrower(group, &main.load, thresholds)).flatten()
+        })
+    }
+
+    /// The same; `narrower` says it where clients wait while the group has room.
+    pub(super) fn verdict_or(
+        &self,
+        group: &Group,
+        thresholds: &Thresholds,
+        narrower: impl FnOnce(&Pressed) -> Option<(Cause, String)>,
+    ) -> Option<Verdict> {
         let kinds = self.pressed(group, thresholds);
         let Some((main, others)) = kinds.split_first() else {
             // At no moment: what is known of all of the window is all there is.
@@ -310,9 +323,9 @@ impl Look {
             return Some(queue::verdict(&load, thresholds));
         };
         let mut verdict = queue::verdict(&main.load, thresholds);
-        if main.short == Short::Waits && verdict.cause == Cause::PoolTooSmall {
-            let narrower = self.narrower(group, &main.load, thresholds);
-            (verdict.cause, verdict.detail) = narrower.unwrap_or((verdict.cause, verdict.detail));
+        if verdict.cause == Cause::PoolTooSmall {
+            (verdict.cause, verdict.detail) =
+                narrower(main).unwrap_or((verdict.cause, verdict.detail));
         }
         let others = others.iter().map(|other| queue::verdict(&other.load, thresholds).detail);
         let refused = self.refused_by_own_limit(&group.whose).filter(|refused| *refused > 0);

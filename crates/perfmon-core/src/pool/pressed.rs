@@ -171,11 +171,14 @@ impl Look {
             is_other && binds && same(&whose.database, &at.database) && same(&whose.user, &at.user)
         };
         let mut told = BTreeSet::new();
-        let found = self.moments.iter().flat_map(|look| look.groups.iter().filter(meant));
+        // What was full while nobody waited kept nobody waiting.
+        let waiting = self.presses(group, thresholds).filter(|(short, _)| *short == Short::Waits);
+        let found = waiting.flat_map(|(_, at)| at.look.groups.iter().filter(&meant));
         let mut once = found.filter(|found| told.insert(&found.whose));
         once.find_map(|found| {
             let own = self.marked(&found.whose, mark(&found.whose))?;
-            let said = self.verdict(own, thresholds)?;
+            // Whatever stands behind that in turn: two limits that bind each other's group would ask for ever.
+            let said = self.verdict_or(own, thresholds, |_| None)?;
             let limit = found.binding()?;
             let tells = limit.kind != Kind::Pooler || said.cause == Cause::PoolTooLarge;
             let of =

@@ -354,12 +354,15 @@ pub struct Errors {
     pub error_ratio: Option<f64>,
     /// By class, SQLSTATE, user and statement, most frequent first.
     pub kinds: Vec<ErrorKind>,
+    /// Errors of some roles, or of a part of the time, were not counted.
+    #[serde(skip)]
+    pub is_part: bool,
 }
 
 impl Errors {
     /// Errors of all are known, of all of the time.
-    pub(super) fn are_all(&self) -> bool {
-        self.executions.is_some()
+    pub fn are_all(&self) -> bool {
+        !self.is_part
     }
 }
 

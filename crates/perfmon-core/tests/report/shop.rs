@@ -299,6 +299,7 @@ pub(crate) fn sick_shop() -> Report {
         connections: Some(connections()),
         locks: Some(locks()),
         errors: Some(Errors {
+            is_part: false,
             executions: Some(3_570_000),
             errors: 5_310,
             cancelled: 3,

@@ -69,8 +69,8 @@ impl<'a, P: Payload> Table<'a, P> {
     }
 
     /// Moves the counts of a retired entry to its coarser key, or, if that is gone with its database, to what is kept of
-    /// such, and frees it.
-    pub(in crate::capture) fn fold(&self, number: u32) {
+    /// such, and frees it. It is told in numbers where that was for want of room.
+    pub(in crate::capture) fn fold(&self, number: u32, for_room: bool) {
         let Some(entry) = self.entry(number) else { return };
         let key = entry.key();
         let rest = self.find(key.coarse()).unwrap_or_else(|| self.first(P::gone(key.kind)));
@@ -78,7 +78,9 @@ impl<'a, P: Payload> Table<'a, P> {
             entry.payload.move_to(&rest.payload);
         }
         self.release(number);
-        self.header.folded.fetch_add(1, Ordering::Relaxed);
+        if for_room {
+            self.header.folded.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// There is room again: whoever counts with the rest looks for an entry of its own.

@@ -68,7 +68,9 @@ fn what_is_not_known_does_not_pass() {
 
 #[test]
 fn errors_of_a_part_do_not_pass() {
-    let counted = |executions| Some(Errors { executions, ..Errors::default() });
+    let counted = |executions| {
+        Some(Errors { executions, is_part: executions.is_none(), ..Errors::default() })
+    };
     let kept = |scope, uncertain| {
         let mut kept = promise(Target::Errors { ratio: 0.01 }, Some(0.0), Status::Met);
         (kept.scope, kept.verdict.uncertain) = (scope, uncertain);
