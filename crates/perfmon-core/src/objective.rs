@@ -4,6 +4,7 @@
 
 use crate::histogram::{Latency, Sum};
 
+mod availability;
 mod burn;
 pub mod declare;
 mod judge;

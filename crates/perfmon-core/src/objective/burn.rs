@@ -1,6 +1,7 @@
 //! How fast error budgets are spent.
 
-use super::judge::{Over, Time, failed, is_most, perhaps, total};
+use super::availability::Time;
+use super::judge::{Over, failed, is_most, perhaps, total};
 use super::{History, Objective, Row, Target, WINDOWS_US};
 
 /// How fast the error budget was spent in each of [`WINDOWS_US`] up to the end, none of them from before `earliest`.

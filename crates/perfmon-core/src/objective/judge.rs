@@ -1,5 +1,6 @@
-//! Whether a promise was kept: shares of executions and of time.
+//! Whether a promise was kept: shares of executions.
 
+use super::availability::{Time, availability};
 use super::burn::burns;
 use super::throughput::{Spent, throughput};
 use super::{Errors, History, KNOWN, Objective, Row, Scope, Status, Target, Verdict, sum};
@@ -196,7 +197,7 @@ pub(super) fn is_bad(row: &Row, target: Target, factor: f64) -> Option<bool> {
     }
 }
 
-fn broken(bad: u64, of: u64, allowed: f64) -> Option<bool> {
+pub(super) fn broken(bad: u64, of: u64, allowed: f64) -> Option<bool> {
     (of > 0).then_some(bad as f64 > allowed * of as f64 && (bad > 1 || of == 1))
 }
 
@@ -253,7 +254,7 @@ pub(super) fn total<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<Sum> 
 }
 
 /// The share of an allowed share that is left.
-fn left(bad: f64, of: f64, allowed: f64) -> Option<f64> {
+pub(super) fn left(bad: f64, of: f64, allowed: f64) -> Option<f64> {
     match (of > 0.0, allowed > 0.0) {
         (false, _) => None,
         (true, true) => Some(1.0 - bad / of / allowed),
@@ -392,111 +393,4 @@ fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
     if verdict.status == Status::NoData && perhaps.of > 0 {
         (verdict.actual, verdict.budget_left_ratio) = (None, None);
     }
-}
-
-/// How the time of a window was spent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Time {
-    /// Up, and answers came in time, or nobody asked.
-    good_us: i64,
-    /// No server.
-    pub(super) down_us: i64,
-    /// Answers came late.
-    pub(super) slow_us: i64,
-    /// All of the window.
-    all_us: i64,
-    executions: Option<u64>,
-}
-
-impl Time {
-    pub(super) fn of(objective: &Objective, history: &History, since: i64, until: i64) -> Self {
-        let limits = objective.limits();
-        let all_us = until.saturating_sub(since).max(0);
-        let down_us = history.down_us(since, until);
-        let mut time = Self { all_us, down_us, ..Self::default() };
-        for row in history.within(since, until) {
-            time.add(row, history, since, &limits);
-        }
-        time
-    }
-
-    pub(super) fn known_us(&self) -> i64 {
-        self.good_us + self.down_us + self.slow_us
-    }
-
-    /// Adds what a row knows of the time from `since` on. Its quiet time came first.
-    fn add(&mut self, row: &Row, history: &History, since: i64, limits: &[(f64, f64)]) {
-        let length_us = history.up_us(row, row.since_us.max(since));
-        let active_us = row.active_us().min(length_us);
-        // Quiet is known to be up.
-        self.good_us += length_us - active_us;
-        match (&row.latency, row.most()) {
-            (Some(latency), _) => {
-                let Some(kept) = kept(row, &sum(latency), limits) else { return };
-                let place = if kept { &mut self.good_us } else { &mut self.slow_us };
-                *place += active_us;
-                let tried = row.executions().unwrap_or(0).saturating_add(failures(row));
-                self.executions = Some(self.executions.unwrap_or(0).saturating_add(tried));
-            }
-            // Nobody asked, and the server was up.
-            (None, Some(0)) if failures(row) == 0 && row.unseen == 0 => self.good_us += active_us,
-            // How long the answers took is not known.
-            (None, _) => {}
-        }
-    }
-}
-
-/// Statements of an interval that are known to have failed.
-fn failures(row: &Row) -> u64 {
-    row.errors.map_or(0, |known| known.errors)
-}
-
-/// Whether answers came in an interval, and as was promised. Where more failed than was answered, none came: fewer failures are
-/// what a promise of errors is about. `None` where those that were not timed, or those that may have failed, could be too many, and
-/// where errors are not known: anything may have failed.
-fn kept(row: &Row, timed: &Sum, limits: &[(f64, f64)]) -> Option<bool> {
-    let is_slow = |untimed: u64| {
-        limits.iter().any(|(quantile, limit_ms)| {
-            let late = Over::of(timed, *limit_ms).guess.saturating_add(untimed);
-            let all = timed.executions().saturating_add(row.untimed());
-            broken(late, all, 1.0 - quantile) == Some(true)
-        })
-    };
-    let failed = failures(row);
-    let answered = timed.executions().saturating_add(row.uncounted);
-    if is_slow(0) || failed > answered.saturating_add(row.perhaps) {
-        return Some(false);
-    }
-    let perhaps = failed.saturating_add(row.failed_perhaps.errors);
-    let is_kept = !is_slow(row.untimed()) && perhaps <= answered;
-    (row.errors.is_some() && is_kept).then_some(true)
-}
-
-fn availability(verdict: &mut Verdict, time: &Time, ratio: f64) {
-    verdict.known_us = time.known_us();
-    verdict.looked_at_us = time.all_us;
-    verdict.executions = time.executions;
-    let bad_us = time.down_us + time.slow_us;
-    if time.known_us() <= 0 {
-        return;
-    }
-    let known = time.known_us() as f64;
-    let actual = time.good_us as f64 / known;
-    let all = (time.all_us as f64).max(known);
-    let unknown = all - known;
-    verdict.bad_us = Some(bad_us);
-    verdict.actual = Some(actual);
-    verdict.low = Some(time.good_us as f64 / all);
-    verdict.high = Some((time.good_us as f64 + unknown) / all);
-    verdict.budget_left_ratio = left(bad_us as f64, known, 1.0 - ratio);
-    // What is bad for certain may be too much already, whatever the rest was.
-    let is_missed = verdict.high.is_some_and(|most| most < ratio);
-    verdict.status = match known >= KNOWN * all {
-        _ if is_missed => Status::Missed,
-        false => Status::NoData,
-        true if actual >= ratio => Status::Met,
-        true => Status::Missed,
-    };
-    verdict.uncertain = verdict.status == Status::Met && verdict.low.is_some_and(|low| low < ratio)
-        || verdict.status == Status::Missed && !is_missed;
 }
