@@ -96,6 +96,7 @@ fn reading(family: &'static Family, epoch: Epoch, at: i64, keys: Vec<Key>) -> Re
         keys,
         columns: Vec::new(),
         born: None,
+        hides: false,
         floors: Vec::new(),
         ceilings: Vec::new(),
         marks: Vec::new(),

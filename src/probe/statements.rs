@@ -222,6 +222,8 @@ struct Entries {
     floors: Vec<u64>,
     ceilings: Vec<u64>,
     born: Vec<i64>,
+    /// Some are of users whose statements this role may not see.
+    hides: bool,
     /// Of all databases.
     total: u64,
 }
@@ -247,6 +249,7 @@ impl Entries {
             return;
         }
         let (Some(user), Some(queryid)) = (row.oid(layout.userid), row.int8(layout.queryid)) else {
+            self.hides = true;
             return;
         };
         let toplevel = layout.toplevel.is_none_or(|at| row.boolean(at).unwrap_or(true));
@@ -371,6 +374,7 @@ fn finish(
         labels,
         columns: columns.values,
         born: layout.born.map(|_| entries.born),
+        hides: entries.hides,
         floors: vec![entries.floors],
         ceilings: vec![entries.ceilings],
         evictions,

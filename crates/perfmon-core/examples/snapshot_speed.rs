@@ -40,6 +40,7 @@ fn reading(minute: u64) -> Reading {
         labels: (0..STATEMENTS as u64).map(|i| mix(i + 7)).collect(),
         columns,
         born: None,
+        hides: false,
         floors: vec![vec![3; STATEMENTS]],
         ceilings: vec![(0..STATEMENTS as u64).map(|i| 1 << 40 | mix(i) >> 40).collect()],
         marks: vec![],

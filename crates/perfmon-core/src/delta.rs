@@ -331,6 +331,7 @@ pub fn advance_in(
         ids,
         columns: columns.collect(),
         born: reading.born.map(|born| order.put(born)),
+        hides: reading.hides,
         floors: reading.floors.into_iter().map(|c| order.put(c)).collect(),
         ceilings: reading.ceilings.into_iter().map(|c| order.put(c)).collect(),
         marks: reading.marks.into_iter().map(|c| order.put(c)).collect(),

@@ -88,6 +88,8 @@ pub struct Reading {
     pub columns: Vec<Vec<u64>>,
     /// Birth of each entry (pg_stat_statements 1.11 and later), microseconds since the Unix epoch.
     pub born: Option<Vec<i64>>,
+    /// The server kept some objects back, as the role lacks a privilege.
+    pub hides: bool,
     /// Values that can only fall during an entry's life (minimum times), in nanoseconds.
     pub floors: Vec<Vec<u64>>,
     /// Values that can only rise though they do not add up (maximum times), in nanoseconds.

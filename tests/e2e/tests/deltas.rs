@@ -285,6 +285,30 @@ fn an_entry_that_was_reset_alone_is_told_from_the_others_of_its_user() {
     }
 }
 
+/// The server has an entry for it from its planning on, and shows it once it was executed.
+#[test]
+fn a_first_execution_during_a_snapshot_is_counted() {
+    let server = Server::manual().start();
+    let (mut db, mut client) = (server.new_db("app"), server.db("app"));
+    db.snapshot();
+    let id = db.queryid_of("SELECT pg_advisory_lock(7), 'first'");
+    db.run("SELECT pg_advisory_lock(7)");
+    let runs = std::thread::spawn(move || {
+        client.run("SELECT pg_advisory_lock(7), 'first'");
+    });
+    wait_until("it waits", secs(30), || {
+        db.val("SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'")
+    });
+    db.snapshot();
+    db.run("SELECT pg_advisory_unlock(7)");
+    runs.join().unwrap();
+    db.snapshot();
+    assert_eq!(db.stored_calls(id), 1);
+    let qualities: Vec<String> = db.intervals().into_iter().map(|one| one.quality).collect();
+    assert!(qualities.iter().all(|quality| quality == "exact"), "{qualities:?}");
+    assert!(db.gaps().is_empty(), "{:?}", db.gaps());
+}
+
 #[test]
 fn evictions_are_noticed() {
     let mut w = Workload::new(Server::manual().conf("pg_stat_statements.max = 100").start(), 256);

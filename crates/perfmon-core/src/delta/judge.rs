@@ -107,7 +107,8 @@ pub(super) fn between(prior: &Prior, start: i64, now: &Sorted<'_>) -> Difference
             (Some(p), Some(born), Some(before)) if before[p] == born => Fate::Same(p, true),
             (Some(_), Some(_), Some(_)) => Fate::New(Quality::LowerBound),
             (Some(p), ..) => Fate::Same(p, false),
-            (None, Some(born), _) if born <= prior.at => Fate::Hidden,
+            // Otherwise it was being executed for the first time: an entry is made before that, and shown after it.
+            (None, Some(born), _) if born <= prior.at && prior.hides => Fate::Hidden,
             // Nobody looked at it, so it need not have begun at zero since.
             (None, ..) if wider => Fate::Hidden,
             (None, ..) => Fate::New(unless_evicted),

@@ -21,6 +21,8 @@ enum Op {
         us: u64,
         rows: u64,
     },
+    /// Planned, and not yet executed to its end: the entry is there, and nobody is shown it.
+    Begin(u8),
     ResetAll,
     ResetOne(u8),
     Evict(usize),
@@ -84,6 +86,7 @@ impl Model {
     fn step(&mut self, op: &Op) {
         match *op {
             Op::Run { key, us, rows } => self.run(key, us, rows),
+            Op::Begin(key) => _ = self.begin(key),
             Op::ResetAll => self.begin_anew(),
             Op::ResetOne(key) => {
                 let at = self.tick();
@@ -125,24 +128,24 @@ impl Model {
     }
 
     fn run(&mut self, key: u8, us: u64, rows: u64) {
-        let at = self.tick();
-        if !self.entries.contains_key(&key) && self.entries.len() >= CAPACITY {
-            self.evict(2);
-        }
-        let e = self.entries.entry(key).or_insert(Entry {
-            calls: 0,
-            us: 0,
-            rows: 0,
-            least: us,
-            most: us,
-            born: at,
-        });
+        let at = self.begin(key);
+        let Some(e) = self.entries.get_mut(&key) else { return };
         e.calls += 1;
         e.us += us;
         e.rows += rows;
         e.least = if e.least == 0 { us } else { e.least.min(us) };
         e.most = e.most.max(us);
         self.runs.push((at, key, us, rows));
+    }
+
+    fn begin(&mut self, key: u8) -> i64 {
+        let born = self.tick();
+        if !self.entries.contains_key(&key) && self.entries.len() >= CAPACITY {
+            self.evict(2);
+        }
+        let new = Entry { calls: 0, us: 0, rows: 0, least: 0, most: 0, born };
+        self.entries.entry(key).or_insert(new);
+        born
     }
 
     fn begin_anew(&mut self) {
@@ -166,7 +169,7 @@ impl Model {
             .entries
             .iter()
             .map(|(&k, e)| (k, e))
-            .filter(|(k, _)| !self.unseen.contains(k))
+            .filter(|(k, e)| e.calls > 0 && !self.unseen.contains(k))
             // Out of order on purpose.
             .rev()
             .collect();
@@ -184,6 +187,7 @@ impl Model {
             labels: vec![1; seen.len()],
             columns,
             born: self.births_known.then(|| seen.iter().map(|(_, e)| e.born).collect()),
+            hides: self.entries.keys().any(|k| self.unseen.contains(k)),
             floors: vec![of(&|e| e.least * 1000)],
             ceilings: vec![of(&|e| e.most * 1000)],
             marks: vec![],
@@ -326,6 +330,7 @@ impl Model {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         40 => (0u8..10, 1u64..50, 0u64..4).prop_map(|(key, us, rows)| Op::Run { key, us, rows }),
+        4 => (0u8..10).prop_map(Op::Begin),
         12 => Just(Op::Sample),
         2 => (0u8..10, 1u64..50, 0u64..4)
             .prop_map(|(key, us, rows)| Op::BusySample { key, us, rows }),
@@ -366,6 +371,7 @@ proptest! {
         ops in prop::collection::vec(
             prop_oneof![
                 9 => (0u8..6, 1u64..50, 0u64..4).prop_map(|(key, us, rows)| Op::Run { key, us, rows }),
+                2 => (0u8..6).prop_map(Op::Begin),
                 2 => Just(Op::Sample),
                 1 => Just(Op::CleanRestart),
                 1 => Just(Op::FailedSample),

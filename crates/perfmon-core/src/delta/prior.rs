@@ -9,6 +9,9 @@ use crate::pack::{self, Corrupt};
 
 /// Form of [`Prior::encode`].
 const VERSION: u8 = 1;
+/// What stands before the births of entries: whether all were shown.
+const SHOWS: u64 = 1;
+const HIDES: u64 = 2;
 /// In place of a time that there is none of.
 const NEVER: i64 = i64::MIN;
 
@@ -31,6 +34,8 @@ pub struct Prior {
     pub columns: Vec<Vec<u64>>,
     /// Birth of each entry, where the server tells it.
     pub born: Option<Vec<i64>>,
+    /// See [`crate::frame::Reading::hides`].
+    pub hides: bool,
     /// See [`crate::frame::Reading::floors`].
     pub floors: Vec<Vec<u64>>,
     /// See [`crate::frame::Reading::ceilings`].
@@ -63,7 +68,7 @@ impl Prior {
         put_column(&mut out, self.labels.clone());
         put_column(&mut out, self.ids.iter().map(|&id| u64::from(id)).collect());
         put_columns(&mut out, &self.columns);
-        put_option(&mut out, self.born.as_ref().map(|_| 1));
+        put_option(&mut out, self.born.as_ref().map(|_| if self.hides { HIDES } else { SHOWS }));
         if let Some(born) = &self.born {
             put_column(&mut out, born.iter().map(|&b| b as u64).collect());
         }
@@ -126,7 +131,9 @@ impl Prior {
             .collect::<Result<_, _>>()?;
         let columns =
             (0..family.columns.len()).map(|_| from.column(n)).collect::<Result<_, _>>()?;
-        let born = match from.option()? {
+        let born = from.option()?;
+        let hides = born == Some(HIDES);
+        let born = match born {
             Some(_) => Some(from.whole_column(n)?.into_iter().map(|b| b as i64).collect()),
             None => None,
         };
@@ -147,6 +154,7 @@ impl Prior {
             ids,
             columns,
             born,
+            hides,
             floors,
             ceilings,
             marks,
@@ -340,6 +348,7 @@ mod tests {
             ids: (0..n as u32).rev().collect(),
             columns,
             born: Some((0..n as i64).map(|i| i - 3).collect()),
+            hides: n % 2 == 1,
             floors: vec![(0..n).collect()],
             ceilings: vec![vec![0; n as usize], (0..n).collect()],
             marks: vec![(0..n).rev().collect()],
@@ -353,8 +362,14 @@ mod tests {
         for n in [0, 1, 300] {
             let prior = sample(n);
             assert_eq!(Prior::decode(&INDEX, &prior.encode()).unwrap(), prior);
-            let bare =
-                Prior { born: None, floors: vec![], evictions: None, told_until: None, ..prior };
+            let bare = Prior {
+                born: None,
+                hides: false,
+                floors: vec![],
+                evictions: None,
+                told_until: None,
+                ..prior
+            };
             assert_eq!(Prior::decode(&INDEX, &bare.encode()).unwrap(), bare);
             let older = Prior { marks: vec![], ..bare };
             assert_eq!(Prior::decode(&INDEX, &older.encode()).unwrap(), older);

@@ -21,6 +21,7 @@ pub(super) fn reading(
         labels: keys.to_vec(),
         columns,
         born: None,
+        hides: false,
         floors: vec![],
         ceilings: vec![],
         marks: vec![],
@@ -368,12 +369,18 @@ fn births_settle_it() {
         floors: vec![vec![at as u64; keys.len()]],
         ..reading(&STATEMENT, at, keys, &[("calls", calls)])
     };
-    let before = prior(at(50, &[1, 2], &[10, 10], &[7, 8]));
+    let before = Reading { hides: true, ..at(50, &[1, 2], &[10, 10], &[7, 8]) };
+    let before = prior(before);
     let now = at(100, &[1, 2, 3, 4], &[12, 15, 4, 70], &[7, 60, 70, 9]);
     let made = difference(Some(&before), Some(50), &now);
     assert_eq!(made.moved, [0, 1, 2], "the last was there all along, hidden from us");
     assert_eq!(column(&made, &now, "calls"), Some(vec![2, 15, 4]));
     assert_eq!(column(&made, &now, "quality"), Some(vec![0, 1, 1]));
+    // Where all were shown, it had not ended any execution: entries are made when a statement is planned.
+    let seen = Prior { hides: false, evictions: now.evictions, ..before };
+    let made = difference(Some(&seen), Some(50), &now);
+    assert_eq!(column(&made, &now, "calls"), Some(vec![2, 15, 4, 70]));
+    assert_eq!(column(&made, &now, "quality"), Some(vec![0, 1, 0, 0]));
 }
 
 #[test]

@@ -1,10 +1,41 @@
 //! Sessions that wait inside the server for what is neither a lock nor a file.
 
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use perfmon_e2e::{Db, Server, code_of, secs, wait_until};
 
 use super::{named, of, the, two_intervals};
+
+/// Sessions whose commits wait for a standby, until there need be none.
+struct Waiting {
+    goes_on: Arc<AtomicBool>,
+    all: Vec<JoinHandle<()>>,
+}
+
+/// A commit waits once the checkpointer has told the others of the setting, later than this session knows it.
+fn waiting(sessions: Vec<Db>) -> Waiting {
+    let goes_on = Arc::new(AtomicBool::new(true));
+    let writes = |mut one: Db| {
+        let goes_on = Arc::clone(&goes_on);
+        thread::spawn(move || {
+            one.run("SET synchronous_commit = on");
+            while goes_on.load(Ordering::Relaxed) {
+                one.run("INSERT INTO t VALUES (1)");
+            }
+        })
+    };
+    Waiting { all: sessions.into_iter().map(writes).collect(), goes_on }
+}
+
+impl Waiting {
+    /// Once nobody keeps them.
+    fn end(self) {
+        self.goes_on.store(false, Ordering::Relaxed);
+        self.all.into_iter().for_each(|one| one.join().unwrap());
+    }
+}
 
 #[test]
 fn a_missing_standby_is_why_connections_are_short() {
@@ -20,16 +51,7 @@ fn a_missing_standby_is_why_connections_are_short() {
     wait_until("commits wait for a standby", secs(30), || {
         db.val("SELECT current_setting('synchronous_standby_names') = 'gone'")
     });
-    let writers: Vec<_> = held
-        .into_iter()
-        .map(|mut one| {
-            thread::spawn(move || {
-                one.run("SET synchronous_commit = on");
-                one.run("INSERT INTO t VALUES (1)");
-                one
-            })
-        })
-        .collect();
+    let writers = waiting(held);
     wait_until("all of them wait", secs(30), || {
         db.val::<i64>("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == 5
     });
@@ -50,8 +72,7 @@ fn a_missing_standby_is_why_connections_are_short() {
     assert_eq!(why, ["wait"]);
     db.run("ALTER SYSTEM RESET synchronous_standby_names");
     db.run("SELECT pg_reload_conf()");
-    let held: Vec<Db> = writers.into_iter().map(|one| one.join().unwrap()).collect();
-    drop(held);
+    writers.end();
     db.snapshot();
     let found = two_intervals(&mut db);
     assert!(of(&found, "pool_saturation", "role batch").is_none());
@@ -73,16 +94,7 @@ fn parallel_workers_are_not_counted_as_sessions_that_wait() {
     wait_until("commits wait for a standby", secs(30), || {
         db.val("SELECT current_setting('synchronous_standby_names') = 'gone'")
     });
-    let writers: Vec<_> = writers
-        .into_iter()
-        .map(|mut one| {
-            thread::spawn(move || {
-                one.run("SET synchronous_commit = on");
-                one.run("INSERT INTO t VALUES (1)");
-                one
-            })
-        })
-        .collect();
+    let writers = waiting(writers);
     let reads = thread::spawn(move || {
         reader.run(
             "SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
@@ -113,5 +125,5 @@ fn parallel_workers_are_not_counted_as_sessions_that_wait() {
     assert_eq!(code_of(&reads.join().unwrap().unwrap_err()), "57014");
     db.run("ALTER SYSTEM RESET synchronous_standby_names");
     db.run("SELECT pg_reload_conf()");
-    writers.into_iter().for_each(|one| drop(one.join().unwrap()));
+    writers.end();
 }
