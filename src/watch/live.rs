@@ -9,7 +9,7 @@ use perfmon_core::capture::reading::{self, Reading};
 use perfmon_core::capture::table::{Key, Occupancy};
 use perfmon_core::capture::tend::Tender;
 use perfmon_core::capture::whole::{TimesOfAll, WorkOfAll};
-use perfmon_core::capture::{failure, plan, route, scan};
+use perfmon_core::capture::{failure, named, plan, route, scan};
 use perfmon_core::lock::comeback::Comebacks;
 use perfmon_core::lock::deadlock::Deadlock;
 
@@ -124,6 +124,13 @@ pub(crate) fn routes(database: u32, and_all: bool) -> Option<(route::Reading, Op
         return Some((own, Some(all)));
     }
     Some((route::read(&tables.routes, database), None))
+}
+
+/// Statements executed with the hooks off, of a database since the server started; `None` without preloading.
+pub(crate) fn untimed(database: u32) -> Option<u64> {
+    let tables = memory::tables()?;
+    let _shared = memory::lock(false)?;
+    Some(named::untimed_now(&tables.routes, database))
 }
 
 /// Plans of a database's statements that were seen since the server started, and those that were printed and that no

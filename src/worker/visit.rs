@@ -336,6 +336,7 @@ impl Visit {
             self.quality = Quality::LowerBound;
             self.no_statements = self.problems.last().cloned();
         }
+        self.captured.iter_mut().for_each(captured::Captured::look_again);
         self.latency = latency::read(home);
         self.plans = plans::Plans::read();
         self.activity = activity::Activity::read(home);

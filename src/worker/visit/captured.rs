@@ -6,7 +6,7 @@ use std::ffi::CStr;
 
 use perfmon_core::capture::failure::{self, Class};
 use perfmon_core::capture::kept::{self, Interval, Stamp};
-use perfmon_core::capture::named::{Executed, Named};
+use perfmon_core::capture::named::{self, Executed, Named};
 use perfmon_core::capture::route::{self, Slot};
 use perfmon_core::capture::scan;
 use perfmon_core::capture::table::Key;
@@ -29,6 +29,9 @@ use crate::{settings, store};
 /// What the last visit left.
 type Before<T> = Option<(Stamp, Vec<T>)>;
 
+/// Subject of what was executed between two readings.
+const MEANWHILE: &str = "meanwhile";
+
 /// Why the work of a database is not known.
 const NO_PLACE: &str = "this database found no place in memory for its routes, of which pg_perfmon.max_routes says how many there are";
 
@@ -42,6 +45,9 @@ pub(super) struct Captured {
     work: Option<(Before<route::Counted>, route::Moved)>,
     /// Some of it found no place in memory, and is not known.
     unplaced: bool,
+    /// What was executed with the hooks off between this reading and the one of the server's own statistics, which may have
+    /// counted it: in the next interval they will not.
+    meanwhile: u64,
     scans: scan::Reading,
     /// What plans had done when they were read before.
     scans_before: scans::Before,
@@ -67,10 +73,17 @@ impl Captured {
             routes,
             work: None,
             unplaced: false,
+            meanwhile: 0,
             scans,
             scans_before,
             all,
         })
+    }
+
+    /// Once the server's own statistics were read.
+    pub(super) fn look_again(&mut self) {
+        let now = live::untimed(session::database().to_u32()).unwrap_or(0);
+        self.meanwhile = now.saturating_sub(named::untimed_then(&self.routes.counted));
     }
 }
 
@@ -175,14 +188,24 @@ impl Visit {
         self.subtract_routes();
         let counted = total(frame, "total_calls").and_then(|calls| u64::try_from(calls).ok());
         let counted = counted.unwrap_or(0).max(frame.ids.len() as u64);
+        let counted_before = self.counted_before();
         match self.captured.as_ref().and_then(|now| now.work.as_ref()) {
             Some((Some(_), moved)) => {
-                let executed = Executed::of(moved, is_meant);
+                let mut executed = Executed::of(moved, is_meant);
+                executed.expected = executed.expected.saturating_sub(counted_before);
                 (Named::of(counted, executed), executed)
             }
             None if counted == 0 && without_ids() => (Named::Nothing, Executed::default()),
             Some((None, _)) | None => (Named::All, Executed::default()),
         }
+    }
+
+    /// How much of what was executed since the hooks' last reading the server had counted when its own was made.
+    fn counted_before(&self) -> u64 {
+        let kept = self.priors.get(MEANWHILE).and_then(|bytes| kept::from_bytes(bytes).ok());
+        let began = self.captured.as_ref().map(|now| now.began);
+        let kept = kept.filter(|(stamp, _)| Some(stamp.began) == began);
+        kept.and_then(|(_, columns)| columns.first()?.first().copied()).unwrap_or(0)
     }
 
     /// Subtracts and writes all.
@@ -196,6 +219,7 @@ impl Visit {
         let kept = [
             (ROUTE.name, kept::to_bytes(stamp, &route::to_columns(&now.routes.counted))),
             (FAILURE.name, kept::to_bytes(stamp, &failure::to_columns(&now.failures))),
+            (MEANWHILE, kept::to_bytes(stamp, &[vec![now.meanwhile]])),
         ];
         self.next_priors.extend(kept);
         let route_interval = self.interval(&ROUTE, &routes, now.began);

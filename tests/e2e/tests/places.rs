@@ -73,7 +73,8 @@ fn without_pg_stat_statements() {
     // The time without statements is one gap, and nobody calls it exact.
     let gaps = db.gaps();
     let intervals = db.intervals();
-    assert!(intervals.len() > 2 && intervals.iter().all(|i| i.quality == "lower bound"));
+    assert!(intervals.len() > 1, "{intervals:?}");
+    assert!(intervals.iter().all(|i| i.quality == "lower bound"), "{intervals:?}");
     let first = intervals.first().unwrap().since;
     // One may have been stored since the gaps were read.
     assert!(

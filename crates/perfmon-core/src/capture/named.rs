@@ -1,7 +1,8 @@
 //! How much of what clients executed the server's own statistics of statements tell: they count by id, and nothing of a session
 //! without ids (`compute_query_id` off).
 
-use super::route::{self, Moved};
+use super::route::{self, Counted, Moved, Slot, Work};
+use super::table::{Payload, Table};
 use crate::objective::KNOWN;
 
 /// What an interval's row of statements tells of it.
@@ -40,6 +41,25 @@ impl Executed {
             nameless: route::nameless(moved),
         }
     }
+}
+
+/// Statements executed with ids, but with the hooks off, of a database since the server started: without the rest, this is
+/// quick to read.
+pub fn untimed_now(table: &Table<'_, Work>, database: u32) -> u64 {
+    let ours = table.all().filter(|found| match found.born {
+        root if root < Work::ROOTS => root == Work::root(0),
+        _ => found.key.database() == database,
+    });
+    ours.map(|found| found.payload.untimed()).sum()
+}
+
+/// The same of a reading.
+pub fn untimed_then(counted: &[Counted]) -> u64 {
+    let of = |one: &Counted, meant: Slot| {
+        one.counts.iter().find(|(slot, _)| *slot == meant).map_or(0, |(_, n)| *n)
+    };
+    let untimed = |one: &Counted| of(one, Slot::Uncounted).saturating_sub(of(one, Slot::Nameless));
+    counted.iter().map(|one| u64::from(untimed(one))).sum()
 }
 
 impl Named {

@@ -167,6 +167,13 @@ impl Work {
         self.nameless.fetch_add(u32::from(nameless), Ordering::Relaxed);
     }
 
+    /// Statements executed with ids, but with the hooks off, so far.
+    pub(super) fn untimed(&self) -> u64 {
+        let [all, nameless] = [&self.uncounted, &self.nameless].map(|n| n.load(Ordering::Relaxed));
+        // A statement that is just being counted may be in one of them only.
+        u64::from(all.saturating_sub(nameless))
+    }
+
     /// Hands over every counter.
     pub fn each(&self, mut each: impl FnMut(Slot, u32)) {
         self.all().for_each(|(slot, count)| each(slot, count));

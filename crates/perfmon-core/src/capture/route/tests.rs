@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::super::named::{untimed_now, untimed_then};
 use super::super::tend::Tender;
 use super::super::tests::Memory;
 use super::*;
@@ -214,6 +215,7 @@ proptest! {
                 Op::Tend => _ = tender.pass(&table),
                 Op::Read => {
                     let now = read(&table, 5);
+                    prop_assert_eq!(untimed_now(&table, 5), untimed_then(&now.counted));
                     for (key, sums) in difference(&before, &now.counted) {
                         let sum: u64 = sums.values().map(|n| u64::from(*n)).sum();
                         if key.what != 0 {
