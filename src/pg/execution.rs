@@ -100,6 +100,26 @@ impl Execution {
         unsafe { (*self.0).operation == pg_sys::CmdType::CMD_SELECT }
     }
 
+    /// Whether it is the query of a cursor that a command or a function opened, and not of a portal that a client's
+    /// message began. Such a one may end when nothing is at work that it was nested in, as at COMMIT.
+    #[cold]
+    pub(crate) fn is_of_cursor(self) -> bool {
+        // SAFETY: a query has a state until it ends, in memory that lies within its portal's, which has the portal's
+        // name; portals are only looked up. DECLARE and PL/pgSQL ask for a plan whose first rows come fast, messages
+        // never do.
+        unsafe {
+            let Some(state) = (*self.0).estate.as_ref() else { return false };
+            let memory = (*state.es_query_cxt).parent;
+            let Some(name) = memory.as_ref().map(|memory| memory.ident) else { return false };
+            if name.is_null() {
+                return false;
+            }
+            let fast = pg_sys::CURSOR_OPT_FAST_PLAN as i32;
+            let portal = raw::GetPortalByName(name).as_ref();
+            portal.is_some_and(|p| p.portalContext == memory && p.cursorOptions & fast != 0)
+        }
+    }
+
     /// Whether the plan was only to be shown.
     pub(crate) fn only_explained(self) -> bool {
         // SAFETY: a query in the executor has a state until it ends.
@@ -389,13 +409,6 @@ pub(crate) fn is_client() -> bool {
 pub(crate) fn has_ids() -> bool {
     // SAFETY: a variable of this process.
     unsafe { pg_sys::compute_query_id != pg_sys::ComputeQueryIdType::COMPUTE_QUERY_ID_OFF as i32 }
-}
-
-/// Whether what is executed is kept for a cursor that outlives its transaction, which a command declared.
-pub(crate) fn is_held() -> bool {
-    // SAFETY: the portal at work, if there is one.
-    let portal = unsafe { pg_sys::ActivePortal.as_ref() };
-    portal.is_some_and(|portal| portal.cursorOptions & pg_sys::CURSOR_OPT_HOLD as i32 != 0)
 }
 
 /// Whether a block of several statements is open, which are one transaction.

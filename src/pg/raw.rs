@@ -58,6 +58,7 @@ unsafe extern "C" {
     pub(super) fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
     pub(super) fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
     pub(super) fn GetCurrentTransactionNestLevel() -> c_int;
+    pub(super) fn GetPortalByName(name: *const std::ffi::c_char) -> pg_sys::Portal;
     pub(super) fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
     /// Looks at the clock if nobody did at the end of the transaction.
     pub(super) fn GetCurrentTransactionStopTimestamp() -> pg_sys::TimestampTz;

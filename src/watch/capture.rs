@@ -214,15 +214,12 @@ fn executed_within(execution: Execution) {
 #[inline]
 fn executed<const WITHIN: bool>(execution: Execution) {
     let query_id = execution.query_id();
-    if query_id == 0 {
-        // Without ids statements cannot be told apart, but they are some.
-        if !WITHIN && !execution::has_ids() && !execution::is_held() {
-            Capture::passed_over();
-        }
-        return;
-    }
-    if !Capture::wants(WITHIN) {
-        if !WITHIN {
+    let has_none = query_id == 0;
+    if has_none || !Capture::wants(WITHIN) {
+        // Without ids statements cannot be told apart, but they are some. What opened a cursor, and what fetched from
+        // it, were counted of their own; an inner query that has no id though others do is a cursor's, too.
+        let is_none = WITHIN || has_none && execution::has_ids();
+        if !is_none && !execution.is_of_cursor() {
             Capture::passed_over();
         }
         return;
