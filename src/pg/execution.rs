@@ -71,7 +71,8 @@ impl Execution {
             // Where the statement ends is known if a semicolon follows it: then nobody has to count the bytes.
             let end = text.offset(at as isize + length as isize);
             let last = *end.sub(1) as u8;
-            *text as u8 != b'/'
+            // Most begin with a letter, which is beyond a slash and all blanks.
+            (*text as u8 > b'/' || !begins_with_slash(text))
                 && *end as u8 == b';'
                 && *end.add(1) == 0
                 && last != b'/'
@@ -86,7 +87,7 @@ impl Execution {
         }
         // SAFETY: the text lives as long as the query, which outlives what hooks do with it.
         let text = unsafe { text_of((*self.0).sourceText) };
-        let commented = text.first() == Some(&b'/')
+        let commented = text.trim_ascii_start().first() == Some(&b'/')
             || text
                 .last()
                 .is_some_and(|last| matches!(last, b'/' | b';') || last.is_ascii_whitespace());
@@ -241,6 +242,21 @@ fn with_rounds(total: &pg_sys::Instrumentation, rest: u64) -> u64 {
     rest.saturating_add((total.total * 1e9) as u64)
 }
 
+/// Whether a slash is the first that is no blank. Inlined into what most statements go through, which calls nothing.
+///
+/// # Safety
+/// A C string.
+#[inline(always)]
+unsafe fn begins_with_slash(mut text: *const std::ffi::c_char) -> bool {
+    // SAFETY: by the caller's word; its end is no blank.
+    unsafe {
+        while (*text as u8).is_ascii_whitespace() {
+            text = text.add(1);
+        }
+        *text as u8 == b'/'
+    }
+}
+
 /// # Safety
 /// A C string that lives long enough, or null.
 #[inline]
@@ -275,6 +291,8 @@ pub(super) struct Command {
     pub(super) executes: bool,
     /// See [`Ended`].
     pub(super) control: bool,
+    /// With it a client's transaction ends.
+    pub(super) ends: bool,
 }
 
 impl Command {
@@ -296,10 +314,13 @@ impl Command {
                 | pg_sys::NodeTag::T_VariableSetStmt
                 | pg_sys::NodeTag::T_DiscardStmt
         );
+        // SAFETY: as above.
+        let ends = tag == pg_sys::NodeTag::T_TransactionStmt
+            && unsafe { ends_transaction((*statement).utilityStmt.cast()) };
         let is_one = !prepared && !uncounted;
         let executes = tag == pg_sys::NodeTag::T_ExecuteStmt;
         let (counted, unnamed) = (is_one && query_id != 0, is_one && query_id == 0 && !has_ids());
-        Self { query_id, counted, unnamed, contains: !prepared, executes, control }
+        Self { query_id, counted, unnamed, contains: !prepared, executes, control, ends }
     }
 
     /// What it was, now that it is over.
@@ -334,6 +355,17 @@ impl Command {
         let (time, read) = Self::clocks();
         (time.saturating_sub(before.0), read != before.1)
     }
+}
+
+/// Whether the transaction is to end when this command is over, which only asks for it.
+///
+/// # Safety
+/// The command must be there.
+unsafe fn ends_transaction(command: *const pg_sys::TransactionStmt) -> bool {
+    use pg_sys::TransactionStmtKind::{TRANS_STMT_COMMIT, TRANS_STMT_PREPARE, TRANS_STMT_ROLLBACK};
+    // SAFETY: by the caller's word.
+    let kind = unsafe { (*command).kind };
+    matches!(kind, TRANS_STMT_COMMIT | TRANS_STMT_PREPARE | TRANS_STMT_ROLLBACK)
 }
 
 /// The user whose rights a statement has.

@@ -44,8 +44,9 @@ pub(crate) trait Observer {
     fn commanded(command: &Ended, nested: bool);
     /// What a client sent ended, and was not of interest, or has no id.
     fn passed_over();
-    /// One that begins or ends transactions, or sets something, ended, watched or not.
-    fn controlled();
+    /// One that begins or ends transactions, or sets something, ended, watched or not. `ends` says that the client's
+    /// transaction is to end now.
+    fn controlled(ends: bool);
     /// A client's EXECUTE begins, which is counted as the statement that it executes.
     fn executes();
     /// An error is being logged.
@@ -350,7 +351,7 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
         quiet::<W, ()>(W::passed_over);
     }
     if command.control {
-        quiet::<W, ()>(W::controlled);
+        quiet::<W, ()>(|| W::controlled(command.ends && level == 0));
     }
 }
 

@@ -102,8 +102,8 @@ impl Observer for Capture {
         }
     }
 
-    fn controlled() {
-        routes::controlled();
+    fn controlled(ends: bool) {
+        routes::controlled(ends);
         // The role may be another one.
         cache().look_again();
     }

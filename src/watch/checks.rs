@@ -140,7 +140,7 @@ mod tests {
         fn executed(_: Execution, _: bool) {}
         fn commanded(_: &Ended, _: bool) {}
         fn passed_over() {}
-        fn controlled() {}
+        fn controlled(_: bool) {}
         fn executes() {}
         fn failed(_: &Report) {}
         fn missed(_: i64) {}

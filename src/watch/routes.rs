@@ -53,12 +53,12 @@ static mut STATE: State = State {
 struct More {
     /// Where the transaction is to be counted.
     open: Last<'static>,
-    /// Start of the message in which a transaction was begun or ended last, or something was set.
-    controlled: i64,
+    /// Start of the message with which a client asked last that its transaction end.
+    ends: i64,
     /// What the application's name was at its place.
     name: [u8; MAX_APPLICATION],
     length: usize,
-    /// The comment seen last, its route, and where that was counted.
+    /// The comment seen last that names a route, that route, and where it was counted.
     commented: Last<'static>,
     comment: [u8; LONGEST],
     comment_length: usize,
@@ -67,7 +67,7 @@ struct More {
 
 static mut MORE: More = More {
     open: Last::NONE,
-    controlled: 0,
+    ends: 0,
     name: [0; MAX_APPLICATION],
     length: 0,
     commented: Last::NONE,
@@ -90,11 +90,14 @@ fn more() -> &'static mut More {
     unsafe { &mut *more }
 }
 
-/// A transaction may have begun or ended, or the application's name may be another one from now on.
-pub(super) fn controlled() {
+/// A transaction may have begun or ended, or the application's name may be another one from now on. With `ends` it is the
+/// client's transaction that is to end.
+pub(super) fn controlled(ends: bool) {
     let state = state();
     state.place = std::ptr::null();
-    more().controlled = execution::message_at();
+    if ends {
+        more().ends = execution::message_at();
+    }
     // What is alone in its message may not be in its transaction.
     if let Phase::Alone { plain, .. } = state.phase {
         state.open(plain);
@@ -205,11 +208,14 @@ pub(super) fn failed(
 ) {
     let state = state();
     (state.foreign, state.prepared) = (0, 0);
-    // What fails as the transaction ends is what was executed in it: few comment their COMMIT, and a Sync has no text.
-    let ends = text.is_empty()
-        || more().controlled == message
-            && execution::is_outside_of_portals()
-            && comment::find(text).is_none();
+    // What fails as the transaction ends is what was executed in it: few comment their COMMIT, and a Sync has no text and
+    // is no message of its own. One that asks for what is not there has no text either, and nothing was executed for it.
+    let ends = match text.is_empty() {
+        true => execution::message_at() == message,
+        false => {
+            more().ends == message && comment::all(text).all(|one| comment::route(one).is_none())
+        }
+    };
     if let Some(entry) = state.opened().filter(|_| ends) {
         entry.payload.failure(cancelled);
         return;
@@ -306,14 +312,13 @@ impl State {
             self.plain = Last::NONE;
         }
         self.place = execution::application();
-        if let Some(comment) = text.and_then(comment::find) {
-            more.learn_comment(comment);
-            if !more.route.bytes().is_empty() {
-                if more.commented.entry(whose).is_none() {
-                    more.commented = more.look(table, whose, &more.route);
-                }
-                return more.commented.entry(whose).map(|entry| (entry, false));
+        if let Some(text) = text
+            && comment::all(text).any(|comment| more.learn_comment(comment))
+        {
+            if more.commented.entry(whose).is_none() {
+                more.commented = more.look(table, whose, &more.route);
             }
+            return more.commented.entry(whose).map(|entry| (entry, false));
         }
         if self.plain.entry(whose).is_none() {
             self.plain = more.look(table, whose, &Route::NONE);
@@ -338,18 +343,23 @@ impl More {
         true
     }
 
-    fn learn_comment(&mut self, comment: &[u8]) {
+    /// Says whether the comment names a route, and remembers it if so.
+    fn learn_comment(&mut self, comment: &[u8]) -> bool {
         if comment == &self.comment[..self.comment_length] {
-            return;
+            return !self.route.is_none();
+        }
+        let route = comment::route(comment);
+        if route.is_none() {
+            return false;
         }
         self.comment_length = comment.len().min(LONGEST);
         self.comment[..self.comment_length].copy_from_slice(&comment[..self.comment_length]);
-        let route = comment::route(comment);
         // What differs is the request's own number more often than the route.
         if route != self.route {
             self.route = route;
             self.commented = Last::NONE;
         }
+        true
     }
 
     #[cold]

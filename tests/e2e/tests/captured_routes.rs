@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 
 use perfmon_e2e::{Db, Random, Server, secs, seed, wait_until};
 
+#[path = "captured_routes/comments.rs"]
+mod comments;
+#[path = "captured_routes/failed.rs"]
+mod failed;
+
 /// A session that is not counted itself.
 fn unseen(server: &Server, database: &str) -> Db {
     let mut db = server.db(database);

@@ -1,8 +1,10 @@
 //! The route that an application names in a comment of its statement, as sqlcommenter writes it: pairs key='value',
 //! url-encoded, parted by commas, between /* and */ at the end of the text or at its start. SQL is never parsed.
 
-/// Longest comment that is looked at, and farthest place at which one may begin, bytes.
+/// Longest comment that is looked at, and most blanks before or behind it, bytes.
 pub const LONGEST: usize = 1024;
+/// Most comments that are looked at, at the end of a text and at its start.
+const MOST: u8 = 4;
 /// Longest route; what is longer is cut.
 pub const MAX_ROUTE: usize = 184;
 
@@ -22,6 +24,11 @@ impl Route {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.len == 0
+    }
+
     fn push(&mut self, byte: u8) {
         if let Some(slot) = self.bytes.get_mut(usize::from(self.len)) {
             // Names are shown in lists: one line each.
@@ -31,37 +38,64 @@ impl Route {
     }
 }
 
-/// The comment at the end of a text, or at its start, without its marks. A text that ends otherwise costs a look
-/// at its last bytes.
+/// The comments at the end of a text, the last first, and then those at its start, without their marks. A text that ends
+/// and begins otherwise costs a look at its last byte and its first.
 #[inline]
-pub fn find(text: &[u8]) -> Option<&[u8]> {
-    // Most texts end with neither.
-    if let Some(last) = text.last()
-        && matches!(last, b'/' | b';' | b' ' | b'\n' | b'\r' | b'\t')
-        && let Some(comment) = at_end(text)
-    {
-        return Some(comment);
-    }
-    if text.starts_with(b"/*") { at_start(text) } else { None }
+pub fn all(text: &[u8]) -> Comments<'_> {
+    Comments { text, ends: MOST, starts: MOST }
 }
 
-#[cold]
-fn at_end(text: &[u8]) -> Option<&[u8]> {
-    // Statements may be closed after the comment.
-    let rest = text.len().saturating_sub(16);
+/// See [`all`].
+pub struct Comments<'a> {
+    /// What lies between those that were given.
+    text: &'a [u8],
+    /// How many may still be given from either side.
+    ends: u8,
+    starts: u8,
+}
+
+impl<'a> Iterator for Comments<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while self.ends > 0 {
+            self.ends -= 1;
+            match last(self.text) {
+                Some((rest, comment)) => {
+                    self.text = rest;
+                    return Some(comment);
+                }
+                None => self.ends = 0,
+            }
+        }
+        self.starts = self.starts.checked_sub(1)?;
+        let (comment, rest) = first(self.text)?;
+        self.text = rest;
+        Some(comment)
+    }
+}
+
+/// What comes before the comment at the end of a text, and the comment. Statements may be closed after it.
+fn last(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let filler = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
+    if !text.last().is_some_and(|byte| *byte == b'/' || filler(byte)) {
+        return None;
+    }
+    let rest = text.len().saturating_sub(LONGEST);
     let closing = text[rest..].iter().rposition(|byte| !filler(byte))? + rest;
     let body = text.get(..closing + 1)?.strip_suffix(b"*/")?;
     let from = body.len().saturating_sub(LONGEST);
     let opening = body[from..].windows(2).rposition(|pair| pair == b"/*")? + from;
-    body.get(opening + 2..)
+    Some((text.get(..opening)?, body.get(opening + 2..)?))
 }
 
-#[cold]
-fn at_start(text: &[u8]) -> Option<&[u8]> {
-    let body = &text[2..text.len().min(LONGEST)];
-    let closing = body.windows(2).position(|pair| pair == b"*/")?;
-    body.get(..closing)
+/// The comment at the start of a text, and what follows it.
+fn first(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start =
+        text[..text.len().min(LONGEST)].iter().position(|byte| !byte.is_ascii_whitespace())?;
+    let body = text.get(start..)?.strip_prefix(b"/*")?;
+    let closing = body[..body.len().min(LONGEST)].windows(2).position(|pair| pair == b"*/")?;
+    Some((body.get(..closing)?, body.get(closing + 2..)?))
 }
 
 /// The route in a comment: the value of `route`, or `controller#action`. None where it says neither.
@@ -148,7 +182,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(text: &str) -> String {
-        let route = find(text.as_bytes()).map_or(Route::NONE, route);
+        let route = all(text.as_bytes()).map(route).find(|route| !route.is_none());
+        let route = route.unwrap_or(Route::NONE);
         String::from_utf8(route.bytes().to_vec()).unwrap()
     }
 
@@ -159,6 +194,10 @@ mod tests {
         assert_eq!(of("/*route='/a'*/ SELECT 1"), "/a");
         assert_eq!(of("/*route='/a'*/ SELECT 1 /*route='/b'*/"), "/b");
         assert_eq!(of("/*route='/a'*/ SELECT 1; "), "/a");
+        assert_eq!(of("\n\t /*route='/a'*/ SELECT 1"), "/a");
+        assert_eq!(of("/*+ IndexScan(t) */ /*route='/a'*/ SELECT 1"), "/a");
+        assert_eq!(of("/*route='/a'*/ SELECT 1 /* a remark */ /*traceparent='00'*/\n ;"), "/a");
+        assert_eq!(of("/*route='/a'*/ /*route='/b'*/"), "/b");
         let all = "SELECT * FROM t /*action='show',controller='orders',db_driver='x',framework='r%3A7',\
             traceparent='00-5bd66ef5095369c7b0d1f8f4bd33716a-c532cb4098ac3dd2-01'*/";
         assert_eq!(of(all), "orders#show");
@@ -216,8 +255,8 @@ mod tests {
 
         #[test]
         fn nothing_panics(text in prop::collection::vec(prop::sample::select(b"/*'=%,;\\ ra0\xc3".to_vec()), 0..60)) {
-            let route = find(&text).map_or(Route::NONE, route);
-            prop_assert!(route.bytes().len() <= MAX_ROUTE);
+            prop_assert!(all(&text).all(|comment| route(comment).bytes().len() <= MAX_ROUTE));
+            prop_assert!(all(&text).count() <= 2 * usize::from(MOST));
         }
     }
 }
