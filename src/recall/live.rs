@@ -91,7 +91,10 @@ pub(crate) fn blocking() -> Result<Vec<Row>, Error> {
          session AS MATERIALIZED (
              SELECT a.pid, d.datname::pg_catalog.text AS database_name,
                  pg_catalog.pg_get_userbyid(a.usesysid)::pg_catalog.text AS user_name,
-                 a.application_name, a.state, a.query, a.query_id, a.xact_start, NULL::pg_catalog.text AS gid
+                 CASE WHEN a.application_name OPERATOR(pg_catalog.=) ''
+                         AND a.backend_type OPERATOR(pg_catalog.<>) 'client backend'
+                     THEN a.backend_type ELSE a.application_name END AS application_name,
+                 a.state, a.query, a.query_id, a.xact_start, NULL::pg_catalog.text AS gid
              FROM pg_catalog.pg_stat_get_activity(NULL) a
              LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.datid
              UNION ALL

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use perfmon_e2e::{Db, WINDOW, secs, wait_until};
+use perfmon_e2e::{Db, WINDOW, code_of, secs, wait_until};
 
 use super::{app, client, sampled};
 
@@ -61,5 +61,43 @@ fn a_vacuum_holds_nothing_back() {
         drop(running.join().unwrap());
         assert!(is_running, "it ended while the list was made");
         assert_eq!(held, 0);
+    });
+}
+
+#[test]
+fn who_is_no_client_is_told_by_what_it_is() {
+    let server =
+        sampled().conf("autovacuum_naptime = '1s'").conf("deadlock_timeout = '5min'").start();
+    // Of a database that is there from the start, autovacuum knows at once.
+    let mut db = server.db("postgres");
+    db.run(
+        "CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pg_perfmon;
+         CREATE TABLE big WITH (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1) AS
+             SELECT g AS a, repeat('x', 200) AS b FROM generate_series(1, 20000) g;
+         DELETE FROM big WHERE a % 2 = 0",
+    );
+    wait_until("autovacuum is at it", secs(120), || {
+        db.val::<bool>(
+            "SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum p JOIN pg_stat_activity a USING (pid)
+             WHERE p.relid = 'big'::regclass AND a.backend_type = 'autovacuum worker')",
+        )
+    });
+    let mut waiter = server.db("postgres");
+    let pid = waiter.pid();
+    thread::scope(|scope| {
+        let waits =
+            scope.spawn(move || waiter.fails("BEGIN; LOCK TABLE big IN ACCESS EXCLUSIVE MODE"));
+        let told = format!(
+            "SELECT concat_ws(', ', blocker_application, blocker_user_name, head_application, head_user_name)
+             FROM perfmon.blocking_now() WHERE process_id = {pid}"
+        );
+        let mut found = Vec::new();
+        wait_until("it waits", secs(30), || {
+            found = db.list::<String>(&told);
+            !found.is_empty()
+        });
+        db.run(&format!("SELECT pg_cancel_backend({pid})"));
+        assert_eq!(code_of(&waits.join().unwrap()), "57014");
+        assert_eq!(found, ["autovacuum worker, autovacuum worker"]);
     });
 }

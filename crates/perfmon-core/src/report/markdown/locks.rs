@@ -57,6 +57,8 @@ fn who(who: &WhoOut) -> String {
     match (who.application.as_str(), who.user_name.as_str()) {
         ("", "") => "a session".to_owned(),
         ("", user) => format!("user {}", plain(user)),
+        // What is no client's session, as autovacuum, has none.
+        (application, "") => plain(application),
         (application, user) => format!("{} (user {})", plain(application), plain(user)),
     }
 }
@@ -113,4 +115,27 @@ fn idle(idle: &IdleOut) -> String {
         milliseconds(Some(idle.longest_ms)),
         plural(sessions, "session", "sessions"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_of_somebody_is_told() {
+        for (application, user, told) in [
+            ("web", "shop", "web (user shop)"),
+            ("", "shop", "user shop"),
+            ("autovacuum worker", "", "autovacuum worker"),
+            ("", "", "a session"),
+        ] {
+            let one = WhoOut {
+                database_name: String::new(),
+                user_name: user.to_owned(),
+                application: application.to_owned(),
+                statement_id: None,
+            };
+            assert_eq!(who(&one), told);
+        }
+    }
 }
