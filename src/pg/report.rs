@@ -15,14 +15,15 @@ unsafe fn is_known() -> bool {
     unsafe { !pg_sys::MyBEEntry.is_null() && (*pg_sys::MyBEEntry).st_procpid == pg_sys::MyProcPid }
 }
 
-/// What an error of this level ends in this process, now.
-fn ends(level: std::ffi::c_int) -> Ends {
+/// What an error of this level ends in this process, now, whether it is in a statement or not.
+fn ends(level: std::ffi::c_int, in_statement: bool) -> Ends {
     // SAFETY: a variable of this process.
     let starting = unsafe { pg_sys::Mode } == pg_sys::ProcessingMode::InitProcessing;
     match level < pgrx::PgLogLevel::FATAL as std::ffi::c_int {
         true => Ends::Statement,
         false if starting => Ends::Login,
-        false => Ends::Session,
+        false if in_statement => Ends::Session,
+        false => Ends::Pause,
     }
 }
 
@@ -80,7 +81,7 @@ impl Report<'_> {
                 state: (*error).sqlerrcode as u32,
                 message,
                 detail: text_of((*error).detail),
-                ends: ends((*error).elevel),
+                ends: ends((*error).elevel, in_statement),
                 query_id,
                 in_statement,
                 text: message_text(),

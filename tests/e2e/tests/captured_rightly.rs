@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use perfmon_e2e::{Db, Server, Stop};
+use perfmon_e2e::{Db, Server, Stop, secs, wait_until};
 
 /// A session that is not counted itself.
 fn unseen(server: &Server, database: &str) -> Db {
@@ -97,18 +97,25 @@ fn work(db: &mut Db, application: &str) -> (i64, i64, Option<f64>) {
     (row.get(0), row.get(1), row.get(2))
 }
 
-/// Sends statements by the extended protocol with one Sync behind the last, which no client library here does.
-fn pipeline(server: &Server, database: &str, application: &str, statements: &[&str]) {
-    let message = |kind: &[u8], body: &[u8]| {
-        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
-        [kind, &length, body].concat()
-    };
+fn message(kind: &[u8], body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+    [kind, &length, body].concat()
+}
+
+/// A session without a client library.
+fn session(server: &Server, database: &str, application: &str) -> UnixStream {
     let mut socket = UnixStream::connect(server.dir().join(".s.PGSQL.5432")).unwrap();
     let names =
         format!("user\0postgres\0database\0{database}\0application_name\0{application}\0\0");
     let start = message(b"", &[&196_608_u32.to_be_bytes(), names.as_bytes()].concat());
     socket.write_all(&start).unwrap();
     until_ready(&mut socket);
+    socket
+}
+
+/// Sends statements by the extended protocol with one Sync behind the last, which no client library here does.
+fn pipeline(server: &Server, database: &str, application: &str, statements: &[&str]) {
+    let mut socket = session(server, database, application);
     let mut sent = Vec::new();
     for sql in statements {
         sent.extend(message(b"P", format!("\0{sql}\0\0\0").as_bytes()));
@@ -270,4 +277,39 @@ fn what_fails_at_its_own_commit_is_an_execution_and_an_error() {
         client.fails("COMMIT");
     }
     assert_eq!(of_shop(&mut db), (20, 20, 0.5));
+}
+
+/// A client that goes away does not get the answer: that is an error of what was not executed to its end.
+#[test]
+fn who_goes_away_makes_no_error_of_what_was_executed() {
+    let server = Server::manual().start();
+    drop(server.new_db("app"));
+    let (mut db, mut holder) = (unseen(&server, "app"), unseen(&server, "app"));
+    db.snapshot();
+    let waits = "SELECT pg_advisory_lock(7)";
+    let mut leaves = |application: &str, before: &str| {
+        holder.run(waits);
+        let mut socket = session(&server, "app", application);
+        let sql = format!("{before}{waits}\0");
+        socket.write_all(&message(b"Q", sql.as_bytes())).unwrap();
+        let own = format!("FROM pg_stat_activity WHERE application_name = '{application}'");
+        let at_work = format!("SELECT count(*) = 1 {own} AND wait_event_type = 'Lock'");
+        wait_until("it waits", secs(30), || db.val::<bool>(&at_work));
+        drop(socket);
+        let gone = format!("SELECT count(*) = 0 {own}");
+        // The server looks after its client only while it is told to, and otherwise when it answers.
+        if before.is_empty() {
+            holder.run("SELECT pg_advisory_unlock(7)");
+        }
+        wait_until("it is gone", secs(30), || db.val::<bool>(&gone));
+        holder.run("SELECT pg_advisory_unlock_all()");
+    };
+    leaves("late", "");
+    leaves("early", "SET client_connection_check_interval = '20ms'; ");
+    db.snapshot();
+    let sql = "SELECT application || ' ' || calls || ' ' || errors FROM perfmon.routes()
+               WHERE application IN ('late', 'early') ORDER BY 1";
+    assert_eq!(db.list::<String>(sql), ["early 0 1", "late 1 0"]);
+    let expected = [error("error", "08006", true, 1), error("terminated", "08006", false, 1)];
+    assert_eq!(errors(&mut db), expected);
 }

@@ -27,7 +27,7 @@ pub enum Class {
     Deadlock = 7,
     /// A connection was refused: too many, or the server takes none.
     Refused = 8,
-    /// The session was ended by an administrator or a shutdown.
+    /// The session was ended by an administrator or a shutdown, or its client was gone after what it had sent was executed.
     Terminated = 9,
     /// Autovacuum gave way to somebody who wanted the table's lock. No client saw it.
     AutovacuumCancelled = 10,
@@ -43,8 +43,10 @@ pub enum Class {
 pub enum Ends {
     /// The statement.
     Statement,
-    /// The session.
+    /// The session, with the statement at work.
     Session,
+    /// The session, between statements.
+    Pause,
     /// The session before it began.
     Login,
 }
@@ -124,6 +126,8 @@ impl Class {
             b"53300" | b"57P03" if fatal => Self::Refused,
             b"57P01" | b"57P02" | b"57P04" if fatal => Self::Terminated,
             _ if ends == Ends::Login => Self::LoginFailed,
+            // The client is gone, and did not get the answer to what was executed to its end.
+            b"08006" if ends == Ends::Pause => Self::Terminated,
             b"25P03" if fatal => Self::IdleInTransactionTimeout,
             b"57P05" if fatal => Self::IdleSessionTimeout,
             b"25P04" if fatal => Self::TransactionTimeout,
