@@ -396,15 +396,6 @@ pub(crate) fn preloaded() -> bool {
     PRELOADED.load(Ordering::Relaxed)
 }
 
-/// Whether sessions of this database count nothing unless told otherwise, whatever this one does itself.
-pub(crate) fn capture_is_off() -> bool {
-    // SAFETY: a setting that this library defines; a C string of the server's, looked at at once.
-    unsafe {
-        let value = pgrx::pg_sys::GetConfigOptionResetString(c"pg_perfmon.capture".as_ptr());
-        !value.is_null() && std::ffi::CStr::from_ptr(value) == c"off"
-    }
-}
-
 /// Values of compute_query_id with which statements get no ids.
 pub(crate) const IDS_OFF: [&str; 4] = ["off", "false", "no", "0"];
 

@@ -189,7 +189,7 @@ fn errors() -> Result<Item, Error> {
         let hides = |value: &str| {
             values.contains(&value) || (values == ["off"] && ["false", "no", "0"].contains(&value))
         };
-        if let Some(hidden) = hiding(setting, hides)? {
+        if let Some(hidden) = hiding(setting, hides, good)? {
             return Ok(Item::warning(name, format!("{}: {what}", hidden.problem), hidden.fix));
         }
         let own = session::configured(parameter).unwrap_or_default();

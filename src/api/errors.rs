@@ -230,6 +230,8 @@ fn error_series(
 struct Hidden {
     errors: bool,
     executions: bool,
+    /// What hits sessions, and no statement.
+    sessions: bool,
 }
 
 /// Failures by step, whether some of a step's were not counted, and of whom some were not seen at all.
@@ -252,6 +254,7 @@ fn failures(scope: &Scope, edges: Vec<i64>) -> Result<Steps, Error> {
         if let Some(bucket) = series.bucket_of(span.until).and_then(|at| hidden.get_mut(at)) {
             bucket.errors |= is_hidden;
             bucket.executions |= all.executions.is_none();
+            bucket.sessions |= all.some_only;
         }
         series.add(EXECUTIONS, span.until, all.executions);
         series.add(ERRORS, span.until, all.errors);
@@ -311,7 +314,10 @@ fn point(
     // What is known of a part only would look like fewer errors.
     let known = |column: &usize| match *column {
         EXECUTIONS => !hidden.executions,
-        _ => !hidden.errors,
+        column => {
+            let is_of_statements = SHOWN.get(column).is_none_or(|class| class.is_error());
+            !hidden.errors && (is_of_statements || !hidden.sessions)
+        }
     };
     let of = |column: usize| Some(column).filter(known).and_then(|c| failures.sum(c, bucket));
     let [executions, errors, cancelled] = [EXECUTIONS, ERRORS, CANCELLED].map(of);

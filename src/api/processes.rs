@@ -107,7 +107,8 @@ fn process_limits(
 /// How many walsenders were refused by their limit; `None` where nobody counted them.
 fn refused(scope: &Scope) -> Result<Option<u64>, Error> {
     let failures = Failures::of(scope)?;
-    let own = failures.refused.iter().filter(|refused| refused.why == Some(Refusal::WalSenders));
-    let times = own.fold(0_u64, |sum, refused| sum.saturating_add(refused.count));
-    Ok(failures.errors.map(|_| times))
+    Ok(failures.refused().map(|refused| {
+        let own = refused.iter().filter(|refused| refused.why == Some(Refusal::WalSenders));
+        own.fold(0_u64, |sum, refused| sum.saturating_add(refused.count))
+    }))
 }

@@ -1,6 +1,7 @@
 //! Roles, and the settings that their sessions start with. It must never change one.
 
 use std::ffi::{CStr, CString, c_int};
+use std::sync::OnceLock;
 
 use pgrx::pg_sys;
 
@@ -31,7 +32,22 @@ pub(crate) fn starting_value(setting: &CStr, role: Option<pg_sys::Oid>) -> Optio
     of_role
         .chain([(here, all), (all, all)])
         .find_map(|(database, role)| value_for(setting, database, role))
-        .or_else(|| compat::server_wide(setting))
+        .or_else(|| configured(setting))
+}
+
+/// What the server was started or configured with, whatever is kept for databases and roles; `None` where this process began
+/// with something else and nobody noted it.
+pub(crate) fn configured(setting: &CStr) -> Option<CString> {
+    let noted = || CString::new(NOTED.get()?(setting)?).ok();
+    compat::server_wide(setting).or_else(noted)
+}
+
+/// Who noted what the server is configured with.
+static NOTED: OnceLock<fn(&CStr) -> Option<String>> = OnceLock::new();
+
+/// Names who noted what the server is configured with, for processes that begin with something else.
+pub(crate) fn ask_for_configured(noted: fn(&CStr) -> Option<String>) {
+    NOTED.get_or_init(|| noted);
 }
 
 /// The value set for a database and a role, of which each may be all.

@@ -1,7 +1,7 @@
 //! Where settings of databases and roles switch counting off, and the line that switches it on. It must never go by
 //! what the session at hand set for itself: that says nothing about others.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 pub(crate) use perfmon_core::report::Missing;
 
@@ -21,17 +21,64 @@ pub(crate) struct Kept {
     role: Option<(String, String)>,
 }
 
+/// A setting, the values of it by which something is not counted, and one by which it is.
+struct Off<'a> {
+    name: &'a str,
+    is: &'a dyn Fn(&str) -> bool,
+    good: &'a str,
+}
+
+impl Off<'_> {
+    /// What the server is configured with, as far as that is known.
+    fn configured(&self) -> Option<String> {
+        let name = CString::new(self.name).ok()?;
+        Some(role::configured(&name)?.to_string_lossy().to_lowercase())
+    }
+}
+
+const CAPTURE_OFF: Off<'_> = Off { name: CAPTURE, is: &|value| value == "off", good: "'top'" };
+const HIDDEN: Off<'_> = Off { name: LEAST_LOGGED, is: &settings::hides_errors, good: "'error'" };
+const NO_IDS: Off<'_> =
+    Off { name: IDS, is: &|value| settings::IDS_OFF.contains(&value), good: "'auto'" };
+
 impl Kept {
     /// The line that takes the setting back.
-    pub(crate) fn fix(&self, name: &str) -> String {
+    fn reset(&self, name: &str) -> String {
+        format!("{} RESET {name};", self.alter())
+    }
+
+    /// The line that sets it to something else.
+    fn set(&self, name: &str, value: &str) -> String {
+        format!("{} SET {name} = {value};", self.alter())
+    }
+
+    fn alter(&self) -> String {
         match (&self.role, &self.database) {
             (Some((_, role)), Some(database)) => {
-                format!("ALTER ROLE {role} IN DATABASE {database} RESET {name};")
+                format!("ALTER ROLE {role} IN DATABASE {database}")
             }
-            (Some((_, role)), None) => format!("ALTER ROLE {role} RESET {name};"),
-            (None, Some(database)) => format!("ALTER DATABASE {database} RESET {name};"),
-            (None, None) => format!("ALTER ROLE ALL RESET {name};"),
+            (Some((_, role)), None) => format!("ALTER ROLE {role}"),
+            (None, Some(database)) => format!("ALTER DATABASE {database}"),
+            (None, None) => "ALTER ROLE ALL".to_owned(),
         }
+    }
+
+    /// The line by which it is no longer off: takes the setting back, or sets it where what would hold then is off as well.
+    /// `all` has what is kept, the strongest first.
+    fn fix(&self, off: &Off<'_>, all: &[Self]) -> String {
+        let mut weaker = all.iter().skip_while(|one| !std::ptr::eq(*one, self)).skip(1);
+        let next = weaker.find(|one| one.is_for(self.role()) && self.may_meet(one));
+        let value = next.map_or_else(|| off.configured(), |one| Some(one.value.clone()));
+        match value.is_some_and(|value| (off.is)(&value)) {
+            true => self.set(off.name, off.good),
+            false => self.reset(off.name),
+        }
+    }
+
+    /// Whether both may be for the same database.
+    fn may_meet(&self, other: &Self) -> bool {
+        let same = || self.database == other.database;
+        self.database.is_none() || other.database.is_none() || same()
     }
 
     /// The role that it is for, if for one only.
@@ -112,20 +159,39 @@ pub(crate) fn missing(user: Option<&str>) -> Result<Option<Missing>, Error> {
     }
     let kept = kept(CAPTURE)?;
     if let Some(strongest) = kept.iter().find(|kept| kept.is_for(user)) {
-        let of = strongest.role().map(|role| format!(" for role {role}")).unwrap_or_default();
         return Ok((strongest.value == "off").then(|| Missing {
-            problem: format!("{CAPTURE} is off{of}"),
-            fix: strongest.fix(CAPTURE),
+            problem: format!(
+                "{CAPTURE} is off{}",
+                strongest.role().map_or_else(|| but(&kept), of_role)
+            ),
+            fix: strongest.fix(&CAPTURE_OFF, &kept),
         }));
     }
-    // What this session began with is what the server is configured with, if nothing was kept for its own user.
-    let own = query::value("SELECT SESSION_USER::pg_catalog.text", &[])?.text();
-    let is_own = kept.iter().any(|kept| kept.is_for(own.as_deref()));
-    Ok((!is_own && settings::capture_is_off()).then(|| Missing {
-        problem: format!("{CAPTURE} is off"),
-        fix: "ALTER SYSTEM SET pg_perfmon.capture = 'top'; SELECT pg_reload_conf();".to_owned(),
+    Ok(CAPTURE_OFF.configured().filter(|own| own == "off").map(|_| Missing {
+        problem: format!("{CAPTURE} is off{}", but(&kept)),
+        fix: format!("ALTER SYSTEM SET {CAPTURE} = 'top'; SELECT pg_reload_conf();"),
     }))
 }
+
+fn of_role(role: &str) -> String {
+    format!(" for role {role}")
+}
+
+/// Roles that are counted though those who have nothing kept are not, in words.
+fn but(kept: &[Kept]) -> String {
+    let on = in_force(kept, |value| value != "off").into_iter();
+    let roles: Vec<&str> = on.filter_map(Kept::role).collect();
+    let named: Vec<&str> = roles.iter().copied().take(NAMED).collect();
+    match (named.as_slice(), roles.len().saturating_sub(NAMED)) {
+        ([], _) => String::new(),
+        ([one], _) => format!(", but for role {one}"),
+        (_, 0) => format!(", but for roles {}", named.join(", ")),
+        (_, more) => format!(", but for roles {} and {more} more", named.join(", ")),
+    }
+}
+
+/// So many are named.
+const NAMED: usize = 5;
 
 /// Why statements inside functions are not counted in sessions of one user, though others are; `None` if they are.
 pub(crate) fn missing_nested(user: Option<&str>) -> Result<Option<Missing>, Error> {
@@ -133,19 +199,14 @@ pub(crate) fn missing_nested(user: Option<&str>) -> Result<Option<Missing>, Erro
     let kept = kept(CAPTURE)?;
     let strongest = kept.iter().find(|kept| kept.is_for(user));
     let (value, fix) = match strongest {
-        Some(one) => {
-            let reset = one.fix(CAPTURE);
-            let set = format!("SET {CAPTURE} = '{ALL}';");
-            (Some(one.value.clone()), reset.replace(&format!("RESET {CAPTURE};"), &set))
-        }
+        Some(one) => (Some(one.value.clone()), one.set(CAPTURE, &format!("'{ALL}'"))),
         None => (
             role::starting_value(c"pg_perfmon.capture", None)
                 .map(|own| own.to_string_lossy().into_owned()),
             format!("ALTER SYSTEM SET {CAPTURE} = '{ALL}'; SELECT pg_reload_conf();"),
         ),
     };
-    let of = strongest.and_then(Kept::role).map(|role| format!(" for role {role}"));
-    let of = of.unwrap_or_default();
+    let of = strongest.and_then(Kept::role).map(of_role).unwrap_or_default();
     Ok(value.filter(|value| value != ALL).map(|value| Missing {
         problem: format!("{CAPTURE} is {value}{of} and the statement runs inside functions"),
         fix,
@@ -161,7 +222,7 @@ pub(crate) fn hidden_errors(user: Option<&str>) -> Result<Option<Missing>, Error
     let Some(user) = user else { return hidden_errors_in(Where::Here) };
     let kept = kept(LEAST_LOGGED)?;
     match kept.iter().find(|kept| kept.is_for(Some(user))) {
-        Some(one) if settings::hides_errors(&one.value) => Ok(said(LEAST_LOGGED, &[one])),
+        Some(one) if settings::hides_errors(&one.value) => Ok(said(&HIDDEN, &kept, &[one])),
         Some(_) => Ok(None),
         None => Ok(hidden_by_all()),
     }
@@ -174,7 +235,7 @@ pub(crate) fn hidden_errors_in(place: Where) -> Result<Option<Missing>, Error> {
         Where::Here => in_force(&kept, settings::hides_errors),
         Where::Anywhere => kept.iter().filter(|one| settings::hides_errors(&one.value)).collect(),
     };
-    Ok(said(LEAST_LOGGED, &hiding).or_else(hidden_by_all))
+    Ok(said(&HIDDEN, &kept, &hiding).or_else(hidden_by_all))
 }
 
 /// What the server is configured with; nothing if this session began with what is kept for its own user, and does not
@@ -196,63 +257,55 @@ fn in_force(kept: &[Kept], is_meant: impl Fn(&str) -> bool) -> Vec<&Kept> {
     all.filter(|(at, one)| is_meant(&one.value) && is_first(*at, one)).map(|(_, one)| one).collect()
 }
 
-/// Names what is kept of a setting, with the lines that take it back; `None` for nothing.
-fn said(setting: &str, all: &[&Kept]) -> Option<Missing> {
-    /// So many are named.
-    const NAMED: usize = 5;
+/// Names some of what is kept of a setting, with the lines that change it; `None` for nothing.
+fn said(off: &Off<'_>, kept: &[Kept], all: &[&Kept]) -> Option<Missing> {
+    let setting = off.name;
     let named = || all.iter().take(NAMED);
     let whose = named().map(|one| {
-        let of = one.role().map(|role| format!(" for role {role}")).unwrap_or_default();
+        let of = one.role().map(of_role).unwrap_or_default();
         format!("{}{of}", one.value)
     });
     let whose = whose.collect::<Vec<_>>().join(", ");
     let more = all.len().saturating_sub(NAMED);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let fixes: Vec<String> = named().map(|one| one.fix(setting)).collect();
+    let fixes: Vec<String> = named().map(|one| one.fix(off, kept)).collect();
     (!all.is_empty())
         .then(|| Missing { problem: format!("{setting} is {whose}{rest}"), fix: fixes.join(" ") })
 }
 
 /// The setting without which statements have no ids.
-const IDS: &CStr = c"compute_query_id";
+const IDS: &str = "compute_query_id";
 /// The setting by which pg_stat_statements counts nothing.
 const TRACK: &CStr = c"pg_stat_statements.track";
 
 /// Why statements of sessions of this database, or of one user in it, have no ids, by which they are counted; `None` if they do.
 /// Without a user, one role of which that is so is enough, and all of them are named.
 pub(crate) fn without_ids(user: Option<&str>) -> Result<Option<Missing>, Error> {
-    let is_off = |value: &str| settings::IDS_OFF.contains(&value);
-    let name = &IDS.to_string_lossy();
-    let kept = kept(name)?;
+    let kept = kept(IDS)?;
     match user {
         None => {
-            if let Some(said) = said(name, &in_force(&kept, is_off)) {
+            if let Some(said) = said(&NO_IDS, &kept, &in_force(&kept, NO_IDS.is)) {
                 return Ok(Some(said));
             }
         }
         Some(_) => {
             if let Some(strongest) = kept.iter().find(|kept| kept.is_for(user)) {
-                let off = is_off(&strongest.value);
-                return Ok(said(name, &[strongest]).filter(|_| off));
+                let off = (NO_IDS.is)(&strongest.value);
+                return Ok(said(&NO_IDS, &kept, &[strongest]).filter(|_| off));
             }
         }
     }
-    of_all(IDS, is_off, "'auto'")
+    of_all(&NO_IDS)
 }
 
 /// Why sessions of this database begin with such a value of a setting, if nothing is kept for their role.
-fn of_all(
-    setting: &CStr,
-    is_meant: impl Fn(&str) -> bool,
-    good: &str,
-) -> Result<Option<Missing>, Error> {
-    let name = &setting.to_string_lossy();
-    let kept = kept(name)?;
+fn of_all(off: &Off<'_>) -> Result<Option<Missing>, Error> {
+    let kept = kept(off.name)?;
     if let Some(one) = kept.iter().find(|one| one.role().is_none()) {
-        return Ok(said(name, &[one]).filter(|_| is_meant(&one.value)));
+        return Ok(said(off, &kept, &[one]).filter(|_| (off.is)(&one.value)));
     }
-    let own = role::starting_value(setting, None).map(|own| own.to_string_lossy().to_lowercase());
-    Ok(own.filter(|own| is_meant(own)).map(|own| Missing {
+    let (name, good) = (off.name, off.good);
+    Ok(off.configured().filter(|own| (off.is)(own)).map(|own| Missing {
         problem: format!("{name} is {own}"),
         fix: format!("ALTER SYSTEM SET {name} = {good}; SELECT pg_reload_conf();"),
     }))
@@ -260,17 +313,18 @@ fn of_all(
 
 /// Why statements of all of them have no ids.
 pub(super) fn ids_of_all() -> Result<Option<Missing>, Error> {
-    of_all(IDS, |value| settings::IDS_OFF.contains(&value), "'auto'")
+    of_all(&NO_IDS)
 }
 
 /// Why pg_stat_statements counts nothing of all of them.
 pub(super) fn tracking_of_all() -> Result<Option<Missing>, Error> {
-    of_all(TRACK, |value| value == "none", "'top'")
+    of_all(&Off { name: &TRACK.to_string_lossy(), is: &|value| value == "none", good: "'top'" })
 }
 
 /// Why plans of all of them are not recorded.
 pub(super) fn plans_of_all() -> Result<Option<Missing>, Error> {
-    of_all(c"pg_perfmon.plan_min_duration", |value| value.starts_with('-'), "'500ms'")
+    let is_off = |value: &str| value.starts_with('-');
+    of_all(&Off { name: "pg_perfmon.plan_min_duration", is: &is_off, good: "'500ms'" })
 }
 
 /// Why the times of some executions, or of all, are not counted.
@@ -300,19 +354,22 @@ pub(super) fn is_untracked(user: Option<&str>) -> Result<bool, Error> {
 pub(crate) fn hiding(
     setting: &str,
     hides: impl Fn(&str) -> bool,
+    good: &str,
 ) -> Result<Option<Missing>, Error> {
-    Ok(said(setting, &in_force(&kept(setting)?, hides)))
+    let kept = kept(setting)?;
+    let off = Off { name: setting, is: &hides, good };
+    Ok(said(&off, &kept, &in_force(&kept, &hides)))
 }
 
 /// Roles whose errors do not get to the hooks though others' do.
 pub(crate) fn hiding_roles() -> Result<Vec<String>, Error> {
-    let roles = roles_with(LEAST_LOGGED, settings::hides_errors)?;
+    let roles = roles_with(&HIDDEN)?;
     Ok(roles.into_iter().map(|(role, _)| role).collect())
 }
 
 /// Roles of which nothing is counted here though others are, each with the line that changes that.
 pub(crate) fn uncounted_roles() -> Result<Vec<(String, String)>, Error> {
-    roles_with(CAPTURE, |value| value == "off")
+    roles_with(&CAPTURE_OFF)
 }
 
 /// Roles and databases of which nothing is counted, in any database.
@@ -329,22 +386,19 @@ pub(crate) fn uncounted_by_roles(place: Where) -> Result<Option<Missing>, Error>
         Where::Anywhere => kept.iter().filter(|one| one.value == "off").collect(),
     };
     let is_of_some = |one: &&Kept| place == Where::Anywhere || one.role().is_some();
-    Ok(said(CAPTURE, &off.into_iter().filter(is_of_some).collect::<Vec<_>>()))
+    Ok(said(&CAPTURE_OFF, &kept, &off.into_iter().filter(is_of_some).collect::<Vec<_>>()))
 }
 
-/// Roles for which a setting is kept with such a value, each with the line that takes it back.
-fn roles_with(
-    setting: &str,
-    is_meant: impl Fn(&str) -> bool,
-) -> Result<Vec<(String, String)>, Error> {
-    let kept = kept(setting)?;
+/// Roles for which a setting is kept with such a value, each with the line that changes it.
+fn roles_with(off: &Off<'_>) -> Result<Vec<(String, String)>, Error> {
+    let kept = kept(off.name)?;
     let mut seen: Vec<&str> = Vec::new();
     let mut found = Vec::new();
     for one in &kept {
         let Some(role) = one.role().filter(|role| !seen.contains(role)) else { continue };
         seen.push(role);
-        if is_meant(&one.value) {
-            found.push((role.to_owned(), one.fix(setting)));
+        if (off.is)(&one.value) {
+            found.push((role.to_owned(), one.fix(off, &kept)));
         }
     }
     Ok(found)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use perfmon_core::capture::failure::{Class, Refusal};
 use perfmon_core::family::FAILURE;
+use perfmon_core::frame::SOME_ONLY;
 use perfmon_core::pool::Refused;
 use perfmon_core::tally::{Tally, Who, add_known};
 use perfmon_core::window::Level;
@@ -54,13 +55,15 @@ pub(crate) struct Interval {
     pub(crate) executions: Option<u64>,
     pub(crate) errors: Option<u64>,
     pub(crate) cancelled: Option<u64>,
+    /// The hooks were off but for some: nothing is known of what hit sessions and not statements.
+    pub(crate) some_only: bool,
 }
 
 /// All of the window.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     pub(crate) all: Vec<Failure>,
-    pub(crate) refused: Vec<Refused>,
+    refused: Vec<Refused>,
     pub(crate) intervals: Vec<Interval>,
     pub(crate) covered_us: i64,
     /// Of the intervals in which errors were counted; unknown until one is known.
@@ -92,6 +95,12 @@ impl Failures {
         let hides = |one: &Interval| one.errors.is_none() && one.executions.is_some_and(|n| n > 0);
         let is_unseen = |one: &Failure| one.kind.class == Class::Unseen;
         self.intervals.iter().any(hides) || self.all.iter().any(is_unseen)
+    }
+
+    /// Refused connections; `None` where nobody counted them in some of the time.
+    pub(crate) fn refused(&self) -> Option<&[Refused]> {
+        let is_known = self.errors.is_some() && !self.intervals.iter().any(|one| one.some_only);
+        is_known.then_some(&self.refused)
     }
 
     /// How many errors there were at least, where only a part is known: what is known of single users counts.
@@ -190,6 +199,7 @@ pub(crate) fn interval(head: &read::Head) -> Interval {
         executions: of("executions"),
         errors: of("errors"),
         cancelled: of("cancelled"),
+        some_only: head.span.flags & SOME_ONLY != 0,
     }
 }
 

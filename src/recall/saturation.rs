@@ -265,7 +265,7 @@ fn look(
             }));
         }
         let failures = Failures::of(scope)?;
-        look.refused = failures.errors.is_some().then_some(failures.refused);
+        look.refused = failures.refused().map(<[_]>::to_vec);
         look.sessions = sessions(scope)?;
     }
     // Who waits at a pooler need not have a session.

@@ -68,7 +68,7 @@ fn whole(value: String) -> String {
 }
 
 /// What the launcher noted of a setting.
-pub(crate) fn configured(name: &CStr) -> Option<String> {
+pub(super) fn configured(name: &CStr) -> Option<String> {
     let mut noted = CONFIGURED.into_iter().zip(memory::tables()?.configured());
     let ((_, values), place) = noted.find(|((one, _), _)| *one == name)?;
     let at = usize::try_from(place.load(Ordering::Relaxed)).ok()?.checked_sub(1)?;

@@ -12,7 +12,7 @@ mod scans;
 
 use pgrx::pg_sys;
 
-use crate::pg::{area, hooks};
+use crate::pg::{area, hooks, role};
 
 /// Sets up memory and hooks, if the library is being preloaded.
 pub(crate) fn init() {
@@ -26,6 +26,7 @@ pub(crate) fn init() {
     // SAFETY: for libraries that are being preloaded.
     unsafe { pg_sys::EnableQueryId() };
     area::join(memory::request, start);
+    role::ask_for_configured(live::configured);
 }
 
 fn start() {

@@ -10,6 +10,7 @@ mod flips;
 mod host;
 mod latency;
 mod names;
+mod off;
 mod plans;
 pub(super) mod poolers;
 mod rare;
@@ -227,6 +228,7 @@ struct Visit {
     parts: Option<HashMap<frame::Key, Together>>,
     latency: Option<latency::Read>,
     captured: Option<captured::Captured>,
+    off: off::Off,
     plans: Option<plans::Plans>,
     /// Statements that took most time since the last visit.
     longest: HashSet<Key>,
@@ -289,6 +291,7 @@ impl Visit {
             parts: None,
             latency: None,
             captured: None,
+            off: off::Off::default(),
             plans: None,
             longest: HashSet::new(),
             host: None,

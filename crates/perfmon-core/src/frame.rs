@@ -177,6 +177,10 @@ pub struct Frame {
     pub totals: Vec<Option<i64>>,
 }
 
+/// Flag of a row of what the hooks counted: they were off, but for sessions of those for whom they were on. Of the others the
+/// number of executions is known, and what failed only as such; nothing of sessions that never began.
+pub const SOME_ONLY: i16 = 8;
+
 /// The time that a frame covers, and how well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -190,7 +194,7 @@ pub struct Span {
     pub quiet_us: i64,
     /// Worst quality in the row, losses that touch no single object included.
     pub quality: Quality,
-    /// Bits: 1 the length is wall time, 2 the clock had stepped back, 4 the snapshot was late.
+    /// Bits: 1 the length is wall time, 2 the clock had stepped back, 4 the snapshot was late, 8 ([`SOME_ONLY`]).
     pub flags: i16,
 }
 

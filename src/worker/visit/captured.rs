@@ -15,10 +15,11 @@ use perfmon_core::delta::GapKind;
 use perfmon_core::family::{
     FAILURE, Family, NAMELESS, ROUTE, ROUTE_FAILURES, STATEMENT, UNCOUNTED,
 };
-use perfmon_core::frame::{Frame, Quality};
+use perfmon_core::frame::{Frame, Quality, SOME_ONLY};
 use pgrx::pg_sys;
 
 use super::Visit;
+use super::off::{Off, WHY_OFF};
 use super::scans;
 use super::whole::total;
 use crate::pg::{catalog, fmgr, role, session};
@@ -92,13 +93,7 @@ impl Captured {
 pub(super) fn configured(setting: &CStr) -> Option<String> {
     let kept = role::starting_value(setting, None);
     let kept = kept.map(|value| value.to_string_lossy().to_lowercase());
-    kept.or_else(|| live::configured(setting)).or_else(|| session::configured(setting))
-}
-
-/// Why nothing is counted, if the setting says so.
-pub(super) fn switched_off() -> Option<String> {
-    let capture = configured(c"pg_perfmon.capture")?;
-    (capture == "off").then(|| "pg_perfmon.capture is off".to_owned())
+    kept.or_else(|| session::configured(setting))
 }
 
 /// Whether statements get no ids, by which the server counts them.
@@ -169,7 +164,7 @@ fn errors_hidden_of(users: &BTreeSet<u32>) -> bool {
 
 impl Visit {
     /// Subtracts what routes did before, once.
-    fn subtract_routes(&mut self) {
+    pub(super) fn subtract_routes(&mut self) {
         let Some(mut now) = self.captured.take() else { return };
         if now.work.is_none() {
             let routes = self.before(&ROUTE, route::from_columns);
@@ -177,6 +172,7 @@ impl Visit {
             let mut moved = route::difference(before, &now.routes.counted);
             let own = session::database().to_u32();
             now.unplaced = route::take_unplaced(&mut moved, before, own);
+            self.off = Off::of(&moved);
             now.work = Some((routes, moved));
         }
         self.captured = Some(now);
@@ -210,10 +206,10 @@ impl Visit {
 
     /// Subtracts and writes all.
     pub(super) fn store_captured(&mut self) {
-        self.subtract_routes();
+        let off = self.off();
         let Some(mut now) = self.captured.take() else { return };
         let Some((routes, moved)) = now.work.take() else { return };
-        self.store_scans(now.began, &now.scans, now.scans_before);
+        self.store_scans(now.began, &now.scans, now.scans_before, off);
         let stamp = Stamp { began: now.began, at: self.until };
         let failures = self.before(&FAILURE, failure::from_columns);
         let kept = [
@@ -224,12 +220,14 @@ impl Visit {
         self.next_priors.extend(kept);
         let route_interval = self.interval(&ROUTE, &routes, now.began);
         let failure_interval = self.interval(&FAILURE, &failures, now.began);
-        if let Some(why) = switched_off() {
+        if off != Off::Nobody {
             for (family, interval) in [(&ROUTE, route_interval), (&FAILURE, failure_interval)] {
                 if let Some((since, _)) = interval {
-                    self.extend_gap(family.name, since, why.clone());
+                    self.extend_gap(family.name, since, WHY_OFF.to_owned());
                 }
             }
+        }
+        if off == Off::All {
             return;
         }
         let moved = route_interval.and_then(|interval| {
@@ -298,7 +296,10 @@ impl Visit {
         if quality != Quality::Exact {
             frame.columns[0] = Some(vec![quality as u64; frame.ids.len()]);
         }
-        let span = self.span(since, quality, true);
+        let mut span = self.span(since, quality, true);
+        if self.off == Off::ButSome {
+            span.flags |= SOME_ONLY;
+        }
         self.stored_bytes += store::history::append(Level::Minute, self.source, &span, frame);
     }
 

@@ -7,7 +7,8 @@ use perfmon_core::family::CLUSTER;
 use perfmon_core::frame::Quality;
 
 use super::Visit;
-use super::captured::{errors_hidden, errors_hidden_of_some, switched_off};
+use super::captured::{errors_hidden, errors_hidden_of_some};
+use super::off::{Off, WHY_OFF};
 use crate::store;
 use crate::store::period::Level;
 use crate::watch::live;
@@ -34,9 +35,9 @@ impl Visit {
         if let Some(gap) = &window.gap {
             self.gap(CLUSTER.name, gap.since, gap.until, gap.kind, gap.detail.clone());
         }
-        let off = switched_off().is_some();
+        let off = self.off() != Off::Nobody;
         if off {
-            self.note_disabled(CLUSTER.name, "pg_perfmon.capture is off");
+            self.note_disabled(CLUSTER.name, WHY_OFF);
         }
         let now = Whole { times, work };
         let earlier = before.filter(|_| window.continues).map(|kept| kept.whole);

@@ -13,7 +13,7 @@ use perfmon_core::latency::Row;
 use perfmon_core::rollup::OTHER;
 use pgrx::pg_sys;
 
-use super::captured::switched_off;
+use super::off::{Off, WHY_OFF};
 use super::{SQUEEZED_TO, Visit};
 use crate::pg::{fmgr, session};
 use crate::store::period::Level;
@@ -116,10 +116,12 @@ impl Visit {
         if let Some(gap) = &made.gap {
             self.gap(LATENCY.name, gap.since, gap.until, gap.kind, gap.detail.clone());
         }
-        let off = switched_off().is_some();
-        if off {
-            self.note_disabled(LATENCY.name, "pg_perfmon.capture is off");
+        let off = self.off();
+        if off != Off::Nobody {
+            self.note_disabled(LATENCY.name, WHY_OFF);
         }
+        // Where some are counted, what the others executed is known as that of sessions that have the hooks off for themselves.
+        let off = off == Off::All;
         self.want_plans(&made.moved);
         let users = Users::of(&read.entries);
         let mut ids = match &kept {
@@ -127,7 +129,7 @@ impl Visit {
             None => vec![OTHER; read.entries.len()],
         };
         self.name_statements(&made.moved, &users, &mut ids);
-        // Some sessions may count though others do not.
+        // What functions of others did may be counted.
         if let Some(since) = made.since.filter(|_| !off || !made.moved.is_empty()) {
             let quality = if off { made.quality.max(Quality::LowerBound) } else { made.quality };
             let continues = kept.as_ref().is_some_and(|kept| kept.at == since);

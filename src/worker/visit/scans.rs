@@ -12,7 +12,8 @@ use perfmon_core::family::SCAN;
 use perfmon_core::frame::Frame;
 
 use super::Visit;
-use super::captured::{Users, configured, earlier, switched_off};
+use super::captured::{Users, configured, earlier};
+use super::off::{Off, WHY_OFF};
 use crate::pg::wording::Wording;
 use crate::probe::objects;
 use crate::store;
@@ -51,14 +52,18 @@ impl Visit {
     }
 
     /// Subtracts and writes.
-    pub(super) fn store_scans(&mut self, began: i64, now: &Reading, before: Before) {
+    pub(super) fn store_scans(&mut self, began: i64, now: &Reading, before: Before, off: Off) {
         let stamp = Stamp { began, at: self.until };
         let Before { prior: before, mut ids } = before;
         let mut waiting = HashSet::new();
         if let Some(interval) = self.interval(&SCAN, &before, began) {
-            if let Some(why) = switched_off().or_else(looked_away) {
+            let looked_away = looked_away();
+            let is_none = off == Off::All || looked_away.is_some();
+            let why_off = (off != Off::Nobody).then(|| WHY_OFF.to_owned());
+            if let Some(why) = why_off.or(looked_away) {
                 self.extend_gap(SCAN.name, interval.0, why);
-            } else {
+            }
+            if !is_none {
                 let mut moved = scan::difference(earlier(&before, began), &now.counted);
                 waiting = self.name_scans(&moved, &now.subjects, &mut ids);
                 moved.retain(|key, _| !waiting.contains(key));

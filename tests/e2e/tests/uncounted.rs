@@ -11,6 +11,8 @@ mod ids;
 mod past;
 #[path = "uncounted/runs.rs"]
 mod runs;
+#[path = "uncounted/some.rs"]
+mod some;
 
 /// The last interval.
 const LAST: &str = "(SELECT max(until) FROM perfmon.server_minute WHERE until < (SELECT max(until) FROM perfmon.server_minute)),

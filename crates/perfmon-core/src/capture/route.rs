@@ -449,6 +449,12 @@ pub fn nameless(moved: &Moved) -> u64 {
     moved.values().filter_map(|sums| sums.get(&Slot::Nameless)).map(|n| u64::from(*n)).sum()
 }
 
+/// Whether something is known of what clients did besides how many statements they executed with the hooks off.
+pub fn tells_more_than_numbers(moved: &Moved) -> bool {
+    let mut slots = moved.values().flat_map(BTreeMap::keys);
+    slots.any(|slot| !matches!(slot, Slot::Uncounted | Slot::Nameless))
+}
+
 /// Statements that failed and that were cancelled, of all routes.
 pub fn failures(moved: &Moved) -> [u64; 2] {
     let sum = |meant: Slot| {

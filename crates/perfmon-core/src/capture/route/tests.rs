@@ -260,3 +260,16 @@ fn of_what_found_no_place_everybody_knows_who_had_none() {
     count(19);
     assert_eq!(moved(19, &now), (0, true));
 }
+
+#[test]
+fn numbers_alone_tell_of_nobody_who_was_counted() {
+    let moved = |slots: &[Slot]| {
+        let sums = slots.iter().map(|slot| (*slot, 1)).collect();
+        Moved::from([(Key::default(), sums)])
+    };
+    assert!(!tells_more_than_numbers(&Moved::new()));
+    assert!(!tells_more_than_numbers(&moved(&[Slot::Uncounted, Slot::Nameless])));
+    for slot in [Slot::Statements(3), Slot::Transactions(3), Slot::Errors, Slot::Cancelled] {
+        assert!(tells_more_than_numbers(&moved(&[Slot::Uncounted, slot])), "{slot:?}");
+    }
+}
