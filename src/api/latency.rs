@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use perfmon_core::family::{LATENCY, STATEMENT};
 use perfmon_core::frame::{Quality, Span};
 use perfmon_core::histogram::{BUCKETS, Sum, bounds};
+use perfmon_core::objective::KNOWN;
 use perfmon_core::series::Series;
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
@@ -36,9 +37,17 @@ pub(in crate::api) fn at(sum: &Sum, q: f64) -> Option<f64> {
 }
 
 /// p50, p75, p90, p95, p99, the longest, executions, and executions and p95 of those that found all in cache and of
-/// those that read. All of it is NULL where nothing was counted.
-pub(super) fn cells(times: Option<&Times>) -> [Cell; 11] {
+/// those that read. All of it is NULL where nothing was counted; of a small part the numbers are told alone.
+pub(super) fn cells(times: Option<&Times>, is_small_part: bool) -> [Cell; 11] {
     let Some(times) = times else { return [const { Cell::Null }; 11] };
+    if is_small_part {
+        let mut cells = [const { Cell::Null }; 11];
+        let counts = [times.all(), times.cached(), times.read()].map(|sum| sum.executions().into());
+        for (place, count) in [6, 7, 9].into_iter().zip(counts) {
+            cells[place] = count;
+        }
+        return cells;
+    }
     let (all, cached, read) = (&times.all(), &times.cached(), &times.read());
     let longest = all.max().map(|found| found.ns / NS_PER_MS);
     // Of a part the longest is known by its bucket only.
@@ -66,7 +75,7 @@ pub(super) fn say_not_counted(scope: &Scope) {
 /// The same where they are those of a part.
 pub(super) fn say_partly_counted(scope: &Scope) {
     say(
-        "in some of this window no execution times were counted, so percentiles are NULL there",
+        "in some of this window no execution times were counted, or those of a small part only, so percentiles are NULL there",
         scope,
     );
 }
@@ -112,12 +121,16 @@ pub(super) struct Timed {
     partly: Vec<bool>,
     /// Where a row ends that was not all quiet.
     at_work: Vec<bool>,
-    /// Of some time in which something was executed no times are known.
+    /// Whether times are those of a small part of what was executed.
+    in_part: Vec<bool>,
+    /// Of some time in which something was executed no times are known, or those of a small part.
     is_part: bool,
     /// Rows are no coarser.
     coarsest: Level,
     /// What may have been executed besides; once that was looked up.
     besides: Option<Besides>,
+    /// All that clients sent is meant.
+    are_all: bool,
     /// What was not timed was not executed, unless it was executed besides. Statements within others are timed at will.
     tells_silence: bool,
 }
@@ -132,6 +145,7 @@ impl Timed {
         let mut times: Vec<Option<Times>> = vec![None; series.len()];
         let mut in_rest = vec![false; series.len()];
         let (mut at_work, mut partly) = (in_rest.clone(), in_rest.clone());
+        let in_part = in_rest.clone();
         rows(whose, &quiet, &segments, &mut |head, latency, may_be| {
             let span = head.span;
             series.cover(span.since, span.until, span.length_us, span.quiet_us);
@@ -156,23 +170,27 @@ impl Timed {
             in_rest,
             partly,
             at_work,
+            in_part,
             is_part: false,
             coarsest,
             besides: None,
+            are_all: false,
             tells_silence: false,
         })
     }
 
     /// Looks up what was executed besides what was timed, by the user of the statements if that is what they are; where it
-    /// matters: steps are in question, or the server's own statistics `are_part`.
+    /// matters: of all that clients sent, where steps are in question, or where the server's own statistics know of more, or `are_part`.
     pub(super) fn look_besides(
         &mut self,
         whose: Whose<'_>,
         scope: &Scope,
         edges: &[i64],
-        are_part: bool,
+        (counted, are_part): (&Series, bool),
     ) -> Result<(), Error> {
-        if !are_part && !self.is_in_question() {
+        self.are_all = matches!(whose, Whose::Database);
+        let lacks_some = || (0..self.times.len()).any(|bucket| self.is_lacking(bucket, counted));
+        if !are_part && !self.are_all && !self.is_in_question() && !lacks_some() {
             return Ok(());
         }
         let (user, are_toplevel) = user_of(whose)?;
@@ -181,6 +199,34 @@ impl Timed {
         let edges = edges.to_vec();
         self.besides = Some(Besides::of(&quiet, self.coarsest, edges, user.as_deref())?);
         Ok(())
+    }
+
+    /// Whether the server counted many more executions in a bucket than were timed, of which there are some.
+    #[allow(clippy::cast_precision_loss)]
+    fn is_lacking(&self, bucket: usize, counted: &Series) -> bool {
+        let timed = self.times(bucket).map_or(0, |times| times.all().executions());
+        let calls = counted.sum(0, bucket).filter(|_| timed > 0);
+        calls.is_some_and(|calls| (timed as f64) < KNOWN * calls as f64)
+    }
+
+    /// Whether times of a bucket are those of a small part of what was executed, as sessions had the hooks off, or all of them in
+    /// some of the time. Where nobody had, the server counted what the hooks do not, as inside functions, or a moment earlier.
+    #[allow(clippy::cast_precision_loss)]
+    fn has_small_part(&self, bucket: usize, counted: &Series) -> bool {
+        let Some(besides) = &self.besides else { return false };
+        let covered_us = |series: &Series| series.covered_us(bucket) as f64;
+        let is_short = || covered_us(&self.series) < KNOWN * covered_us(counted);
+        let is_lacking = self.is_lacking(bucket, counted);
+        let any_timed = self.times(bucket).is_some_and(|times| times.all().executions() > 0);
+        match self.are_all || counted.sum(0, bucket).is_none() {
+            true => any_timed && besides.is_mostly_untimed(bucket) || is_lacking && is_short(),
+            false => is_lacking && (besides.is_untimed(bucket) || is_short()),
+        }
+    }
+
+    /// Whether times of a bucket are those of a small part, so that percentiles say nothing of all.
+    pub(super) fn is_small_part(&self, bucket: usize) -> bool {
+        self.in_part.get(bucket) == Some(&true)
     }
 
     /// Whether something was executed in a bucket that may be theirs and had no id, so that the server did not count it.
@@ -214,6 +260,8 @@ impl Timed {
                 *slot = None;
                 self.is_part = true;
             }
+            self.in_part[bucket] = self.has_small_part(bucket, counted);
+            self.is_part |= self.in_part[bucket];
         }
     }
 
@@ -371,18 +419,16 @@ fn latency_heatmap(
     let whose = objects.as_deref().map_or(Whose::Database, Whose::Statements);
     let edges = series::edges(&scope, step, &Kept::of(&LATENCY, &scope))?;
     let mut timed = Timed::of(whose, &scope, &edges)?;
-    if timed.is_in_question() {
-        timed.look_besides(whose, &scope, &edges, false)?;
-        timed.believe(&counted(&scope, edges, objects.as_deref()));
-    }
+    let counted = counted(&scope, edges.clone(), objects.as_deref());
+    timed.look_besides(whose, &scope, &edges, (&counted, false))?;
+    timed.believe(&counted);
     timed.say_what_is_missing(&scope);
     if timed.in_rest.contains(&true) {
         say_in_rest();
     }
     for (bucket, times) in timed.times.iter().enumerate() {
-        let Some(times) = times.as_ref().filter(|_| !timed.may_be_in_rest(bucket)) else {
-            continue;
-        };
+        let is_known = !timed.may_be_in_rest(bucket) && !timed.is_small_part(bucket);
+        let Some(times) = times.as_ref().filter(|_| is_known) else { continue };
         let time = Cell::Time(timed.series.time(bucket));
         let mut counted = false;
         for (range, count) in

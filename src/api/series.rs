@@ -260,7 +260,7 @@ fn statement_series(
         }
     });
     cover_end(&scope, &mut series)?;
-    timed.look_besides(whose, &scope, &edges, are_part)?;
+    timed.look_besides(whose, &scope, &edges, (&series, are_part))?;
     timed.believe(&series);
     let changes = Changes::of(&scope, &series)?;
     for bucket in 0..series.len() {
@@ -297,7 +297,9 @@ fn statement_point(
         place.and_then(|i| series.sum(i, bucket))
     };
     let covered = series.covered_us(bucket);
-    let counted = || times.and_then(|times| times.all().deviation_ns()).map(|ns| ns / 1e6);
+    let is_small_part = timed.is_small_part(bucket);
+    let told = times.filter(|_| !is_small_part);
+    let counted = || told.and_then(|times| times.all().deviation_ns()).map(|ns| ns / 1e6);
     let deviation = deviation_ms(v("calls"), v("exec_us"), v("exec_sq")).or_else(counted);
     let before = [
         Cell::Time(series.time(bucket)),
@@ -322,7 +324,7 @@ fn statement_point(
         series.covered_ratio(bucket).into(),
         changes.cell(bucket),
     ];
-    before.into_iter().chain(latency::cells(times)).chain(after)
+    before.into_iter().chain(latency::cells(times, is_small_part)).chain(after)
 }
 
 /// Row totals of the load series, in the order in which [`load_point`] takes them.
@@ -382,7 +384,7 @@ fn load_series(
     let edges = edges(&scope, step, &kept)?;
     let mut timed = Timed::of(Whose::Database, &scope, &edges)?;
     let (series, worst) = load(&scope, edges.clone(), &kept)?;
-    timed.look_besides(Whose::Database, &scope, &edges, false)?;
+    timed.look_besides(Whose::Database, &scope, &edges, (&series, false))?;
     timed.believe(&series);
     let changes = Changes::of(&scope, &series)?;
     for bucket in 0..series.len() {
@@ -464,7 +466,8 @@ fn load_point(
     let [calls, exec_us, rows, blks_read, wal_bytes, nested_us] =
         std::array::from_fn(|column| series.sum(column, bucket).filter(|_| !unseen));
     let all = times.map(Times::all);
-    let at = |q| all.as_ref().and_then(|all| latency::at(all, q)).into();
+    let told = all.as_ref().filter(|_| !timed.is_small_part(bucket));
+    let at = |q| told.and_then(|all| latency::at(all, q)).into();
     [
         Cell::Time(series.time(bucket)),
         calls.into(),

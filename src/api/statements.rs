@@ -107,10 +107,10 @@ fn top_statements(
     Ok(())
 }
 
-/// Whether nobody timed what clients sent.
+/// Whether nobody timed what clients sent, or a small part only.
 fn is_untimed(line: &Line) -> bool {
     let is_sent = line.statement.toplevel == Cell::Bool(true);
-    is_sent && line.times.is_none() && line.value("calls").is_some_and(|calls| calls > 0)
+    is_sent && line.known_times().is_none() && line.value("calls").is_some_and(|calls| calls > 0)
 }
 
 /// The row of `top_statements`. Who executed something without an id may have executed this more often.
@@ -151,8 +151,8 @@ fn row(line: &Line, nameless: &Users) -> impl Iterator<Item = Cell> {
         line.statement.queryid.clone(),
         line.who.0.into(),
     ];
-    let times = latency::cells(line.times.as_ref());
-    let error = line.times.as_ref().map(|_| ERROR).into();
+    let times = latency::cells(line.times.as_ref(), line.is_small_part);
+    let error = line.known_times().map(|_| ERROR).into();
     before.into_iter().chain(times).chain([error]).chain(after)
 }
 

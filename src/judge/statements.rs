@@ -90,7 +90,7 @@ pub(super) fn statements(
             }
         }
     }
-    add_times(scope, &mut lines);
+    add_times(scope, &mut lines)?;
     let told = lines.iter().map(|line| Told {
         fact: tell(line),
         query: text(line),
@@ -180,11 +180,7 @@ fn tell(line: &Line) -> Statement {
         exec_ms: ms(v("exec_us")).unwrap_or(0.0),
         stddev_ms: line.deviation_ms(),
         timed_calls: line.times.as_ref().map_or(0, |times| times.all().executions()),
-        p95_ms: line
-            .times
-            .as_ref()
-            .and_then(|times| times.all().quantile(0.95))
-            .map(|p| p.ns / 1e6),
+        p95_ms: line.known_times().and_then(|times| times.all().quantile(0.95)).map(|p| p.ns / 1e6),
         share_ratio: line.share_ratio,
         rows: n("rows"),
         plan_ms: ms(v("plan_us").filter(|_| n("plans") > 0)),

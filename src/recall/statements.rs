@@ -13,6 +13,7 @@ use super::latency::{self, Times};
 use super::names::{self, Statement};
 use super::plan::Kept;
 use super::scope::Scope;
+use super::timed::mark_small_parts;
 use crate::error::Error;
 use crate::store::read::{self, Segment};
 use perfmon_core::window::Level;
@@ -80,6 +81,8 @@ pub(crate) struct Line {
     also: Vec<Who>,
     /// Its execution times, if [`add_times`] was asked for them and any were counted.
     pub(crate) times: Option<Times>,
+    /// They are those of a small part of what was executed.
+    pub(crate) is_small_part: bool,
 }
 
 /// Milliseconds from microseconds.
@@ -125,13 +128,18 @@ impl Line {
         [&[self.who], self.also.as_slice()].concat()
     }
 
+    /// Its execution times, if they tell of all.
+    pub(crate) fn known_times(&self) -> Option<&Times> {
+        self.times.as_ref().filter(|_| !self.is_small_part)
+    }
+
     pub(crate) fn mean_ms(&self) -> Option<f64> {
         ratio(self.value("exec_us"), self.value("calls")).map(|us| us / 1000.0)
     }
 
     /// From the sum of squares that pg_stat_statements gives, else from the buckets of execution times.
     pub(crate) fn deviation_ms(&self) -> Option<f64> {
-        let counted = || self.times.as_ref()?.all().deviation_ns().map(|ns| ns / 1e6);
+        let counted = || self.known_times()?.all().deviation_ns().map(|ns| ns / 1e6);
         deviation_ms(self.value("calls"), self.value("exec_us"), self.value("exec_sq"))
             .or_else(counted)
     }
@@ -149,12 +157,16 @@ pub(crate) fn deviation_ms(
 }
 
 /// Adds their execution times to statements.
-pub(crate) fn add_times(scope: &Scope, lines: &mut [Line]) {
-    read_times(scope, lines, None);
+pub(crate) fn add_times(scope: &Scope, lines: &mut [Line]) -> Result<(), Error> {
+    read_times(scope, lines, None).map(drop)
 }
 
 /// The same, and gives those of others: rows are read once for all of them.
-fn read_times(scope: &Scope, lines: &mut [Line], others: Option<Vec<Who>>) -> Option<Times> {
+fn read_times(
+    scope: &Scope,
+    lines: &mut [Line],
+    others: Option<Vec<Who>>,
+) -> Result<Option<Times>, Error> {
     let mut groups: Vec<Vec<Who>> = lines.iter().map(Line::all_names).collect();
     groups.extend(others);
     // The window was widened aloud once.
@@ -163,7 +175,8 @@ fn read_times(scope: &Scope, lines: &mut [Line], others: Option<Vec<Who>>) -> Op
     for (line, times) in lines.iter_mut().zip(sums) {
         line.times = times;
     }
-    others
+    mark_small_parts(scope, lines)?;
+    Ok(others)
 }
 
 /// All statements of the window, added up in some columns.
@@ -221,7 +234,7 @@ pub(crate) fn top(scope: &Scope, order: usize, most: Option<usize>) -> Result<Ve
     let mut lines = top_with(scope, (order, 0), most, &SHOWN)?;
     let is_told = lines.iter().any(|line| line.who.1 == OTHER);
     let rest = || scope.sources.iter().map(|source| (*source, OTHER)).collect();
-    let rest = read_times(scope, &mut lines, (!is_told).then(rest));
+    let rest = read_times(scope, &mut lines, (!is_told).then(rest))?;
     if let Some(rest) = rest.filter(|times| times.all().executions() > 0) {
         add_rest(scope, (order, most), &mut lines, rest);
     }
@@ -255,6 +268,7 @@ fn add_rest(
         covered_us: lines.first().map_or(0, |line| line.covered_us),
         also: Vec::new(),
         times: Some(rest),
+        is_small_part: false,
     };
     lines.insert(place, line);
     lines.truncate(most.unwrap_or(usize::MAX));
@@ -474,6 +488,7 @@ fn lines(
                 covered_us: sums.covered_us,
                 also: taken.get(who).cloned().unwrap_or_default(),
                 times: None,
+                is_small_part: false,
             }
         })
         .collect())

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use perfmon_core::family::{NAMELESS, ROUTE, UNCOUNTED};
 use perfmon_core::frame::Span;
+use perfmon_core::objective::KNOWN;
 use perfmon_core::series::Series;
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
@@ -15,26 +16,48 @@ use super::scope::Scope;
 use crate::error::Error;
 use crate::store::read::{self, Segment};
 
-/// Row by row, how much was executed of which no times are known, and how much of that had no id. What found no route of its
-/// own may be anybody's.
+/// How much was executed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Executed {
+    timed: u64,
+    /// Of which no times are known.
+    untimed: u64,
+    /// Of that, without an id.
+    nameless: u64,
+}
+
+impl Executed {
+    /// Whether times are those of a small part only.
+    #[allow(clippy::cast_precision_loss)]
+    fn is_small_part(self) -> bool {
+        let all = self.timed.saturating_add(self.untimed);
+        self.untimed > 0 && (self.timed as f64) < KNOWN * all as f64
+    }
+}
+
+/// Row by row, how much was executed. What found no route of its own and has no times may be anybody's.
 fn each(
     scope: &Scope,
     segments: &[Segment],
     own: Option<&HashSet<Who>>,
-    told: &mut dyn FnMut(&Span, u64, u64),
+    told: &mut dyn FnMut(&Span, Executed),
 ) {
     let columns: Vec<usize> = ROUTE.position("statements").into_iter().collect();
     read::frames(&scope.sources, &ROUTE, segments, &columns, &mut |row| {
-        let is_meant = |id: u32| {
-            let route = ROUTE.object_of(id);
-            route == 0 || own.is_none_or(|own| own.contains(&(row.head.source, route)))
-        };
-        let sum = |bucket: u32| {
-            let counts = row.ids.iter().zip(row.column(0).unwrap_or(&[]));
-            let meant = counts.filter(|(id, _)| **id & 255 == bucket && is_meant(**id));
-            meant.map(|(_, count)| *count).fold(0, u64::saturating_add)
-        };
-        told(&row.head.span, sum(UNCOUNTED), sum(NAMELESS));
+        let mut all = Executed::default();
+        for (id, count) in row.ids.iter().zip(row.column(0).unwrap_or(&[])) {
+            let route = ROUTE.object_of(*id);
+            let is_own = own.is_none_or(|own| own.contains(&(row.head.source, route)));
+            let sum = match id & 255 {
+                UNCOUNTED if is_own || route == 0 => &mut all.untimed,
+                NAMELESS if is_own || route == 0 => &mut all.nameless,
+                UNCOUNTED | NAMELESS => continue,
+                _ if is_own => &mut all.timed,
+                _ => continue,
+            };
+            *sum = sum.saturating_add(*count);
+        }
+        told(&row.head.span, all);
     });
 }
 
@@ -50,8 +73,7 @@ fn routes_of(scope: &Scope, user: &str) -> Result<HashSet<Who>, Error> {
 pub(crate) struct Besides {
     /// Of no column: time of which it is known.
     covered: Series,
-    untimed: Vec<bool>,
-    nameless: Vec<bool>,
+    executed: Vec<Executed>,
 }
 
 impl Besides {
@@ -65,31 +87,40 @@ impl Besides {
         let own = user.map(|user| routes_of(scope, user)).transpose()?;
         let segments = Kept::of(&ROUTE, scope).segments(scope, coarsest);
         let mut covered = Series::new(edges, 0);
-        let mut untimed = vec![false; covered.len()];
-        let mut nameless = untimed.clone();
-        each(scope, &segments, own.as_ref(), &mut |span, all, without_id| {
+        let mut executed = vec![Executed::default(); covered.len()];
+        each(scope, &segments, own.as_ref(), &mut |span, all| {
             covered.cover(span.since, span.until, span.length_us, span.quiet_us);
-            if let Some(bucket) = covered.bucket_of(span.until) {
-                untimed[bucket] |= all > 0;
-                nameless[bucket] |= without_id > 0;
+            if let Some(sum) = covered.bucket_of(span.until).and_then(|at| executed.get_mut(at)) {
+                sum.timed = sum.timed.saturating_add(all.timed);
+                sum.untimed = sum.untimed.saturating_add(all.untimed);
+                sum.nameless = sum.nameless.saturating_add(all.nameless);
             }
         });
-        Ok(Self { covered, untimed, nameless })
+        Ok(Self { covered, executed })
+    }
+
+    fn at(&self, bucket: usize) -> Executed {
+        self.executed.get(bucket).copied().unwrap_or_default()
     }
 
     /// Whether all that was executed in a bucket was timed, as far as so much time tells.
     pub(crate) fn is_none(&self, bucket: usize, covered_us: i64) -> bool {
-        self.untimed.get(bucket) == Some(&false) && self.covered.covered_us(bucket) >= covered_us
+        self.at(bucket).untimed == 0 && self.covered.covered_us(bucket) >= covered_us
     }
 
     /// Whether some of what was executed in a bucket was not timed.
     pub(crate) fn is_untimed(&self, bucket: usize) -> bool {
-        self.untimed.get(bucket) == Some(&true)
+        self.at(bucket).untimed > 0
+    }
+
+    /// Whether of what was executed in a bucket a small part only was timed.
+    pub(crate) fn is_mostly_untimed(&self, bucket: usize) -> bool {
+        self.at(bucket).is_small_part()
     }
 
     /// Whether some of what was executed in a bucket had no id.
     pub(crate) fn is_nameless(&self, bucket: usize) -> bool {
-        self.nameless.get(bucket) == Some(&true)
+        self.at(bucket).nameless > 0
     }
 }
 
@@ -101,10 +132,10 @@ impl Uncounted {
     /// Of these stretches, which may be those of another family.
     pub(crate) fn of(scope: &Scope, segments: &[Segment]) -> Self {
         let mut found = Self::default();
-        each(scope, segments, None, &mut |span, sum, _| {
-            if sum > 0 {
+        each(scope, segments, None, &mut |span, Executed { untimed, .. }| {
+            if untimed > 0 {
                 let all = found.0.entry(span.until).or_default();
-                *all = all.saturating_add(sum);
+                *all = all.saturating_add(untimed);
             }
         });
         found

@@ -147,7 +147,7 @@ fn statement(line: &Line) -> Statement {
         total_exec_ms: ms(line.value("exec_us")),
         calls: signed(line.value("calls")),
         mean_exec_ms: line.mean_ms(),
-        p95_ms: line.times.as_ref().and_then(|times| percentile(&times.all(), 0.95)),
+        p95_ms: line.known_times().and_then(|times| percentile(&times.all(), 0.95)),
         rows_per_call: ratio(line.value("rows"), line.value("calls")),
         user_name: line.statement.user_name.text(),
         query: line.statement.query.text(),

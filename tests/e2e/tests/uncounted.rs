@@ -7,6 +7,8 @@ use perfmon_e2e::{Db, Server, secs, wait_until};
 mod absent;
 #[path = "uncounted/ids.rs"]
 mod ids;
+#[path = "uncounted/parts.rs"]
+mod parts;
 #[path = "uncounted/past.rs"]
 mod past;
 #[path = "uncounted/runs.rs"]
