@@ -164,11 +164,11 @@ fn last_snapshot(worker: &Status, scope: &Scope) -> Result<Item, Error> {
     )?;
     let known = worker.slot.map(|slot| slot.snapshot_id).filter(|id| *id > 0);
     let Some(last) = stored.int().max(known) else {
-        return Ok(Item::warning(
-            "last snapshot",
-            "none within a day",
-            "SELECT perfmon.snapshot(); two calls make the first interval.",
-        ));
+        let fix = match session::in_recovery() {
+            true => "The primary takes them: perfmon.status() there says what is missing.",
+            false => "SELECT perfmon.snapshot(); two calls make the first interval.",
+        };
+        return Ok(Item::warning("last snapshot", "none within a day", fix));
     };
     let age = scope.until.saturating_sub(last).max(0) / 1_000_000;
     let value = format!("{} ({age} s ago)", show_time(last));

@@ -14,7 +14,7 @@ use super::scope::{Scope, now, show_time};
 use super::times::{gap_rows, switched_off};
 use super::uncounted::{Users, named};
 use crate::error::Error;
-use crate::pg::{catalog, fmgr};
+use crate::pg::{catalog, fmgr, session};
 use crate::settings;
 
 /// A snapshot that is so many intervals late does not come.
@@ -60,7 +60,8 @@ pub(crate) fn unrecorded(scope: &Scope, quiet_until: i64) -> Result<Option<Unrec
     }
     let is_late = newest.saturating_add(LATE * settings::snapshot_interval_us()) < end;
     let is_over = is_after || is_off && is_late;
-    if !is_over {
+    // On a standby nobody knows whether the primary was used since, and what is set here says nothing of it.
+    if !is_over || session::in_recovery() {
         return Ok(None);
     }
     // A database that nobody uses is not visited.
@@ -83,6 +84,9 @@ fn off() -> Missing {
 fn no_snapshot(is_own: bool) -> Missing {
     let fix = match (is_own, settings::preloaded()) {
         (false, _) => SEE_GAPS,
+        (true, _) if session::in_recovery() => {
+            "A longer window may have some. The primary takes them, and they come along: there SELECT perfmon.snapshot(); takes one now, and perfmon.status() says whether they are taken."
+        }
         (true, true) => {
             "A longer window may have some. SELECT perfmon.snapshot(); takes one now, perfmon.status() says whether they are taken."
         }

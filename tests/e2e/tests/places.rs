@@ -242,6 +242,7 @@ fn standby_reads_and_starts_to_collect_when_promoted() {
     for call in ["status()", "top_statements()", "databases()", "tables()"] {
         db.run(&format!("SELECT * FROM perfmon.{call}"));
     }
+    what_is_not_recorded_is_told(&standby);
     let e = db.fails("SELECT perfmon.snapshot()");
     assert!(
         ["55000", "25006"].contains(&e.as_db_error().unwrap().code().code()),
@@ -266,6 +267,29 @@ fn standby_reads_and_starts_to_collect_when_promoted() {
     let newest = db.intervals().last().unwrap().clone();
     assert!(newest.until > newest.since);
     assert!(!db.gaps().is_empty(), "the time between is a gap");
+}
+
+/// A standby cannot take a snapshot, and does not know whether anybody uses the primary.
+fn what_is_not_recorded_is_told(standby: &Server) {
+    let (mut db, notices) = standby.noticing("app");
+    let said = || std::mem::take(&mut *notices.lock().unwrap()).join("\n");
+    db.run("SELECT pg_sleep(0.1)");
+    let since = "(SELECT max(until) FROM perfmon.server_minute)";
+    for asked in ["errors", "routes", "load_series", "top_statements", "latency_heatmap"] {
+        db.rows(&format!("SELECT * FROM perfmon.{asked}({since}, clock_timestamp())"));
+        let told = said();
+        assert!(!told.contains("perfmon.snapshot()"), "{asked}: {told}");
+        assert!(!told.contains("nothing is recorded"), "{asked}: {told}");
+    }
+    // Of a part of an interval nothing is known.
+    db.rows(
+        "SELECT e.* FROM (SELECT until - (until - since) * 0.9 AS since, until - (until - since) * 0.1 AS until
+             FROM perfmon.server_minute WHERE length_us > 0 AND quiet_us = 0 ORDER BY until DESC LIMIT 1) r,
+             perfmon.errors(r.since, r.until) e",
+    );
+    let told = said();
+    assert!(told.contains("nothing is recorded of this window: "), "{told}");
+    assert!(told.contains("The primary takes them"), "{told}");
 }
 
 #[test]
