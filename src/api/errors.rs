@@ -11,7 +11,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
-use super::past::notice_if_was_off;
+use super::past::{notice_if_unplaced, notice_if_was_off};
 use super::rows::{Cell, Sink};
 use super::series::{Changes, edges};
 use crate::error::Error;
@@ -218,6 +218,9 @@ fn error_series(
     }
     if !told {
         notice_if_was_off(&scope, FAILURE.name, "errors")?;
+    }
+    if hidden.iter().any(|step| step.executions) {
+        notice_if_unplaced(&scope)?;
     }
     for (bucket, hidden) in hidden.into_iter().enumerate() {
         sink.put(point((&failures, hidden), &transactions, &changes, bucket))?;

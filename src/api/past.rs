@@ -4,9 +4,9 @@ use pgrx::prelude::*;
 
 use super::args::Scope;
 use crate::error::Error;
-use crate::recall::counting;
 use crate::recall::times::switched_off;
 use crate::recall::uncounted::{Users, named, untimed_users};
+use crate::recall::{absent, counting};
 use crate::watch::live;
 
 /// Says that something was not counted in some of the window, and why; gives whether it did. Without preloading that has been
@@ -22,6 +22,19 @@ pub(super) fn notice_if_was_off(scope: &Scope, subject: &str, what: &str) -> Res
         );
     }
     Ok(why.is_some())
+}
+
+/// Says that it is not known how much was executed, where the database found no place in memory for it.
+pub(super) fn notice_if_unplaced(scope: &Scope) -> Result<(), Error> {
+    if let Some(missing) = absent::executions_in(scope)? {
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!("of some of this window {}", missing.problem),
+            missing.fix
+        );
+    }
+    Ok(())
 }
 
 /// Says whose executions were not all timed in the window, where no setting of now tells it.

@@ -2,7 +2,8 @@
 //! say the same; it must never go by what the session at hand set for itself.
 
 use perfmon_core::capture::failure::Class;
-use perfmon_core::family::{FAILURE, SERVER, STATEMENT};
+use perfmon_core::capture::named::NO_PLACE;
+use perfmon_core::family::{FAILURE, ROUTE, SERVER, STATEMENT};
 use perfmon_core::window::DAY_US;
 
 use super::cell::Cell;
@@ -11,7 +12,7 @@ use super::failures::Failures;
 use super::plan::Kept;
 use super::query;
 use super::scope::{Scope, now, show_time};
-use super::times::{gap_rows, switched_off};
+use super::times::{gap_rows, is_noted, switched_off};
 use super::uncounted::{Users, named};
 use crate::error::Error;
 use crate::pg::{catalog, fmgr, session};
@@ -173,6 +174,14 @@ fn of_then(why: String) -> Missing {
     Missing { problem: format!("noted then: {why}"), fix: String::new() }
 }
 
+/// Why it is not known how much was executed in some of a window, where the database found no place for it.
+pub(crate) fn executions_in(scope: &Scope) -> Result<Option<Missing>, Error> {
+    Ok(is_noted(scope, (ROUTE.name, NO_PLACE))?.then(|| Missing {
+        problem: format!("how much was executed is not known: {NO_PLACE}"),
+        fix: "Raise pg_perfmon.max_routes (2 kB each) and restart the server.".to_owned(),
+    }))
+}
+
 /// Why errors are not counted now, or whose the server keeps from the hooks.
 pub(crate) fn errors() -> Result<Option<Missing>, Error> {
     Ok(match counting::missing(None)? {
@@ -202,6 +211,10 @@ pub(crate) fn errors_in(scope: &Scope) -> Result<Missing, Error> {
     let all = Failures::of(scope)?.all;
     let unseen = all.iter().filter(|one| one.kind.class == Class::Unseen);
     let users: Users = unseen.map(|one| one.kind.user.text()).collect();
+    if let Some(missing) = executions_in(scope)?.filter(|_| users.is_empty()) {
+        let problem = format!("No share of failures is known, as {}", missing.problem);
+        return Ok(Missing { problem, fix: missing.fix });
+    }
     Ok(then(match users.is_empty() {
         true => "Errors were not counted in this time".to_owned(),
         false => hidden_then(&users),

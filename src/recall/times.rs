@@ -35,6 +35,14 @@ pub(crate) fn switched_off(scope: &Scope, subject: &str) -> Result<Option<String
     Ok(gap_rows(scope)?.iter().rfind(is_meant).map(|row| text(row, 5).unwrap_or_default()))
 }
 
+/// Whether something was not recorded in some of the window, for one reason.
+pub(crate) fn is_noted(scope: &Scope, (subject, why): (&str, &str)) -> Result<bool, Error> {
+    let is = |row: &Vec<Cell>, i: usize, meant: &str| {
+        row.get(i).and_then(Cell::text).as_deref() == Some(meant)
+    };
+    Ok(gap_rows(scope)?.iter().any(|row| is(row, 3, subject) && is(row, 5, why)))
+}
+
 /// How many gaps these rows tell of: what several subjects missed at the same time, for the same reason,
 /// is one.
 pub(crate) fn distinct_gaps(rows: &[Vec<Cell>]) -> usize {

@@ -51,6 +51,10 @@ pub(super) fn explain(
             history.no_errors = Some(ERRORS_OF_NESTED.to_owned());
         }
     }
+    if no_errors && history.no_errors.is_none() {
+        let unplaced = absent::executions_in(window)?;
+        history.no_errors = unplaced.map(|one| format!("{}: {}", one.problem, one.fix));
+    }
     history.no_errors = history.no_errors.take().or(unrecorded);
     Ok(())
 }

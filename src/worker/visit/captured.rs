@@ -6,7 +6,7 @@ use std::ffi::CStr;
 
 use perfmon_core::capture::failure::{self, Class};
 use perfmon_core::capture::kept::{self, Interval, Stamp};
-use perfmon_core::capture::named::{self, Executed, Named};
+use perfmon_core::capture::named::{self, Executed, NO_PLACE, Named};
 use perfmon_core::capture::route::{self, Slot};
 use perfmon_core::capture::scan;
 use perfmon_core::capture::table::Key;
@@ -32,9 +32,6 @@ type Before<T> = Option<(Stamp, Vec<T>)>;
 
 /// Subject of what was executed between two readings.
 const MEANWHILE: &str = "meanwhile";
-
-/// Why the work of a database is not known.
-const NO_PLACE: &str = "this database found no place in memory for its routes, of which pg_perfmon.max_routes says how many there are";
 
 /// What was read.
 pub(super) struct Captured {

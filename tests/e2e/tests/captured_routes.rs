@@ -358,7 +358,9 @@ fn databases_that_are_gone_leave_room_for_others() {
         watcher.val::<String>(hint).contains("20 databases take one each")
     });
     server.new_db("late");
-    let mut late = unseen(&server, "late");
+    let (mut late, notices) = server.noticing("late");
+    late.run("SET pg_perfmon.capture = 'off'");
+    late.run("SELECT perfmon.create_slo('all', error_ratio => 0.1)");
     late.snapshot();
     let work = |database| {
         let mut db = server.db(database);
@@ -373,7 +375,16 @@ fn databases_that_are_gone_leave_room_for_others() {
     };
     work("late");
     late.snapshot();
+    notices.lock().unwrap().clear();
     assert_eq!(both(&mut late), (None, Some(1)), "how many there were is unknown");
+    let told = notices.lock().unwrap().join("\n");
+    assert!(told.contains("found no place in memory"), "{told}");
+    assert!(told.contains("Raise pg_perfmon.max_routes"), "{told}");
+    let detail: String = late.val(
+        "SELECT status || ': ' || detail FROM perfmon.slo_status() WHERE objective = 'errors'",
+    );
+    assert!(detail.starts_with("no_data: how much was executed is not known"), "{detail}");
+    assert!(detail.contains("Raise pg_perfmon.max_routes"), "{detail}");
     let hint: String = late.val(hint);
     assert!(hint.contains("no place at all") && hint.contains("databases take one each"), "{hint}");
     assert!(late.val::<bool>(

@@ -5,6 +5,9 @@ use super::route::{self, Counted, Moved, Slot, Work};
 use super::table::{Payload, Table};
 use crate::objective::KNOWN;
 
+/// Why the work of a database is not known, as it is noted.
+pub const NO_PLACE: &str = "this database found no place in memory for its routes, of which pg_perfmon.max_routes says how many there are";
+
 /// What an interval's row of statements tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
