@@ -67,6 +67,12 @@ off; rows of class unseen say how many there were at least."
     );
 }
 
+/// The same of errors that were added up.
+pub(super) fn notice_of_unseen(failures: &Failures) {
+    let unseen = failures.all.iter().filter(|one| one.kind.class == Class::Unseen);
+    notice_of_past(&unseen.map(|one| one.kind.user.text()).collect());
+}
+
 #[pg_extern(
     schema = "perfmon",
     sql = r#"
@@ -106,8 +112,7 @@ fn errors(
     }
     let failures = Failures::of(&scope)?;
     if failures.is_part() && !told {
-        let unseen = failures.all.iter().filter(|one| one.kind.class == Class::Unseen);
-        notice_of_past(&unseen.map(|one| one.kind.user.text()).collect());
+        notice_of_unseen(&failures);
     }
     if !told {
         notice_if_was_off(&scope, FAILURE.name, "errors")?;

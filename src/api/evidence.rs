@@ -14,10 +14,13 @@ use pgrx::prelude::*;
 use super::args::{Scope, Stamp};
 use super::errors::notice_unless_counted;
 use super::history::{Naming, put_history};
+use super::past::notice_if_was_off;
 use super::rows::{Cell, Sink};
+use crate::error::Error;
 use crate::judge;
 use crate::recall::statements::ratio;
-use crate::recall::{evidence, names};
+use crate::recall::{absent, evidence, names};
+use crate::watch::live;
 
 #[pg_extern(
     schema = "perfmon",
@@ -67,7 +70,9 @@ fn scan_evidence(
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
-    let Some(mut found) = evidence::evidence(&scope)? else { return Ok(()) };
+    let found = evidence::evidence(&scope)?;
+    notice_if_off(&scope, found.is_none())?;
+    let Some(mut found) = found else { return Ok(()) };
     // What executions asked for is no node of a plan.
     found.retain(|one| one.kind() != Some(Kind::Existence));
     let calls = evidence::calls(&scope)?;
@@ -88,6 +93,26 @@ fn scan_evidence(
     for (table, rows, share) in unexplained(&found, &calls, &scanned) {
         sink.put(without_statement("unexplained", table, None, Some((rows, share))))?;
     }
+    Ok(())
+}
+
+/// Says why nothing is known of what plans read, by a setting of now, or of some of the window, by one of then. Without
+/// preloading that has been said.
+fn notice_if_off(scope: &Scope, is_none: bool) -> Result<(), Error> {
+    if is_none
+        && scope.is_own()
+        && live::began().is_some()
+        && let Some(missing) = absent::scans()?
+    {
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!("nodes of plans are not counted: {}", missing.problem),
+            missing.fix
+        );
+        return Ok(());
+    }
+    notice_if_was_off(scope, family::SCAN.name, "nodes of plans")?;
     Ok(())
 }
 

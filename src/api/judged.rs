@@ -9,6 +9,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::latency;
 use super::rows::{Cell, Sink};
 use super::statements::say_nothing_recorded;
 use crate::error::Error;
@@ -69,7 +70,8 @@ fn slow_statements(
         return Ok(());
     }
     let facts = judge::gather(&scope)?;
-    if facts.statements.as_ref().is_none_or(Vec::is_empty) {
+    // What was only timed is not judged.
+    if facts.statements.iter().flatten().all(|one| one.calls == 0) {
         say_nothing_recorded(&scope)?;
     }
     let thresholds = judge::thresholds();
@@ -82,6 +84,12 @@ fn slow_statements(
         None => HashMap::new(),
     };
     let unplanned = plans::why_none()?;
+    let untimed = slow.iter().filter(|one| one.statement.p95_ms.is_none()).count();
+    match untimed {
+        0 => {}
+        all if all == slow.len() => latency::say_not_counted(&scope),
+        _ => latency::say_partly_counted(&scope),
+    }
     for one in &slow {
         let s = one.statement;
         let who = names.get(&s.statement_id);

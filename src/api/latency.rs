@@ -281,6 +281,12 @@ impl Timed {
         all.any(|(times, at_work)| *at_work && times.as_ref().is_some_and(silent))
     }
 
+    /// Whether executions of a bucket were timed of which the server counted none.
+    pub(super) fn is_alone(&self, bucket: usize, counted: &Series) -> bool {
+        let any = |times: &Times| times.all().executions() > 0;
+        counted.sum(0, bucket).unwrap_or(0) == 0 && self.times(bucket).is_some_and(any)
+    }
+
     /// What is known of one bucket.
     pub(super) fn times(&self, bucket: usize) -> Option<&Times> {
         self.times.get(bucket)?.as_ref()

@@ -4,7 +4,6 @@ use pgrx::prelude::*;
 
 use super::args::Scope;
 use crate::error::Error;
-use crate::recall::times::switched_off;
 use crate::recall::uncounted::{Users, named, untimed_users};
 use crate::recall::{absent, counting};
 use crate::watch::live;
@@ -12,16 +11,32 @@ use crate::watch::live;
 /// Says that something was not counted in some of the window, and why; gives whether it did. Without preloading that has been
 /// said.
 pub(super) fn notice_if_was_off(scope: &Scope, subject: &str, what: &str) -> Result<bool, Error> {
-    let why = if live::began().is_some() { switched_off(scope, subject)? } else { None };
-    if let Some(why) = &why {
+    let why = match live::began() {
+        Some(_) => absent::uncounted_then(scope, subject)?,
+        None => None,
+    };
+    let Some(why) = why else { return Ok(notice_not_yet(scope, what)) };
+    ereport!(
+        NOTICE,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("{what} were not counted in some of this window; noted then: {why}"),
+        "perfmon.gaps(since, until) lists the times of which nothing is known."
+    );
+    Ok(true)
+}
+
+/// Says since when the hooks count, of a window before that.
+fn notice_not_yet(scope: &Scope, what: &str) -> bool {
+    let since = live::began().and_then(|_| absent::not_yet(scope));
+    if let Some(since) = &since {
         ereport!(
             NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-            format!("{what} were not counted in some of this window; noted then: {why}"),
-            "perfmon.gaps(since, until) lists the times of which nothing is known."
+            format!("{what} were not counted in this window: {since}"),
+            "Before, pg_perfmon was not in shared_preload_libraries, or of a version that did not count them."
         );
     }
-    Ok(why.is_some())
+    since.is_some()
 }
 
 /// Says that it is not known how much was executed, where the database found no place in memory for it.
@@ -65,6 +80,24 @@ pub(super) fn notice_nameless(scope: &Scope, users: &Users) -> Result<(), Error>
             "not all that {} executed in this window is counted by statement: some had no id",
             named(users)
         ),
+        why
+    );
+    Ok(())
+}
+
+/// Says why pg_stat_statements knows nothing of some of what was timed, if there is such, where a setting of now or of then was
+/// the reason.
+pub(super) fn notice_if_untracked(scope: &Scope, is_some: bool) -> Result<(), Error> {
+    let missing = if is_some { absent::statements_in(scope)? } else { None };
+    let Some(missing) = missing else { return Ok(()) };
+    let why = match missing.fix.is_empty() {
+        true => missing.problem,
+        false => format!("{}: {}", missing.problem, missing.fix),
+    };
+    ereport!(
+        NOTICE,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        "in some of this window pg_stat_statements counted nothing, so calls and total times are NULL there",
         why
     );
     Ok(())

@@ -1,10 +1,12 @@
 //! `plans` and `plan_flips`: which plans statements were seen to have, and when one took the place of another.
 
+use perfmon_core::family::LATENCY;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::past::notice_if_was_off;
 use super::rows::Sink;
 use crate::error::Error;
 use crate::recall::{absent, plans};
@@ -88,15 +90,17 @@ fn plan_flips(
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
     let flips = plans::flips(&scope)?;
-    if flips.is_empty() {
-        say_not_recorded()?;
+    if flips.is_empty() && !say_not_recorded()? {
+        notice_if_was_off(&scope, LATENCY.name, "plans")?;
     }
     Ok(scope.put_or_notice(&mut sink, flips)?)
 }
 
-/// Says why there are no plans, where a setting is the reason.
-fn say_not_recorded() -> Result<(), Error> {
-    if let Some(missing) = absent::plans()? {
+/// Says why there are no plans, where a setting is the reason; gives whether it did.
+fn say_not_recorded() -> Result<bool, Error> {
+    let missing = absent::plans()?;
+    let told = missing.is_some();
+    if let Some(missing) = missing {
         ereport!(
             NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
@@ -104,5 +108,5 @@ fn say_not_recorded() -> Result<(), Error> {
             missing.fix
         );
     }
-    Ok(())
+    Ok(told)
 }

@@ -70,10 +70,10 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
     if own {
         facts.objectives = Some(promises(objectives::judged_in(None, true, scope)?));
         known = Some(findings(scope, &mut facts)?);
-        facts.missing = absent::statements()?;
         facts.unplanned = absent::plans()?;
-        facts.uncounted = lists::uncounted()?;
+        facts.uncounted = absent::times()?;
     }
+    facts.missing = absent::statements_in(scope)?;
     if facts.head.intervals > 0 {
         // The window was widened aloud once.
         let scope = &scope.quietly(scope.since, scope.until);
@@ -89,6 +89,7 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
         }
         quote(&mut facts);
         facts.latency = lists::latency(scope, &timed(scope)?)?;
+        facts.uncounted = lists::uncounted(scope, facts.latency.as_ref())?;
         facts.errors = lists::errors(scope)?;
         facts.unheard = lists::unheard(scope, facts.errors.as_ref())?;
         facts.machine = lists::machine(scope)?;

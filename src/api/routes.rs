@@ -7,11 +7,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
-use super::errors::{notice_if_hidden, notice_unless_counted};
+use super::errors::{notice_if_hidden, notice_of_unseen, notice_unless_counted};
 use super::latency;
 use super::past::notice_if_was_off;
 use super::rows::{Cell, Sink};
-use crate::recall::failures::error_ratio;
+use crate::recall::failures::{Failures, error_ratio};
 use crate::recall::routes::{self, Route};
 use crate::recall::statements::{per_s, ratio};
 
@@ -62,7 +62,10 @@ fn routes(
         latency::say_partly_counted(&scope);
     }
     if !told {
-        notice_if_was_off(&scope, ROUTE.name, "statements by route")?;
+        let was_off = notice_if_was_off(&scope, ROUTE.name, "statements by route")?;
+        if !was_off && routes.iter().any(|route| route.errors.is_none()) {
+            notice_of_unseen(&Failures::of(&scope)?);
+        }
     }
     for route in &routes {
         sink.put(cells(route, covered_us))?;

@@ -174,6 +174,18 @@ fn compare_runs(
             "Hours and days, which are kept longer, hold what others did before and after the run."
         );
     }
+    for run in [&before, &after].into_iter().filter(|run| run.latency.is_none()) {
+        let Some(missing) = &run.uncounted else { continue };
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!(
+                "statements are not compared, as their times in run \"{}\" are not known",
+                run.name
+            ),
+            format!("{}. {}", missing.problem, missing.fix)
+        );
+    }
     for pair in report::pairs(&before, &after) {
         sink.put([
             pair.what.into(),
@@ -264,6 +276,7 @@ fn gathered(name: &str) -> Result<report::Run, Error> {
         unheard: lists::unheard(&scope, errors.as_ref())?,
         errors,
         changes: changes_of(&whole)?,
+        uncounted: lists::uncounted(&scope, latency.as_ref())?,
         latency,
         ..empty(&own, &run, until)?
     })
@@ -301,7 +314,7 @@ fn empty(own: &Scope, run: &Run, until: i64) -> Result<report::Run, Error> {
         until_us: until,
         unfinished: run.ended.is_none(),
         overlapping: others.into_iter().map(|other| other.name).collect(),
-        uncounted: lists::uncounted()?,
+        uncounted: absent::times()?,
         slow_ms: judge::thresholds().of(&statements::P95),
         ..report::Run::default()
     })

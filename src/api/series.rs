@@ -18,6 +18,7 @@ use pgrx::prelude::*;
 use super::args::{Scope, Stamp};
 use super::known;
 use super::latency::{self, Timed};
+use super::past::notice_if_untracked;
 use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::recall::latency::{Times, Whose};
@@ -270,6 +271,7 @@ fn statement_series(
         sink.put_all(statement_point(&series, &worst, &timed, &changes, bucket))?;
     }
     timed.say_what_is_missing(&scope);
+    notice_if_untracked(&scope, (0..series.len()).any(|bucket| timed.is_alone(bucket, &series)))?;
     Ok(())
 }
 
@@ -391,6 +393,7 @@ fn load_series(
         sink.put(load_point(&series, &worst, &timed, &changes, bucket))?;
     }
     timed.say_what_is_missing(&scope);
+    notice_if_untracked(&scope, (0..series.len()).any(|bucket| timed.is_alone(bucket, &series)))?;
     Ok(())
 }
 
@@ -428,26 +431,29 @@ pub(super) fn trend(scope: &Scope, begins: Option<i64>) -> Result<Trend, Error> 
     } else {
         series::edges(scope.since, scope.until, step_us)
     };
+    let timed = Timed::of(Whose::Database, scope, &edges)?;
     let (series, _) = load(scope, edges, &kept)?;
     let first = (0..series.len()).find(|bucket| series.covered_us(*bucket) > 0).unwrap_or(0);
     // Before history begins there is no gap.
     let first = if begins.is_some() { first } else { 0 };
-    let points = (first..series.len()).map(|bucket| trend_point(scope, &series, bucket)).collect();
+    let points =
+        (first..series.len()).map(|bucket| trend_point(scope, &series, &timed, bucket)).collect();
     Ok(Trend { step_us, target_ms: Some(super::commands::SLOW_US / 1000.0), points })
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn trend_point(scope: &Scope, series: &Series, bucket: usize) -> Point {
+fn trend_point(scope: &Scope, series: &Series, timed: &Timed, bucket: usize) -> Point {
     // The first and the last step may lie partly outside.
     let (since_us, until_us) =
         (series.time(bucket).max(scope.since), series.end(bucket).min(scope.until));
     let covered = series.covered_us(bucket);
-    let exec_us = series.sum(1, bucket);
+    let unseen = is_unseen(series.sum(0, bucket), timed.times(bucket));
+    let [calls, exec_us] = [0, 1].map(|column| series.sum(column, bucket).filter(|_| !unseen));
     Point {
         since_us: series.time(bucket),
         until_us,
         covered_ratio: (covered as f64 / (until_us - since_us).max(1) as f64).min(1.0),
-        calls: series.sum(0, bucket).and_then(|calls| i64::try_from(calls).ok()),
+        calls: calls.and_then(|calls| i64::try_from(calls).ok()),
         total_exec_ms: ms(exec_us),
         active_ratio: per_s(exec_us, covered).map(|us| us / 1e6),
     }

@@ -3,13 +3,14 @@
 use perfmon_core::ask;
 use perfmon_core::frame::Quality;
 use perfmon_core::histogram::ERROR;
+use perfmon_core::rollup::OTHER;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp, now};
 use super::latency;
-use super::past::notice_nameless;
+use super::past::{notice_if_untracked, notice_nameless};
 use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::recall::absent;
@@ -101,6 +102,7 @@ fn top_statements(
     } else if lines.iter().any(is_untimed) {
         latency::say_partly_counted(&scope);
     }
+    notice_if_untracked(&scope, nameless.is_empty() && lines.iter().any(is_untracked))?;
     for line in &lines {
         sink.put_all(row(line, &nameless))?;
     }
@@ -111,6 +113,11 @@ fn top_statements(
 fn is_untimed(line: &Line) -> bool {
     let is_sent = line.statement.toplevel == Cell::Bool(true);
     is_sent && line.known_times().is_none() && line.value("calls").is_some_and(|calls| calls > 0)
+}
+
+/// Whether only the hooks know of it. They add up what has no name, which the server knows by its names.
+fn is_untracked(line: &Line) -> bool {
+    line.who.1 != OTHER && line.value("calls").is_none()
 }
 
 /// The row of `top_statements`. Who executed something without an id may have executed this more often.
@@ -179,4 +186,4 @@ pub(super) fn say_nothing_recorded(scope: &Scope) -> Result<(), Error> {
 
 const NONE_COUNTED: &str = "No execution of any statement was counted in it.";
 const SEE_STATUS: &str = "SELECT * FROM perfmon.status() says whether pg_stat_statements is missing, and the line that fixes it.";
-const HOLES: &str = "perfmon.gaps(since, until) lists the times of which nothing is known.";
+const HOLES: &str = "perfmon.gaps(since, until) lists the times of which nothing is known; perfmon.load_series(since, until) has NULL there.";

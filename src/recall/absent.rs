@@ -3,7 +3,7 @@
 
 use perfmon_core::capture::failure::Class;
 use perfmon_core::capture::named::NO_PLACE;
-use perfmon_core::family::{FAILURE, ROUTE, SERVER, STATEMENT};
+use perfmon_core::family::{FAILURE, LATENCY, ROUTE, SERVER, STATEMENT};
 use perfmon_core::window::DAY_US;
 
 use super::cell::Cell;
@@ -13,7 +13,8 @@ use super::plan::Kept;
 use super::query;
 use super::scope::{Scope, now, show_time};
 use super::times::{gap_rows, is_noted, switched_off};
-use super::uncounted::{Users, named};
+use super::uncounted::{Users, named, untimed_users};
+use super::untracked::is_untracked;
 use crate::error::Error;
 use crate::pg::{catalog, fmgr, session};
 use crate::settings;
@@ -159,19 +160,95 @@ pub(crate) fn statements() -> Result<Option<Missing>, Error> {
     }))
 }
 
-/// The same of a window in which none is known, where settings of then were why.
+/// The same of a window of which not all are known, where settings of then were why.
 pub(crate) fn statements_in(scope: &Scope) -> Result<Option<Missing>, Error> {
     if scope.is_own()
         && let Some(missing) = statements()?
     {
         return Ok(Some(missing));
     }
-    Ok(switched_off(scope, STATEMENT.name)?.map(of_then))
+    if let Some(why) = switched_off(scope, STATEMENT.name)? {
+        return Ok(Some(of_then(format!("noted then: {why}"))));
+    }
+    Ok(is_untracked(scope).then(|| of_then(UNTRACKED.to_owned())))
 }
 
+/// Nobody notes that setting, but what follows from it is there.
+const UNTRACKED: &str = "pg_stat_statements counted nothing while executions were timed, as it does where \
+     pg_stat_statements.track is none";
+
 /// What settings of then were why of: no line changes that now.
-fn of_then(why: String) -> Missing {
-    Missing { problem: format!("noted then: {why}"), fix: String::new() }
+fn of_then(problem: String) -> Missing {
+    Missing { problem, fix: String::new() }
+}
+
+/// Whose execution times are not counted now, those of some roles or of all.
+pub(crate) fn times() -> Result<Option<Missing>, Error> {
+    let (what, missing) = if let Some(missing) = counting::missing(None)? {
+        ("Execution times are not counted", Some(missing))
+    } else if let Some(missing) = counting::without_ids(None)? {
+        ("Not all statements are counted", Some(missing))
+    } else {
+        ("Execution times of some are not counted", counting::uncounted_by_roles(Where::Here)?)
+    };
+    Ok(missing
+        .map(|Missing { problem, fix }| Missing { problem: format!("{what}: {problem}"), fix }))
+}
+
+/// Why not all execution times of a window are known: by the settings of now, else by what was noted then.
+pub(crate) fn times_in(scope: &Scope) -> Result<Missing, Error> {
+    if scope.is_own()
+        && let Some(missing) = times()?
+    {
+        return Ok(missing);
+    }
+    // What has no id is not timed.
+    let without_ids = || -> Result<Option<String>, Error> {
+        Ok(switched_off(scope, STATEMENT.name)?.filter(|why| why.contains("compute_query_id")))
+    };
+    let noted = match switched_off(scope, LATENCY.name)? {
+        None => without_ids()?,
+        noted => noted,
+    };
+    if let Some(why) = noted {
+        return Ok(of_then(format!(
+            "Execution times were not counted in some of this time; noted then: {why}"
+        )));
+    }
+    let users = untimed_users(scope)?;
+    Ok(of_then(match users.is_empty() {
+        true => format!("Execution times were not counted in this time{}", so_far(scope)),
+        false => format!(
+            "Not all that {} executed in this time was timed, as pg_perfmon.capture or compute_query_id was off then",
+            named(&users)
+        ),
+    }))
+}
+
+/// Why the hooks did not count something in some of a window, as settings said then. Of a time without preloading only that of
+/// their times is noted.
+pub(crate) fn uncounted_then(scope: &Scope, subject: &str) -> Result<Option<String>, Error> {
+    Ok(match switched_off(scope, subject)? {
+        None => switched_off(scope, LATENCY.name)?,
+        noted => noted,
+    })
+}
+
+/// Since when what the hooks count is recorded, of a window before that of which other things are.
+pub(crate) fn not_yet(scope: &Scope) -> Option<String> {
+    let is_recorded = Kept::of(&SERVER, scope).oldest().is_some_and(|oldest| oldest < scope.until);
+    let counted = Kept::of(&LATENCY, scope).oldest();
+    (is_recorded && counted.is_none_or(|since| since >= scope.until)).then(|| {
+        counted.map_or_else(
+            || "none are recorded so far".to_owned(),
+            |since| format!("they are recorded since {} only", show_time(since)),
+        )
+    })
+}
+
+/// The same behind other words.
+fn so_far(scope: &Scope) -> String {
+    not_yet(scope).map(|since| format!(": {since}")).unwrap_or_default()
 }
 
 /// Why it is not known how much was executed in some of a window, where the database found no place for it.
@@ -202,9 +279,8 @@ pub(crate) fn errors_in(scope: &Scope) -> Result<Missing, Error> {
             return Ok(Missing { problem, fix: missing.fix });
         }
     }
-    let then = |problem: String| Missing { problem, fix: String::new() };
-    if let Some(why) = switched_off(scope, FAILURE.name)? {
-        return Ok(then(format!(
+    if let Some(why) = uncounted_then(scope, FAILURE.name)? {
+        return Ok(of_then(format!(
             "Errors were not counted in some of this time; noted then: {why}"
         )));
     }
@@ -215,8 +291,8 @@ pub(crate) fn errors_in(scope: &Scope) -> Result<Missing, Error> {
         let problem = format!("No share of failures is known, as {}", missing.problem);
         return Ok(Missing { problem, fix: missing.fix });
     }
-    Ok(then(match users.is_empty() {
-        true => "Errors were not counted in this time".to_owned(),
+    Ok(of_then(match users.is_empty() {
+        true => format!("Errors were not counted in this time{}", so_far(scope)),
         false => hidden_then(&users),
     }))
 }
@@ -231,8 +307,20 @@ pub(crate) fn hidden_then(users: &Users) -> String {
 
 /// Why plans of this database are not recorded, and the line that turns them on.
 pub(crate) fn plans() -> Result<Option<Missing>, Error> {
-    Ok(match counting::missing(None)? {
+    if let Some(missing) = counting::missing(None)? {
+        return Ok(Some(missing));
+    }
+    // They are kept by the id of their statement.
+    Ok(match counting::ids_of_all()? {
         None => counting::plans_of_all()?,
+        off => off,
+    })
+}
+
+/// Why what plans of this database read is not counted, and the line that turns it on.
+pub(crate) fn scans() -> Result<Option<Missing>, Error> {
+    Ok(match counting::missing(None)? {
+        None => counting::scans_of_all()?,
         missing => missing,
     })
 }

@@ -327,6 +327,12 @@ pub(super) fn plans_of_all() -> Result<Option<Missing>, Error> {
     of_all(&Off { name: "pg_perfmon.plan_min_duration", is: &is_off, good: "'500ms'" })
 }
 
+/// Why no execution of all of them is looked into.
+pub(super) fn scans_of_all() -> Result<Option<Missing>, Error> {
+    let is_none = |value: &str| value.parse::<f64>().is_ok_and(|rate| rate <= 0.0);
+    of_all(c"pg_perfmon.scan_sample_rate", is_none, "0.01")
+}
+
 /// Why the times of some executions, or of all, are not counted.
 pub(crate) fn untimed() -> Result<Option<Missing>, Error> {
     if let Some(missing) = missing(None)? {

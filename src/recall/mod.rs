@@ -37,4 +37,5 @@ pub(crate) mod times;
 pub(crate) mod uncounted;
 mod unseen;
 mod untold;
+mod untracked;
 pub(crate) mod words;

@@ -22,7 +22,6 @@ use crate::error::Error;
 use crate::pg::catalog;
 use crate::recall::absent;
 use crate::recall::cell::Cell;
-use crate::recall::counting;
 use crate::recall::failures::{Failure, Failures, Interval, error_ratio};
 use crate::recall::host;
 use crate::recall::latency;
@@ -195,20 +194,13 @@ pub(in crate::api) fn machine(scope: &Scope) -> Result<Option<Machine>, Error> {
     Ok(Some(Machine::of(&seen, disks.into_iter().map(disk).collect())))
 }
 
-/// Whose execution times are not counted, those of some roles or of all.
-pub(in crate::api) fn uncounted() -> Result<Option<Missing>, Error> {
-    if let Some(missing) = counting::missing(None)? {
-        let problem = format!("Execution times are not counted: {}", missing.problem);
-        return Ok(Some(Missing { problem, fix: missing.fix }));
-    }
-    if let Some(missing) = counting::without_ids(None)? {
-        let problem = format!("Not all statements are counted: {}", missing.problem);
-        return Ok(Some(Missing { problem, fix: missing.fix }));
-    }
-    Ok(counting::uncounted_by_roles(counting::Where::Here)?.map(|missing| Missing {
-        problem: format!("Execution times of some are not counted: {}", missing.problem),
-        fix: missing.fix,
-    }))
+/// Why not all execution times are known, if they are not.
+pub(in crate::api) fn uncounted(
+    scope: &Scope,
+    known: Option<&Latency>,
+) -> Result<Option<Missing>, Error> {
+    let is_all = known.is_some_and(|latency| !latency.is_part);
+    (!is_all).then(|| absent::times_in(scope)).transpose()
 }
 
 /// What failed; `None` where nobody counted it. Where the server kept errors of some users, or for some time, from the

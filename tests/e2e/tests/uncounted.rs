@@ -15,6 +15,8 @@ mod past;
 mod runs;
 #[path = "uncounted/some.rs"]
 mod some;
+#[path = "uncounted/then.rs"]
+mod then;
 
 /// The last interval.
 const LAST: &str = "(SELECT max(until) FROM perfmon.server_minute WHERE until < (SELECT max(until) FROM perfmon.server_minute)),

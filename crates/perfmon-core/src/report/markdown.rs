@@ -197,14 +197,20 @@ fn absent(out: &mut String, what: &str, missing: &Missing) {
     }
 }
 
-/// What stands before why statements are not.
-const NOT_RECORDED: &str = "Statements are not recorded. pg_stat_statements: ";
+/// Says why statements are not recorded, or were not.
+fn unrecorded(out: &mut String, missing: &Missing) {
+    let what = match missing.fix.is_empty() {
+        true => "Statements were not recorded in some of this time; ",
+        false => "Statements are not recorded. pg_stat_statements: ",
+    };
+    absent(out, what, missing);
+}
 
 pub(super) fn commands(out: &mut String, commands: &[Command], missing: Option<&Missing>) {
     if commands.is_empty() {
         if let Some(missing) = missing {
             out.push_str("## Time by kind of command\n\n");
-            absent(out, NOT_RECORDED, missing);
+            unrecorded(out, missing);
         }
         return;
     }
@@ -255,7 +261,7 @@ pub(super) fn commands(out: &mut String, commands: &[Command], missing: Option<&
 fn statements(out: &mut String, statements: Option<&[Statement]>, missing: Option<&Missing>) {
     out.push_str("## Top statements by execution time\n\n");
     if let Some(missing) = missing {
-        absent(out, NOT_RECORDED, missing);
+        unrecorded(out, missing);
     }
     let Some(statements) = statements else {
         if missing.is_none() {

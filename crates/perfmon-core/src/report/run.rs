@@ -165,9 +165,15 @@ pub fn markdown(run: &Run, baseline: Option<&Run>, show: &dyn Fn(i64) -> String)
     if let Some(baseline) = baseline {
         compare::tables(&mut out, baseline, run);
     }
-    latency::latency(&mut out, run.latency.as_ref(), run.uncounted.as_ref());
+    match run.latency.is_none() && run.uncounted.is_none() {
+        true => unknown(&mut out, "Latency", run),
+        false => latency::latency(&mut out, run.latency.as_ref(), run.uncounted.as_ref()),
+    }
     slow(&mut out, run);
-    whole::commands(&mut out, &run.commands, run.uncommanded.as_ref());
+    match run.commands.is_empty() && run.uncommanded.is_none() {
+        true => unknown(&mut out, "Time by kind of command", run),
+        false => whole::commands(&mut out, &run.commands, run.uncommanded.as_ref()),
+    }
     errors(&mut out, run);
     if run.changes.is_empty() {
         out.push_str("## Changes in the period\n\nNothing was changed.\n\n");
@@ -261,9 +267,14 @@ fn errors(out: &mut String, run: &Run) {
         whole::errors::errors(out, run.errors.as_ref(), run.unheard.as_ref());
         return;
     }
-    out.push_str("## Errors\n\n");
-    out.push_str(match run.forgotten.is_empty() {
-        true => "Not known: they were not counted during the run.\n\n",
-        false => "Not known, as what they were counted in is no longer kept.\n\n",
-    });
+    unknown(out, "Errors", run);
+}
+
+/// A section of which nothing is known.
+fn unknown(out: &mut String, title: &str, run: &Run) {
+    let why = match run.forgotten.is_empty() {
+        true => "Not known: nothing of it was recorded during the run.",
+        false => "Not known, as what they were counted in is no longer kept.",
+    };
+    out.push_str(&format!("## {title}\n\n{why}\n\n"));
 }

@@ -6,7 +6,7 @@ const ENABLED: &str = "ALTER SYSTEM SET pg_perfmon.enabled = on";
 const TRACKED: &str = "ALTER SYSTEM SET pg_stat_statements.track = 'top'";
 
 /// Sets something for all, and waits until new sessions begin with it.
-fn set(server: &Server, db: &mut Db, setting: &str, value: &str) {
+pub(super) fn set(server: &Server, db: &mut Db, setting: &str, value: &str) {
     db.run(&format!("ALTER SYSTEM SET {setting} = {value}"));
     server.reload();
     wait_until("the setting is there", secs(20), || {
@@ -20,12 +20,12 @@ fn report(db: &mut Db) -> String {
 }
 
 /// Text that was wrapped, in one line.
-fn in_one(text: &str) -> String {
+pub(super) fn in_one(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A section, in one line.
-fn section(report: &str, title: &str) -> String {
+pub(super) fn section(report: &str, title: &str) -> String {
     let found = report.split("\n## ").find(|part| part.starts_with(title));
     in_one(found.unwrap_or_else(|| panic!("no {title} in {report}")))
 }

@@ -130,13 +130,32 @@ fn a_report_says_what_is_missing_and_what_is_none() {
     };
     let said = text(&blind, None);
     assert_eq!(said.matches("add the library").count(), 1, "{said}");
-    assert!(said.contains("Not known: they were not counted"), "{said}");
+    assert!(said.contains("Not known: nothing of it was recorded"), "{said}");
     assert!(!said.contains("\nNone.\n"), "unknown is not none: {said}");
     assert!(
         said.contains("Unfinished: it goes on") && said.contains("At the same time: other"),
         "{said}"
     );
     assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+}
+
+#[test]
+fn no_section_of_a_run_is_silently_lacking() {
+    let none = Run { latency: None, uncounted: None, errors: None, ..run() };
+    let sections = ["## Latency", "## Time by kind of command", "## Errors"];
+    for (forgotten, why) in [
+        (Vec::new(), "Not known: nothing of it was recorded during the run."),
+        (vec![(0, 1)], "Not known, as what they were counted in is no longer kept."),
+    ] {
+        let said = text(&Run { forgotten, commands: Vec::new(), ..none.clone() }, None);
+        for title in sections {
+            assert!(said.contains(&format!("{title}\n\n{why}\n")), "{title}: {said}");
+        }
+    }
+    let then = Missing { problem: "noted then: it was off".to_owned(), fix: String::new() };
+    let said = text(&Run { commands: Vec::new(), uncommanded: Some(then), ..none }, None);
+    let words = "Statements were not recorded in some of this time; noted then: it was off.";
+    assert!(said.contains(words) && !said.contains("To fix it"), "{said}");
 }
 
 #[test]

@@ -1,0 +1,254 @@
+//! What is off is told in the place of what is missing, as long as it is off with the line that turns it on, and once it is on again
+//! with what was noted then.
+
+use perfmon_e2e::Stop;
+
+use super::absent::{in_one, section, set};
+use super::*;
+
+/// Both reports of the run that was made last, and of its time.
+fn reports(db: &mut Db, run: &str) -> [String; 2] {
+    let window = window_of(db, run);
+    [
+        db.val(&format!("SELECT perfmon.report({window})")),
+        db.val(&format!("SELECT perfmon.run_report('{run}')")),
+    ]
+}
+
+fn window_of(db: &mut Db, run: &str) -> String {
+    db.val(&format!(
+        "SELECT format('%L::timestamptz, %L::timestamptz', begun_at, ended_at) FROM perfmon.run WHERE name = '{run}'"
+    ))
+}
+
+/// What the JSON of both reports has at a place.
+fn in_json(db: &mut Db, run: &str, path: &str) -> [Option<String>; 2] {
+    let window = window_of(db, run);
+    let of = |document: String| format!("SELECT perfmon.{document}::jsonb #>> '{{{path}}}'");
+    [
+        db.val(&of(format!("report({window}, 'json')"))),
+        db.val(&of(format!("run_report('{run}', 'json')"))),
+    ]
+}
+
+/// Sets something for all, this session too.
+fn set_for_all(server: &Server, db: &mut Db, setting: &str, value: &str) {
+    set(server, db, setting, value);
+    wait_until("this session knows it", secs(20), || {
+        db.val::<String>(&format!("SHOW {setting}")) == value
+    });
+}
+
+fn run(server: &Server, db: &mut Db, name: &str) {
+    db.run(&format!("SELECT perfmon.begin_run('{name}')"));
+    let mut bob = server.connect("bob", "app");
+    bob.run("SET application_name = 'shop'");
+    (0..50).for_each(|_| bob.run("SELECT 'of bob'::text"));
+    (0..6).for_each(|_| bob.run("SELECT pg_sleep(0.12)"));
+    bob.fails("SELECT 1 / 0");
+    db.run(&format!("SELECT perfmon.end_run('{name}')"));
+}
+
+/// What is missing from reports while a setting is off: sections, words and, of JSON, where they are.
+struct Off {
+    setting: &'static str,
+    off: &'static str,
+    on: &'static str,
+    sections: &'static [(&'static str, &'static str)],
+    /// What stands in all of them once it is on again.
+    then: &'static str,
+    /// The same of the notices of these functions.
+    functions: &'static [&'static str],
+}
+
+const LATENCY: (&str, &str) = ("Latency", "uncounted");
+const COMMANDS: (&str, &str) = ("Time by kind of command", "missing");
+
+const ALL: [Off; 3] = [
+    Off {
+        setting: "pg_perfmon.capture",
+        off: "off",
+        on: "top",
+        sections: &[LATENCY, ("Errors", "unheard")],
+        then: "noted then: pg_perfmon.capture is off",
+        functions: &[
+            "errors",
+            "error_series",
+            "routes",
+            "load_series",
+            "top_statements",
+            "slow_statements",
+            "scan_evidence",
+            "plan_flips",
+        ],
+    },
+    Off {
+        setting: "compute_query_id",
+        off: "off",
+        on: "auto",
+        sections: &[LATENCY, COMMANDS],
+        then: "noted then: compute_query_id is off",
+        functions: &["top_statements", "slow_statements", "commands"],
+    },
+    Off {
+        setting: "pg_stat_statements.track",
+        off: "none",
+        on: "top",
+        sections: &[COMMANDS],
+        then: "pg_stat_statements.track is none",
+        functions: &["top_statements", "slow_statements", "commands", "load_series"],
+    },
+];
+
+#[test]
+fn no_section_is_silently_lacking() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, mut said) = watcher(&server);
+    db.run("RESET pg_perfmon.capture");
+    db.snapshot();
+    run(&server, &mut db, "whole");
+    for off in &ALL {
+        let Off { setting, sections, functions, .. } = *off;
+        let name = format!("without {setting}");
+        set_for_all(&server, &mut db, setting, off.off);
+        db.snapshot();
+        run(&server, &mut db, &name);
+        let line = format!("ALTER SYSTEM SET {setting} = '{}'", off.on);
+        for report in reports(&mut db, &name) {
+            for (title, _) in sections {
+                let told = section(&report, title);
+                assert!(told.contains(&format!("To fix it: {line}")), "{setting}: {told}");
+            }
+        }
+        for (_, place) in sections {
+            for fix in in_json(&mut db, &name, &format!("{place},fix")) {
+                assert!(fix.as_ref().is_some_and(|fix| fix.starts_with(&line)), "{place}: {fix:?}");
+            }
+        }
+        let window = window_of(&mut db, &name);
+        for function in functions {
+            said();
+            db.rows(&format!("SELECT * FROM perfmon.{function}({window})"));
+            let told = said();
+            assert!(told.contains(&line), "{setting}, {function}: {told}");
+        }
+        set_for_all(&server, &mut db, setting, off.on);
+        db.snapshot();
+        for report in reports(&mut db, &name) {
+            for (title, _) in sections {
+                let told = section(&report, title);
+                assert!(
+                    told.contains(off.then) && !told.contains("To fix it"),
+                    "{setting}: {told}"
+                );
+                assert!(!told.contains("| all |"), "{setting}: {told}");
+            }
+        }
+        for (_, place) in sections {
+            for why in in_json(&mut db, &name, &format!("{place},problem")) {
+                assert!(why.as_ref().is_some_and(|why| why.contains(off.then)), "{place}: {why:?}");
+            }
+            let fixes = in_json(&mut db, &name, &format!("{place},fix"));
+            assert_eq!(fixes, [Some(String::new()), Some(String::new())], "{place}");
+        }
+        for function in functions {
+            said();
+            db.rows(&format!("SELECT * FROM perfmon.{function}({window})"));
+            let told = said();
+            assert!(told.contains(off.then), "{setting}, {function}: {told}");
+        }
+    }
+    // Of the first run all is known, whatever was off later.
+    for place in ["uncounted", "missing", "unheard"] {
+        assert_eq!(in_json(&mut db, "whole", place), [None, None], "{place}");
+    }
+    said();
+    db.rows("SELECT * FROM perfmon.compare_runs('whole', 'without pg_perfmon.capture')");
+    let told = said();
+    assert!(told.contains("statements are not compared") && told.contains(ALL[0].then), "{told}");
+}
+
+#[test]
+fn routes_say_why_errors_of_the_past_are_not_known() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, mut said) = watcher(&server);
+    db.run("RESET pg_perfmon.capture");
+    db.snapshot();
+    set_for_all(&server, &mut db, "log_min_messages", "fatal");
+    run(&server, &mut db, "hidden");
+    set_for_all(&server, &mut db, "log_min_messages", "warning");
+    let window = window_of(&mut db, "hidden");
+    let mut told = |function: &str| {
+        said();
+        db.rows(&format!("SELECT * FROM perfmon.{function}({window})"));
+        said()
+    };
+    let series = told("error_series");
+    assert!(series.contains("not all errors of this window are known"), "{series}");
+    assert_eq!(told("routes"), series);
+}
+
+#[test]
+fn time_without_preloading_is_told_to_be_that() {
+    let server = Server::manual().start();
+    app(&server);
+    let preload = |libraries: &str| {
+        server.stop(Stop::Fast);
+        server.append_conf(&[format!("shared_preload_libraries = '{libraries}'")]);
+        server.start();
+    };
+    server.db("app").snapshot();
+    run(&server, &mut server.db("app"), "before");
+    preload("pg_stat_statements");
+    run(&server, &mut server.db("app"), "without");
+    preload("pg_stat_statements,pg_perfmon");
+    let (mut db, mut said) = watcher(&server);
+    db.snapshot();
+    let why = "pg_perfmon is not in shared_preload_libraries";
+    for report in reports(&mut db, "without") {
+        for title in ["Latency", "Errors"] {
+            let told = section(&report, title);
+            assert!(told.contains(&format!("noted then: {why}")), "{told}");
+        }
+    }
+    let window = window_of(&mut db, "without");
+    for function in
+        ["errors", "error_series", "routes", "load_series", "slow_statements", "scan_evidence"]
+    {
+        said();
+        db.rows(&format!("SELECT * FROM perfmon.{function}({window})"));
+        let told = said();
+        assert!(told.contains(why), "{function}: {told}");
+    }
+}
+
+#[test]
+fn what_was_not_counted_from_the_start_is_told_to_be_that() {
+    let server = Server::unloaded().start();
+    app(&server);
+    server.db("app").snapshot();
+    run(&server, &mut server.db("app"), "without");
+    server.stop(Stop::Fast);
+    server.append_conf(&["shared_preload_libraries = 'pg_stat_statements,pg_perfmon'"]);
+    server.start();
+    let (mut db, mut said) = watcher(&server);
+    let window = window_of(&mut db, "without");
+    for words in ["none are recorded so far", "they are recorded since"] {
+        for function in ["errors", "error_series", "routes", "load_series"] {
+            said();
+            db.rows(&format!("SELECT * FROM perfmon.{function}({window})"));
+            let told = said();
+            assert!(told.contains(words), "{function}: {told}");
+        }
+        for report in reports(&mut db, "without") {
+            for title in ["Latency", "Errors"] {
+                let told = in_one(&section(&report, title));
+                assert!(told.contains(words), "{told}");
+            }
+        }
+        db.snapshot();
+        db.snapshot();
+    }
+}
