@@ -170,7 +170,7 @@ const HIDING: [(&CStr, &[&str], &str, &str); 3] = [
     (
         c"compute_query_id",
         &["off"],
-        "errors are counted without their statement, executions not at all",
+        "errors are counted without their statement, and of executions only the number",
         "'auto'",
     ),
     (c"track_activities", &["off"], "errors are counted without their statement", "on"),

@@ -20,7 +20,7 @@ use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::query;
 use crate::recall::statements::{ms, per_s, quality, ratio};
 use crate::recall::uncounted::{Uncounted, Users};
-use crate::recall::{absent, names};
+use crate::recall::{absent, counting, names};
 use crate::store::read;
 use crate::watch::live;
 
@@ -117,12 +117,33 @@ fn errors(
     if !told {
         notice_if_was_off(&scope, FAILURE.name, "errors")?;
     }
+    if !told && scope.is_own() && failures.all.iter().any(is_nameless) {
+        notice_if_without_ids()?;
+    }
     let statements: Vec<Who> = failures.all.iter().filter_map(|f| f.kind.statement).collect();
     let called = names::statements(&statements)?;
     for failure in &failures.all {
         let statement = failure.kind.statement.and_then(|who| called.get(&who));
         let text = statement.map_or(Cell::Null, |s| s.query.clone());
         sink.put(failure_cells(&failures, failure, text))?;
+    }
+    Ok(())
+}
+
+/// Whether it is of a statement, and of which one is not known.
+fn is_nameless(failure: &Failure) -> bool {
+    failure.kind.statement.is_none() && failure.kind.class.ends_statement()
+}
+
+/// Says by which setting errors are counted without their statement, and the line that changes that.
+fn notice_if_without_ids() -> Result<(), Error> {
+    if let Some(missing) = counting::errors_without_ids(None)? {
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!("errors are counted without their statement: {}", missing.problem),
+            missing.fix
+        );
     }
     Ok(())
 }

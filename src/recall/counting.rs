@@ -41,6 +41,9 @@ const HIDDEN: Off<'_> = Off { name: LEAST_LOGGED, is: &settings::hides_errors, g
 const NO_IDS: Off<'_> =
     Off { name: IDS, is: &|value| settings::IDS_OFF.contains(&value), good: "'auto'" };
 
+const NO_ACTIVITIES: Off<'_> =
+    Off { name: ACTIVITIES, is: &|value| settings::IDS_OFF.contains(&value), good: "on" };
+
 impl Kept {
     /// The line that takes the setting back.
     fn reset(&self, name: &str) -> String {
@@ -275,27 +278,40 @@ fn said(off: &Off<'_>, kept: &[Kept], all: &[&Kept]) -> Option<Missing> {
 
 /// The setting without which statements have no ids.
 const IDS: &str = "compute_query_id";
+/// The setting without which the server does not know the id of the statement that failed.
+const ACTIVITIES: &str = "track_activities";
 /// The setting by which pg_stat_statements counts nothing.
 const TRACK: &CStr = c"pg_stat_statements.track";
 
 /// Why statements of sessions of this database, or of one user in it, have no ids, by which they are counted; `None` if they do.
 /// Without a user, one role of which that is so is enough, and all of them are named.
 pub(crate) fn without_ids(user: Option<&str>) -> Result<Option<Missing>, Error> {
-    let kept = kept(IDS)?;
+    off_for(&NO_IDS, user)
+}
+
+/// The same of errors, which are counted without their statement then.
+pub(crate) fn errors_without_ids(user: Option<&str>) -> Result<Option<Missing>, Error> {
+    Ok(match without_ids(user)? {
+        None => off_for(&NO_ACTIVITIES, user)?,
+        without_ids => without_ids,
+    })
+}
+
+fn off_for(off: &Off<'_>, user: Option<&str>) -> Result<Option<Missing>, Error> {
+    let kept = kept(off.name)?;
     match user {
         None => {
-            if let Some(said) = said(&NO_IDS, &kept, &in_force(&kept, NO_IDS.is)) {
+            if let Some(said) = said(off, &kept, &in_force(&kept, off.is)) {
                 return Ok(Some(said));
             }
         }
         Some(_) => {
             if let Some(strongest) = kept.iter().find(|kept| kept.is_for(user)) {
-                let off = (NO_IDS.is)(&strongest.value);
-                return Ok(said(&NO_IDS, &kept, &[strongest]).filter(|_| off));
+                return Ok(said(off, &kept, &[strongest]).filter(|_| (off.is)(&strongest.value)));
             }
         }
     }
-    of_all(&NO_IDS)
+    of_all(off)
 }
 
 /// Why sessions of this database begin with such a value of a setting, if nothing is kept for their role.
@@ -330,7 +346,7 @@ pub(super) fn plans_of_all() -> Result<Option<Missing>, Error> {
 /// Why no execution of all of them is looked into.
 pub(super) fn scans_of_all() -> Result<Option<Missing>, Error> {
     let is_none = |value: &str| value.parse::<f64>().is_ok_and(|rate| rate <= 0.0);
-    of_all(c"pg_perfmon.scan_sample_rate", is_none, "0.01")
+    of_all(&Off { name: "pg_perfmon.scan_sample_rate", is: &is_none, good: "0.01" })
 }
 
 /// Why the times of some executions, or of all, are not counted.

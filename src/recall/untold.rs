@@ -29,9 +29,11 @@ pub(super) fn explain(
     let no_latency = is_empty || all.iter().any(|row| row.latency.is_none());
     let no_errors = is_empty || all.iter().any(|row| row.errors.is_none());
     let is_hidden = all.iter().any(|row| row.errors.is_none() && row.latency.is_some());
+    let is_nameless = all.iter().any(|row| row.nameless_errors > 0);
     let is_untimed = all.iter().any(|row| row.uncounted.max(row.perhaps) > 0);
     history.without = without(declared)?;
     history.untimed = if is_untimed { untimed(declared)? } else { None };
+    history.nameless = if is_nameless { nameless(declared)? } else { None };
     let unrecorded = unrecorded(window, quiet_until)?;
     if is_empty && unrecorded.is_some() {
         (history.no_latency, history.no_errors) = (unrecorded.clone(), unrecorded);
@@ -152,6 +154,12 @@ fn untimed(declared: &Declared) -> Result<Option<String>, Error> {
         None => counting::without_ids(user_of(declared)?.as_deref())?,
         off => off,
     };
+    Ok(missing.map(|missing| format!("as {}: {}", missing.problem, missing.fix)))
+}
+
+/// The setting by which errors are counted without their statement, and the line that changes that.
+fn nameless(declared: &Declared) -> Result<Option<String>, Error> {
+    let missing = counting::errors_without_ids(user_of(declared)?.as_deref())?;
     Ok(missing.map(|missing| format!("as {}: {}", missing.problem, missing.fix)))
 }
 

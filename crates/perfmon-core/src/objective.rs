@@ -278,6 +278,8 @@ pub struct History {
     pub no_errors: Option<String>,
     /// The setting of now by which not all is timed, and the line that changes that.
     pub untimed: Option<String>,
+    /// The setting of now by which errors are counted without their statement, and the line that changes that.
+    pub nameless: Option<String>,
     /// Whose executions nobody counts, in words.
     pub without: Option<String>,
 }

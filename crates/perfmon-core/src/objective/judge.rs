@@ -34,7 +34,9 @@ pub fn judge(
     if verdict.status == Status::NoData {
         verdict.missing = verdict.missing.or_else(|| uncounted(rows, target));
         let place = || match target {
-            Target::Errors { .. } | Target::Availability { .. } => without_place(objective, rows),
+            Target::Errors { .. } | Target::Availability { .. } => {
+                without_place(objective, history, rows)
+            }
             _ => None,
         };
         verdict.missing =
@@ -143,13 +145,16 @@ fn left_out(objective: &Objective, history: &History, rows: &[Row]) -> Option<St
 }
 
 /// Why it is not known whose all the errors were.
-fn without_place(objective: &Objective, rows: &[Row]) -> Option<String> {
+fn without_place(objective: &Objective, history: &History, rows: &[Row]) -> Option<String> {
+    /// Why an error has no statement, where no setting of now tells it.
+    const THEN: &str =
+        "as they came before it had an id, or track_activities or compute_query_id was off then";
+    let why = history.nameless.as_deref().unwrap_or(THEN);
     let Errors { errors, of } = perhaps(rows);
     let nameless = rows.iter().map(|row| row.nameless_errors).fold(0, u64::saturating_add);
     if nameless > 0 {
         return Some(format!(
-            "{nameless} errors of its user were counted without their statement, as they came before it had an id, or \
-             track_activities or compute_query_id was off (status() names the line: capture of errors), and may be among these"
+            "{nameless} errors of its user, which may be among these, were counted without their statement, {why}"
         ));
     }
     let is_application = matches!(objective.scope, Scope::Application(_));

@@ -252,3 +252,47 @@ fn what_was_not_counted_from_the_start_is_told_to_be_that() {
         db.snapshot();
     }
 }
+
+#[test]
+fn errors_without_a_statement_name_the_line_that_gives_them_one() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, mut said) = watcher(&server);
+    db.run("RESET pg_perfmon.capture");
+    let mut bob = server.connect("bob", "app");
+    db.snapshot();
+    (0..20).for_each(|_| bob.run("SELECT 'of bob'::text"));
+    db.snapshot();
+    let id = statement(&mut db, "SELECT $1::text");
+    db.run(&format!(
+        "SELECT perfmon.create_slo('stmt', error_ratio => 0.001, statement_id => {id}, min_executions => 1)"
+    ));
+    for (change, line) in [
+        ("ALTER ROLE bob SET track_activities = off", "ALTER ROLE bob RESET track_activities;"),
+        (
+            "ALTER SYSTEM SET track_activities = off",
+            "ALTER SYSTEM SET track_activities = on; SELECT pg_reload_conf();",
+        ),
+    ] {
+        db.run(change);
+        server.reload();
+        wait_until("the setting is there", secs(20), || {
+            server.connect("bob", "app").val::<String>("SHOW track_activities") == "off"
+        });
+        let mut bob = server.connect("bob", "app");
+        db.snapshot();
+        (0..50).for_each(|_| bob.run("SELECT 'of bob'::text"));
+        (0..5).for_each(|_| drop(bob.fails("SELECT 1 / 0")));
+        db.snapshot();
+        let told: String = db.val(&format!(
+            "SELECT status || ': ' || detail FROM perfmon.slo_status({LAST}) WHERE objective = 'errors'"
+        ));
+        assert!(told.starts_with("no_data") && told.contains(line), "{told}");
+        assert!(!told.contains("status()"), "{told}");
+        said();
+        db.rows(&format!("SELECT * FROM perfmon.errors({LAST})"));
+        let told = said();
+        assert!(told.contains("without their statement") && told.contains(line), "{told}");
+        db.run("ALTER ROLE bob RESET track_activities");
+    }
+}
