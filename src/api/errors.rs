@@ -118,7 +118,7 @@ fn errors(
         notice_if_was_off(&scope, FAILURE.name, "errors")?;
     }
     if !told && scope.is_own() && failures.all.iter().any(is_nameless) {
-        notice_if_without_ids()?;
+        notice_if_without_ids(&scope)?;
     }
     let statements: Vec<Who> = failures.all.iter().filter_map(|f| f.kind.statement).collect();
     let called = names::statements(&statements)?;
@@ -136,13 +136,21 @@ fn is_nameless(failure: &Failure) -> bool {
 }
 
 /// Says by which setting errors are counted without their statement, and the line that changes that.
-fn notice_if_without_ids() -> Result<(), Error> {
+fn notice_if_without_ids(scope: &Scope) -> Result<(), Error> {
     if let Some(missing) = counting::errors_without_ids(None)? {
         ereport!(
             NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
             format!("errors are counted without their statement: {}", missing.problem),
             missing.fix
+        );
+    } else if let Some(why) = absent::ids_then(scope)? {
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!(
+                "errors were counted without their statement in some of this window; noted then: {why}"
+            )
         );
     }
     Ok(())

@@ -202,12 +202,9 @@ pub(crate) fn times_in(scope: &Scope) -> Result<Missing, Error> {
     {
         return Ok(missing);
     }
-    // What has no id is not timed.
-    let without_ids = || -> Result<Option<String>, Error> {
-        Ok(switched_off(scope, STATEMENT.name)?.filter(|why| why.contains("compute_query_id")))
-    };
     let noted = match switched_off(scope, LATENCY.name)? {
-        None => without_ids()?,
+        // What has no id is not timed.
+        None => ids_then(scope)?,
         noted => noted,
     };
     if let Some(why) = noted {
@@ -223,6 +220,11 @@ pub(crate) fn times_in(scope: &Scope) -> Result<Missing, Error> {
             named(&users)
         ),
     }))
+}
+
+/// Why nothing that was executed had an id in some of a window, as was noted then.
+pub(crate) fn ids_then(scope: &Scope) -> Result<Option<String>, Error> {
+    Ok(switched_off(scope, STATEMENT.name)?.filter(|why| why.contains("compute_query_id")))
 }
 
 /// Why the hooks did not count something in some of a window, as settings said then. Of a time without preloading only that of

@@ -157,8 +157,12 @@ fn statement(line: &Line) -> Statement {
 /// How long executions took, and the first of the statements that were timed.
 pub(in crate::api) fn latency(scope: &Scope, timed: &[Timed]) -> Result<Option<Latency>, Error> {
     let Some(overall) = latency::overall(scope) else { return Ok(None) };
-    // Nothing timed is nothing executed only where the server's own statistics say so.
-    if overall.all().executions() == 0 && load(scope)?.0.statements_per_s != Some(0.0) {
+    let routes = Kept::of(&ROUTE, scope).segments(scope, Level::Day);
+    let is_part =
+        Uncounted::of(scope, &routes).is_any() || switched_off(scope, LATENCY.name)?.is_some();
+    // Nothing timed is nothing executed only where the server's own statistics say so, or, without these, the hooks.
+    let may_be_some = |per_s: Option<f64>| per_s.map_or(is_part, |per_s| per_s > 0.0);
+    if overall.all().executions() == 0 && may_be_some(load(scope)?.0.statements_per_s) {
         return Ok(None);
     }
     let statements = timed.iter().take(STATEMENTS).map(|one| StatementTimes {
@@ -168,9 +172,6 @@ pub(in crate::api) fn latency(scope: &Scope, timed: &[Timed]) -> Result<Option<L
         query: one.statement.query.text(),
     });
     let statements = statements.collect();
-    let routes = Kept::of(&ROUTE, scope).segments(scope, Level::Day);
-    let is_part =
-        Uncounted::of(scope, &routes).is_any() || switched_off(scope, LATENCY.name)?.is_some();
     let overall = times_of(&overall);
     Ok(Some(Latency { overall, is_part, percentile_error_ratio: ERROR, statements }))
 }

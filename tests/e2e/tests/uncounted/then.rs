@@ -88,7 +88,7 @@ const ALL: [Off; 3] = [
         on: "auto",
         sections: &[LATENCY, COMMANDS],
         then: "noted then: compute_query_id is off",
-        functions: &["top_statements", "slow_statements", "commands"],
+        functions: &["errors", "top_statements", "slow_statements", "commands", "rewrite_hints"],
     },
     Off {
         setting: "pg_stat_statements.track",
@@ -96,7 +96,13 @@ const ALL: [Off; 3] = [
         on: "top",
         sections: &[COMMANDS],
         then: "pg_stat_statements.track is none",
-        functions: &["top_statements", "slow_statements", "commands", "load_series"],
+        functions: &[
+            "top_statements",
+            "slow_statements",
+            "commands",
+            "load_series",
+            "rewrite_hints",
+        ],
     },
 ];
 
@@ -167,6 +173,23 @@ fn no_section_is_silently_lacking() {
     db.rows("SELECT * FROM perfmon.compare_runs('whole', 'without pg_perfmon.capture')");
     let told = said();
     assert!(told.contains("statements are not compared") && told.contains(ALL[0].then), "{told}");
+}
+
+#[test]
+fn a_quiet_time_is_not_one_that_was_not_counted() {
+    let server = Server::manual().preload("pg_perfmon").start();
+    app(&server);
+    let (mut db, _) = watcher(&server);
+    db.run("RESET pg_perfmon.capture");
+    db.snapshot();
+    run(&server, &mut db, "busy");
+    // In one message, of which nothing is over before the second.
+    db.run("SELECT perfmon.snapshot(), perfmon.snapshot()");
+    let window = LAST;
+    let why: Option<String> = db.val(&format!(
+        "SELECT perfmon.report({window}, 'json')::jsonb #>> '{{uncounted,problem}}'"
+    ));
+    assert_eq!(why, None);
 }
 
 #[test]
