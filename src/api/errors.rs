@@ -19,10 +19,13 @@ use crate::recall::failures::{Failure, Failures, error_ratio, interval, kinds};
 use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::query;
 use crate::recall::statements::{ms, per_s, quality, ratio};
-use crate::recall::uncounted::{Uncounted, Users};
+use crate::recall::uncounted::{Uncounted, Users, named};
 use crate::recall::{absent, counting, names};
 use crate::store::read;
 use crate::watch::live;
+
+/// How many lines that change a setting are told at most.
+const LINES: usize = 5;
 
 /// Says what is missing where nothing is counted: it would look like no errors.
 pub(super) fn notice_unless_counted(what: &str) {
@@ -56,21 +59,41 @@ pub(super) fn notice_if_hidden() -> Result<bool, Error> {
     Ok(told)
 }
 
-/// Says whose errors were kept from the hooks in the window, where no setting of now tells it.
-fn notice_of_past(users: &Users) {
+/// Says whose errors were kept from the hooks in the window: by a setting of now, with the line that changes it, or by one of then.
+fn notice_of_past(scope: &Scope, users: &Users) -> Result<(), Error> {
+    let mut off = if scope.is_own() { counting::uncounted_roles()? } else { Vec::new() };
+    off.retain(|(role, _)| users.contains(&Some(role.clone())));
+    let is_off = |user: &Option<String>| off.iter().any(|(role, _)| Some(role) == user.as_ref());
+    let (now, then): (Users, Users) = users.iter().cloned().partition(is_off);
+    if !now.is_empty() {
+        let lines: Vec<&str> = off.iter().take(LINES).map(|(_, line)| line.as_str()).collect();
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!(
+                "errors of {} are not counted: pg_perfmon.capture is off for them",
+                named(&now)
+            ),
+            lines.join(" ")
+        );
+        if then.is_empty() {
+            return Ok(());
+        }
+    }
     ereport!(
         NOTICE,
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        absent::hidden_then(users),
+        absent::hidden_then(&then),
         "A role, a database, a function or the session itself had the first set to log, fatal or panic, or the second to \
 off; rows of class unseen say how many there were at least."
     );
+    Ok(())
 }
 
 /// The same of errors that were added up.
-pub(super) fn notice_of_unseen(failures: &Failures) {
+pub(super) fn notice_of_unseen(scope: &Scope, failures: &Failures) -> Result<(), Error> {
     let unseen = failures.all.iter().filter(|one| one.kind.class == Class::Unseen);
-    notice_of_past(&unseen.map(|one| one.kind.user.text()).collect());
+    notice_of_past(scope, &unseen.map(|one| one.kind.user.text()).collect())
 }
 
 #[pg_extern(
@@ -112,7 +135,7 @@ fn errors(
     }
     let failures = Failures::of(&scope)?;
     if failures.is_part() && !told {
-        notice_of_unseen(&failures);
+        notice_of_unseen(&scope, &failures)?;
     }
     if !told {
         notice_if_was_off(&scope, FAILURE.name, "errors")?;
@@ -248,7 +271,7 @@ fn error_series(
     let changes = Changes::of(&scope, &transactions)?;
     let (failures, hidden, users) = failures(&scope, edges)?;
     if hidden.iter().any(|step| step.errors) && !told {
-        notice_of_past(&users);
+        notice_of_past(&scope, &users)?;
     }
     if !told {
         notice_if_was_off(&scope, FAILURE.name, "errors")?;

@@ -64,7 +64,7 @@ fn routes(
     if !told {
         let was_off = notice_if_was_off(&scope, ROUTE.name, "statements by route")?;
         if !was_off && routes.iter().any(|route| route.errors.is_none()) {
-            notice_of_unseen(&Failures::of(&scope)?);
+            notice_of_unseen(&scope, &Failures::of(&scope)?)?;
         }
     }
     for route in &routes {

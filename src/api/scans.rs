@@ -8,9 +8,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::rows::{Cell, Sink};
-use super::since_start::{Users, not_preloaded};
+use super::since_start::{Users, not_preloaded, notice_if_off};
 use crate::pg::execution;
 use crate::pg::wording::Wording;
+use crate::recall::absent;
+use crate::recall::counting::Missing;
 use crate::watch::live;
 
 #[pg_extern(
@@ -42,6 +44,10 @@ CREATE FUNCTION perfmon.scans_since_start() RETURNS TABLE (
 fn scans_since_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let mut sink = Sink::open(fcinfo);
     let reading = live::scans(execution::database(), &[]).ok_or_else(not_preloaded)?;
+    notice_if_off(absent::scans()?.map(|Missing { problem, fix }| Missing {
+        problem: format!("nodes of plans are not counted: {problem}"),
+        fix,
+    }));
     let users = Users::of(reading.counted.iter().map(|counted| &counted.key))?;
     let mut names = Wording::default();
     let moved = scan::difference(&[], &reading.counted);

@@ -11,11 +11,13 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use super::errors::notice_if_hidden;
 use super::rows::{Cell, Sink, to_unix};
 use crate::error::Error;
 use crate::pg::execution;
-use crate::recall::query;
+use crate::recall::counting::Missing;
 use crate::recall::words::Raw;
+use crate::recall::{absent, query};
 use crate::watch::live;
 
 #[pg_extern(
@@ -46,6 +48,7 @@ CREATE FUNCTION perfmon.latency_since_start() RETURNS TABLE (
 fn latency_since_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     let mut sink = Sink::open(fcinfo);
     let counted = live::statements(execution::database()).ok_or_else(not_preloaded)?;
+    notice_if_off(absent::times()?);
     let sums = reading::difference(&Reading::default(), &counted);
     let users = Users::of(sums.keys())?;
     let mut lines: Vec<(Key, Latency, f64)> = sums
@@ -60,6 +63,13 @@ fn latency_since_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
         sink.put(row(*key, latency, *total_ns, &users))?;
     }
     Ok(())
+}
+
+/// Says what is not counted now: numbers that stand still look like nothing happening.
+pub(super) fn notice_if_off(missing: Option<Missing>) {
+    if let Some(Missing { problem, fix }) = missing {
+        ereport!(NOTICE, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, problem, fix);
+    }
 }
 
 fn sum_of(latency: &Latency) -> Sum {
@@ -118,6 +128,7 @@ fn errors_since_start(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepor
     let mut sink = Sink::open(fcinfo);
     let here = execution::database();
     let mut counted = live::failures(None).ok_or_else(not_preloaded)?;
+    notice_if_hidden()?;
     // Connections that were refused belong to no database yet.
     counted.retain(|c| c.key.database() == here || c.key.database() == 0);
     let users = Users::of(counted.iter().map(|c| &c.key))?;

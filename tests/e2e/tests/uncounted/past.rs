@@ -110,3 +110,34 @@ fn a_past_window_tells_whose_executions_were_not_timed() {
         assert_eq!(said(), "", "{asked}");
     }
 }
+
+#[test]
+fn errors_of_who_is_not_counted_name_the_line() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, mut said) = watcher(&server);
+    db.run("ALTER ROLE bob SET pg_perfmon.capture = 'off'");
+    let mut bob = server.connect("bob", "app");
+    bob.run("SET application_name = 'shop'");
+    db.snapshot();
+    (0..50).for_each(|_| bob.run("SELECT 'of bob'::text"));
+    (0..5).for_each(|_| _ = bob.fails("SELECT 1 / 0"));
+    db.snapshot();
+    let mut told = |db: &mut Db, function: &str| {
+        said();
+        db.rows(&format!("SELECT * FROM perfmon.{function}({LAST})"));
+        said()
+    };
+    for function in ["errors", "error_series", "routes"] {
+        let told = told(&mut db, function);
+        assert!(told.contains("ALTER ROLE bob RESET pg_perfmon.capture"), "{function}: {told}");
+        assert!(!told.contains("log_min_messages"), "{function}: {told}");
+    }
+    // Once he is counted again, it is what was noted.
+    db.run("ALTER ROLE bob RESET pg_perfmon.capture");
+    for function in ["errors", "error_series"] {
+        let told = told(&mut db, function);
+        assert!(told.contains("kept those of bob from the hooks"), "{function}: {told}");
+        assert!(!told.contains("ALTER"), "{function}: {told}");
+    }
+}

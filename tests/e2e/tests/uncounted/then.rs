@@ -106,6 +106,16 @@ const ALL: [Off; 3] = [
     },
 ];
 
+/// What was counted since the server's start grows no more.
+fn stand_still(db: &mut Db, said: &mut dyn FnMut() -> String, line: &str) {
+    for function in ["latency_since_start", "errors_since_start", "scans_since_start"] {
+        said();
+        db.rows(&format!("SELECT * FROM perfmon.{function}()"));
+        let told = said();
+        assert!(told.contains(line), "{function}: {told}");
+    }
+}
+
 #[test]
 fn no_section_is_silently_lacking() {
     let server = Server::manual().start();
@@ -138,6 +148,9 @@ fn no_section_is_silently_lacking() {
             db.rows(&format!("SELECT * FROM perfmon.{function}({window})"));
             let told = said();
             assert!(told.contains(&line), "{setting}, {function}: {told}");
+        }
+        if setting == "pg_perfmon.capture" {
+            stand_still(&mut db, &mut said, &line);
         }
         set_for_all(&server, &mut db, setting, off.on);
         db.snapshot();
