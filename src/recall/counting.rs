@@ -289,6 +289,16 @@ pub(crate) fn without_ids(user: Option<&str>) -> Result<Option<Missing>, Error> 
     off_for(&NO_IDS, user)
 }
 
+/// The same of sessions of all databases.
+pub(crate) fn without_ids_anywhere() -> Result<Option<Missing>, Error> {
+    let kept = kept_in(Where::Anywhere, IDS)?;
+    let off: Vec<&Kept> = kept.iter().filter(|one| (NO_IDS.is)(&one.value)).collect();
+    Ok(match said(&NO_IDS, &kept, &off) {
+        None => of_all(&NO_IDS)?,
+        said => said,
+    })
+}
+
 /// The same of errors, which are counted without their statement then.
 pub(crate) fn errors_without_ids(user: Option<&str>) -> Result<Option<Missing>, Error> {
     Ok(match without_ids(user)? {

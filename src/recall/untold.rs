@@ -103,8 +103,14 @@ fn hidden(declared: &Declared) -> Result<Option<String>, Error> {
 
 /// Why what those execute whom an objective means has no ids, and the line that changes that.
 fn without_ids(declared: &Declared) -> Result<Option<String>, Error> {
-    let missing = counting::without_ids(user_of(declared)?.as_deref())?;
-    Ok(missing.map(|missing| words(&missing.problem, &missing.fix)))
+    Ok(no_ids(declared)?.map(|missing| words(&missing.problem, &missing.fix)))
+}
+
+fn no_ids(declared: &Declared) -> Result<Option<Missing>, Error> {
+    match declared.objective.scope {
+        objective::Scope::Cluster => counting::without_ids_anywhere(),
+        _ => counting::without_ids(user_of(declared)?.as_deref()),
+    }
 }
 
 /// Who is left out of an objective of all, because no times and no errors of them are counted.
@@ -151,7 +157,7 @@ fn why_off(declared: &Declared) -> Result<Option<Missing>, Error> {
 /// The setting by which not all is timed of those whom an objective means, and the line that changes that.
 fn untimed(declared: &Declared) -> Result<Option<String>, Error> {
     let missing = match why_off(declared)? {
-        None => counting::without_ids(user_of(declared)?.as_deref())?,
+        None => no_ids(declared)?,
         off => off,
     };
     Ok(missing.map(|missing| format!("as {}: {}", missing.problem, missing.fix)))

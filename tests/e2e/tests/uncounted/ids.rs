@@ -153,3 +153,30 @@ fn a_gap_names_what_leaves_utility_commands_out() {
                pg_stat_statements.track_utility is off";
     assert_eq!(gaps, [why]);
 }
+
+#[test]
+fn the_cluster_names_who_has_none_in_another_database() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, _) = watcher(&server);
+    db.run("CREATE DATABASE other");
+    db.run(
+        "SELECT perfmon.create_slo('all', cluster => true, p95_ms => 10000, error_ratio => 0.4)",
+    );
+    db.snapshot();
+    let line = "ALTER DATABASE other RESET compute_query_id;";
+    for setting in ["DATABASE other", "ROLE bob IN DATABASE other"] {
+        db.run(&format!("ALTER {setting} SET compute_query_id = 'off'"));
+        let mut bob = server.connect("bob", "other");
+        (0..200).for_each(|_| bob.run("SELECT 1"));
+        drop(bob);
+        db.snapshot();
+        let said: String = db.val(&format!(
+            "SELECT status || ': ' || detail FROM perfmon.slo_status({LAST}) WHERE objective = 'p95'"
+        ));
+        let line = line.replace("DATABASE other", setting);
+        assert!(said.starts_with("no_data") && said.contains(&line), "{said}");
+        db.run(&line);
+        db.snapshot();
+    }
+}
