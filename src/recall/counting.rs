@@ -66,13 +66,13 @@ impl Kept {
         }
     }
 
-    /// The line by which it is no longer off: takes the setting back, or sets it where what would hold then is off as well.
-    /// `all` has what is kept, the strongest first.
+    /// The line by which it is no longer off: takes the setting back, or sets it where what would hold then is off as well, or
+    /// is not known, as this session began with what is kept for its own database or user. `all` has what is kept, the strongest first.
     fn fix(&self, off: &Off<'_>, all: &[Self]) -> String {
         let mut weaker = all.iter().skip_while(|one| !std::ptr::eq(*one, self)).skip(1);
         let next = weaker.find(|one| one.is_for(self.role()) && self.may_meet(one));
         let value = next.map_or_else(|| off.configured(), |one| Some(one.value.clone()));
-        match value.is_some_and(|value| (off.is)(&value)) {
+        match value.is_none_or(|value| (off.is)(&value)) {
             true => self.set(off.name, off.good),
             false => self.reset(off.name),
         }

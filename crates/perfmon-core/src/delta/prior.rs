@@ -9,9 +9,9 @@ use crate::pack::{self, Corrupt};
 
 /// Form of [`Prior::encode`].
 const VERSION: u8 = 1;
-/// What stands before the births of entries: whether all were shown.
-const SHOWS: u64 = 1;
-const HIDES: u64 = 2;
+/// What stands before the births of entries: whether all were shown. Libraries that did not know wrote the first.
+const HIDES: u64 = 1;
+const SHOWS: u64 = 2;
 /// In place of a time that there is none of.
 const NEVER: i64 = i64::MIN;
 

@@ -226,5 +226,5 @@ fn the_line_that_is_told_switches_it_on() {
         "ALTER DATABASE app SET pg_perfmon.plan_min_duration = -1",
         ["top", "top"],
     );
-    assert_eq!(hint("plans"), "ALTER DATABASE app RESET pg_perfmon.plan_min_duration;");
+    assert_eq!(hint("plans"), "ALTER DATABASE app SET pg_perfmon.plan_min_duration = '500ms';");
 }
