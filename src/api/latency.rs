@@ -180,7 +180,7 @@ impl Timed {
     }
 
     /// Looks up what was executed besides what was timed, by the user of the statements if that is what they are; where it
-    /// matters: of all that clients sent, where steps are in question, or where the server's own statistics know of more, or `are_part`.
+    /// matters: where steps are in question, where the server's own statistics know of more or of nothing, or `are_part`.
     pub(super) fn look_besides(
         &mut self,
         whose: Whose<'_>,
@@ -189,8 +189,12 @@ impl Timed {
         (counted, are_part): (&Series, bool),
     ) -> Result<(), Error> {
         self.are_all = matches!(whose, Whose::Database);
-        let lacks_some = || (0..self.times.len()).any(|bucket| self.is_lacking(bucket, counted));
-        if !are_part && !self.are_all && !self.is_in_question() && !lacks_some() {
+        // What has no id is neither timed nor counted by the server: then its row is a lower bound, or there is none.
+        let is_short = |bucket| counted.covered_us(bucket) < self.series.covered_us(bucket);
+        let is_told = |bucket| !self.is_alone(bucket, counted) && !is_short(bucket);
+        let lacks = |bucket| self.is_lacking(bucket, counted) || self.are_all && !is_told(bucket);
+        let lacks_some = || (0..self.times.len()).any(lacks);
+        if !are_part && !self.is_in_question() && !lacks_some() {
             return Ok(());
         }
         let (user, are_toplevel) = user_of(whose)?;
@@ -425,8 +429,8 @@ fn latency_heatmap(
     let whose = objects.as_deref().map_or(Whose::Database, Whose::Statements);
     let edges = series::edges(&scope, step, &Kept::of(&LATENCY, &scope))?;
     let mut timed = Timed::of(whose, &scope, &edges)?;
-    let counted = counted(&scope, edges.clone(), objects.as_deref());
-    timed.look_besides(whose, &scope, &edges, (&counted, false))?;
+    let (counted, are_part) = counted(&scope, edges.clone(), objects.as_deref());
+    timed.look_besides(whose, &scope, &edges, (&counted, are_part))?;
     timed.believe(&counted);
     timed.say_what_is_missing(&scope);
     if timed.in_rest.contains(&true) {
@@ -453,11 +457,12 @@ fn latency_heatmap(
 }
 
 /// How many executions the server counted between edges, of some statements or of all.
-fn counted(scope: &Scope, edges: Vec<i64>, of: Option<&[Who]>) -> Series {
+fn counted(scope: &Scope, edges: Vec<i64>, of: Option<&[Who]>) -> (Series, bool) {
     let quiet = scope.quietly(scope.since, scope.until);
     let segments = Kept::of(&STATEMENT, &quiet).segments(&quiet, coarsest_for(&edges));
-    let mut series = Series::new(edges, 1);
+    let (mut series, mut are_part) = (Series::new(edges, 1), false);
     let mut add = |span: Span, calls: Option<u64>| {
+        are_part |= span.quality != Quality::Exact;
         series.cover(span.since, span.until, span.length_us, span.quiet_us);
         series.add(0, span.until, calls);
     };
@@ -472,7 +477,7 @@ fn counted(scope: &Scope, edges: Vec<i64>, of: Option<&[Who]>) -> Series {
             });
         }
     }
-    series
+    (series, are_part)
 }
 
 /// The statement that is asked for, under every source; `None` for all that clients sent.

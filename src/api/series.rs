@@ -386,7 +386,8 @@ fn load_series(
     let edges = edges(&scope, step, &kept)?;
     let mut timed = Timed::of(Whose::Database, &scope, &edges)?;
     let (series, worst) = load(&scope, edges.clone(), &kept)?;
-    timed.look_besides(Whose::Database, &scope, &edges, (&series, false))?;
+    let are_part = worst.0.iter().flatten().any(|quality| *quality != Quality::Exact as u64);
+    timed.look_besides(Whose::Database, &scope, &edges, (&series, are_part))?;
     timed.believe(&series);
     let changes = Changes::of(&scope, &series)?;
     for bucket in 0..series.len() {
