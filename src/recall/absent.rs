@@ -63,7 +63,10 @@ pub(crate) fn unrecorded(scope: &Scope, quiet_until: i64) -> Result<Option<Unrec
     let is_late = newest.saturating_add(LATE * settings::snapshot_interval_us()) < end;
     let is_over = is_after || is_off && is_late;
     // On a standby nobody knows whether the primary was used since, and what is set here says nothing of it.
-    if !is_over || session::in_recovery() {
+    if session::in_recovery() {
+        return Ok(is_after.then(|| Unrecorded { since: None, missing: not_replayed(newest) }));
+    }
+    if !is_over {
         return Ok(None);
     }
     // A database that nobody uses is not visited.
@@ -80,6 +83,17 @@ fn off() -> Missing {
     Missing {
         problem: "pg_perfmon.enabled is off".to_owned(),
         fix: "ALTER SYSTEM SET pg_perfmon.enabled = on; SELECT pg_reload_conf();".to_owned(),
+    }
+}
+
+fn not_replayed(newest: i64) -> Missing {
+    let fix = "perfmon.status() on the primary says whether snapshots are taken.";
+    Missing {
+        problem: format!(
+            "the last snapshot that is here was taken at {}, and the primary was idle since, takes none, or is ahead of this standby",
+            show_time(newest)
+        ),
+        fix: fix.to_owned(),
     }
 }
 

@@ -279,7 +279,8 @@ fn what_is_not_recorded_is_told(standby: &Server) {
         db.rows(&format!("SELECT * FROM perfmon.{asked}({since}, clock_timestamp())"));
         let told = said();
         assert!(!told.contains("perfmon.snapshot()"), "{asked}: {told}");
-        assert!(!told.contains("nothing is recorded"), "{asked}: {told}");
+        assert!(told.contains("nothing is recorded of this window: the last"), "{asked}: {told}");
+        assert!(told.contains("perfmon.status() on the primary"), "{asked}: {told}");
     }
     // Of a part of an interval nothing is known.
     db.rows(
