@@ -8,6 +8,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::past::notice_if_lacking;
 use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::recall::query;
@@ -75,6 +76,8 @@ fn commands(
     let all = kinds(&scope)?;
     if all.kinds.is_empty() {
         super::statements::say_nothing_recorded(&scope)?;
+    } else {
+        notice_if_lacking(&scope)?;
     }
     for (tag, kind) in all.kinds {
         sink.put(kind.cells(tag, all.covered_us, all.total_exec_us))?;

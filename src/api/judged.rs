@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
 use super::latency;
+use super::past::notice_if_lacking;
 use super::rows::{Cell, Sink};
 use super::statements::say_nothing_recorded;
 use crate::error::Error;
@@ -73,6 +74,8 @@ fn slow_statements(
     // What was only timed is not judged.
     if facts.statements.iter().flatten().all(|one| one.calls == 0) {
         say_nothing_recorded(&scope)?;
+    } else {
+        notice_if_lacking(&scope)?;
     }
     let thresholds = judge::thresholds();
     let slow = statements::slow(&facts, &thresholds);

@@ -6,6 +6,7 @@ use perfmon_core::family::{LATENCY, STATEMENT};
 use perfmon_core::frame::{Quality, Span};
 use perfmon_core::histogram::{BUCKETS, Sum, bounds};
 use perfmon_core::objective::KNOWN;
+use perfmon_core::report::ENOUGH;
 use perfmon_core::series::Series;
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
@@ -203,6 +204,15 @@ impl Timed {
         let edges = edges.to_vec();
         self.besides = Some(Besides::of(&quiet, self.coarsest, edges, user.as_deref())?);
         Ok(())
+    }
+
+    /// Whether more executions were timed than the server counted, and not for the moment between the two readings.
+    pub(super) fn are_more_than(&self, counted: &Series) -> bool {
+        (0..self.times.len()).any(|bucket| {
+            let timed = self.times(bucket).map_or(0, |times| times.all().executions());
+            let calls = counted.sum(0, bucket).unwrap_or(0);
+            timed > calls.saturating_add(ENOUGH.max(calls / 100))
+        })
     }
 
     /// Whether the server counted many more executions in a bucket than were timed, of which there are some.

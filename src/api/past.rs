@@ -1,11 +1,13 @@
 //! What a window lacks because of settings of then, which none of now tells.
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::Scope;
 use crate::error::Error;
+use crate::recall::counting::Missing;
 use crate::recall::uncounted::{Users, named, untimed_users};
-use crate::recall::{absent, counting};
+use crate::recall::{absent, counting, lacking};
 use crate::watch::live;
 
 /// Says that something was not counted in some of the window, and why; gives whether it did. Without preloading that has been
@@ -85,10 +87,36 @@ pub(super) fn notice_nameless(scope: &Scope, users: &Users) -> Result<(), Error>
     Ok(())
 }
 
-/// Says why pg_stat_statements knows nothing of some of what was timed, if there is such, where a setting of now or of then was
-/// the reason.
-pub(super) fn notice_if_untracked(scope: &Scope, is_some: bool) -> Result<(), Error> {
-    let missing = if is_some { absent::statements_in(scope)? } else { None };
+/// Says whose statements are not all counted in the window, and why, where there are some that are.
+pub(super) fn notice_if_lacking(scope: &Scope) -> Result<(), Error> {
+    if let Some(missing) = lacking::missing(scope)? {
+        notice_lacking(missing);
+    }
+    Ok(())
+}
+
+/// The same in words that are known.
+pub(super) fn notice_lacking(missing: Missing) {
+    let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
+    let said = ErrorReport::new(code, missing.problem, "pg_perfmon");
+    match missing.fix.is_empty() {
+        true => said,
+        false => said.set_hint(missing.fix),
+    }
+    .report(PgLogLevel::NOTICE);
+}
+
+/// Says why pg_stat_statements knows nothing of some of what was timed, if there is such: of statements of these users, where a
+/// setting of now or of then was the reason.
+pub(super) fn notice_if_untracked(
+    scope: &Scope,
+    is_some: bool,
+    users: &Users,
+) -> Result<(), Error> {
+    let missing = match is_some.then(|| absent::statements_in(scope)).transpose()?.flatten() {
+        None if scope.is_own() => counting::untracked(users)?,
+        missing => missing,
+    };
     let Some(missing) = missing else { return Ok(()) };
     let why = match missing.fix.is_empty() {
         true => missing.problem,

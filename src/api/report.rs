@@ -14,10 +14,10 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp, now, show_time};
-use super::{objectives, series};
+use super::objectives;
+use super::series::trend::trend;
 use crate::error::Error;
 use crate::judge;
-use crate::recall::absent;
 use crate::recall::cell::Cell;
 use crate::recall::plan::Kept;
 use crate::recall::query;
@@ -25,6 +25,7 @@ use crate::recall::statements::{ms, ratio};
 use crate::recall::timed::timed;
 use crate::recall::times::{change_rows, distinct_gaps, gap_rows, total};
 use crate::recall::words::Raw;
+use crate::recall::{absent, lacking};
 use crate::store::read;
 
 pub(super) mod lists;
@@ -80,8 +81,9 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
         let is_counted;
         (facts.load, is_counted) = lists::load(scope)?;
         if facts.load.total_exec_ms.is_some() {
-            facts.trend = Some(series::trend(scope, facts.head.history_begins_us)?);
+            facts.trend = Some(trend(scope, facts.head.history_begins_us)?);
             facts.commands = lists::commands(scope)?;
+            facts.lacking = lacking::missing(scope)?;
         }
         if is_counted {
             let judged = known.as_ref().map(|known| (known, &facts.thresholds));
@@ -102,7 +104,8 @@ fn gather(scope: &Scope) -> Result<Report, Error> {
     }
     facts.gaps = gaps.iter().map(|row| lists::gap(row)).collect();
     let unrecorded = |gap: &report::Gap| gap.subject == STATEMENT.name && gap.kind == "disabled";
-    if facts.missing.is_some() || facts.gaps.iter().any(unrecorded) {
+    let lacks_some = facts.missing.is_some() || facts.lacking.is_some();
+    if lacks_some || facts.gaps.iter().any(unrecorded) {
         // Intervals stored by version 0.1 were called exact without their statements.
         let incomplete = Quality::LowerBound as i16;
         facts.head.quality = facts.head.quality.map(|worst| worst.max(incomplete));

@@ -19,13 +19,12 @@ use super::report::{lists, promises};
 use super::rows::{Sink, to_server};
 use crate::error::Error;
 use crate::pg::catalog;
-use crate::recall::absent;
-use crate::recall::names;
 use crate::recall::plan::Kept;
 use crate::recall::run::{Run, executed, latest, overlapping};
 use crate::recall::timed::timed;
 use crate::recall::times::{change_rows, gap_rows};
 use crate::recall::words::Raw;
+use crate::recall::{absent, lacking, names};
 use crate::store::read;
 use crate::{judge, store, worker};
 
@@ -271,7 +270,10 @@ fn gathered(name: &str) -> Result<report::Run, Error> {
         slow_ms,
         p95_ms: timed.iter().map(|one| (i64::from(one.who.1), one.p95_ns / 1e6)).collect(),
         executed,
-        uncommanded: if commands.is_empty() { absent::statements_in(&scope)? } else { None },
+        uncommanded: match commands.is_empty() {
+            true => absent::statements_in(&scope)?,
+            false => lacking::missing(&scope)?,
+        },
         commands,
         unheard: lists::unheard(&scope, errors.as_ref())?,
         errors,

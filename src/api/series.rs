@@ -7,9 +7,8 @@ use perfmon_core::change::{self, Noticed};
 use perfmon_core::family::STATEMENT;
 use perfmon_core::frame::Quality;
 use perfmon_core::histogram::Sum;
-use perfmon_core::report::{self, Point, Trend};
 use perfmon_core::series::{self, Series};
-use perfmon_core::window::{self, Level};
+use perfmon_core::window;
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -18,16 +17,20 @@ use pgrx::prelude::*;
 use super::args::{Scope, Stamp};
 use super::known;
 use super::latency::{self, Timed};
-use super::past::notice_if_untracked;
+use super::past::{notice_if_untracked, notice_lacking};
 use super::rows::{Cell, Sink};
 use crate::error::Error;
+use crate::recall::lacking::Lacking;
 use crate::recall::latency::{Times, Whose};
+use crate::recall::names;
 use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::query;
 use crate::recall::statements::{deviation_ms, ms, part, per_s, positions, quality, ratio};
 use crate::recall::times::{noticed, total};
-use crate::settings;
+use crate::recall::uncounted::Users;
 use crate::store::read;
+
+pub(super) mod trend;
 
 /// Edges of the buckets: aligned to the UTC epoch, or, for steps of days and months, to the session's
 /// time zone.
@@ -271,7 +274,11 @@ fn statement_series(
         sink.put_all(statement_point(&series, &worst, &timed, &changes, bucket))?;
     }
     timed.say_what_is_missing(&scope);
-    notice_if_untracked(&scope, (0..series.len()).any(|bucket| timed.is_alone(bucket, &series)))?;
+    if (0..series.len()).any(|bucket| timed.is_alone(bucket, &series)) {
+        let known = names::statements(&objects)?;
+        let users = known.values().map(|one| one.user_name.text()).collect();
+        notice_if_untracked(&scope, true, &users)?;
+    }
     Ok(())
 }
 
@@ -385,16 +392,33 @@ fn load_series(
     let kept = Kept::of(&STATEMENT, &scope);
     let edges = edges(&scope, step, &kept)?;
     let mut timed = Timed::of(Whose::Database, &scope, &edges)?;
-    let (series, worst) = load(&scope, edges.clone(), &kept)?;
+    let (series, mut worst) = load(&scope, edges.clone(), &kept)?;
     let are_part = worst.0.iter().flatten().any(|quality| *quality != Quality::Exact as u64);
+    // Row by row, which takes a while.
+    let lacking = match are_part || timed.are_more_than(&series) {
+        true => Lacking::of(&scope, coarsest_for(&edges))?,
+        false => Lacking::default(),
+    };
+    for end in lacking.ends() {
+        worst.note(&series, end, Some(Quality::LowerBound as u64));
+    }
     timed.look_besides(Whose::Database, &scope, &edges, (&series, are_part))?;
     timed.believe(&series);
     let changes = Changes::of(&scope, &series)?;
+    let mut is_any = false;
     for bucket in 0..series.len() {
+        if timed.is_nameless(bucket) {
+            worst.note(&series, series.end(bucket), Some(Quality::LowerBound as u64));
+        }
+        is_any |= series.sum(0, bucket).is_some_and(|calls| calls > 0);
         sink.put(load_point(&series, &worst, &timed, &changes, bucket))?;
     }
     timed.say_what_is_missing(&scope);
-    notice_if_untracked(&scope, (0..series.len()).any(|bucket| timed.is_alone(bucket, &series)))?;
+    let is_alone = (0..series.len()).any(|bucket| timed.is_alone(bucket, &series));
+    notice_if_untracked(&scope, is_alone, &Users::new())?;
+    if let Some(missing) = lacking.missing().filter(|_| is_any) {
+        notice_lacking(missing);
+    }
     Ok(())
 }
 
@@ -413,51 +437,6 @@ fn load(scope: &Scope, edges: Vec<i64>, kept: &Kept) -> Result<(Series, Worst), 
     });
     cover_end(scope, &mut series)?;
     Ok((series, worst))
-}
-
-/// The load as the report shows it, in steps that suit the window; `begins` says when history does, if
-/// that is in the window.
-pub(super) fn trend(scope: &Scope, begins: Option<i64>) -> Result<Trend, Error> {
-    let scope = &scope.quietly(begins.unwrap_or(scope.since), scope.until);
-    let kept = Kept::of(&STATEMENT, scope);
-    let finest = match kept.finest(scope) {
-        // Snapshots are a little early or late: a step of one interval would have none, and then two.
-        Level::Minute => 2 * settings::snapshot_interval_us(),
-        coarser => coarser.step_us(),
-    };
-    let step_us = report::step_us(scope.until.saturating_sub(scope.since), finest);
-    let edges = if step_us % window::DAY_US == 0 {
-        let days = i32::try_from(step_us / window::DAY_US).unwrap_or(1);
-        calendar_edges(scope, ask::Step { months: 0, days, micros: 0 })?
-    } else {
-        series::edges(scope.since, scope.until, step_us)
-    };
-    let timed = Timed::of(Whose::Database, scope, &edges)?;
-    let (series, _) = load(scope, edges, &kept)?;
-    let first = (0..series.len()).find(|bucket| series.covered_us(*bucket) > 0).unwrap_or(0);
-    // Before history begins there is no gap.
-    let first = if begins.is_some() { first } else { 0 };
-    let points =
-        (first..series.len()).map(|bucket| trend_point(scope, &series, &timed, bucket)).collect();
-    Ok(Trend { step_us, target_ms: Some(super::commands::SLOW_US / 1000.0), points })
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn trend_point(scope: &Scope, series: &Series, timed: &Timed, bucket: usize) -> Point {
-    // The first and the last step may lie partly outside.
-    let (since_us, until_us) =
-        (series.time(bucket).max(scope.since), series.end(bucket).min(scope.until));
-    let covered = series.covered_us(bucket);
-    let unseen = is_unseen(series.sum(0, bucket), timed.times(bucket));
-    let [calls, exec_us] = [0, 1].map(|column| series.sum(column, bucket).filter(|_| !unseen));
-    Point {
-        since_us: series.time(bucket),
-        until_us,
-        covered_ratio: (covered as f64 / (until_us - since_us).max(1) as f64).min(1.0),
-        calls: calls.and_then(|calls| i64::try_from(calls).ok()),
-        total_exec_ms: ms(exec_us),
-        active_ratio: per_s(exec_us, covered).map(|us| us / 1e6),
-    }
 }
 
 fn load_point(

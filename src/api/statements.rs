@@ -13,10 +13,10 @@ use super::latency;
 use super::past::{notice_if_untracked, notice_nameless};
 use super::rows::{Cell, Sink};
 use crate::error::Error;
-use crate::recall::absent;
 use crate::recall::statements::{Line, ORDERS, ms, part, per_s, quality, ratio, top};
 use crate::recall::uncounted::{Users, nameless_users};
 use crate::recall::words::Raw;
+use crate::recall::{absent, lacking};
 
 #[pg_extern(
     schema = "perfmon",
@@ -102,7 +102,12 @@ fn top_statements(
     } else if lines.iter().any(is_untimed) {
         latency::say_partly_counted(&scope);
     }
-    notice_if_untracked(&scope, nameless.is_empty() && lines.iter().any(is_untracked))?;
+    let untracked: Users = lines
+        .iter()
+        .filter(|line| is_untracked(line))
+        .map(|line| line.statement.user_name.text())
+        .collect();
+    notice_if_untracked(&scope, nameless.is_empty() && !untracked.is_empty(), &untracked)?;
     for line in &lines {
         sink.put_all(row(line, &nameless))?;
     }
@@ -171,7 +176,11 @@ pub(super) fn say_nothing_recorded(scope: &Scope) -> Result<(), Error> {
     let (detail, hint) = match absent::statements_in(scope)? {
         Some(missing) if missing.fix.is_empty() => (missing.problem, HOLES.to_owned()),
         Some(missing) => (format!("pg_stat_statements: {}", missing.problem), missing.fix),
-        None => (NONE_COUNTED.to_owned(), SEE_STATUS.to_owned()),
+        None => match lacking::missing(scope)? {
+            Some(missing) if missing.fix.is_empty() => (missing.problem, HOLES.to_owned()),
+            Some(missing) => (missing.problem, missing.fix),
+            None => (NONE_COUNTED.to_owned(), SEE_STATUS.to_owned()),
+        },
     };
     ErrorReport::new(
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,

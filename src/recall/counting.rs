@@ -1,12 +1,13 @@
 //! Where settings of databases and roles switch counting off, and the line that switches it on. It must never go by
 //! what the session at hand set for itself: that says nothing about others.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 pub(crate) use perfmon_core::report::Missing;
 
 use super::cell::Cell;
 use super::query;
+use super::uncounted::Users;
 use super::words::Raw;
 use crate::error::Error;
 use crate::pg::{role, session};
@@ -22,7 +23,7 @@ pub(crate) struct Kept {
 }
 
 /// A setting, the values of it by which something is not counted, and one by which it is.
-struct Off<'a> {
+pub(super) struct Off<'a> {
     name: &'a str,
     is: &'a dyn Fn(&str) -> bool,
     good: &'a str,
@@ -40,6 +41,13 @@ const CAPTURE_OFF: Off<'_> = Off { name: CAPTURE, is: &|value| value == "off", g
 const HIDDEN: Off<'_> = Off { name: LEAST_LOGGED, is: &settings::hides_errors, good: "'error'" };
 const NO_IDS: Off<'_> =
     Off { name: IDS, is: &|value| settings::IDS_OFF.contains(&value), good: "'auto'" };
+pub(super) const UNTRACKED: Off<'_> =
+    Off { name: TRACK, is: &|value| value == "none", good: "'top'" };
+pub(super) const NO_UTILITY: Off<'_> = Off {
+    name: "pg_stat_statements.track_utility",
+    is: &|value| settings::IDS_OFF.contains(&value),
+    good: "on",
+};
 
 const NO_ACTIVITIES: Off<'_> =
     Off { name: ACTIVITIES, is: &|value| settings::IDS_OFF.contains(&value), good: "on" };
@@ -281,7 +289,7 @@ const IDS: &str = "compute_query_id";
 /// The setting without which the server does not know the id of the statement that failed.
 const ACTIVITIES: &str = "track_activities";
 /// The setting by which pg_stat_statements counts nothing.
-const TRACK: &CStr = c"pg_stat_statements.track";
+const TRACK: &str = "pg_stat_statements.track";
 
 /// Why statements of sessions of this database, or of one user in it, have no ids, by which they are counted; `None` if they do.
 /// Without a user, one role of which that is so is enough, and all of them are named.
@@ -344,7 +352,35 @@ pub(super) fn ids_of_all() -> Result<Option<Missing>, Error> {
 
 /// Why pg_stat_statements counts nothing of all of them.
 pub(super) fn tracking_of_all() -> Result<Option<Missing>, Error> {
-    of_all(&Off { name: &TRACK.to_string_lossy(), is: &|value| value == "none", good: "'top'" })
+    of_all(&UNTRACKED)
+}
+
+/// Of these users those whose sessions begin with such a value of a setting, and why.
+pub(super) fn off_of(off: &Off<'_>, users: &Users) -> Result<(Users, Option<Missing>), Error> {
+    if users.is_empty() {
+        return Ok((Users::new(), None));
+    }
+    let kept = kept(off.name)?;
+    let own = off.configured().filter(|own| (off.is)(own));
+    let strongest = |user: &Option<String>| kept.iter().find(|one| one.is_for(user.as_deref()));
+    let is_off = |user: &&Option<String>| match strongest(user) {
+        Some(one) => (off.is)(&one.value),
+        None => own.is_some(),
+    };
+    let whose: Users = users.iter().filter(is_off).cloned().collect();
+    let is_why = |one: &&Kept| {
+        whose.iter().filter_map(strongest).any(|strongest| std::ptr::eq(strongest, *one))
+    };
+    let why = said(off, &kept, &kept.iter().filter(is_why).collect::<Vec<_>>());
+    Ok(match why {
+        None if !whose.is_empty() => (whose, of_all(off)?),
+        why => (whose, why),
+    })
+}
+
+/// Why pg_stat_statements counts nothing of some of these users.
+pub(crate) fn untracked(users: &Users) -> Result<Option<Missing>, Error> {
+    Ok(off_of(&UNTRACKED, users)?.1)
 }
 
 /// Why plans of all of them are not recorded.
@@ -374,11 +410,12 @@ pub(crate) fn untimed() -> Result<Option<Missing>, Error> {
 /// Without a user, one role of which that is so is enough.
 pub(super) fn is_untracked(user: Option<&str>) -> Result<bool, Error> {
     let is_none = |value: &str| value == "none";
-    let kept = kept(&TRACK.to_string_lossy())?;
+    let kept = kept(TRACK)?;
     Ok(match (user, kept.iter().find(|kept| kept.is_for(user))) {
         (Some(_), Some(strongest)) => is_none(&strongest.value),
         (None, _) if !in_force(&kept, is_none).is_empty() => true,
-        _ => role::starting_value(TRACK, None).is_some_and(|own| is_none(&own.to_string_lossy())),
+        _ => role::starting_value(c"pg_stat_statements.track", None)
+            .is_some_and(|own| is_none(&own.to_string_lossy())),
     })
 }
 

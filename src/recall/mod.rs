@@ -10,6 +10,7 @@ mod elsewhere;
 pub(crate) mod evidence;
 pub(crate) mod failures;
 pub(crate) mod host;
+pub(crate) mod lacking;
 pub(crate) mod latency;
 mod latency_checks;
 pub(crate) mod limits;

@@ -7,6 +7,8 @@ use perfmon_e2e::{Db, Server, secs, wait_until};
 mod absent;
 #[path = "uncounted/ids.rs"]
 mod ids;
+#[path = "uncounted/lacking.rs"]
+mod lacking;
 #[path = "uncounted/parts.rs"]
 mod parts;
 #[path = "uncounted/past.rs"]

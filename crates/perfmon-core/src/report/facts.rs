@@ -37,6 +37,8 @@ pub struct Report {
     pub rewrites: Option<Vec<Rewrite>>,
     /// Why statements are not recorded now.
     pub missing: Option<Missing>,
+    /// Whose statements are not all recorded, and why, where others' are.
+    pub lacking: Option<Missing>,
     /// How long executions took; `None` where they were not counted.
     pub latency: Option<Latency>,
     /// Why they are not counted now.

@@ -38,7 +38,7 @@ pub fn json(report: &Report) -> Result<String, serde_json::Error> {
         commands: commands(&report.commands),
         statements: report.statements.as_deref().map(statement::all),
         rewrites: report.rewrites.as_deref(),
-        missing: report.missing.as_ref(),
+        missing: report.missing.as_ref().or(report.lacking.as_ref()),
         latency: report.latency.as_ref(),
         uncounted: report.uncounted.as_ref(),
         errors: report.errors.as_ref(),

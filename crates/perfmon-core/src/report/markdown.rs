@@ -57,8 +57,9 @@ pub fn markdown(report: &Report, show: Show<'_>) -> String {
     if report.head.intervals > 0 {
         load(&mut out, &report.load, &report.head);
         trend(&mut out, report, show);
-        commands(&mut out, &report.commands, report.missing.as_ref());
-        statements(&mut out, report.statements.as_deref(), report.missing.as_ref());
+        let missing = report.missing.as_ref().filter(|_| report.commands.is_empty());
+        commands(&mut out, &report.commands, missing.or(report.lacking.as_ref()));
+        statements(&mut out, report);
         plans::slowest(&mut out, report, &printed, show);
         rewrites::rewrites(&mut out, report.rewrites.as_deref());
         errors::errors(&mut out, report.errors.as_ref(), report.unheard.as_ref());
@@ -206,6 +207,7 @@ fn unrecorded(out: &mut String, missing: &Missing) {
     absent(out, what, missing);
 }
 
+/// `missing` tells why there are none, or why not all are counted.
 pub(super) fn commands(out: &mut String, commands: &[Command], missing: Option<&Missing>) {
     if commands.is_empty() {
         if let Some(missing) = missing {
@@ -230,6 +232,9 @@ pub(super) fn commands(out: &mut String, commands: &[Command], missing: Option<&
     kinds.retain(|(_, sum)| sum.calls > 0);
     kinds.sort_by(|a, b| b.1.total_exec_ms.total_cmp(&a.1.total_exec_ms));
     out.push_str("## Time by kind of command\n\n");
+    if let Some(lacking) = missing {
+        absent(out, "", lacking);
+    }
     #[allow(clippy::cast_precision_loss)]
     let row = |(kind, sum): &(&str, Command)| {
         let mean = (sum.calls > 0).then(|| sum.total_exec_ms / sum.calls as f64);
@@ -258,13 +263,15 @@ pub(super) fn commands(out: &mut String, commands: &[Command], missing: Option<&
     grid(out, heads, &kinds.iter().map(row).collect::<Vec<_>>());
 }
 
-fn statements(out: &mut String, statements: Option<&[Statement]>, missing: Option<&Missing>) {
+fn statements(out: &mut String, report: &Report) {
     out.push_str("## Top statements by execution time\n\n");
-    if let Some(missing) = missing {
-        unrecorded(out, missing);
+    match (&report.missing, &report.lacking) {
+        (Some(missing), _) => unrecorded(out, missing),
+        (None, Some(lacking)) => absent(out, "", lacking),
+        (None, None) => {}
     }
-    let Some(statements) = statements else {
-        if missing.is_none() {
+    let Some(statements) = report.statements.as_deref() else {
+        if report.missing.is_none() {
             out.push_str("Statements were not recorded in this period.\n\n");
         }
         return;

@@ -57,7 +57,7 @@ pub struct Run {
     pub slow: Vec<Slow>,
     /// From which p95 on a statement is slow, milliseconds.
     pub slow_ms: f64,
-    /// Why nothing is known of these, if nothing is.
+    /// Why nothing is known of these, if nothing is, or not all.
     pub uncommanded: Option<Missing>,
     /// Reads, inserts, updates, deletes.
     pub commands: Vec<Command>,
@@ -231,6 +231,9 @@ fn slow(out: &mut String, run: &Run) {
             None => {
                 out.push_str("Not known, as execution times are not.\n\n");
                 return;
+            }
+            Some(latency) if latency.is_part && run.uncommanded.is_some() => {
+                " that were timed; of the others, none by the mean that pg_stat_statements has, which did not count all"
             }
             Some(latency) if latency.is_part => {
                 " that were timed; of the others, none by the mean that pg_stat_statements has"

@@ -159,6 +159,21 @@ fn no_section_of_a_run_is_silently_lacking() {
 }
 
 #[test]
+fn a_part_of_what_was_executed_is_told_to_be_one() {
+    let commands =
+        vec![Command { command: Some("SELECT".to_owned()), calls: 151, ..Command::default() }];
+    let part = Missing {
+        problem: "not all that bob executed is counted".to_owned(),
+        fix: "ALTER ROLE bob RESET compute_query_id;".to_owned(),
+    };
+    let said = text(&Run { commands, uncommanded: Some(part), ..run() }, None);
+    let (_, told) = said.split_once("## Time by kind of command").unwrap();
+    assert!(told.contains("Not all that bob executed is counted."), "{said}");
+    assert!(told.contains("To fix it: ALTER ROLE bob RESET compute_query_id;"), "{said}");
+    assert!(told.contains("| SELECT |") && !told.contains("are not recorded"), "{said}");
+}
+
+#[test]
 fn two_runs_are_compared_number_by_number() {
     let after = Run {
         objectives: vec![p95(40.0, Status::Met)],

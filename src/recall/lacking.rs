@@ -1,0 +1,202 @@
+//! What the server's own statistics lack of a window of which they have the rest: what some executed without ids, or were told to
+//! keep from them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use perfmon_core::family::STATEMENT;
+use perfmon_core::frame::Quality;
+use perfmon_core::report::ENOUGH;
+use perfmon_core::rollup::OTHER;
+use perfmon_core::tally::Who;
+use perfmon_core::window::Level;
+
+use super::cell::Cell;
+use super::counting::{self, Missing, NO_UTILITY, Off, UNTRACKED};
+use super::names;
+use super::plan::Kept;
+use super::scope::Scope;
+use super::statements::positions;
+use super::uncounted::{Users, named, nameless_users};
+use crate::error::Error;
+use crate::store::latency;
+use crate::store::read::{self, Segment};
+
+/// Who executed something that is not counted by statement, and why.
+#[derive(Debug, Default)]
+pub(crate) struct Lacking {
+    nameless: Option<Missing>,
+    untracked: Vec<Missing>,
+    /// Ends of the intervals in which something was timed that the server did not count.
+    ends: HashSet<i64>,
+}
+
+impl Lacking {
+    /// By rows no coarser than `coarsest`.
+    pub(crate) fn of(scope: &Scope, coarsest: Level) -> Result<Self, Error> {
+        let scope = &scope.quietly(scope.since, scope.until);
+        let mut lacking = Self { nameless: of_nameless(scope)?, ..Self::default() };
+        let segments = Kept::of(&STATEMENT, scope).segments(scope, coarsest);
+        let mut unseen = unseen(scope, &segments);
+        name(&mut unseen)?;
+        if scope.is_own() {
+            lacking.explain(&UNTRACKED, &mut unseen, "not all that")?;
+        }
+        // Without a setting of now by which it must be so, it may have been forgotten, or read a moment later.
+        keep_certain(&mut unseen, &segments);
+        if scope.is_own() {
+            lacking.explain(&NO_UTILITY, &mut unseen, "not all commands that")?;
+        }
+        lacking.note(&unseen, |_| true);
+        let users = users_of(&unseen);
+        if !users.is_empty() {
+            let why =
+                "pg_stat_statements.track was none then, or pg_stat_statements.track_utility off";
+            let problem = untracked("not all that", &users, why);
+            lacking.untracked.push(Missing { problem, fix: String::new() });
+        }
+        Ok(lacking)
+    }
+
+    /// Takes out what a setting of now explains.
+    fn explain(
+        &mut self,
+        off: &Off<'_>,
+        unseen: &mut Vec<Unseen>,
+        what: &str,
+    ) -> Result<(), Error> {
+        let (whose, missing) = counting::off_of(off, &users_of(unseen))?;
+        let Some(Missing { problem, fix }) = missing else { return Ok(()) };
+        self.note(unseen, |user| whose.contains(user));
+        unseen.retain(|one| !whose.contains(&one.user));
+        self.untracked.push(Missing { problem: untracked(what, &whose, &problem), fix });
+        Ok(())
+    }
+
+    fn note(&mut self, unseen: &[Unseen], is_meant: impl Fn(&Option<String>) -> bool) {
+        self.ends.extend(unseen.iter().filter(|one| is_meant(&one.user)).map(|one| one.until));
+    }
+
+    /// Ends of intervals in which something was timed that the server did not count.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = i64> {
+        self.ends.iter().copied()
+    }
+
+    /// In words, with the lines that change it; `None` if nothing is lacking.
+    pub(crate) fn missing(self) -> Option<Missing> {
+        let all: Vec<Missing> = self.nameless.into_iter().chain(self.untracked).collect();
+        let join = |of: fn(&Missing) -> &str, by| {
+            let parts: Vec<&str> = all.iter().map(of).filter(|part| !part.is_empty()).collect();
+            parts.join(by)
+        };
+        let problem = join(|one| &one.problem, "; ");
+        let fix = join(|one| &one.fix, " ");
+        (!all.is_empty()).then_some(Missing { problem, fix })
+    }
+}
+
+/// The same of a whole window.
+pub(crate) fn missing(scope: &Scope) -> Result<Option<Missing>, Error> {
+    Ok(Lacking::of(scope, Level::Day)?.missing())
+}
+
+fn untracked(what: &str, users: &Users, why: &str) -> String {
+    format!("{what} {} executed is counted by pg_stat_statements: {why}", named(users))
+}
+
+fn of_nameless(scope: &Scope) -> Result<Option<Missing>, Error> {
+    let users = nameless_users(scope)?;
+    if users.is_empty() {
+        return Ok(None);
+    }
+    let now = if scope.is_own() { counting::without_ids(None)? } else { None };
+    let Missing { problem, fix } = now.unwrap_or_else(|| Missing {
+        problem: "compute_query_id was off then".to_owned(),
+        fix: String::new(),
+    });
+    let problem = format!(
+        "not all that {} executed is counted by statement, as some had no id: {problem}",
+        named(&users)
+    );
+    Ok(Some(Missing { problem, fix }))
+}
+
+/// A statement that was timed in an interval in which the server counted no execution of it.
+#[derive(Debug)]
+struct Unseen {
+    until: i64,
+    who: Who,
+    /// It is in no rest, and was not forgotten.
+    is_certain: bool,
+    user: Option<String>,
+}
+
+fn users_of(unseen: &[Unseen]) -> Users {
+    unseen.iter().map(|one| one.user.clone()).collect()
+}
+
+/// What the server counted in an interval: ids, ascending.
+struct Counted {
+    ids: Vec<u32>,
+    are_all: bool,
+}
+
+fn unseen(scope: &Scope, segments: &[Segment]) -> Vec<Unseen> {
+    let mut counted: HashMap<(i64, i64), Counted> = HashMap::new();
+    read::frames(&scope.sources, &STATEMENT, segments, &positions(&["calls"]), &mut |row| {
+        let calls = row.column(0).unwrap_or(&[]);
+        let known = row.ids.iter().zip(calls).filter(|(_, calls)| **calls > 0);
+        let mut ids: Vec<u32> = known.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        let are_all = ids.first() != Some(&OTHER) && row.head.span.quality != Quality::Doubtful;
+        counted.insert((row.head.source, row.head.span.until), Counted { ids, are_all });
+    });
+    let mut unseen = Vec::new();
+    latency::ids(&scope.sources, segments, &mut |head, ids| {
+        // Where nothing was read of the server's own statistics, that is a gap.
+        let Some(counted) = counted.get(&(head.source, head.span.until)) else { return };
+        let others =
+            ids.iter().filter(|id| **id != OTHER && counted.ids.binary_search(id).is_err());
+        unseen.extend(others.map(|id| Unseen {
+            until: head.span.until,
+            who: (head.source, *id),
+            is_certain: counted.are_all,
+            user: None,
+        }));
+    });
+    unseen
+}
+
+/// Names their users, and leaves out what is nested: the server may be told not to count that, which is no part of the whole.
+fn name(unseen: &mut Vec<Unseen>) -> Result<(), Error> {
+    let ids: BTreeSet<Who> = unseen.iter().map(|one| one.who).collect();
+    let known = names::statements(&ids.into_iter().collect::<Vec<_>>())?;
+    unseen.retain_mut(|one| {
+        let statement = known.get(&one.who).filter(|known| known.toplevel == Cell::Bool(true));
+        one.user = statement.and_then(|statement| statement.user_name.text());
+        one.user.is_some()
+    });
+    Ok(())
+}
+
+/// Keeps those of users of which so many executions were timed and not counted that it is no matter of a moment.
+fn keep_certain(unseen: &mut Vec<Unseen>, segments: &[Segment]) {
+    unseen.retain(|one| one.is_certain);
+    if unseen.is_empty() {
+        return;
+    }
+    let ids: BTreeSet<Who> = unseen.iter().map(|one| one.who).collect();
+    let ids: Vec<Who> = ids.into_iter().collect();
+    let meant: HashMap<(i64, Who), Option<String>> =
+        unseen.iter().map(|one| ((one.until, one.who), one.user.clone())).collect();
+    let mut executed: HashMap<Option<String>, u64> = HashMap::new();
+    latency::of(&ids, segments, &mut |head, points| {
+        for (index, latency) in points {
+            let user = ids.get(*index).and_then(|who| meant.get(&(head.span.until, *who)));
+            let Some(user) = user else { continue };
+            let timed = latency.cached.executions().saturating_add(latency.read.executions());
+            let sum = executed.entry(user.clone()).or_default();
+            *sum = sum.saturating_add(timed);
+        }
+    });
+    unseen.retain(|one| executed.get(&one.user).is_some_and(|timed| *timed >= ENOUGH));
+}
