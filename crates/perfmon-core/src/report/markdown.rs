@@ -198,6 +198,9 @@ fn absent(out: &mut String, what: &str, missing: &Missing) {
     }
 }
 
+/// Before the words that tell whose statements are missing where others are counted.
+const LACKING: &str = "Statements are missing: ";
+
 /// Says why statements are not recorded, or were not.
 fn unrecorded(out: &mut String, missing: &Missing) {
     let what = match missing.fix.is_empty() {
@@ -233,7 +236,7 @@ pub(super) fn commands(out: &mut String, commands: &[Command], missing: Option<&
     kinds.sort_by(|a, b| b.1.total_exec_ms.total_cmp(&a.1.total_exec_ms));
     out.push_str("## Time by kind of command\n\n");
     if let Some(lacking) = missing {
-        absent(out, "", lacking);
+        absent(out, LACKING, lacking);
     }
     #[allow(clippy::cast_precision_loss)]
     let row = |(kind, sum): &(&str, Command)| {
@@ -267,7 +270,7 @@ fn statements(out: &mut String, report: &Report) {
     out.push_str("## Top statements by execution time\n\n");
     match (&report.missing, &report.lacking) {
         (Some(missing), _) => unrecorded(out, missing),
-        (None, Some(lacking)) => absent(out, "", lacking),
+        (None, Some(lacking)) => absent(out, LACKING, lacking),
         (None, None) => {}
     }
     let Some(statements) = report.statements.as_deref() else {
