@@ -4,7 +4,7 @@
 use perfmon_core::capture::condition;
 use perfmon_core::detect::statements::seen;
 use perfmon_core::facts::Facts;
-use perfmon_core::family::{DATABASE, LATENCY, RELATION, ROUTE, STATEMENT};
+use perfmon_core::family::{DATABASE, FAILURE, LATENCY, RELATION, ROUTE, STATEMENT};
 use perfmon_core::histogram::ERROR;
 use perfmon_core::report::{
     Change, Command, ErrorKind, Errors, Flip, Gap, Latency, Load, Machine, MachineDisk, Missing,
@@ -208,7 +208,8 @@ pub(in crate::api) fn uncounted(
 /// hooks, what is known is no share of anything.
 pub(in crate::api) fn errors(scope: &Scope) -> Result<Option<Errors>, Error> {
     let failures = Failures::of(scope)?;
-    let is_part = failures.is_part();
+    // Of time in which the hooks were off for all there are no intervals to tell.
+    let is_part = failures.is_part() || absent::uncounted_then(scope, FAILURE.name)?.is_some();
     let Some(errors) = (if is_part { failures.least() } else { failures.errors }) else {
         return Ok(None);
     };
