@@ -264,7 +264,12 @@ impl Rows {
         of: &Declared,
     ) -> Result<HashMap<i64, u64>, Error> {
         let mut counted = HashMap::new();
-        let is_all = |head: &read::Head| head.span.quality == Quality::Exact;
+        // Where something happened and no statement was counted, it may have been told to count none.
+        let is_all = |head: &read::Head| {
+            let is_silent = total(&STATEMENT, head, "total_calls") == Some(0)
+                && head.span.length_us > head.span.quiet_us;
+            head.span.quality == Quality::Exact && !is_silent
+        };
         match &of.objective.scope {
             // An application executes no more than all do, which matters where the hooks saw nothing.
             objective::Scope::Database | objective::Scope::Application(_) => {
@@ -449,13 +454,15 @@ impl Rows {
             return;
         }
         let columns: Vec<usize> = (0..CLUSTER.columns.len()).collect();
+        // That the home database was quiet says nothing of the others. Of other times other parts of the history tell.
+        let own = |row: &&mut Row| scope.since < row.until_us && row.until_us <= scope.until;
+        self.0.values_mut().filter(own).for_each(|row| row.quiet_us = 0);
         read::frames(&scope.sources, &CLUSTER, segments, &columns, &mut |row| {
             let Some(target) = self.0.get_mut(&row.head.span.until) else { return };
             let value = |place: usize, column: usize| {
                 row.column(column).and_then(|values| values.get(place).copied()).unwrap_or(0)
             };
             let moved = Moved::of_row(row.ids, row.head.known, value);
-            // That the home database was quiet says nothing of the others.
             target.quiet_us = row.head.span.quiet_us;
             target.latency = Some(moved.latency);
             target.uncounted = moved.uncounted;

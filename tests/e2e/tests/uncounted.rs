@@ -9,6 +9,8 @@ mod absent;
 mod ids;
 #[path = "uncounted/lacking.rs"]
 mod lacking;
+#[path = "uncounted/middle.rs"]
+mod middle;
 #[path = "uncounted/parts.rs"]
 mod parts;
 #[path = "uncounted/past.rs"]

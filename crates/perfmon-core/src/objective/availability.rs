@@ -15,6 +15,8 @@ pub(super) struct Time {
     pub(super) slow_us: i64,
     /// All of the window.
     all_us: i64,
+    /// Of it, from its first interval to its last.
+    recorded_us: i64,
     executions: Option<u64>,
 }
 
@@ -23,8 +25,13 @@ impl Time {
         let limits = objective.limits();
         let all_us = until.saturating_sub(since).max(0);
         let down_us = history.down_us(since, until);
-        let mut time = Self { all_us, down_us, ..Self::default() };
-        for row in history.within(since, until) {
+        let rows = history.within(since, until);
+        let recorded_us = rows
+            .first()
+            .zip(rows.last())
+            .map_or(0, |(first, last)| last.until_us.saturating_sub(first.since_us.max(since)));
+        let mut time = Self { all_us, recorded_us, down_us, ..Self::default() };
+        for row in rows {
             time.add(row, history, since, &limits);
         }
         time
@@ -32,6 +39,11 @@ impl Time {
 
     pub(super) fn known_us(&self) -> i64 {
         self.good_us + self.down_us + self.slow_us
+    }
+
+    /// Whether most of what was recorded tells something.
+    pub(super) fn is_most_known(&self) -> bool {
+        self.known_us() as f64 >= KNOWN * self.recorded_us as f64
     }
 
     /// Adds what a row knows of the time from `since` on. Its quiet time came first.
@@ -107,6 +119,11 @@ pub(super) fn availability(verdict: &mut Verdict, time: &Time, ratio: f64) {
         true if actual >= ratio => Status::Met,
         true => Status::Missed,
     };
+    if verdict.status == Status::NoData {
+        // What is known of a part is in the bounds.
+        (verdict.actual, verdict.budget_left_ratio) = (None, None);
+        verdict.bad_us = verdict.bad_us.filter(|bad_us| *bad_us > 0);
+    }
     verdict.uncertain = verdict.status == Status::Met && verdict.low.is_some_and(|low| low < ratio)
         || verdict.status == Status::Missed && !is_missed;
 }

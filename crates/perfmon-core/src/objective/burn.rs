@@ -1,7 +1,7 @@
 //! How fast error budgets are spent.
 
 use super::availability::Time;
-use super::judge::{Over, failed, is_most, perhaps, total};
+use super::judge::{Over, are_errors_known, are_times_known, failed, is_most, perhaps, total};
 use super::{History, Objective, Row, Target, WINDOWS_US};
 
 /// How fast the error budget was spent in each of [`WINDOWS_US`] up to the end, none of them from before `earliest`.
@@ -34,16 +34,19 @@ fn burn(
             let of = all.executions().saturating_add(untimed);
             let late = Over::of(&all, limit_ms).guess;
             // That few were seen to be late is little where most were not seen.
-            (late > 0 || is_most(all.executions(), untimed)).then_some((late as f64, of as f64))?
+            let is_told = late > 0 || is_most(all.executions(), untimed) && are_times_known(rows);
+            is_told.then_some((late as f64, of as f64))?
         }
-        Target::Errors { .. } => {
-            let perhaps = perhaps(rows);
-            let known = failed(rows)?.at_best(perhaps);
-            (known.errors > 0 || perhaps.errors == 0).then_some(())?;
+        Target::Errors { ratio } => {
+            let (perhaps, seen) = (perhaps(rows), failed(rows)?);
+            let known = seen.at_best(perhaps);
+            let is_told = || perhaps.errors == 0 && are_errors_known(history, rows, seen, ratio).0;
+            (known.errors > 0 || is_told()).then_some(())?;
             (known.errors as f64, known.of as f64)
         }
         Target::Availability { .. } => {
             let time = Time::of(objective, history, since, until);
+            (time.down_us + time.slow_us > 0 || time.is_most_known()).then_some(())?;
             ((time.down_us + time.slow_us) as f64, time.known_us() as f64)
         }
         Target::Throughput { .. } => return None,

@@ -32,6 +32,9 @@ pub fn judge(
     }
     verdict.burn = burns(objective, target, history, i64::MIN, until);
     if verdict.status == Status::NoData {
+        // No time is known to be bad where most of it is not known to be good.
+        let is_good = verdict.bad_us == Some(0) && is_most_known(rows, |row| tells(row, target));
+        verdict.bad_us = verdict.bad_us.filter(|bad_us| *bad_us > 0 || is_good);
         verdict.missing = verdict.missing.or_else(|| uncounted(rows, target));
         let place = || match target {
             Target::Errors { .. } | Target::Availability { .. } => {
@@ -63,10 +66,9 @@ fn begun(
         }
     };
     let is_known = |row: &&Row| is_known(row, target);
-    let bad = |row: &Row| is_bad(row, target, 1.0);
+    let bad = |row: &&Row| is_bad(row, target, 1.0) == Some(true);
     let known_us = rows.iter().filter(is_known).map(|row| row.length_us).sum();
-    let bad_us = rows.iter().filter(|row| bad(row) == Some(true)).map(Row::active_us).sum();
-    let tells = |row: &Row| row.most() == Some(0) || bad(row).is_some();
+    let bad_us = rows.iter().filter(bad).map(Row::active_us).sum();
     Verdict {
         target,
         status: Status::NoData,
@@ -77,7 +79,7 @@ fn begun(
         min_executions: objective.min_executions,
         budget_left_ratio: None,
         burn: [None; 4],
-        bad_us: rows.iter().any(tells).then_some(bad_us),
+        bad_us: rows.iter().any(|row| tells(row, target)).then_some(bad_us),
         known_us,
         looked_at_us: until.saturating_sub(since),
         uncertain: false,
@@ -94,6 +96,26 @@ fn is_known(row: &Row, target: Target) -> bool {
         Target::Errors { .. } => row.errors.is_some(),
         Target::Throughput { .. } => row.executions().is_some(),
     }
+}
+
+/// Whether an interval is known to have kept a promise or to have broken it.
+fn tells(row: &Row, target: Target) -> bool {
+    row.most() == Some(0) || is_bad(row, target, 1.0).is_some()
+}
+
+/// Whether something is known of most of the recorded time in which anything could happen.
+fn is_most_known(rows: &[Row], is_known: impl Fn(&Row) -> bool) -> bool {
+    let (known, unknown): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| is_known(row));
+    let time_us =
+        |rows: &[&Row]| rows.iter().map(|row| row.active_us()).fold(0, i64::saturating_add);
+    let (known_us, unknown_us) = (time_us(&known), time_us(&unknown));
+    known_us as f64 >= KNOWN * known_us.saturating_add(unknown_us) as f64
+}
+
+/// Whether it is known of most of the recorded time how long executions took, or at least how many there were. Without
+/// either, an interval may hold any number of late ones.
+pub(super) fn are_times_known(rows: &[Row]) -> bool {
+    is_most_known(rows, |row| row.latency.is_some() || row.most().is_some())
 }
 
 /// Why what was executed in an interval says nothing about a promise, where no setting of now tells it.
@@ -282,14 +304,15 @@ fn latency(verdict: &mut Verdict, rows: &[Row], quantile: f64, limit_ms: f64) {
     verdict.budget_left_ratio = left(over.guess as f64, executions as f64, 1.0 - quantile);
     // Those that were not timed are late if that breaks the promise, and in time if that keeps it.
     let perhaps = rows.iter().map(|row| row.perhaps).fold(0, u64::saturating_add);
-    if executions.saturating_add(untimed) < verdict.min_executions {
+    let is_known = are_times_known(rows);
+    if executions.saturating_add(untimed) < verdict.min_executions && is_known {
         verdict.status = Status::TooFew;
         return;
     }
     let allowed = allowed + (1.0 - quantile) * untimed as f64;
     let keeps = |over: u64| over as f64 <= allowed + 1e-6;
     verdict.status = match keeps(over.guess) {
-        true if executions < verdict.min_executions => Status::NoData,
+        true if executions < verdict.min_executions || !is_known => Status::NoData,
         true if keeps(over.guess.saturating_add(untimed)) => Status::Met,
         true => Status::NoData,
         // If they are others', there were too few.
@@ -300,7 +323,8 @@ fn latency(verdict: &mut Verdict, rows: &[Row], quantile: f64, limit_ms: f64) {
     };
     verdict.uncertain = keeps(over.low) != keeps(over.high);
     // Those that were seen stand for all only where they are most, or decide.
-    if verdict.status != Status::Met && !is_most(executions, untimed) {
+    let is_told = is_most(executions, untimed) && (is_known || verdict.status != Status::NoData);
+    if verdict.status != Status::Met && !is_told {
         (verdict.actual, verdict.budget_left_ratio) = (None, None);
     }
 }
@@ -339,7 +363,7 @@ pub(super) fn perhaps(rows: &[Row]) -> Errors {
 /// Whether so much of the work is known, by its time and by how much was executed, that the rest may be taken for like
 /// it, but for what is known to have failed; and whether that is all of it. Quiet time says nothing about a share of
 /// executions, nor does the time before all intervals.
-fn are_errors_known(
+pub(super) fn are_errors_known(
     history: &History,
     rows: &[Row],
     Errors { errors, of }: Errors,
@@ -395,7 +419,8 @@ fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
         (false, _) => Status::Missed,
     };
     verdict.uncertain = verdict.status == Status::Met && is_part;
-    if verdict.status == Status::NoData && perhaps.of > 0 {
+    // Those of a part, or those that may be of others, are not those of all.
+    if verdict.status == Status::NoData {
         (verdict.actual, verdict.budget_left_ratio) = (None, None);
     }
 }

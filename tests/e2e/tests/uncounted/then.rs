@@ -7,7 +7,7 @@ use super::absent::{in_one, section, set};
 use super::*;
 
 /// Both reports of the run that was made last, and of its time.
-fn reports(db: &mut Db, run: &str) -> [String; 2] {
+pub(super) fn reports(db: &mut Db, run: &str) -> [String; 2] {
     let window = window_of(db, run);
     [
         db.val(&format!("SELECT perfmon.report({window})")),
@@ -15,14 +15,14 @@ fn reports(db: &mut Db, run: &str) -> [String; 2] {
     ]
 }
 
-fn window_of(db: &mut Db, run: &str) -> String {
+pub(super) fn window_of(db: &mut Db, run: &str) -> String {
     db.val(&format!(
         "SELECT format('%L::timestamptz, %L::timestamptz', begun_at, ended_at) FROM perfmon.run WHERE name = '{run}'"
     ))
 }
 
 /// What the JSON of both reports has at a place.
-fn in_json(db: &mut Db, run: &str, path: &str) -> [Option<String>; 2] {
+pub(super) fn in_json(db: &mut Db, run: &str, path: &str) -> [Option<String>; 2] {
     let window = window_of(db, run);
     let of = |document: String| format!("SELECT perfmon.{document}::jsonb #>> '{{{path}}}'");
     [
@@ -32,7 +32,7 @@ fn in_json(db: &mut Db, run: &str, path: &str) -> [Option<String>; 2] {
 }
 
 /// Sets something for all, this session too.
-fn set_for_all(server: &Server, db: &mut Db, setting: &str, value: &str) {
+pub(super) fn set_for_all(server: &Server, db: &mut Db, setting: &str, value: &str) {
     set(server, db, setting, value);
     wait_until("this session knows it", secs(20), || {
         db.val::<String>(&format!("SHOW {setting}")) == value

@@ -122,7 +122,8 @@ fn errors_of_a_part_are_not_those_of_all() {
     let with = |errors, known| over_the_hour(ERRORS, &hour(move |n| row(n, errors, n < known)));
     // Nothing failed in the minutes that are known.
     let few = with(0, 47);
-    assert_eq!((few.status, few.actual), (Status::NoData, Some(0.0)));
+    assert_eq!((few.status, few.actual), (Status::NoData, None));
+    assert_eq!((few.budget_left_ratio, few.bad_us, few.burn[1]), (None, None, None));
     assert_eq!(
         few.detail(),
         "errors were not counted, as log_min_messages kept them from the hooks then, pg_perfmon.capture was off, or what was \
@@ -156,6 +157,39 @@ fn errors_of_a_part_are_not_those_of_all() {
     assert_eq!(over_the_hour(ERRORS, &hole).status, Status::NoData);
     let down = History { rows, down: vec![(40 * MINUTE, 50 * MINUTE)], ..History::default() };
     assert_eq!(over_the_hour(ERRORS, &down).status, Status::Met);
+}
+
+#[test]
+fn times_of_a_part_are_not_those_of_all() {
+    let off = |n, at_most| Row { latency: None, errors: None, at_most, ..minute(n, &[]) };
+    let with = |known: i64, at_most| {
+        let row = move |n| if n < known { minute(n, &[(100, 20.0)]) } else { off(n, at_most) };
+        hour(row)
+    };
+    // Nobody but the hooks counts what the cluster executes.
+    assert_eq!(over_the_hour(P95, &with(48, None)).status, Status::Met);
+    let part = over_the_hour(P95, &with(47, None));
+    assert_eq!((part.status, part.executions), (Status::NoData, Some(4_700)));
+    assert_eq!((part.actual, part.budget_left_ratio, part.bad_us), (None, None, None));
+    assert_eq!(part.burn, [None; 4]);
+    assert!(part.detail().starts_with("nothing was counted then"), "{}", part.detail());
+    // Few are not too few where most is not known.
+    let few = |n| if n == 0 { minute(n, &[(9, 20.0)]) } else { off(n, None) };
+    assert_eq!(over_the_hour(P95, &hour(few)).status, Status::NoData);
+    // It is known that nothing else was executed, or that nothing happened.
+    assert_eq!(over_the_hour(P95, &with(10, Some(0))).status, Status::Met);
+    let quiet = |n| Row { quiet_us: MINUTE, ..off(n, None) };
+    let idle = hour(|n| if n < 59 { quiet(n) } else { minute(n, &[(100, 20.0)]) });
+    assert_eq!(over_the_hour(P95, &idle).status, Status::Met);
+    // What is late stays late.
+    let late = |n| if n < 10 { minute(n, &[(80, 20.0), (20, 900.0)]) } else { off(n, None) };
+    let late = over_the_hour(P95, &hour(late));
+    assert_eq!((late.status, late.bad_us), (Status::Missed, Some(10 * MINUTE)));
+    assert!(late.burn[1].is_some_and(|burn| burn > 1.0), "{late:?}");
+    // Nor was the server available all the time because it was in a part of it.
+    let up = over_the_hour(UP, &with(20, None));
+    assert_eq!((up.status, up.actual, up.low), (Status::NoData, None, Some(1.0 / 3.0)));
+    assert_eq!((up.budget_left_ratio, up.bad_us, up.burn), (None, None, [None; 4]));
 }
 
 #[test]
