@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 
 use super::explain::{self, Printed, Refusal};
 use super::planned::{self, Done};
-use super::{hot, level, raw, shape};
+use super::{hot, level, portals, raw, shape};
 
 /// Among the options of an execution's counters: that it is looked into. The server knows no such option, and the
 /// sum of all that it knows leaves it out.
@@ -16,6 +16,9 @@ const LOOKED_INTO: i32 = i32::MIN;
 
 /// Beside it: that the last run gave as many rows as were asked for, so that more may have been left.
 const LEFT_EARLY: i32 = 1 << 30;
+
+/// That it began within another. Only of one that was started, as the executor counts something where it finds an option.
+const BEGAN_WITHIN: i32 = 1 << 29;
 
 /// A statement in the executor.
 #[derive(Clone, Copy)]
@@ -105,20 +108,42 @@ impl Execution {
     /// message began. Such a one may end when nothing is at work that it was nested in, as at COMMIT.
     #[cold]
     pub(crate) fn is_of_cursor(self) -> bool {
-        // SAFETY: a query has a state until it ends, in memory that lies within its portal's, which has the portal's
-        // name; portals are only looked up. DECLARE and PL/pgSQL ask for a plan whose first rows come fast, messages
-        // never do.
-        unsafe {
-            let Some(state) = (*self.0).estate.as_ref() else { return false };
-            let memory = (*state.es_query_cxt).parent;
-            let Some(name) = memory.as_ref().map(|memory| memory.ident) else { return false };
-            if name.is_null() {
-                return false;
-            }
-            let fast = pg_sys::CURSOR_OPT_FAST_PLAN as i32;
-            let portal = raw::GetPortalByName(name).as_ref();
-            portal.is_some_and(|p| p.portalContext == memory && p.cursorOptions & fast != 0)
-        }
+        // DECLARE and PL/pgSQL ask for a plan whose first rows come fast, messages never do.
+        let fast = pg_sys::CURSOR_OPT_FAST_PLAN as i32;
+        // SAFETY: by what this value is.
+        unsafe { portals::of(self.0) }.is_some_and(|portal| portal.cursorOptions & fast != 0)
+    }
+
+    /// Whether it is the query of a portal that has a name, as EXECUTE gives each of its own: what functions run lies deeper.
+    #[cold]
+    pub(crate) fn is_of_named_portal(self) -> bool {
+        // SAFETY: as above.
+        unsafe { portals::of(self.0) }.is_some()
+    }
+
+    /// Remembers that it began within another. What a function left half read ends when nothing is at work any more that it
+    /// was nested in, while the client's statement is cleared away or the transaction ends.
+    ///
+    /// # Safety
+    /// To be called when the executor has just been started.
+    #[inline]
+    pub(super) unsafe fn began_within(self) {
+        // SAFETY: by the caller's word the query is there.
+        unsafe { (*self.0).instrument_options |= BEGAN_WITHIN };
+    }
+
+    /// Whether it is known to have begun within another.
+    #[inline]
+    pub(crate) fn has_begun_within(self) -> bool {
+        // SAFETY: a field is read.
+        unsafe { (*self.0).instrument_options & BEGAN_WITHIN != 0 }
+    }
+
+    /// Whether it neither is looked into nor began within another.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.0).instrument_options & (LOOKED_INTO | BEGAN_WITHIN) == 0 }
     }
 
     /// Whether the plan was only to be shown.

@@ -42,13 +42,13 @@ pub(crate) trait Observer {
     fn executed(execution: Execution, nested: bool);
     /// A command ended.
     fn commanded(command: &Ended, nested: bool);
-    /// What a client sent ended, and was not of interest, or has no id.
+    /// A command that a client sent ended, and was not of interest, or has no id.
     fn passed_over();
     /// One that begins or ends transactions, or sets something, ended, watched or not. `ends` says that the client's
     /// transaction is to end now.
     fn controlled(ends: bool);
-    /// A client's EXECUTE begins, which is counted as the statement that it executes.
-    fn executes();
+    /// A client's EXECUTE begins, which is counted as the statement that it executes, or came to its end.
+    fn executes(begins: bool);
     /// An error is being logged.
     fn failed(report: &Report);
     /// A client's statement failed, and the server kept the error from the hook; `message` is when the client's
@@ -153,6 +153,9 @@ unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, fl
             look_closely::<W>(Execution::of(query));
         }
         (hot::next().start)(query, flags);
+        if level::now() > 0 {
+            Execution::of(query).began_within();
+        }
         if (*query).totaltime.is_null() || !hot::is_in_portal() {
             started::<W>(query);
         }
@@ -316,8 +319,10 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
     let statement = &raw mut copy;
     let watched = command.counted && quiet::<W, bool>(|| W::wants(level > 0)) == Some(true);
     let before = if watched { Command::clocks() } else { Command::NO_CLOCKS };
-    if command.executes && level == 0 {
-        quiet::<W, ()>(W::executes);
+    let is_one = (command.counted || command.unnamed) && !command.control;
+    let executes = command.executes && level == 0;
+    if executes {
+        quiet::<W, ()>(|| W::executes(true));
     }
     level::set(level + u32::from(command.contains));
     // SAFETY: the chain is called with what we were called with.
@@ -339,15 +344,14 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
         }
     }
     level::set(level);
+    if executes {
+        quiet::<W, ()>(|| W::executes(false));
+    }
     if watched {
         // SAFETY: the text of a command outlives it.
         let ended = unsafe { command.ended(before, text) };
         quiet::<W, ()>(|| W::commanded(&ended, level > 0));
-    } else if (command.counted || command.unnamed)
-        && !command.control
-        && level == 0
-        && !is_outside_of_portals()
-    {
+    } else if is_one && level == 0 && !is_outside_of_portals() {
         quiet::<W, ()>(W::passed_over);
     }
     if command.control {

@@ -34,6 +34,7 @@ pub(crate) mod others;
 pub(crate) mod parse;
 mod pattern;
 pub(crate) mod planned;
+pub(crate) mod portals;
 pub(crate) mod random;
 mod raw;
 pub(crate) mod reading;

@@ -54,7 +54,7 @@ impl Observer for Capture {
     /// first look, so that nothing need be kept.
     #[inline]
     fn counts(execution: Execution) -> bool {
-        if execution.is_looked_into() || settings::capture() == Mode::Off {
+        if !execution.is_plain() || settings::capture() == Mode::Off {
             return false;
         }
         let user = execution::user();
@@ -85,7 +85,8 @@ impl Observer for Capture {
         let Some(tables) = memory::counting() else { return };
         let took = (command.ns, command.read);
         count(tables, command.query_id, took, nested, |whose, bucket| {
-            if !command.control && !execution::is_outside_of_portals() {
+            let sent = !execution::is_outside_of_portals() && !routes::is_executing();
+            if !command.control && sent {
                 routes::executed(&tables.routes, whose, Some(command.text), bucket, false);
             }
         });
@@ -93,12 +94,8 @@ impl Observer for Capture {
 
     #[cold]
     fn passed_over() {
-        let nameless = !execution::has_ids();
-        if (nameless || settings::capture() == Mode::Off)
-            && execution::is_client()
-            && let Some(tables) = memory::counting()
-        {
-            routes::left_out(&tables.routes, whose(), nameless);
+        if !routes::is_executing() {
+            left_out();
         }
     }
 
@@ -109,8 +106,8 @@ impl Observer for Capture {
     }
 
     #[cold]
-    fn executes() {
-        routes::executes();
+    fn executes(begins: bool) {
+        routes::executes(begins);
     }
 
     fn failed(report: &Report) {
@@ -205,6 +202,25 @@ fn key(query_id: u64, nested: bool) -> Key {
     Key { what: query_id, whose: whose(), kind: kind(nested) }
 }
 
+/// What a client sent was not of interest, or has no id.
+#[cold]
+fn left_out() {
+    let nameless = !execution::has_ids();
+    if (nameless || settings::capture() == Mode::Off)
+        && execution::is_client()
+        && let Some(tables) = memory::counting()
+    {
+        routes::left_out(&tables.routes, whose(), nameless);
+    }
+}
+
+/// Whether no client sent what ends with nothing at work that it was nested in: it began within a statement which left it half
+/// read, or within an EXECUTE, whose own statement runs in a portal: its parameters and its planning run functions too.
+#[inline]
+fn is_nobodys(execution: Execution) -> bool {
+    execution.has_begun_within() || routes::is_executing() && !execution.is_of_named_portal()
+}
+
 #[inline(never)]
 fn executed_within(execution: Execution) {
     executed::<true>(execution);
@@ -218,9 +234,9 @@ fn executed<const WITHIN: bool>(execution: Execution) {
     if has_none || !Capture::wants(WITHIN) {
         // Without ids statements cannot be told apart, but they are some. What opened a cursor, and what fetched from
         // it, were counted of their own; an inner query that has no id though others do is a cursor's, too.
-        let is_none = WITHIN || has_none && execution::has_ids();
+        let is_none = WITHIN || has_none && execution::has_ids() || is_nobodys(execution);
         if !is_none && !execution.is_of_cursor() {
-            Capture::passed_over();
+            left_out();
         }
         return;
     }
@@ -230,7 +246,11 @@ fn executed<const WITHIN: bool>(execution: Execution) {
     if WITHIN && execution.only_explained() {
         return;
     }
+    // As in pg_stat_statements, which calls it top-level, it stands among statements as one; routes are of what clients sent.
     let counted = count(tables, query_id, (ns, read), WITHIN, |whose, bucket| {
+        if is_nobodys(execution) {
+            return;
+        }
         let text = execution.text_with_comment();
         routes::executed(&tables.routes, whose, text, bucket, execution.is_select());
     });
@@ -298,6 +318,17 @@ fn count_failure(tables: &Tables, report: &Report) {
     if class.ends_statement() && report.database != 0 {
         let whose = u64::from(report.database) << 32 | u64::from(report.user);
         let cancelled = class == Class::Cancelled;
-        routes::failed(&tables.routes, whose, (report.text, report.since), cancelled);
+        let at_sync = report.text.is_empty() && is_at_sync(state, report.since);
+        routes::failed(&tables.routes, whose, (report.text, report.since), (cancelled, at_sync));
     }
+}
+
+/// Whether what failed without a text of its own failed at a Sync, which has the time of the message before: that may be
+/// one which executed nothing. A Sync ends what is no block; messages that ask for a statement or a portal which is not
+/// there, or that nobody understands, may come outside of a block too, but say so.
+#[cold]
+fn is_at_sync(state: State, message: i64) -> bool {
+    let asked = ["26000", "34000", "08P01"].map(State::of).contains(&Some(state));
+    let is_no_block = execution::is_in_transaction() && !execution::is_in_block();
+    execution::message_at() == message || is_no_block && !asked
 }

@@ -141,7 +141,7 @@ mod tests {
         fn commanded(_: &Ended, _: bool) {}
         fn passed_over() {}
         fn controlled(_: bool) {}
-        fn executes() {}
+        fn executes(_: bool) {}
         fn failed(_: &Report) {}
         fn missed(_: i64) {}
         fn came_back(_: i64, _: i64) {}

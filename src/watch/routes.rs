@@ -6,7 +6,7 @@ use perfmon_core::capture::route::{self, Last, MAX_APPLICATION, Took, Work};
 use perfmon_core::capture::table::{Entry, Table};
 use perfmon_core::histogram::bucket;
 
-use crate::pg::{execution, transaction};
+use crate::pg::{execution, portals, transaction};
 
 /// What is known of the transaction at hand.
 #[derive(Clone, Copy)]
@@ -124,12 +124,18 @@ pub(super) fn undone(depth: i32) {
     }
 }
 
-/// A client executes what another message prepared. What is counted next looks twice.
+/// A client executes what another message prepared, or has. What is counted next looks twice.
 #[cold]
-pub(super) fn executes() {
+pub(super) fn executes(begins: bool) {
     let state = state();
     state.place = std::ptr::null();
-    state.prepared = execution::depth();
+    state.prepared = if begins { execution::depth() } else { 0 };
+}
+
+/// Whether an EXECUTE is at work of which the statement did not end yet.
+#[inline]
+pub(super) fn is_executing() -> bool {
+    state().prepared != 0
 }
 
 /// Counts a statement without a comment that was executed, by the bucket of its time, if that takes no more than to
@@ -199,21 +205,24 @@ pub(super) fn left_out(table: &Table<'static, Work>, whose: u64, nameless: bool)
     }
 }
 
-/// Counts a statement that failed, of a message with this text that came at a time.
+/// Counts a statement that failed, of a message with this text that came at a time, or `at_sync`.
 pub(super) fn failed(
     table: &Table<'static, Work>,
     whose: u64,
     (text, message): (&[u8], i64),
-    cancelled: bool,
+    (cancelled, at_sync): (bool, bool),
 ) {
     let state = state();
     (state.foreign, state.prepared) = (0, 0);
-    // What fails as the transaction ends is what was executed in it: few comment their COMMIT, and a Sync has no text and
-    // is no message of its own. One that asks for what is not there has no text either, and nothing was executed for it.
-    let ends = match text.is_empty() {
-        true => execution::message_at() == message,
+    // What fails as the transaction ends is what was executed in it: few comment their COMMIT, and a Sync has no text. A
+    // SELECT that came last may not have ended yet.
+    let unended = if at_sync { portals::text_of_unended() } else { None };
+    let text = unended.unwrap_or(text);
+    let ends = match at_sync {
+        true => unended.is_none(),
         false => {
-            more().ends == message && comment::all(text).all(|one| comment::route(one).is_none())
+            let asked = !text.is_empty() && more().ends == message;
+            asked && comment::all(text).all(|one| comment::route(one).is_none())
         }
     };
     if let Some(entry) = state.opened().filter(|_| ends) {

@@ -9,6 +9,8 @@ use perfmon_e2e::{Db, Random, Server, secs, seed, wait_until};
 mod comments;
 #[path = "captured_routes/failed.rs"]
 mod failed;
+#[path = "captured_routes/sync.rs"]
+mod sync;
 
 /// A session that is not counted itself.
 fn unseen(server: &Server, database: &str) -> Db {

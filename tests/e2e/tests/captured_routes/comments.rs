@@ -69,3 +69,30 @@ fn the_comment_may_stand_at_the_end_or_the_start() {
     let without = "SELECT coalesce(route, '') || ' ' || calls FROM perfmon.routes() WHERE application = 'without'";
     assert_eq!(watcher.list::<String>(without), [format!(" {}", 6 * NOT_READ.len())]);
 }
+
+/// Also where its planning and its parameters run functions.
+#[test]
+fn an_execute_has_the_route_of_its_own_message() {
+    let server = Server::manual().start();
+    server.new_db("app").run(
+        "CREATE TABLE t (a int);
+         CREATE FUNCTION fixed() RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+             'DECLARE n int; BEGIN SELECT count(*) INTO n FROM t; RETURN n; END';
+         CREATE FUNCTION counted() RETURNS int LANGUAGE plpgsql AS
+             'DECLARE n int; BEGIN SELECT count(*) INTO n FROM t; RETURN n; END'",
+    );
+    let mut watcher = unseen(&server, "app");
+    watcher.snapshot();
+    let mut db = server.db("app");
+    db.run("PREPARE p (int) AS SELECT fixed() + $1 /*route='prepared'*/");
+    db.run("PREPARE w (int) AS INSERT INTO t SELECT fixed() + $1 /*route='prepared'*/");
+    for _ in 0..3 {
+        db.run("EXECUTE p (1) /*route='own'*/");
+        db.run("EXECUTE p (counted()) /*route='own'*/");
+        db.run("EXECUTE w (counted()) /*route='own'*/");
+    }
+    watcher.snapshot();
+    let (calls, errors, transactions, _) = route(&mut watcher, "own");
+    assert_eq!((calls, errors, transactions), (9, 0, 9));
+    assert_eq!(route(&mut watcher, "prepared").0, 0);
+}
