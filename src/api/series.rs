@@ -394,8 +394,10 @@ fn load_series(
     let mut timed = Timed::of(Whose::Database, &scope, &edges)?;
     let (series, mut worst) = load(&scope, edges.clone(), &kept)?;
     let are_part = worst.0.iter().flatten().any(|quality| *quality != Quality::Exact as u64);
-    // Row by row, which takes a while.
-    let lacking = match are_part || timed.are_more_than(&series) {
+    // Row by row, which takes a while: of longer windows where totals show it.
+    let is_short = scope.until.saturating_sub(scope.since) <= 3 * window::HOUR_US;
+    let are_part = is_short || are_part || timed.are_more_than(&series);
+    let lacking = match are_part {
         true => Lacking::of(&scope, coarsest_for(&edges))?,
         false => Lacking::default(),
     };
