@@ -245,7 +245,6 @@ const FORMS: &[Form] = &[
                     "DO $$ DECLARE r record; BEGIN FOR r IN SELECT a FROM t LOOP PERFORM r.a; END LOOP; END $$",
                     "PREPARE p AS SELECT a FROM t",
                     "EXECUTE p",
-                    "DEALLOCATE p",
                 ],
             )
         },
