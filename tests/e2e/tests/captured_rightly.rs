@@ -285,7 +285,18 @@ fn who_goes_away_makes_no_error_of_what_was_executed() {
     let server = Server::manual().start();
     drop(server.new_db("app"));
     let (mut db, mut holder) = (unseen(&server, "app"), unseen(&server, "app"));
+    db.run("CREATE TABLE copied (a int)");
     db.snapshot();
+    let mut socket = session(&server, "app", "amid");
+    socket.write_all(&message(b"Q", b"COPY copied FROM STDIN\0")).unwrap();
+    // CopyInResponse: the server waits for rows.
+    let mut kind = [0];
+    socket.read_exact(&mut kind).unwrap();
+    assert_eq!(&kind, b"G");
+    drop(socket);
+    wait_until("it is gone", secs(30), || {
+        db.val("SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'amid'")
+    });
     let waits = "SELECT pg_advisory_lock(7)";
     let mut leaves = |application: &str, before: &str| {
         holder.run(waits);
@@ -308,8 +319,13 @@ fn who_goes_away_makes_no_error_of_what_was_executed() {
     leaves("early", "SET client_connection_check_interval = '20ms'; ");
     db.snapshot();
     let sql = "SELECT application || ' ' || calls || ' ' || errors FROM perfmon.routes()
-               WHERE application IN ('late', 'early') ORDER BY 1";
-    assert_eq!(db.list::<String>(sql), ["early 0 1", "late 1 0"]);
-    let expected = [error("error", "08006", true, 1), error("terminated", "08006", false, 1)];
+               WHERE application IN ('late', 'early', 'amid') ORDER BY 1";
+    assert_eq!(db.list::<String>(sql), ["amid 0 1", "early 0 1", "late 1 0"]);
+    // Of what a client was sending when it went away the server says, too, that it can follow no more.
+    let expected = [
+        error("error", "08006", true, 2),
+        error("terminated", "08006", false, 1),
+        error("terminated", "08P01", false, 1),
+    ];
     assert_eq!(errors(&mut db), expected);
 }

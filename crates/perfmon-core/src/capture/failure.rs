@@ -27,7 +27,8 @@ pub enum Class {
     Deadlock = 7,
     /// A connection was refused: too many, or the server takes none.
     Refused = 8,
-    /// The session was ended by an administrator or a shutdown, or its client was gone after what it had sent was executed.
+    /// The session was ended by an administrator or a shutdown, or its client was gone or not understood after what it had
+    /// sent was executed, or had failed.
     Terminated = 9,
     /// Autovacuum gave way to somebody who wanted the table's lock. No client saw it.
     AutovacuumCancelled = 10,
@@ -126,8 +127,9 @@ impl Class {
             b"53300" | b"57P03" if fatal => Self::Refused,
             b"57P01" | b"57P02" | b"57P04" if fatal => Self::Terminated,
             _ if ends == Ends::Login => Self::LoginFailed,
-            // The client is gone, and did not get the answer to what was executed to its end.
-            b"08006" if ends == Ends::Pause => Self::Terminated,
+            // The client is gone, and did not get the answer to what was executed to its end; or it is not understood, as
+            // after an error amid what it was sending, which was that of the statement.
+            b"08006" | b"08P01" if ends == Ends::Pause => Self::Terminated,
             b"25P03" if fatal => Self::IdleInTransactionTimeout,
             b"57P05" if fatal => Self::IdleSessionTimeout,
             b"25P04" if fatal => Self::TransactionTimeout,

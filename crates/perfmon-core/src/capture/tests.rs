@@ -304,6 +304,7 @@ fn classes_of_failures() {
     assert_eq!(fatal("28000"), Class::Error);
     let pause = |text| Class::of(state(text), b"x", Ends::Pause);
     assert_eq!((pause("08006"), fatal("08006")), (Class::Terminated, Class::Error));
+    assert_eq!((pause("08P01"), fatal("08P01")), (Class::Terminated, Class::Error));
     assert_eq!((pause("57P05"), pause("57P01")), (Class::IdleSessionTimeout, Class::Terminated));
     assert!(!Class::LoginFailed.is_error() && !Class::LoginFailed.ends_statement());
     assert!(!Class::Unseen.is_error(), "it may as well have been cancelled");
