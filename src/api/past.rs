@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use super::args::Scope;
 use crate::error::Error;
 use crate::recall::counting::Missing;
+use crate::recall::lacking::IDS_THEN;
 use crate::recall::uncounted::{Users, named, untimed_users};
 use crate::recall::{absent, counting, lacking};
 use crate::watch::live;
@@ -62,7 +63,7 @@ pub(super) fn notice_untimed(scope: &Scope) -> Result<(), Error> {
             NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
             format!("not all that {} executed in this window was timed", named(&users)),
-            "pg_perfmon.capture was off then, for a role, a database or the session itself, or compute_query_id was."
+            "pg_perfmon.capture was off then, for a role, a database or the session itself, or compute_query_id was, then or when it was prepared."
         );
     }
     Ok(())
@@ -73,7 +74,9 @@ pub(super) fn notice_nameless(scope: &Scope, users: &Users) -> Result<(), Error>
     let missing = if scope.is_own() { counting::without_ids(None)? } else { None };
     let why = match missing {
         Some(missing) => format!("{}: {}", missing.problem, missing.fix),
-        None => "compute_query_id was off then.".to_owned(),
+        None => {
+            format!("{IDS_THEN}: a session that goes on has ids for that when it connects anew.")
+        }
     };
     ereport!(
         NOTICE,

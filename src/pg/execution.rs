@@ -308,7 +308,7 @@ pub(super) struct Command {
     pub(super) query_id: u64,
     /// It is counted itself. EXECUTE is counted as the statement it executes.
     pub(super) counted: bool,
-    /// The same while statements have no ids.
+    /// The same without an id, as it was prepared or sent while statements got none.
     pub(super) unnamed: bool,
     /// What runs within it is nested.
     pub(super) contains: bool,
@@ -344,7 +344,7 @@ impl Command {
             && unsafe { ends_transaction((*statement).utilityStmt.cast()) };
         let is_one = !prepared && !uncounted;
         let executes = tag == pg_sys::NodeTag::T_ExecuteStmt;
-        let (counted, unnamed) = (is_one && query_id != 0, is_one && query_id == 0 && !has_ids());
+        let (counted, unnamed) = (is_one && query_id != 0, is_one && query_id == 0);
         Self { query_id, counted, unnamed, contains: !prepared, executes, control, ends }
     }
 
@@ -460,12 +460,6 @@ pub(crate) fn is_outside_of_portals() -> bool {
 pub(crate) fn is_client() -> bool {
     // SAFETY: a variable of this process.
     unsafe { pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND }
-}
-
-/// Whether statements get ids: not while `compute_query_id` is off.
-pub(crate) fn has_ids() -> bool {
-    // SAFETY: a variable of this process.
-    unsafe { pg_sys::compute_query_id != pg_sys::ComputeQueryIdType::COMPUTE_QUERY_ID_OFF as i32 }
 }
 
 /// Whether a block of several statements is open, which are one transaction.

@@ -42,8 +42,8 @@ pub(crate) trait Observer {
     fn executed(execution: Execution, nested: bool);
     /// A command ended.
     fn commanded(command: &Ended, nested: bool);
-    /// A command that a client sent ended, and was not of interest, or has no id.
-    fn passed_over();
+    /// A command that a client sent ended, and was not of interest, or has no id, which is told.
+    fn passed_over(nameless: bool);
     /// One that begins or ends transactions, or sets something, ended, watched or not. `ends` says that the client's
     /// transaction is to end now.
     fn controlled(ends: bool);
@@ -57,8 +57,8 @@ pub(crate) trait Observer {
     /// A client came back to a transaction that is a second old or older, with a message at a time, a second or more after
     /// the one before; microseconds on the server's epoch.
     fn came_back(before: i64, at: i64);
-    /// No client's statement is at work that this one could belong to: a deferred trigger's.
-    fn starts_on_its_own(execution: Execution);
+    /// What starts belongs to no client's statement that is at work: a deferred trigger's.
+    fn starts_on_its_own();
     /// A subtransaction is undone, with everything that was executed in it; how deep it lay.
     fn undone(depth: i32);
     /// The transaction is over, with everything that was executed in it. Says whether something is still to be done
@@ -194,7 +194,7 @@ unsafe fn started<W: Observer>(query: *mut pg_sys::QueryDesc) {
             measure::<W>(Execution::of(query));
         }
         if is_outside_of_portals() && level::now() == 0 {
-            quiet::<W, ()>(|| W::starts_on_its_own(Execution::of(query)));
+            quiet::<W, ()>(W::starts_on_its_own);
         }
     }
 }
@@ -352,7 +352,7 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
         let ended = unsafe { command.ended(before, text) };
         quiet::<W, ()>(|| W::commanded(&ended, level > 0));
     } else if is_one && level == 0 && !is_outside_of_portals() {
-        quiet::<W, ()>(W::passed_over);
+        quiet::<W, ()>(|| W::passed_over(command.unnamed));
     }
     if command.control {
         quiet::<W, ()>(|| W::controlled(command.ends && level == 0));

@@ -230,7 +230,7 @@ pub(crate) fn times_in(scope: &Scope) -> Result<Missing, Error> {
     Ok(of_then(match users.is_empty() {
         true => format!("Execution times were not counted in this time{}", so_far(scope)),
         false => format!(
-            "Not all that {} executed in this time was timed, as pg_perfmon.capture or compute_query_id was off then",
+            "Not all that {} executed in this time was timed, as pg_perfmon.capture or compute_query_id was off then, or the latter when it was prepared",
             named(&users)
         ),
     }))

@@ -21,6 +21,9 @@ use crate::error::Error;
 use crate::store::latency;
 use crate::store::read::{self, Segment};
 
+/// Why something had no id, where no setting of now tells it: what was prepared keeps what it got then.
+pub(crate) const IDS_THEN: &str = "compute_query_id was off then, or when it was prepared";
+
 /// Who executed something that is not counted by statement, and why.
 #[derive(Debug, Default)]
 pub(crate) struct Lacking {
@@ -109,10 +112,8 @@ fn of_nameless(scope: &Scope) -> Result<Option<Missing>, Error> {
         return Ok(None);
     }
     let now = if scope.is_own() { counting::without_ids(None)? } else { None };
-    let Missing { problem, fix } = now.unwrap_or_else(|| Missing {
-        problem: "compute_query_id was off then".to_owned(),
-        fix: String::new(),
-    });
+    let Missing { problem, fix } =
+        now.unwrap_or_else(|| Missing { problem: IDS_THEN.to_owned(), fix: String::new() });
     let problem = format!(
         "not all that {} executed is counted by statement, as some had no id: {problem}",
         named(&users)

@@ -93,9 +93,9 @@ impl Observer for Capture {
     }
 
     #[cold]
-    fn passed_over() {
+    fn passed_over(nameless: bool) {
         if !routes::is_executing() {
-            left_out();
+            left_out(nameless, || true);
         }
     }
 
@@ -143,11 +143,8 @@ impl Observer for Capture {
     }
 
     #[cold]
-    fn starts_on_its_own(execution: Execution) {
-        let is_counted = execution.query_id() != 0 || !execution::has_ids();
-        if is_counted && !execution::is_parallel_worker() {
-            routes::starts_on_its_own();
-        }
+    fn starts_on_its_own() {
+        routes::starts_on_its_own();
     }
 
     #[cold]
@@ -202,13 +199,12 @@ fn key(query_id: u64, nested: bool) -> Key {
     Key { what: query_id, whose: whose(), kind: kind(nested) }
 }
 
-/// What a client sent was not of interest, or has no id.
+/// Something was not of interest, or has no id, and counts if a client sent it, which is asked last.
 #[cold]
-fn left_out() {
-    let nameless = !execution::has_ids();
-    if (nameless || settings::capture() == Mode::Off)
-        && execution::is_client()
+fn left_out(nameless: bool, is_sent: impl FnOnce() -> bool) {
+    if execution::is_client()
         && let Some(tables) = memory::counting()
+        && is_sent()
     {
         routes::left_out(&tables.routes, whose(), nameless);
     }
@@ -232,11 +228,10 @@ fn executed<const WITHIN: bool>(execution: Execution) {
     let query_id = execution.query_id();
     let has_none = query_id == 0;
     if has_none || !Capture::wants(WITHIN) {
-        // Without ids statements cannot be told apart, but they are some. What opened a cursor, and what fetched from
-        // it, were counted of their own; an inner query that has no id though others do is a cursor's, too.
-        let is_none = WITHIN || has_none && execution::has_ids() || is_nobodys(execution);
-        if !is_none && !execution.is_of_cursor() {
-            left_out();
+        // Without ids statements cannot be told apart, but they are some, as is what was prepared while there were none. What
+        // opened a cursor, and what fetched from it, were counted of their own.
+        if !WITHIN {
+            left_out(has_none, || !is_nobodys(execution) && !execution.is_of_cursor());
         }
         return;
     }

@@ -139,13 +139,13 @@ mod tests {
         }
         fn executed(_: Execution, _: bool) {}
         fn commanded(_: &Ended, _: bool) {}
-        fn passed_over() {}
+        fn passed_over(_: bool) {}
         fn controlled(_: bool) {}
         fn executes(_: bool) {}
         fn failed(_: &Report) {}
         fn missed(_: i64) {}
         fn came_back(_: i64, _: i64) {}
-        fn starts_on_its_own(_: Execution) {}
+        fn starts_on_its_own() {}
         fn undone(_: i32) {}
         fn transaction_ends() -> Option<bool> {
             None

@@ -123,8 +123,10 @@ pub(super) fn unnamed(executed: Executed) -> String {
     }
     let some_had_ids = executed.timed.max(executed.untimed) > 0;
     let why = match (executed.nameless > 0, some_had_ids) {
-        (true, false) => "compute_query_id was off",
-        (true, true) => "compute_query_id was off, or pg_stat_statements.track none,",
+        (true, false) => "compute_query_id was off, or had been when it was prepared,",
+        (true, true) => {
+            "compute_query_id was off, or had been when it was prepared, or pg_stat_statements.track was none,"
+        }
         (false, _) => "pg_stat_statements.track was none",
     };
     let but = if some_had_ids && leaves_out_utility() {

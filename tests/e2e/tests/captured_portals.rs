@@ -235,6 +235,36 @@ const FORMS: &[Form] = &[
         7,
     ),
     (
+        "prepared without ids",
+        |mut db, _| {
+            db.run("SET compute_query_id = off");
+            let [select, declare, command] = [
+                "SELECT a FROM t",
+                "DECLARE c CURSOR WITH HOLD FOR SELECT a FROM t",
+                "LISTEN something",
+            ]
+            .map(|sql| db.prepare(sql).unwrap());
+            db.run("PREPARE q AS SELECT b FROM t; RESET compute_query_id");
+            for _ in 0..3 {
+                for prepared in [&select, &declare, &command] {
+                    db.query(prepared, &[]).unwrap();
+                }
+                db.run("EXECUTE q");
+                db.run("FETCH 2 c; CLOSE c");
+            }
+        },
+        18,
+    ),
+    (
+        "checked without ids",
+        |db, _| {
+            let inserts = "INSERT INTO child VALUES (1), (2)";
+            let off = "SET compute_query_id = off";
+            runs(db, &[off, inserts, "RESET compute_query_id", inserts, inserts]);
+        },
+        3,
+    ),
+    (
         "commands",
         |db, _| {
             runs(
@@ -286,7 +316,9 @@ fn forms_are_counted_once(server: &Server) {
          CREATE FUNCTION fixed() RETURNS int IMMUTABLE LANGUAGE plpgsql AS
              'BEGIN RETURN (SELECT count(*) FROM t); END';
          CREATE FUNCTION counted() RETURNS int LANGUAGE plpgsql AS
-             'DECLARE n int; BEGIN SELECT count(*) INTO n FROM t; RETURN n; END'",
+             'DECLARE n int; BEGIN SELECT count(*) INTO n FROM t; RETURN n; END';
+         CREATE TABLE parent (a int PRIMARY KEY); INSERT INTO parent SELECT g FROM generate_series(1, 9) g;
+         CREATE TABLE child (a int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
     );
     let mut watcher = unseen(server);
     watcher.snapshot();

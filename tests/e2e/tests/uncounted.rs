@@ -15,6 +15,8 @@ mod middle;
 mod parts;
 #[path = "uncounted/past.rs"]
 mod past;
+#[path = "uncounted/prepared.rs"]
+mod prepared;
 #[path = "uncounted/runs.rs"]
 mod runs;
 #[path = "uncounted/some.rs"]
