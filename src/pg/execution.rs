@@ -456,6 +456,11 @@ pub(crate) fn is_outside_of_portals() -> bool {
     }
 }
 
+/// Whether an execution is being started, for which the server may evaluate functions.
+pub(crate) fn is_starting() -> bool {
+    level::is_starting()
+}
+
 /// Whether this process works for a client.
 pub(crate) fn is_client() -> bool {
     // SAFETY: a variable of this process.

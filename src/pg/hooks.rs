@@ -145,15 +145,18 @@ pub(crate) fn quiet<W: Observer, R>(work: impl FnOnce() -> R) -> Option<R> {
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".text.perfmon"))]
 unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, flags: c_int) {
     level::refresh::<W>();
+    let level = level::whole();
     // SAFETY: the chain is called with what we were called with; the query is the server's own.
     unsafe {
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0
-            && !W::passes(Execution::of(query), level::now() > 0)
+            && !W::passes(Execution::of(query), level::is_nested(level))
         {
             look_closely::<W>(Execution::of(query));
         }
+        level::set_starting(level);
         (hot::next().start)(query, flags);
-        if level::now() > 0 {
+        level::set(level);
+        if level != 0 {
             Execution::of(query).began_within();
         }
         if (*query).totaltime.is_null() || !hot::is_in_portal() {
@@ -193,7 +196,7 @@ unsafe fn started<W: Observer>(query: *mut pg_sys::QueryDesc) {
         if (*query).totaltime.is_null() {
             measure::<W>(Execution::of(query));
         }
-        if is_outside_of_portals() && level::now() == 0 {
+        if is_outside_of_portals() && level::whole() == 0 {
             quiet::<W, ()>(W::starts_on_its_own);
         }
     }
@@ -224,7 +227,7 @@ unsafe extern "C-unwind" fn run<W: Observer>(
     once: bool,
 ) {
     level::refresh::<W>();
-    let level = level::now();
+    let level = level::whole();
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
     unsafe {
@@ -245,7 +248,7 @@ unsafe extern "C-unwind" fn run<W: Observer>(
     count: u64,
 ) {
     level::refresh::<W>();
-    let level = level::now();
+    let level = level::whole();
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
     unsafe {
@@ -262,7 +265,7 @@ unsafe extern "C-unwind" fn run<W: Observer>(
 unsafe extern "C-unwind" fn finish(query: *mut pg_sys::QueryDesc) {
     // What runs here was written by the statement, whose run, in the same message, looked at the level. A portal
     // that only reads may be finished by a later message, but then nothing runs.
-    let level = level::now();
+    let level = level::whole();
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
     unsafe {
@@ -311,7 +314,7 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
     completion: *mut pg_sys::QueryCompletion,
 ) {
     level::refresh::<W>();
-    let level = level::now();
+    let (whole, level) = (level::whole(), level::now());
     // The statement may be gone when the command ends. And the chain gets a copy of it, since pg_stat_statements
     // takes the identifier off: of a prepared command it would be gone for every later execution.
     // SAFETY: it is there now; the copy lives as long as the call, and what it points to as before.
@@ -320,11 +323,11 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
     let watched = command.counted && quiet::<W, bool>(|| W::wants(level > 0)) == Some(true);
     let before = if watched { Command::clocks() } else { Command::NO_CLOCKS };
     let is_one = (command.counted || command.unnamed) && !command.control;
-    let executes = command.executes && level == 0;
+    let executes = command.executes && whole == 0;
     if executes {
         quiet::<W, ()>(|| W::executes(true));
     }
-    level::set(level + u32::from(command.contains));
+    level::set(whole + u64::from(command.contains));
     // SAFETY: the chain is called with what we were called with.
     unsafe {
         match previous().utility {
@@ -343,7 +346,7 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
             ),
         }
     }
-    level::set(level);
+    level::set(whole);
     if executes {
         quiet::<W, ()>(|| W::executes(false));
     }
@@ -351,7 +354,7 @@ unsafe extern "C-unwind" fn utility<W: Observer>(
         // SAFETY: the text of a command outlives it.
         let ended = unsafe { command.ended(before, text) };
         quiet::<W, ()>(|| W::commanded(&ended, level > 0));
-    } else if is_one && level == 0 && !is_outside_of_portals() {
+    } else if is_one && whole == 0 && !is_outside_of_portals() {
         quiet::<W, ()>(|| W::passed_over(command.unnamed));
     }
     if command.control {
@@ -370,7 +373,7 @@ unsafe extern "C-unwind" fn plan<W: Observer>(
     params: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
     level::refresh::<W>();
-    let level = level::now();
+    let level = level::whole();
     level::set(level + 1);
     // SAFETY: the chain is called with what we were called with.
     let plan = unsafe {

@@ -41,7 +41,7 @@ struct Server {
 /// Level of nesting, and the message that it holds for: see [`super::level`].
 pub(super) struct Level {
     pub(super) message: pg_sys::TimestampTz,
-    pub(super) level: u32,
+    pub(super) level: u64,
 }
 
 #[repr(C, align(64))]

@@ -17,10 +17,14 @@ use super::{hot, raw, unseen};
 /// there are no more runs than levels; beyond this many only the lower ones are known, which is deep enough.
 const RUNS: usize = 64;
 
+/// Beside the level, in one word with it: an execution is being started. What the server evaluates then is nested in it, but
+/// not by its level, as pg_stat_statements calls it top-level.
+const STARTING: u64 = 1 << 32;
+
 /// Levels at which subtransactions began.
 struct Begun {
-    /// Depth of the first subtransaction of each run, and its level.
-    runs: [(i32, u32); RUNS],
+    /// Depth of the first subtransaction of each run, and its level, with all that stands beside it.
+    runs: [(i32, u64); RUNS],
     used: usize,
 }
 
@@ -30,7 +34,31 @@ static mut BEGUN: Begun = Begun { runs: [(0, 0); RUNS], used: 0 };
 #[inline]
 pub(super) fn now() -> u32 {
     // SAFETY: a variable of this process, which has one thread.
+    unsafe { (*hot::level()).level as u32 }
+}
+
+/// The level with what stands beside it, to be set again: 0 where nothing is at work that what begins now would be nested in.
+#[inline]
+pub(super) fn whole() -> u64 {
+    // SAFETY: as above.
     unsafe { (*hot::level()).level }
+}
+
+/// Whether an execution is being started.
+pub(super) fn is_starting() -> bool {
+    whole() & STARTING != 0
+}
+
+/// Whether what begins with this is nested by its level.
+#[inline]
+pub(super) fn is_nested(whole: u64) -> bool {
+    whole as u32 > 0
+}
+
+/// Notes that an execution is being started, with what stood there before.
+#[inline]
+pub(super) fn set_starting(before: u64) {
+    set(before | STARTING);
 }
 
 /// Start of the client's message, as it was known when the level was last looked at.
@@ -40,9 +68,9 @@ pub(super) fn message_at() -> pg_sys::TimestampTz {
     unsafe { (*hot::level()).message }
 }
 
-/// Sets the level.
+/// Sets the level, with what stands beside it.
 #[inline]
-pub(super) fn set(level: u32) {
+pub(super) fn set(level: u64) {
     // SAFETY: as above.
     unsafe { (*hot::level()).level = level }
 }
@@ -113,7 +141,7 @@ unsafe extern "C-unwind" fn on_subtransaction<W: Observer>(
         let begun = &raw mut BEGUN;
         let begun = &mut *begun;
         if begins {
-            begun.begins(depth, now());
+            begun.begins(depth, whole());
         } else {
             if let Some(level) = begun.fails(depth) {
                 set(level);
@@ -124,7 +152,7 @@ unsafe extern "C-unwind" fn on_subtransaction<W: Observer>(
 }
 
 impl Begun {
-    fn begins(&mut self, depth: i32, level: u32) {
+    fn begins(&mut self, depth: i32, level: u64) {
         while self.used > 0 && self.runs[self.used - 1].0 >= depth {
             self.used -= 1;
         }
@@ -136,7 +164,7 @@ impl Begun {
     }
 
     /// The level at which a subtransaction began, as far as it is known.
-    fn fails(&mut self, depth: i32) -> Option<u32> {
+    fn fails(&mut self, depth: i32) -> Option<u64> {
         while self.used > 0 && self.runs[self.used - 1].0 > depth {
             self.used -= 1;
         }

@@ -85,8 +85,8 @@ impl Observer for Capture {
         let Some(tables) = memory::counting() else { return };
         let took = (command.ns, command.read);
         count(tables, command.query_id, took, nested, |whose, bucket| {
-            let sent = !execution::is_outside_of_portals() && !routes::is_executing();
-            if !command.control && sent {
+            let sent = !execution::is_outside_of_portals() && !execution::is_starting();
+            if !command.control && sent && !routes::is_executing() {
                 routes::executed(&tables.routes, whose, Some(command.text), bucket, false);
             }
         });
@@ -211,7 +211,7 @@ fn left_out(nameless: bool, is_sent: impl FnOnce() -> bool) {
 }
 
 /// Whether no client sent what ends with nothing at work that it was nested in: it began within a statement which left it half
-/// read, or within an EXECUTE, whose own statement runs in a portal: its parameters and its planning run functions too.
+/// read, or the start of one, or within an EXECUTE, whose own statement runs in a portal: its parameters and its planning run functions too.
 #[inline]
 fn is_nobodys(execution: Execution) -> bool {
     execution.has_begun_within() || routes::is_executing() && !execution.is_of_named_portal()

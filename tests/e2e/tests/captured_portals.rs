@@ -38,6 +38,9 @@ fn reads(mut db: Db, sql: &str, rows: i32, end: End) {
     }
 }
 
+/// The server evaluates the function when it starts the statement, to leave partitions out.
+const PRUNED: &str = "SELECT v FROM parts WHERE k = one()";
+
 const PIECES: &str = "SELECT a FROM t WHERE a > 0";
 
 const FORMS: &[Form] = &[
@@ -234,6 +237,43 @@ const FORMS: &[Form] = &[
         },
         7,
     ),
+    ("pruned", |db, _| runs(db, &[PRUNED; 3]), 3),
+    (
+        "pruned, extended",
+        |mut db, _| {
+            let prepared = db.prepare(PRUNED).unwrap();
+            (0..7).for_each(|_| assert_eq!(db.query(&prepared, &[]).unwrap().len(), 3));
+        },
+        7,
+    ),
+    (
+        "pruned, executed",
+        |mut db, _| {
+            db.run("PREPARE q AS SELECT v FROM parts WHERE k = one() AND v > 0");
+            (0..3).for_each(|_| db.run("EXECUTE q"));
+        },
+        3,
+    ),
+    ("pruned, writes", |db, _| runs(db, &["UPDATE parts SET v = v WHERE k = one()"; 3]), 3),
+    ("pruned, catches", |db, _| runs(db, &["SELECT v FROM parts WHERE k = caught()"; 3]), 3),
+    (
+        "pruned, fails",
+        |mut db, _| {
+            for _ in 0..3 {
+                db.run("BEGIN; SAVEPOINT s");
+                db.fails("SELECT v FROM parts WHERE k = failing()");
+                db.run("ROLLBACK TO s; SELECT a FROM t; COMMIT");
+                db.fails("SELECT v FROM parts WHERE k = failing()");
+                db.query("SELECT a FROM t", &[]).unwrap();
+            }
+        },
+        6,
+    ),
+    (
+        "pruned, deferred",
+        |mut db, _| (0..3).for_each(|_| db.run("INSERT INTO child VALUES (7), (8)")),
+        3,
+    ),
     (
         "prepared without ids",
         |mut db, _| {
@@ -317,8 +357,22 @@ fn forms_are_counted_once(server: &Server) {
              'BEGIN RETURN (SELECT count(*) FROM t); END';
          CREATE FUNCTION counted() RETURNS int LANGUAGE plpgsql AS
              'DECLARE n int; BEGIN SELECT count(*) INTO n FROM t; RETURN n; END';
+         CREATE TABLE parts (k int, v int) PARTITION BY LIST (k);
+         CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
+         CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
+         INSERT INTO parts SELECT 1 + g % 2, g FROM generate_series(1, 6) g;
+         CREATE FUNCTION one() RETURNS int STABLE LANGUAGE plpgsql AS
+             'DECLARE n int; BEGIN SELECT min(a) INTO n FROM t; RETURN n; END';
+         CREATE FUNCTION caught() RETURNS int STABLE LANGUAGE plpgsql AS
+             'BEGIN RETURN (SELECT 1 / (a - a) FROM t LIMIT 1); EXCEPTION WHEN division_by_zero THEN RETURN one(); END';
+         CREATE FUNCTION failing() RETURNS int STABLE LANGUAGE plpgsql AS
+             'BEGIN RETURN (SELECT 1 / (a - a) FROM t LIMIT 1); END';
          CREATE TABLE parent (a int PRIMARY KEY); INSERT INTO parent SELECT g FROM generate_series(1, 9) g;
-         CREATE TABLE child (a int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+         CREATE TABLE child (a int REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+         CREATE FUNCTION looks() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM v FROM parts WHERE k = one(); RETURN NULL; END';
+         CREATE CONSTRAINT TRIGGER looks AFTER INSERT ON child DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+             WHEN (NEW.a > 5) EXECUTE FUNCTION looks()",
     );
     let mut watcher = unseen(server);
     watcher.snapshot();
