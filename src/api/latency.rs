@@ -17,18 +17,21 @@ use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
 use super::known;
-use super::past::{notice_if_was_off, notice_untimed};
 use super::rows::{Cell, Sink};
 use super::series;
 use crate::error::Error;
-use crate::recall::counting::{self, Missing};
 use crate::recall::latency::{Times, Whose, rows};
 use crate::recall::names;
 use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::statements::positions;
 use crate::recall::times::total;
-use crate::recall::uncounted::Besides;
+use crate::recall::uncounted::{Besides, nameless_users};
 use crate::store::read;
+
+mod said;
+
+use said::{say_if_in_part, say_in_rest};
+pub(super) use said::{say_not_counted, say_partly_counted};
 
 const NS_PER_MS: f64 = 1e6;
 
@@ -66,49 +69,6 @@ pub(super) fn cells(times: Option<&Times>, is_small_part: bool) -> [Cell; 11] {
         read.executions().into(),
         part(read).into(),
     ]
-}
-
-/// Tells a caller why percentiles are NULL, with the line that turns them on.
-pub(super) fn say_not_counted(scope: &Scope) {
-    say("no execution times were counted in this window, so percentiles are NULL", scope);
-}
-
-/// The same where they are those of a part.
-pub(super) fn say_partly_counted(scope: &Scope) {
-    say(
-        "in some of this window no execution times were counted, or those of a small part only, so percentiles are NULL there",
-        scope,
-    );
-}
-
-fn say(what: &'static str, scope: &Scope) {
-    let missing = if scope.is_own() { counting::untimed() } else { Ok(None) };
-    let Ok(Some(Missing { problem, fix })) = missing else {
-        return say_of_past(scope).unwrap_or_else(|error| error.raise());
-    };
-    ereport!(
-        NOTICE,
-        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        what,
-        format!("{problem}: {fix}")
-    );
-}
-
-fn say_of_past(scope: &Scope) -> Result<(), Error> {
-    if notice_if_was_off(scope, LATENCY.name, "execution times")? {
-        return Ok(());
-    }
-    notice_untimed(scope)
-}
-
-/// Tells a caller that executions of a statement may be missing.
-fn say_in_rest() {
-    ereport!(
-        NOTICE,
-        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        "there may be more executions of this statement in the window",
-        "It has no name in some of the rows, and they have a rest: hours and days name 10,000 statements and add up the others, and so do the hooks beyond pg_perfmon.max_statements."
-    );
 }
 
 /// Execution times between edges.
@@ -195,7 +155,8 @@ impl Timed {
         let is_told = |bucket| !self.is_alone(bucket, counted) && !is_short(bucket);
         let lacks = |bucket| self.is_lacking(bucket, counted) || self.are_all && !is_told(bucket);
         let lacks_some = || (0..self.times.len()).any(lacks);
-        if !are_part && !self.is_in_question() && !lacks_some() {
+        let is_needed = are_part || self.is_in_question() || lacks_some();
+        if !is_needed && (self.are_all || !may_be_nameless(whose, scope)?) {
             return Ok(());
         }
         let (user, are_toplevel) = user_of(whose)?;
@@ -208,11 +169,13 @@ impl Timed {
 
     /// Whether more executions were timed than the server counted, and not for the moment between the two readings.
     pub(super) fn are_more_than(&self, counted: &Series) -> bool {
-        (0..self.times.len()).any(|bucket| {
-            let timed = self.times(bucket).map_or(0, |times| times.all().executions());
-            let calls = counted.sum(0, bucket).unwrap_or(0);
-            timed > calls.saturating_add(ENOUGH.max(calls / 100))
-        })
+        (0..self.times.len()).any(|bucket| self.is_more_than(bucket, counted))
+    }
+
+    /// The same of one bucket.
+    pub(super) fn is_more_than(&self, bucket: usize, counted: &Series) -> bool {
+        let timed = self.times(bucket).map_or(0, |times| times.all().executions());
+        is_more(timed, counted.sum(0, bucket).unwrap_or(0))
     }
 
     /// Whether the server counted many more executions in a bucket than were timed, of which there are some.
@@ -279,13 +242,14 @@ impl Timed {
         }
     }
 
-    /// Says why times are not known, of all or of some of them.
-    pub(super) fn say_what_is_missing(&self, scope: &Scope) {
+    /// Says why times are not known, of all or of some of them; gives whether that is so.
+    pub(super) fn say_what_is_missing(&self, scope: &Scope) -> bool {
         if self.is_unknown() {
             say_not_counted(scope);
         } else if self.is_part {
             say_partly_counted(scope);
         }
+        self.is_unknown() || self.is_part
     }
 
     /// Whether there are steps of which it is in question whether nothing was executed in them.
@@ -318,6 +282,21 @@ impl Timed {
     }
 }
 
+/// Whether so many more executions were timed than counted that it is not for the moment between the two readings.
+pub(super) fn is_more(timed: u64, calls: u64) -> bool {
+    timed > calls.saturating_add(ENOUGH.max(calls / 100))
+}
+
+/// Whether some of what was executed in a window, by whoever executed these statements, had no id.
+fn may_be_nameless(whose: Whose<'_>, scope: &Scope) -> Result<bool, Error> {
+    let users = nameless_users(&scope.quietly(scope.since, scope.until))?;
+    if users.is_empty() {
+        return Ok(false);
+    }
+    let (user, _) = user_of(whose)?;
+    Ok(user.is_none() || users.contains(&None) || users.contains(&user))
+}
+
 /// Whose statements they are, if one user's, and whether none is within others.
 fn user_of(whose: Whose<'_>) -> Result<(Option<String>, bool), Error> {
     let Whose::Statements(objects) = whose else { return Ok((None, true)) };
@@ -326,17 +305,6 @@ fn user_of(whose: Whose<'_>) -> Result<(Option<String>, bool), Error> {
         named.values().map(|one| one.user_name.text()).collect();
     let user = users.pop_first().flatten().filter(|_| users.is_empty());
     Ok((user, named.values().all(|one| one.toplevel == Cell::Bool(true))))
-}
-
-/// Says that some of what is asked for is not in a sum, if that is so.
-fn say_if_untimed(whose: Whose<'_>, scope: &Scope) -> Result<(), Error> {
-    let (user, _) = user_of(whose)?;
-    let quiet = scope.quietly(scope.since, scope.until);
-    let edges = vec![scope.since, scope.until];
-    if Besides::of(&quiet, Level::Day, edges, user.as_deref())?.is_untimed(0) {
-        say("not all that was executed in this window is in it: some was not timed", scope);
-    }
-    Ok(())
 }
 
 /// The ends of a bucket in milliseconds; the last has no upper one.
@@ -392,7 +360,7 @@ fn latency_histogram(
     if sums[0].executions() == 0 {
         say_not_counted(&scope);
     } else {
-        say_if_untimed(whose, &scope)?;
+        say_if_in_part(whose, &scope, true)?;
     }
     for bucket in 0..BUCKETS {
         let counts = sums.each_ref().map(|sum| sum.counts()[bucket]);
@@ -442,7 +410,10 @@ fn latency_heatmap(
     let (counted, are_part) = counted(&scope, edges.clone(), objects.as_deref());
     timed.look_besides(whose, &scope, &edges, (&counted, are_part))?;
     timed.believe(&counted);
-    timed.say_what_is_missing(&scope);
+    if !timed.say_what_is_missing(&scope) {
+        // Roles that are kept out are told where percentiles of all are asked for, and by the sum.
+        say_if_in_part(whose, &scope, objects.is_some())?;
+    }
     if timed.in_rest.contains(&true) {
         say_in_rest();
     }

@@ -110,17 +110,17 @@ pub(super) fn notice_lacking(missing: Missing) {
 }
 
 /// Says why pg_stat_statements knows nothing of some of what was timed, if there is such: of statements of these users, where a
-/// setting of now or of then was the reason.
+/// setting of now or of then was the reason. Gives whether it did.
 pub(super) fn notice_if_untracked(
     scope: &Scope,
     is_some: bool,
     users: &Users,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let missing = match is_some.then(|| absent::statements_in(scope)).transpose()?.flatten() {
         None if scope.is_own() => counting::untracked(users)?,
         missing => missing,
     };
-    let Some(missing) = missing else { return Ok(()) };
+    let Some(missing) = missing else { return Ok(false) };
     let why = match missing.fix.is_empty() {
         true => missing.problem,
         false => format!("{}: {}", missing.problem, missing.fix),
@@ -131,5 +131,5 @@ pub(super) fn notice_if_untracked(
         "in some of this window pg_stat_statements counted nothing, so calls and total times are NULL there",
         why
     );
-    Ok(())
+    Ok(true)
 }

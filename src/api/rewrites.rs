@@ -9,6 +9,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::past::notice_if_lacking;
 use super::rows::{Cell, Sink};
 use super::statements::say_nothing_recorded;
 use crate::judge;
@@ -63,6 +64,8 @@ fn rewrite_hints(
     // What was only timed is not looked at.
     if facts.statements.iter().flatten().all(|one| one.calls == 0) {
         say_nothing_recorded(&scope)?;
+    } else {
+        notice_if_lacking(&scope)?;
     }
     let thresholds = judge::thresholds();
     let hints = rewrite::hints(&facts, &thresholds);

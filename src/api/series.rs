@@ -266,20 +266,35 @@ fn statement_series(
     cover_end(&scope, &mut series)?;
     timed.look_besides(whose, &scope, &edges, (&series, are_part))?;
     timed.believe(&series);
-    let changes = Changes::of(&scope, &series)?;
+    let (changes, lacking) = (Changes::of(&scope, &series)?, Lacking::of_holes(&scope)?);
     for bucket in 0..series.len() {
-        if timed.is_nameless(bucket) {
+        if timed.is_more_than(bucket, &series) || lacks(&lacking, &timed, &series, bucket) {
             worst.note(&series, series.end(bucket), Some(Quality::LowerBound as u64));
         }
         sink.put_all(statement_point(&series, &worst, &timed, &changes, bucket))?;
     }
-    timed.say_what_is_missing(&scope);
-    if (0..series.len()).any(|bucket| timed.is_alone(bucket, &series)) {
-        let known = names::statements(&objects)?;
-        let users = known.values().map(|one| one.user_name.text()).collect();
-        notice_if_untracked(&scope, true, &users)?;
+    let is_told = timed.say_what_is_missing(&scope);
+    let is = |what: &dyn Fn(usize) -> bool| (0..series.len()).any(what);
+    let is_alone = is(&|bucket| timed.is_alone(bucket, &series));
+    let is_lower = timed.are_more_than(&series)
+        || is(&|bucket| lacking.has_hole(series.time(bucket), series.end(bucket)))
+        || !is_told && is(&|bucket| timed.is_nameless(bucket));
+    if !is_alone && !is_lower {
+        return Ok(());
+    }
+    let known = names::statements(&objects)?;
+    let users: Users = known.values().map(|one| one.user_name.text()).collect();
+    if !notice_if_untracked(&scope, is_alone, &users)? && is_lower {
+        let lacking = Lacking::of_users(&scope, coarsest_for(&edges), Some(&users))?;
+        let lacking = if is_told { lacking.but_nameless() } else { lacking };
+        lacking.missing().into_iter().for_each(notice_lacking);
     }
     Ok(())
+}
+
+/// Whether something that may be theirs and was executed in a bucket was not counted by statement.
+fn lacks(lacking: &Lacking, timed: &Timed, series: &Series, bucket: usize) -> bool {
+    timed.is_nameless(bucket) || lacking.has_hole(series.time(bucket), series.end(bucket))
 }
 
 /// Whether executions were timed of which pg_stat_statements knows none: it does not count them, or, in hours and days, not
@@ -395,11 +410,10 @@ fn load_series(
     let (series, mut worst) = load(&scope, edges.clone(), &kept)?;
     let are_part = worst.0.iter().flatten().any(|quality| *quality != Quality::Exact as u64);
     // Row by row, which takes a while: of longer windows where totals show it.
-    let is_short = scope.until.saturating_sub(scope.since) <= 3 * window::HOUR_US;
-    let are_part = is_short || are_part || timed.are_more_than(&series);
+    let are_part = is_short(&scope) || are_part || timed.are_more_than(&series);
     let lacking = match are_part {
         true => Lacking::of(&scope, coarsest_for(&edges))?,
-        false => Lacking::default(),
+        false => Lacking::of_holes(&scope)?,
     };
     for end in lacking.ends() {
         worst.note(&series, end, Some(Quality::LowerBound as u64));
@@ -409,7 +423,7 @@ fn load_series(
     let changes = Changes::of(&scope, &series)?;
     let mut is_any = false;
     for bucket in 0..series.len() {
-        if timed.is_nameless(bucket) {
+        if lacks(&lacking, &timed, &series, bucket) {
             worst.note(&series, series.end(bucket), Some(Quality::LowerBound as u64));
         }
         is_any |= series.sum(0, bucket).is_some_and(|calls| calls > 0);
@@ -417,11 +431,17 @@ fn load_series(
     }
     timed.say_what_is_missing(&scope);
     let is_alone = (0..series.len()).any(|bucket| timed.is_alone(bucket, &series));
-    notice_if_untracked(&scope, is_alone, &Users::new())?;
+    let is_told = notice_if_untracked(&scope, is_alone, &Users::new())?;
+    let lacking = if is_told { lacking.but_holes() } else { lacking };
     if let Some(missing) = lacking.missing().filter(|_| is_any) {
         notice_lacking(missing);
     }
     Ok(())
+}
+
+/// Whether a window is so short that its rows are read one by one at no cost.
+pub(super) fn is_short(scope: &Scope) -> bool {
+    scope.until.saturating_sub(scope.since) <= 3 * window::HOUR_US
 }
 
 /// The row totals between the edges.

@@ -10,13 +10,16 @@ use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp, now};
 use super::latency;
-use super::past::{notice_if_untracked, notice_nameless};
+use super::past::{notice_if_untracked, notice_lacking, notice_nameless};
 use super::rows::{Cell, Sink};
+use super::series::is_short;
 use crate::error::Error;
+use crate::recall::absent;
+use crate::recall::lacking::{self, Lacking};
 use crate::recall::statements::{Line, ORDERS, ms, part, per_s, quality, ratio, top};
 use crate::recall::uncounted::{Users, nameless_users};
 use crate::recall::words::Raw;
-use crate::recall::{absent, lacking};
+use perfmon_core::window::Level;
 
 #[pg_extern(
     schema = "perfmon",
@@ -107,11 +110,34 @@ fn top_statements(
         .filter(|line| is_untracked(line))
         .map(|line| line.statement.user_name.text())
         .collect();
-    notice_if_untracked(&scope, nameless.is_empty() && !untracked.is_empty(), &untracked)?;
+    let is_some = nameless.is_empty() && !untracked.is_empty();
+    let is_told = notice_if_untracked(&scope, is_some, &untracked)?;
+    let lacking = lacking_in(&scope, &lines)?;
+    let has_hole = lacking.has_hole(scope.since, scope.until);
     for line in &lines {
-        sink.put_all(row(line, &nameless))?;
+        sink.put_all(row(line, &nameless, has_hole))?;
+    }
+    if let Some(missing) =
+        lacking.but_nameless().missing().filter(|_| !is_told && !lines.is_empty())
+    {
+        notice_lacking(missing);
     }
     Ok(())
+}
+
+/// What the server's statistics lack; of a long window row by row only where lines show that they lack something.
+fn lacking_in(scope: &Scope, lines: &[Line]) -> Result<Lacking, Error> {
+    let is_shown = || lines.iter().any(|line| is_untracked(line) || is_counted_in_part(line));
+    match !lines.is_empty() && (is_short(scope) || is_shown()) {
+        true => Lacking::of(scope, Level::Day),
+        false => Lacking::of_holes(scope),
+    }
+}
+
+/// Whether more was timed of it than the server counted.
+fn is_counted_in_part(line: &Line) -> bool {
+    let timed = line.times.as_ref().map_or(0, |times| times.all().executions());
+    line.value("calls").is_some_and(|calls| latency::is_more(timed, calls))
 }
 
 /// Whether nobody timed what clients sent, or a small part only.
@@ -125,10 +151,12 @@ fn is_untracked(line: &Line) -> bool {
     line.who.1 != OTHER && line.value("calls").is_none()
 }
 
-/// The row of `top_statements`. Who executed something without an id may have executed this more often.
-fn row(line: &Line, nameless: &Users) -> impl Iterator<Item = Cell> {
+/// The row of `top_statements`. Who executed something without an id may have executed this more often, and so may all where
+/// statements were not read for some time.
+fn row(line: &Line, nameless: &Users, has_hole: bool) -> impl Iterator<Item = Cell> {
     let user = line.statement.user_name.text();
-    let is_part = user.is_some() && nameless.contains(&user) || nameless.contains(&None);
+    let is_nameless = user.is_some() && nameless.contains(&user) || nameless.contains(&None);
+    let is_part = is_nameless || has_hole || is_counted_in_part(line);
     let least = is_part.then_some(Quality::LowerBound as u64);
     let v = |name: &str| line.value(name);
     let hit = part(v("shared_blks_hit"), v("shared_blks_read"));

@@ -10,12 +10,14 @@ use perfmon_core::rollup::OTHER;
 use perfmon_core::tally::Who;
 use perfmon_core::window::Level;
 
+use super::absent;
 use super::cell::Cell;
 use super::counting::{self, Missing, NO_UTILITY, Off, UNTRACKED};
 use super::names;
 use super::plan::Kept;
 use super::scope::Scope;
 use super::statements::positions;
+use super::times::off_times;
 use super::uncounted::{Users, named, nameless_users};
 use crate::error::Error;
 use crate::store::latency;
@@ -28,6 +30,9 @@ pub(crate) const IDS_THEN: &str = "compute_query_id was off then, or when it was
 #[derive(Debug, Default)]
 pub(crate) struct Lacking {
     nameless: Option<Missing>,
+    /// Times of which no statements were read at all, and why.
+    holes: Vec<(i64, i64)>,
+    hole: Option<Missing>,
     untracked: Vec<Missing>,
     /// Ends of the intervals in which something was timed that the server did not count.
     ends: HashSet<i64>,
@@ -36,11 +41,22 @@ pub(crate) struct Lacking {
 impl Lacking {
     /// By rows no coarser than `coarsest`.
     pub(crate) fn of(scope: &Scope, coarsest: Level) -> Result<Self, Error> {
+        Self::of_users(scope, coarsest, None)
+    }
+
+    /// The same of what some users executed.
+    pub(crate) fn of_users(
+        scope: &Scope,
+        coarsest: Level,
+        users: Option<&Users>,
+    ) -> Result<Self, Error> {
         let scope = &scope.quietly(scope.since, scope.until);
-        let mut lacking = Self { nameless: of_nameless(scope)?, ..Self::default() };
+        let mut lacking = Self::of_holes(scope)?;
+        lacking.add_nameless(scope, users)?;
         let segments = Kept::of(&STATEMENT, scope).segments(scope, coarsest);
         let mut unseen = unseen(scope, &segments);
         name(&mut unseen)?;
+        unseen.retain(|one| users.is_none_or(|users| users.contains(&one.user)));
         if scope.is_own() {
             lacking.explain(&UNTRACKED, &mut unseen, "not all that")?;
         }
@@ -58,6 +74,46 @@ impl Lacking {
             lacking.untracked.push(Missing { problem, fix: String::new() });
         }
         Ok(lacking)
+    }
+
+    /// Of times without any statements only, of which no row needs to be read.
+    pub(crate) fn of_holes(scope: &Scope) -> Result<Self, Error> {
+        let times = off_times(scope, STATEMENT.name)?;
+        let Some((_, _, then)) = times.last() else { return Ok(Self::default()) };
+        let now = if scope.is_own() { absent::statements()? } else { None };
+        let (why, fix) = match now {
+            Some(now) => (format!("pg_stat_statements: {}", now.problem), now.fix),
+            None => (format!("noted then: {then}"), String::new()),
+        };
+        let problem = format!("no statements were counted in some of this time; {why}");
+        let holes = times.iter().map(|(since, until, _)| (*since, *until)).collect();
+        Ok(Self { holes, hole: Some(Missing { problem, fix }), ..Self::default() })
+    }
+
+    fn add_nameless(&mut self, scope: &Scope, of: Option<&Users>) -> Result<(), Error> {
+        let mut users = nameless_users(scope)?;
+        users.retain(|user| user.is_none() || of.is_none_or(|of| of.contains(user)));
+        self.nameless = of_nameless(scope, &users)?;
+        // Where nobody had an id, nothing could be read.
+        if self.nameless.is_some() {
+            self.hole = self.hole.take().filter(|hole| !hole.problem.contains("compute_query_id"));
+        }
+        Ok(())
+    }
+
+    /// Whether no statements were read in some of this time.
+    pub(crate) fn has_hole(&self, since: i64, until: i64) -> bool {
+        self.holes.iter().any(|hole| hole.0 < until && since < hole.1)
+    }
+
+    /// Without what had no id, which was told.
+    pub(crate) fn but_nameless(self) -> Self {
+        Self { nameless: None, ..self }
+    }
+
+    /// Without times of which no statements were read, which was told.
+    pub(crate) fn but_holes(self) -> Self {
+        Self { hole: None, ..self }
     }
 
     /// Takes out what a setting of now explains.
@@ -86,7 +142,8 @@ impl Lacking {
 
     /// In words, with the lines that change it; `None` if nothing is lacking.
     pub(crate) fn missing(self) -> Option<Missing> {
-        let all: Vec<Missing> = self.nameless.into_iter().chain(self.untracked).collect();
+        let others = self.hole.into_iter().chain(self.untracked);
+        let all: Vec<Missing> = self.nameless.into_iter().chain(others).collect();
         let join = |of: fn(&Missing) -> &str, by| {
             let parts: Vec<&str> = all.iter().map(of).filter(|part| !part.is_empty()).collect();
             parts.join(by)
@@ -106,8 +163,7 @@ fn untracked(what: &str, users: &Users, why: &str) -> String {
     format!("{what} {} executed is counted by pg_stat_statements: {why}", named(users))
 }
 
-fn of_nameless(scope: &Scope) -> Result<Option<Missing>, Error> {
-    let users = nameless_users(scope)?;
+fn of_nameless(scope: &Scope, users: &Users) -> Result<Option<Missing>, Error> {
     if users.is_empty() {
         return Ok(None);
     }
@@ -116,7 +172,7 @@ fn of_nameless(scope: &Scope) -> Result<Option<Missing>, Error> {
         now.unwrap_or_else(|| Missing { problem: IDS_THEN.to_owned(), fix: String::new() });
     let problem = format!(
         "not all that {} executed is counted by statement, as some had no id: {problem}",
-        named(&users)
+        named(users)
     );
     Ok(Some(Missing { problem, fix }))
 }

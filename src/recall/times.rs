@@ -28,11 +28,19 @@ pub(crate) fn gap_rows(scope: &Scope) -> Result<Vec<Vec<Cell>>, Error> {
 
 /// Why something was not recorded in some of the window though it could have been, as settings said then.
 pub(crate) fn switched_off(scope: &Scope, subject: &str) -> Result<Option<String>, Error> {
-    let text = |row: &Vec<Cell>, i: usize| row.get(i).and_then(Cell::text);
-    let is_meant = |row: &&Vec<Cell>| {
-        text(row, 3).as_deref() == Some(subject) && text(row, 4).as_deref() == Some("disabled")
+    Ok(off_times(scope, subject)?.pop().map(|(_, _, why)| why))
+}
+
+/// The same with the times of which it is so: start, end, why.
+pub(super) fn off_times(scope: &Scope, subject: &str) -> Result<Vec<(i64, i64, String)>, Error> {
+    let time = |row: &Vec<Cell>| {
+        let text = |i: usize| row.get(i).and_then(Cell::text);
+        let at = |i: usize| row.get(i).and_then(Cell::int);
+        let is_meant =
+            text(3).as_deref() == Some(subject) && text(4).as_deref() == Some("disabled");
+        is_meant.then(|| Some((at(0)?, at(1)?, text(5).unwrap_or_default())))?
     };
-    Ok(gap_rows(scope)?.iter().rfind(is_meant).map(|row| text(row, 5).unwrap_or_default()))
+    Ok(gap_rows(scope)?.iter().filter_map(time).collect())
 }
 
 /// Whether something was not recorded in some of the window, for one reason.

@@ -5,6 +5,8 @@ use perfmon_e2e::{Db, Server, secs, wait_until};
 
 #[path = "uncounted/absent.rs"]
 mod absent;
+#[path = "uncounted/halves.rs"]
+mod halves;
 #[path = "uncounted/ids.rs"]
 mod ids;
 #[path = "uncounted/lacking.rs"]
@@ -29,7 +31,7 @@ const LAST: &str = "(SELECT max(until) FROM perfmon.server_minute WHERE until < 
      (SELECT max(until) FROM perfmon.server_minute)";
 
 /// A session that is not counted itself, and what it is told.
-fn watcher(server: &Server) -> (Db, impl FnMut() -> String) {
+fn watcher(server: &Server) -> (Db, impl FnMut() -> String + use<>) {
     let (mut db, notices) = server.noticing("app");
     db.run("SET pg_perfmon.capture = 'off'");
     (db, move || std::mem::take(&mut *notices.lock().unwrap()).join("\n"))
