@@ -36,7 +36,7 @@ fn notice_not_yet(scope: &Scope, what: &str) -> bool {
             NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
             format!("{what} were not counted in this window: {since}"),
-            "Before, pg_perfmon was not in shared_preload_libraries, or of a version that did not count them."
+            "Before, pg_perfmon was most likely not in shared_preload_libraries, or of a version that did not count them."
         );
     }
     since.is_some()

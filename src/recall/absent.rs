@@ -14,7 +14,7 @@ use super::query;
 use super::scope::{Scope, now, show_time};
 use super::times::{gap_rows, is_noted, switched_off};
 use super::uncounted::{Users, named, untimed_users};
-use super::untracked::is_untracked;
+use super::untracked::{are_few, is_untracked};
 use crate::error::Error;
 use crate::pg::{catalog, fmgr, session};
 use crate::settings;
@@ -189,7 +189,7 @@ pub(crate) fn statements_in(scope: &Scope) -> Result<Option<Missing>, Error> {
 
 /// Nobody notes that setting, but what follows from it is there.
 const UNTRACKED: &str = "pg_stat_statements counted nothing while executions were timed, as it does where \
-     pg_stat_statements.track is none";
+     pg_stat_statements.track is none or pg_stat_statements.track_utility off, for all or for who was at work";
 
 /// What settings of then were why of: no line changes that now.
 fn of_then(problem: String) -> Missing {
@@ -228,6 +228,9 @@ pub(crate) fn times_in(scope: &Scope) -> Result<Missing, Error> {
     }
     let users = untimed_users(scope)?;
     Ok(of_then(match users.is_empty() {
+        true if are_few(scope) => {
+            "None of the few statements of this time was timed in it".to_owned()
+        }
         true => format!("Execution times were not counted in this time{}", so_far(scope)),
         false => format!(
             "Not all that {} executed in this time was timed, as pg_perfmon.capture or compute_query_id was off then, or the latter when it was prepared",

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use perfmon_core::family::{LATENCY, STATEMENT};
 use perfmon_core::objective::KNOWN;
+use perfmon_core::report::ENOUGH;
 use perfmon_core::window::Level;
 
 use super::plan::Kept;
@@ -35,5 +36,16 @@ pub(super) fn is_untracked(scope: &Scope) -> bool {
             unseen = unseen.saturating_add(timed);
         }
     });
-    unseen > 0 && unseen as f64 > (1.0 - KNOWN) * all as f64
+    unseen >= ENOUGH && unseen as f64 > (1.0 - KNOWN) * all as f64
+}
+
+/// Whether the server counted so few executions in a window that they may have been timed just before it.
+pub(super) fn are_few(scope: &Scope) -> bool {
+    let scope = &scope.quietly(scope.since, scope.until);
+    let segments = Kept::of(&STATEMENT, scope).segments(scope, Level::Day);
+    let mut all = 0_u64;
+    read::frames(&scope.sources, &STATEMENT, &segments, &[], &mut |row| {
+        all = all.saturating_add(total(&STATEMENT, row.head, "total_calls").unwrap_or(0));
+    });
+    (1..ENOUGH).contains(&all)
 }

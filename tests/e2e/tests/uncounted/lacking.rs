@@ -154,3 +154,28 @@ fn who_is_counted_beside_a_database_that_is_not_is_no_whole() {
         db.run(&format!("ALTER DATABASE app RESET {setting}; ALTER ROLE alice RESET {setting}"));
     }
 }
+
+#[test]
+fn a_handful_of_commands_is_not_told_to_be_a_setting() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, mut said) = watcher(&server);
+    // What is asked here is timed, and not counted: one snapshot in each interval.
+    db.run("RESET pg_perfmon.capture; SET pg_stat_statements.track = 'none'");
+    let mut admin = server.db("app");
+    admin.run("SET pg_stat_statements.track_utility = off");
+    for (commands, is_told) in [(2, false), (40, true)] {
+        db.snapshot();
+        db.snapshot();
+        (0..commands).for_each(|_| admin.run("CREATE TEMP TABLE IF NOT EXISTS t ()"));
+        db.snapshot();
+        let why: Option<String> = db.val(&format!(
+            "SELECT perfmon.report({LAST}, 'json')::jsonb #>> '{{missing,problem}}'"
+        ));
+        assert_eq!(why.is_some(), is_told, "{why:?}");
+        assert!(why.is_none_or(|why| why.contains("track_utility")));
+        said();
+        db.rows(&format!("SELECT * FROM perfmon.load_series({LAST})"));
+        assert_eq!(said().contains("pg_stat_statements.track"), is_told);
+    }
+}
