@@ -17,7 +17,8 @@ const LOOKED_INTO: i32 = i32::MIN;
 /// Beside it: that the last run gave as many rows as were asked for, so that more may have been left.
 const LEFT_EARLY: i32 = 1 << 30;
 
-/// That it began within another. Only of one that was started, as the executor counts something where it finds an option.
+/// That it began within another, or for no statement of a client. Only of one that was started, as the executor counts
+/// something where it finds an option.
 const BEGAN_WITHIN: i32 = 1 << 29;
 
 /// A statement in the executor.
@@ -104,25 +105,16 @@ impl Execution {
         unsafe { (*self.0).operation == pg_sys::CmdType::CMD_SELECT }
     }
 
-    /// Whether it is the query of a cursor that a command or a function opened, and not of a portal that a client's
-    /// message began. Such a one may end when nothing is at work that it was nested in, as at COMMIT.
-    #[cold]
-    pub(crate) fn is_of_cursor(self) -> bool {
-        // DECLARE and PL/pgSQL ask for a plan whose first rows come fast, messages never do.
-        let fast = pg_sys::CURSOR_OPT_FAST_PLAN as i32;
-        // SAFETY: by what this value is.
-        unsafe { portals::of(self.0) }.is_some_and(|portal| portal.cursorOptions & fast != 0)
-    }
-
     /// Whether it is the query of a portal that has a name, as EXECUTE gives each of its own: what functions run lies deeper.
     #[cold]
     pub(crate) fn is_of_named_portal(self) -> bool {
-        // SAFETY: as above.
-        unsafe { portals::of(self.0) }.is_some()
+        // SAFETY: by what this value is.
+        unsafe { portals::is_named(self.0) }
     }
 
-    /// Remembers that it began within another. What a function left half read ends when nothing is at work any more that it
-    /// was nested in, while the client's statement is cleared away or the transaction ends.
+    /// Remembers that it began within another, or for no client's statement, as in a deferred trigger. What a function left
+    /// half read ends when nothing is at work any more that it was nested in, while the client's statement is cleared away or
+    /// the transaction ends; so do cursors, as at COMMIT.
     ///
     /// # Safety
     /// To be called when the executor has just been started.
@@ -132,7 +124,7 @@ impl Execution {
         unsafe { (*self.0).instrument_options |= BEGAN_WITHIN };
     }
 
-    /// Whether it is known to have begun within another.
+    /// Whether it is known to have begun within another, or on its own.
     #[inline]
     pub(crate) fn has_begun_within(self) -> bool {
         // SAFETY: a field is read.

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_sys;
 
-use super::execution::{Command, Ended, Execution, is_outside_of_portals};
+use super::execution::{Command, Ended, Execution, is_client, is_outside_of_portals};
 use super::hot::{self, Executor};
 use super::report::Report;
 use super::{level, raw, transaction, unseen};
@@ -57,8 +57,6 @@ pub(crate) trait Observer {
     /// A client came back to a transaction that is a second old or older, with a message at a time, a second or more after
     /// the one before; microseconds on the server's epoch.
     fn came_back(before: i64, at: i64);
-    /// What starts belongs to no client's statement that is at work: a deferred trigger's.
-    fn starts_on_its_own();
     /// A subtransaction is undone, with everything that was executed in it; how deep it lay.
     fn undone(depth: i32);
     /// The transaction is over, with everything that was executed in it. Says whether something is still to be done
@@ -159,7 +157,7 @@ unsafe extern "C-unwind" fn start<W: Observer>(query: *mut pg_sys::QueryDesc, fl
         if level != 0 {
             Execution::of(query).began_within();
         }
-        if (*query).totaltime.is_null() || !hot::is_in_portal() {
+        if (*query).totaltime.is_null() || !hot::is_in_portal_of_message() {
             started::<W>(query);
         }
     }
@@ -182,8 +180,8 @@ unsafe fn look_closely<W: Observer>(execution: Execution) {
     }
 }
 
-/// What is to be done about an execution that was started, and not measured by anybody or outside of a portal. May
-/// raise for want of memory.
+/// What is to be done about an execution that was started, and not measured by anybody or not in a portal that a message
+/// began. May raise for want of memory.
 ///
 /// # Safety
 /// To be called from a plain old frame, when the executor has just been started.
@@ -196,8 +194,9 @@ unsafe fn started<W: Observer>(query: *mut pg_sys::QueryDesc) {
         if (*query).totaltime.is_null() {
             measure::<W>(Execution::of(query));
         }
-        if is_outside_of_portals() && level::whole() == 0 {
-            quiet::<W, ()>(W::starts_on_its_own);
+        // No client's statement is at work that this one could belong to: a deferred trigger's.
+        if level::whole() == 0 && !hot::is_in_portal_of_message() && is_client() {
+            Execution::of(query).began_within();
         }
     }
 }

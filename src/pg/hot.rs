@@ -115,11 +115,18 @@ pub(super) fn has_number() -> bool {
     unsafe { (HOT.server.transaction)() != pg_sys::InvalidTransactionId }
 }
 
-/// Whether a portal is being executed.
+/// Whether a portal is being executed that a message of the client began, or its EXECUTE. Functions may begin others when no
+/// statement is at work, for a loop or a cursor: in deferred triggers, and for the planner. Their cursors ask for a plan whose first
+/// rows come fast, and the rest have such names, and are shown, unlike those of EXECUTE.
 #[inline]
-pub(super) fn is_in_portal() -> bool {
-    // SAFETY: a variable of the server's, in this process.
-    unsafe { !(*HOT.server.portal).is_null() }
+pub(super) fn is_in_portal_of_message() -> bool {
+    let fast = pg_sys::CURSOR_OPT_FAST_PLAN as c_int;
+    // SAFETY: a variable of the server's, in this process; a portal has a name.
+    unsafe {
+        (*HOT.server.portal).as_ref().is_some_and(|portal| {
+            portal.cursorOptions & fast == 0 && (!portal.visible || *portal.name as u8 != b'<')
+        })
+    }
 }
 
 /// The name of the application, as a place in memory that changes with it.

@@ -6,19 +6,21 @@ use pgrx::pg_sys;
 
 use super::raw;
 
-/// The portal that an execution is the query of; `None` of one without a name, and of what a function runs.
+/// Whether an execution is the query of a portal that has a name, and not what a function runs.
 ///
 /// # Safety
 /// A query that the executor was started for.
-pub(super) unsafe fn of<'a>(query: *const pg_sys::QueryDesc) -> Option<&'a pg_sys::PortalData> {
+pub(super) unsafe fn is_named(query: *const pg_sys::QueryDesc) -> bool {
     // SAFETY: a query has a state until it ends, in memory that lies within its portal's, which has the portal's name.
     unsafe {
-        let memory = (*(*query).estate.as_ref()?.es_query_cxt).parent;
-        let name = memory.as_ref()?.ident;
+        let Some(state) = (*query).estate.as_ref() else { return false };
+        let memory = (*state.es_query_cxt).parent;
+        let Some(name) = memory.as_ref().map(|memory| memory.ident) else { return false };
         if name.is_null() {
-            return None;
+            return false;
         }
-        raw::GetPortalByName(name).as_ref().filter(|portal| portal.portalContext == memory)
+        let portal = raw::GetPortalByName(name).as_ref();
+        portal.is_some_and(|portal| portal.portalContext == memory)
     }
 }
 

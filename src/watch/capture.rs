@@ -143,11 +143,6 @@ impl Observer for Capture {
     }
 
     #[cold]
-    fn starts_on_its_own() {
-        routes::starts_on_its_own();
-    }
-
-    #[cold]
     fn undone(depth: i32) {
         routes::undone(depth);
     }
@@ -211,7 +206,8 @@ fn left_out(nameless: bool, is_sent: impl FnOnce() -> bool) {
 }
 
 /// Whether no client sent what ends with nothing at work that it was nested in: it began within a statement which left it half
-/// read, or the start of one, or within an EXECUTE, whose own statement runs in a portal: its parameters and its planning run functions too.
+/// read, or the start of one, or on its own, or within an EXECUTE, whose own statement runs in a portal: its parameters and its
+/// planning run functions too. What opened a cursor, and what fetched from it, were counted of their own.
 #[inline]
 fn is_nobodys(execution: Execution) -> bool {
     execution.has_begun_within() || routes::is_executing() && !execution.is_of_named_portal()
@@ -228,10 +224,9 @@ fn executed<const WITHIN: bool>(execution: Execution) {
     let query_id = execution.query_id();
     let has_none = query_id == 0;
     if has_none || !Capture::wants(WITHIN) {
-        // Without ids statements cannot be told apart, but they are some, as is what was prepared while there were none. What
-        // opened a cursor, and what fetched from it, were counted of their own.
+        // Without ids statements cannot be told apart, but they are some, as is what was prepared while there were none.
         if !WITHIN {
-            left_out(has_none, || !is_nobodys(execution) && !execution.is_of_cursor());
+            left_out(has_none, || !is_nobodys(execution));
         }
         return;
     }

@@ -145,7 +145,6 @@ mod tests {
         fn failed(_: &Report) {}
         fn missed(_: i64) {}
         fn came_back(_: i64, _: i64) {}
-        fn starts_on_its_own() {}
         fn undone(_: i32) {}
         fn transaction_ends() -> Option<bool> {
             None

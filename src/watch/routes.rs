@@ -28,8 +28,6 @@ struct State {
     phase: Phase,
     /// Where statements without a route were counted last.
     plain: Last<'static>,
-    /// What is being executed is no client's statement: how deep in subtransactions it began, from 1 on; 0 where it is one.
-    foreign: i32,
     /// The depth of the subtransaction in which a statement is at work that another message prepared, 0 if none is: its route is that
     /// of the message which executes it.
     prepared: i32,
@@ -44,7 +42,6 @@ static mut STATE: State = State {
     place: std::ptr::null(),
     phase: Phase::Clean,
     plain: Last::NONE,
-    foreign: 0,
     prepared: 0,
     in_block: false,
 };
@@ -104,23 +101,12 @@ pub(super) fn controlled(ends: bool) {
     }
 }
 
-/// What is started now is no client's statement, though no other statement runs: a deferred trigger's. The next that
-/// is counted looks twice.
-#[cold]
-pub(super) fn starts_on_its_own() {
-    let state = state();
-    state.place = std::ptr::null();
-    state.foreign = execution::depth();
-}
-
 /// What was executed in a subtransaction of this depth is undone, and does not end any more.
 #[cold]
 pub(super) fn undone(depth: i32) {
     let state = state();
-    for since in [&mut state.foreign, &mut state.prepared] {
-        if *since >= depth {
-            *since = 0;
-        }
+    if state.prepared >= depth {
+        state.prepared = 0;
     }
 }
 
@@ -173,9 +159,6 @@ pub(super) fn executed(
     select: bool,
 ) {
     let state = state();
-    if std::mem::take(&mut state.foreign) != 0 {
-        return;
-    }
     let text = match std::mem::take(&mut state.prepared) {
         0 => text,
         _ => Some(execution::message_text()),
@@ -192,14 +175,11 @@ pub(super) fn executed(
     took.statement();
 }
 
-/// Counts the number of a statement that was executed with the hooks off, or without an id; what no client sent is none.
+/// Counts the number of a statement that was executed with the hooks off, or without an id.
 #[cold]
 pub(super) fn left_out(table: &Table<'static, Work>, whose: u64, nameless: bool) {
     let state = state();
     state.prepared = 0;
-    if std::mem::take(&mut state.foreign) != 0 {
-        return;
-    }
     if let Some((entry, _)) = state.find(table, whose, None) {
         entry.payload.leave_out(nameless);
     }
@@ -213,7 +193,7 @@ pub(super) fn failed(
     (cancelled, at_sync): (bool, bool),
 ) {
     let state = state();
-    (state.foreign, state.prepared) = (0, 0);
+    state.prepared = 0;
     // What fails as the transaction ends is what was executed in it: few comment their COMMIT, and a Sync has no text. A
     // SELECT that came last may not have ended yet.
     let unended = if at_sync { portals::text_of_unended() } else { None };
@@ -241,7 +221,7 @@ pub(super) fn failed(
 #[inline]
 pub(super) fn transaction_ends() -> Ended {
     let state = state();
-    (state.foreign, state.prepared) = (0, 0);
+    state.prepared = 0;
     match std::mem::replace(&mut state.phase, Phase::Clean) {
         Phase::Alone { took, .. } if !transaction::wrote() => {
             took.lone();

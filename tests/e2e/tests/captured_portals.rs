@@ -274,6 +274,18 @@ const FORMS: &[Form] = &[
         |mut db, _| (0..3).for_each(|_| db.run("INSERT INTO child VALUES (7), (8)")),
         3,
     ),
+    ("looped, pruned", |db, _| runs(db, &["SELECT v FROM parts WHERE k = looped()"; 3]), 3),
+    ("looped, planned", |db, _| runs(db, &["SELECT a FROM t WHERE a = looped()"; 3]), 3),
+    (
+        "looped, given",
+        |mut db, _| {
+            db.run("PREPARE q (int) AS SELECT a FROM t WHERE a = $1");
+            (0..3).for_each(|_| db.run("EXECUTE q (looped())"));
+        },
+        3,
+    ),
+    ("looped, deferred", |db, _| runs(db, &["INSERT INTO child VALUES (5), (6)"; 3]), 3),
+    ("opened, deferred", |db, _| runs(db, &["INSERT INTO child VALUES (3), (4)"; 3]), 3),
     (
         "prepared without ids",
         |mut db, _| {
@@ -367,12 +379,22 @@ fn forms_are_counted_once(server: &Server) {
              'BEGIN RETURN (SELECT 1 / (a - a) FROM t LIMIT 1); EXCEPTION WHEN division_by_zero THEN RETURN one(); END';
          CREATE FUNCTION failing() RETURNS int STABLE LANGUAGE plpgsql AS
              'BEGIN RETURN (SELECT 1 / (a - a) FROM t LIMIT 1); END';
+         CREATE FUNCTION looped() RETURNS int STABLE LANGUAGE plpgsql AS
+             'DECLARE r record; BEGIN FOR r IN SELECT a FROM t ORDER BY a LOOP RETURN r.a; END LOOP; END';
          CREATE TABLE parent (a int PRIMARY KEY); INSERT INTO parent SELECT g FROM generate_series(1, 9) g;
          CREATE TABLE child (a int REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
          CREATE FUNCTION looks() RETURNS trigger LANGUAGE plpgsql AS
              'BEGIN PERFORM v FROM parts WHERE k = one(); RETURN NULL; END';
          CREATE CONSTRAINT TRIGGER looks AFTER INSERT ON child DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-             WHEN (NEW.a > 5) EXECUTE FUNCTION looks()",
+             WHEN (NEW.a > 6) EXECUTE FUNCTION looks();
+         CREATE FUNCTION loops() RETURNS trigger LANGUAGE plpgsql AS
+             'DECLARE r record; BEGIN FOR r IN SELECT a FROM t ORDER BY a LOOP RETURN NULL; END LOOP; END';
+         CREATE CONSTRAINT TRIGGER loops AFTER INSERT ON child DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+             WHEN (NEW.a IN (5, 6)) EXECUTE FUNCTION loops();
+         CREATE FUNCTION reads() RETURNS trigger LANGUAGE plpgsql AS
+             'DECLARE c CURSOR FOR SELECT a FROM t; n int; BEGIN OPEN c; FETCH c INTO n; CLOSE c; OPEN c; RETURN NULL; END';
+         CREATE CONSTRAINT TRIGGER reads AFTER INSERT ON child DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+             WHEN (NEW.a = 3) EXECUTE FUNCTION reads()",
     );
     let mut watcher = unseen(server);
     watcher.snapshot();
