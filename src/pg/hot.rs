@@ -124,7 +124,7 @@ pub(super) fn is_in_portal_of_message() -> bool {
     // SAFETY: a variable of the server's, in this process; a portal has a name.
     unsafe {
         (*HOT.server.portal).as_ref().is_some_and(|portal| {
-            portal.cursorOptions & fast == 0 && (!portal.visible || *portal.name as u8 != b'<')
+            portal.cursorOptions & fast == 0 && (*portal.name as u8 != b'<' || !portal.visible)
         })
     }
 }
