@@ -436,6 +436,13 @@ pub(crate) fn hiding_roles() -> Result<Vec<String>, Error> {
     Ok(roles.into_iter().map(|(role, _)| role).collect())
 }
 
+/// Roles that have a setting of their own by which their errors get to the hooks.
+pub(crate) fn heard_roles() -> Result<Vec<String>, Error> {
+    let is_heard = |value: &str| !settings::hides_errors(value);
+    let roles = roles_with(&Off { is: &is_heard, ..HIDDEN })?;
+    Ok(roles.into_iter().map(|(role, _)| role).collect())
+}
+
 /// Roles of which nothing is counted here though others are, each with the line that changes that.
 pub(crate) fn uncounted_roles() -> Result<Vec<(String, String)>, Error> {
     roles_with(&CAPTURE_OFF)

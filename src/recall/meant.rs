@@ -11,7 +11,7 @@ use super::objective::Declared;
 use super::scope::Scope;
 use super::untold::user_of;
 use super::words::Raw;
-use super::{counting, failures, names, query};
+use super::{failures, names, query};
 use crate::error::Error;
 
 /// The routes that an objective means.
@@ -20,8 +20,6 @@ pub(super) struct Routes {
     own: Option<HashSet<Who>>,
     /// Nothing else tells of those whom it is about.
     pub(super) are_all_there_is: bool,
-    /// Some role's work is not counted, which may be theirs.
-    pub(super) may_be_unseen: bool,
     /// They are those of the user of the statement that is meant.
     pub(super) are_of_its_user: bool,
 }
@@ -29,12 +27,7 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn of(scope: &Scope, of: &Declared) -> Result<Option<Self>, Error> {
         let is_statement = matches!(of.objective.scope, objective::Scope::Statement(_));
-        let all = Self {
-            own: None,
-            are_all_there_is: false,
-            may_be_unseen: false,
-            are_of_its_user: is_statement,
-        };
+        let all = Self { own: None, are_all_there_is: false, are_of_its_user: is_statement };
         let (place, name) = match &of.objective.scope {
             objective::Scope::Database => return Ok(Some(all)),
             objective::Scope::Application(name) => (0, name.clone()),
@@ -52,7 +45,6 @@ impl Routes {
         Ok(Some(Self {
             own: Some(own.map(|(who, _)| who).collect()),
             are_all_there_is: is_application,
-            may_be_unseen: is_application && !counting::uncounted_roles()?.is_empty(),
             are_of_its_user: is_statement,
         }))
     }

@@ -342,10 +342,10 @@ impl Rows {
                 // Which of its statements these were nobody knows.
                 target.perhaps += std::mem::take(&mut target.uncounted);
             } else if routes.are_all_there_is {
-                let known = tried > 0 || !routes.may_be_unseen;
                 target.at_most = None;
-                target.latency = known.then(|| Latency { cached, ..Latency::default() });
-                target.errors = known.then_some(Errors { errors, of: tried });
+                target.latency = Some(Latency { cached, ..Latency::default() });
+                target.errors = Some(Errors { errors, of: tried });
+                target.heard = failed(errors, cancelled);
                 target.perhaps += rest.executions;
                 let of = target.perhaps + rest.errors + rest.cancelled;
                 target.failed_perhaps = Errors { errors: rest.errors, of };
@@ -466,6 +466,8 @@ impl Rows {
             target.quiet_us = row.head.span.quiet_us;
             target.latency = Some(moved.latency);
             target.uncounted = moved.uncounted;
+            let [errors, cancelled] = moved.heard;
+            target.heard = Errors { errors, of: errors + cancelled };
             target.errors = moved.counts.map(|[executions, errors, cancelled]| Errors {
                 errors,
                 of: executions + moved.uncounted + errors + cancelled,

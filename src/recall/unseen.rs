@@ -1,10 +1,13 @@
 //! Errors that the server kept from the hooks, or a session that had them off: of each interval in which there were some, whose they may have been.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use perfmon_core::capture::failure::Class;
 use perfmon_core::family::FAILURE;
+use perfmon_core::frame::SOME_HEARD;
+use perfmon_core::objective::Errors;
 
+use super::meant::Failing;
 use super::scope::Scope;
 use super::times::total;
 use super::{counting, failures};
@@ -20,6 +23,8 @@ struct Part {
     are_anybodys: bool,
     /// How many there were.
     count: u64,
+    /// Errors that the hooks heard of all the same, and with them what was cancelled.
+    heard: Errors,
 }
 
 /// By the ends of such intervals.
@@ -28,6 +33,8 @@ pub(super) struct Unseen {
     parts: HashMap<i64, Part>,
     /// Roles whose settings of now hide errors.
     hiding: Vec<String>,
+    /// Roles whose errors are heard by settings of now, whatever those of others are.
+    heard: Vec<String>,
 }
 
 impl Unseen {
@@ -42,16 +49,23 @@ impl Unseen {
         if found.parts.is_empty() {
             return Ok(found);
         }
-        found.hiding = counting::hiding_roles()?;
+        (found.hiding, found.heard) = (counting::hiding_roles()?, counting::heard_roles()?);
         let kinds = failures::kinds(scope)?;
         let columns: Vec<usize> = FAILURE.position("failures").into_iter().collect();
         read::frames(&scope.sources, &FAILURE, segments, &columns, &mut |row| {
             let Some(part) = found.parts.get_mut(&row.head.span.until) else { return };
             for (place, id) in row.ids.iter().enumerate() {
                 let kind = kinds.get(&(row.head.source, *id));
-                let Some(kind) = kind.filter(|kind| kind.class == Class::Unseen) else { continue };
                 let count = row.column(0).and_then(|counts| counts.get(place).copied());
-                part.count = part.count.saturating_add(count.unwrap_or(0));
+                let (Some(kind), Some(count)) = (kind, count) else { continue };
+                if kind.class.ends_statement() && !Failing::may_be_anybodys(kind) {
+                    let errors = if kind.class.is_error() { count } else { 0 };
+                    part.heard = part.heard.with(Errors { errors, of: count });
+                }
+                if kind.class != Class::Unseen {
+                    continue;
+                }
+                part.count = part.count.saturating_add(count);
                 match kind.user.text() {
                     Some(user) => part.users.extend([user]),
                     None => part.are_anybodys = true,
@@ -61,9 +75,29 @@ impl Unseen {
         Ok(found)
     }
 
-    /// Whether all errors of an interval are known.
-    pub(super) fn is_none(&self, until: i64) -> bool {
-        !self.parts.contains_key(&until)
+    /// What was heard of in an interval of which not all errors are known.
+    pub(super) fn heard(&self, until: i64) -> Errors {
+        self.parts.get(&until).map_or(Errors::default(), |part| part.heard)
+    }
+
+    /// Whether all errors of these users are known of an interval; `None` for anybody's.
+    pub(super) fn are_known_of(&self, head: &read::Head, users: Option<&HashSet<String>>) -> bool {
+        let until = head.span.until;
+        if !self.parts.contains_key(&until) {
+            return true;
+        }
+        let is_meant = |user: &str| users.is_none_or(|users| users.contains(user));
+        if FAILURE.position("failures").is_some_and(|column| head.is_known(column)) {
+            return !self.may_be_of(until, is_meant);
+        }
+        // Hidden but for some: a role that has a level of its own is heard, unless it was found to be unheard.
+        let is_heard = |user: &String| self.heard.contains(user);
+        let are_heard = users.is_some_and(|users| !users.is_empty() && users.iter().all(is_heard));
+        let is_unseen = self
+            .parts
+            .get(&until)
+            .is_some_and(|part| part.are_anybodys || part.users.iter().any(|user| is_meant(user)));
+        head.span.flags & SOME_HEARD != 0 && are_heard && !is_unseen
     }
 
     /// How many statements failed unseen in an interval, as far as they were counted.

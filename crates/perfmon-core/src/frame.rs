@@ -181,6 +181,9 @@ pub struct Frame {
 /// number of executions is known, and what failed only as such; nothing of sessions that never began.
 pub const SOME_ONLY: i16 = 8;
 
+/// Flag of a row of what the hooks counted: errors were kept from them, but for those of some roles that have a setting of their own.
+pub const SOME_HEARD: i16 = 16;
+
 /// The time that a frame covers, and how well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -194,7 +197,8 @@ pub struct Span {
     pub quiet_us: i64,
     /// Worst quality in the row, losses that touch no single object included.
     pub quality: Quality,
-    /// Bits: 1 the length is wall time, 2 the clock had stepped back, 4 the snapshot was late, 8 ([`SOME_ONLY`]).
+    /// Bits: 1 the length is wall time, 2 the clock had stepped back, 4 the snapshot was late, 8 ([`SOME_ONLY`]),
+    /// 16 ([`SOME_HEARD`]).
     pub flags: i16,
 }
 

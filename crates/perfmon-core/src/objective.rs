@@ -8,6 +8,7 @@ mod availability;
 mod burn;
 pub mod declare;
 mod judge;
+mod least;
 mod stretch;
 #[cfg(test)]
 mod tests;
@@ -217,6 +218,8 @@ pub struct Row {
     pub may_be_more: bool,
     /// Those that failed.
     pub errors: Option<Errors>,
+    /// Where not all of these are known: those that are, and with them what was cancelled.
+    pub heard: Errors,
     /// Errors that may be theirs or others', and all that was tried of what found no place of its own.
     pub failed_perhaps: Errors,
     /// Of these errors, those that were counted without their statement.
@@ -246,6 +249,15 @@ impl Row {
     /// No more than so many.
     fn most(&self) -> Option<u64> {
         self.executions().map(|known| known.saturating_add(self.perhaps)).or(self.bound())
+    }
+
+    /// Where not all errors are known: those that are, of no more than so many that were tried.
+    fn least_errors(&self) -> Option<Errors> {
+        let most = self.most().filter(|_| self.errors.is_none())?;
+        let perhaps = self.failed_perhaps.of.saturating_sub(self.perhaps);
+        let others = [self.heard.of, self.unseen, perhaps];
+        let of = others.into_iter().fold(most, u64::saturating_add);
+        Some(Errors { of, ..self.heard })
     }
 
     /// Executions, at most, whose time is not known: any number of them where some were not counted.

@@ -67,7 +67,12 @@ impl Rows {
         by_route: &ByRoute,
     ) -> Result<(), Error> {
         let unseen = Unseen::of(scope, segments)?;
-        self.0.values_mut().for_each(|row| row.unseen += unseen.count(row.until_us));
+        for row in self.0.values_mut() {
+            row.unseen += unseen.count(row.until_us);
+            if of.objective.scope == objective::Scope::Database {
+                row.heard = row.heard.with(unseen.heard(row.until_us));
+            }
+        }
         if of.objective.scope == objective::Scope::Database {
             read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
                 let interval = failures::interval(row.head);
@@ -85,15 +90,9 @@ impl Rows {
             self.0.values_mut().for_each(|row| row.errors = None);
             return Ok(());
         }
-        let failures = FAILURE.position("failures");
         // Where errors of some user are hidden, those of the others are known apart.
         let users = users_of(scope, of)?;
-        let is_meant = |user: &str| users.as_ref().is_none_or(|users| users.contains(user));
-        let is_known = |head: &read::Head| {
-            unseen.is_none(head.span.until)
-                || !unseen.may_be_of(head.span.until, is_meant)
-                    && failures.is_some_and(|column| head.is_known(column))
-        };
+        let is_known = |head: &read::Head| unseen.are_known_of(head, users.as_ref());
         if matches!(of.objective.scope, objective::Scope::Application(_)) {
             let mut known = HashSet::new();
             read::frames(&scope.sources, &FAILURE, segments, &[], &mut |row| {
@@ -106,20 +105,29 @@ impl Rows {
             hidden.for_each(|row| row.errors = None);
             return Ok(());
         }
+        self.fail_by_kind(scope, segments, of, by_route, (users.as_ref(), &is_known))
+    }
+
+    /// What failed of a user or a statement; where not all errors of an interval are known, as far as they are.
+    fn fail_by_kind(
+        &mut self,
+        scope: &Scope,
+        segments: &[Segment],
+        of: &Declared,
+        by_route: &ByRoute,
+        (users, is_known): (Option<&HashSet<String>>, &dyn Fn(&read::Head) -> bool),
+    ) -> Result<(), Error> {
         let own = match &of.objective.scope {
             objective::Scope::User(name) => Failing::User(Cell::from(name.as_str())),
             objective::Scope::Statement(_) => Failing::Statements(statements_of(scope, of)?),
             _ => return Ok(()),
         };
         let is_user = matches!(own, Failing::User(_));
-        let user = users.as_ref().and_then(|users| users.iter().next().cloned());
+        let user = users.and_then(|users| users.iter().next().cloned());
         let kinds = failures::kinds(scope)?;
-        let columns: Vec<usize> = failures.into_iter().collect();
+        let columns: Vec<usize> = FAILURE.position("failures").into_iter().collect();
         read::frames(&scope.sources, &FAILURE, segments, &columns, &mut |row| {
-            let is_known = is_known(row.head);
-            let Some(target) = self.0.get_mut(&row.head.span.until).filter(|_| is_known) else {
-                return;
-            };
+            let Some(target) = self.0.get_mut(&row.head.span.until) else { return };
             let (mut failed, mut placed) = (Failed::default(), Errors::default());
             let mut nameless = Errors::default();
             for (place, id) in row.ids.iter().enumerate() {
@@ -150,15 +158,18 @@ impl Rows {
                 failed = if is_user { failed.at_least(routes) } else { failed };
             }
             let known = failed.known;
+            // What was executed to its end did not fail.
+            let perhaps = failed.perhaps.with(nameless);
+            target.failed_perhaps = Errors { of: perhaps.of + target.perhaps, ..perhaps };
+            if !is_known(row.head) {
+                target.heard = known;
+                return;
+            }
             let executed = target.latency.as_ref().map(executions);
             let of = |n| n + target.uncounted + known.of;
             target.errors = executed.map(|n| Errors { of: of(n), ..known });
             // What failed without an id may have been any statement of its user.
             target.nameless_errors = nameless.errors;
-            failed.perhaps = failed.perhaps.with(nameless);
-            // What was executed to its end did not fail.
-            let of = failed.perhaps.of + target.perhaps;
-            target.failed_perhaps = Errors { of, ..failed.perhaps };
         });
         Ok(())
     }

@@ -15,11 +15,11 @@ use perfmon_core::delta::GapKind;
 use perfmon_core::family::{
     FAILURE, Family, NAMELESS, ROUTE, ROUTE_FAILURES, STATEMENT, UNCOUNTED,
 };
-use perfmon_core::frame::{Frame, Quality, SOME_ONLY};
+use perfmon_core::frame::{Frame, Quality, SOME_HEARD, SOME_ONLY};
 use pgrx::pg_sys;
 
 use super::Visit;
-use super::off::{Off, WHY_OFF};
+use super::off::{Off, WHY_OFF, errors_heard_of_some};
 use super::scans;
 use super::whole::total;
 use crate::pg::{catalog, fmgr, role, session};
@@ -298,6 +298,9 @@ impl Visit {
         let mut span = self.span(since, quality, true);
         if self.off == Off::ButSome {
             span.flags |= SOME_ONLY;
+        }
+        if errors_hidden() && errors_heard_of_some() {
+            span.flags |= SOME_HEARD;
         }
         self.stored_bytes += store::history::append(Level::Minute, self.source, &span, frame);
     }

@@ -43,7 +43,7 @@ impl Visit {
         let earlier = before.filter(|_| window.continues).map(|kept| kept.whole);
         let mut moved = Moved::between(earlier.as_ref(), &now);
         if errors_hidden() || errors_hidden_of_some() {
-            moved.counts = None;
+            moved = moved.hide();
         }
         // Clients of other databases may be counted though those of this one are not.
         if let Some(since) = window.since.filter(|_| !off || !moved.is_empty()) {

@@ -7,6 +7,7 @@ use perfmon_core::capture::route::{self, Moved};
 use super::Visit;
 use super::captured::configured;
 use crate::pg::{role, session};
+use crate::settings;
 
 /// What a gap says of it.
 pub(super) const WHY_OFF: &str = "pg_perfmon.capture is off";
@@ -51,6 +52,16 @@ fn is_on_for_some() -> bool {
         }
     }
     of_roles.values().any(|(_, is_on)| *is_on)
+}
+
+/// Whether errors of sessions of some role get to the hook, by what is kept for it.
+pub(super) fn errors_heard_of_some() -> bool {
+    let (here, all) = (session::database(), pgrx::pg_sys::Oid::INVALID);
+    let kept = role::kept(c"log_min_messages");
+    kept.iter().any(|(database, role, least)| {
+        let is_of_role = role.to_u32() != 0 && (*database == here || *database == all);
+        is_of_role && !settings::hides_errors(&least.to_string_lossy())
+    })
 }
 
 impl Visit {

@@ -142,6 +142,8 @@ pub struct Moved {
     pub latency: Latency,
     /// Executed to the end, failed, cancelled, as in [`WorkOfAll`]; `None` where not all errors are known.
     pub counts: Option<[u64; 3]>,
+    /// Failed and cancelled, as far as the hooks heard of it, where not all errors are known.
+    pub heard: [u64; 2],
     /// Executed to the end with the hooks off.
     pub uncounted: u64,
 }
@@ -177,12 +179,22 @@ impl Moved {
         // Of errors that nobody saw only their number is known.
         let is_known = subtract(b.unseen, n.unseen) == 0;
         let uncounted = subtract(b.uncounted, n.uncounted);
-        Self { latency, counts: Some(counts).filter(|_| is_known), uncounted }
+        let moved = Self { latency, counts: Some(counts), heard: [0; 2], uncounted };
+        if is_known { moved } else { moved.hide() }
+    }
+
+    /// Some errors were kept from the hooks: those that are counted are not all.
+    #[must_use]
+    pub fn hide(self) -> Self {
+        let heard = self.counts.map_or(self.heard, |[_, errors, cancelled]| [errors, cancelled]);
+        Self { counts: None, heard, ..self }
     }
 
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.latency.is_empty() && self.counts.is_none_or(|counts| counts == [0; 3])
+        self.latency.is_empty()
+            && self.heard == [0; 2]
+            && self.counts.is_none_or(|counts| counts == [0; 3])
     }
 
     /// As it is stored: an id is a bucket, [`CLUSTER_COUNTS`] stands for what has no time, and [`UNCOUNTED`] for what
@@ -204,7 +216,8 @@ impl Moved {
         }
         if self.counts.is_none() {
             // A row without any is taken for one in which nothing happened.
-            rows.insert(CLUSTER_COUNTS, [0; 5]);
+            let [errors, cancelled] = self.heard;
+            rows.insert(CLUSTER_COUNTS, [0, 0, 0, errors, cancelled]);
         }
         let all = (1_u64 << CLUSTER.columns.len()) - 1;
         // The quality and both halves.
@@ -235,6 +248,7 @@ impl Moved {
         Self {
             latency: Latency { cached: half(1), read: half(2), peak: None },
             counts: is_counted.then_some(counts),
+            heard: if is_counted { [0; 2] } else { [counts[1], counts[2]] },
             uncounted: uncounted.map_or(0, |place| value(place, 1)),
         }
     }

@@ -70,7 +70,7 @@ impl Time {
 
 /// Statements of an interval that are known to have failed.
 fn failures(row: &Row) -> u64 {
-    row.errors.map_or(0, |known| known.errors)
+    row.errors.unwrap_or(row.heard).errors
 }
 
 /// Whether answers came in an interval, and as was promised. Where more failed than was answered, none came: fewer failures are

@@ -2,6 +2,7 @@
 
 use super::availability::Time;
 use super::judge::{Over, are_errors_known, are_times_known, failed, is_most, perhaps, total};
+use super::least::surest;
 use super::{History, Objective, Row, Target, WINDOWS_US};
 
 /// How fast the error budget was spent in each of [`WINDOWS_US`] up to the end, none of them from before `earliest`.
@@ -38,9 +39,9 @@ fn burn(
             is_told.then_some((late as f64, of as f64))?
         }
         Target::Errors { ratio } => {
-            let (perhaps, seen) = (perhaps(rows), failed(rows)?);
-            let known = seen.at_best(perhaps);
-            let is_told = || perhaps.errors == 0 && are_errors_known(history, rows, seen, ratio).0;
+            let known = surest(rows)?;
+            let are_known = |seen| are_errors_known(history, rows, seen, ratio).0;
+            let is_told = || perhaps(rows).errors == 0 && failed(rows).is_some_and(are_known);
             (known.errors > 0 || is_told()).then_some(())?;
             (known.errors as f64, known.of as f64)
         }

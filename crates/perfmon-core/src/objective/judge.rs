@@ -2,6 +2,7 @@
 
 use super::availability::{Time, availability};
 use super::burn::burns;
+use super::least::{Least, share};
 use super::throughput::{Spent, throughput};
 use super::{Errors, History, KNOWN, Objective, Row, Scope, Status, Target, Verdict, sum};
 use crate::histogram::{Sum, bounds, bucket, middle};
@@ -44,7 +45,7 @@ pub fn judge(
         };
         verdict.missing =
             verdict.missing.or_else(place).or_else(|| left_out(objective, history, rows));
-    } else if verdict.known_us > 0 {
+    } else if verdict.known_us > 0 && !verdict.is_by_least_errors() {
         verdict.missing = None;
     }
     verdict
@@ -206,8 +207,11 @@ pub(super) fn is_bad(row: &Row, target: Target, factor: f64) -> Option<bool> {
             is_bad.filter(|is_bad| *is_bad || !may_be_late(row, quantile, limit_ms * factor))
         }
         Target::Errors { ratio } => {
-            let (known, perhaps) = (row.errors?, row.failed_perhaps);
             let is_broken = |Errors { errors, of }: Errors| broken(errors, of, ratio * factor);
+            let Some(known) = row.errors else {
+                return row.least_errors().and_then(is_broken).filter(|is_bad| *is_bad);
+            };
+            let perhaps = row.failed_perhaps;
             let at_worst = is_broken(known.at_worst(perhaps));
             is_broken(known.at_best(perhaps))
                 .filter(|is_bad| *is_bad || perhaps.errors == 0 || at_worst != Some(true))
@@ -376,8 +380,8 @@ pub(super) fn are_errors_known(
         } else {
             unknown_us = unknown_us.saturating_add(row.active_us());
             let tried = row.most().or(row.at_most).unwrap_or(0).saturating_add(row.unseen);
-            unseen = unseen.saturating_add(tried);
-            failed = failed.saturating_add(row.unseen);
+            unseen = unseen.saturating_add(tried).saturating_add(row.heard.of);
+            failed = failed.saturating_add(row.unseen).saturating_add(row.heard.errors);
         }
     }
     let is_kept = failed as f64 <= ratio * of.saturating_add(unseen) as f64;
@@ -392,6 +396,21 @@ pub(super) fn are_errors_known(
 }
 
 fn errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
+    known_errors(verdict, history, rows, ratio);
+    let Some(least) = Least::of(rows).filter(|least| share(least.errors) > ratio) else { return };
+    // What is missed by what is known is, whatever the rest was.
+    if verdict.status == Status::Missed || least.tried < verdict.min_executions {
+        return;
+    }
+    verdict.status = Status::Missed;
+    verdict.executions = Some(least.tried);
+    verdict.low = Some(share(least.errors)).filter(|_| !least.is_part);
+    (verdict.actual, verdict.high, verdict.budget_left_ratio) = (None, None, None);
+    verdict.uncertain = false;
+}
+
+/// By the intervals of which all errors are known.
+fn known_errors(verdict: &mut Verdict, history: &History, rows: &[Row], ratio: f64) {
     let Some(known) = failed(rows) else { return };
     let Errors { errors, of } = known;
     let perhaps = perhaps(rows);

@@ -6,6 +6,7 @@ use super::judge::is_bad;
 use super::*;
 use crate::histogram::{Sparse, bucket, place};
 
+mod least;
 mod parts;
 
 const MINUTE: i64 = MINUTE_US;

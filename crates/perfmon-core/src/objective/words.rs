@@ -100,6 +100,7 @@ impl Verdict {
         let mut said = vec![self.reason()];
         said.extend(self.bounds());
         said.extend(self.doubt());
+        said.extend(self.unheard());
         said.extend(self.badness());
         said.extend(self.coverage());
         said.extend(self.without.iter().map(|whose| format!("without {whose}")));
@@ -153,8 +154,24 @@ impl Verdict {
                 Some(format!("between {} and {} ms", figures(low), figures(high)))
             }
             (Target::Latency { .. }, None) => Some(format!("{} ms or more", figures(low))),
+            (Target::Errors { .. }, None) if self.is_by_least_errors() => {
+                Some(format!("{} or more failed", self.target.show(low)))
+            }
             _ => None,
         }
+    }
+
+    /// Whether too many errors are known though not all are.
+    pub(super) fn is_by_least_errors(&self) -> bool {
+        let is_of_errors = matches!(self.target, Target::Errors { .. });
+        is_of_errors && self.status == Status::Missed && self.actual.is_none()
+    }
+
+    fn unheard(&self) -> Option<String> {
+        self.is_by_least_errors().then(|| match &self.missing {
+            Some(why) if why.starts_with("not counted") => format!("further errors were {why}"),
+            _ => "not all errors are known".to_owned(),
+        })
     }
 
     fn doubt(&self) -> Option<String> {

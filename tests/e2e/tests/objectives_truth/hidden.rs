@@ -154,3 +154,121 @@ fn errors_of_a_part_of_the_work_do_not_pass() {
     let unknown = "SELECT bool_and(errors IS NULL) FROM perfmon.routes() WHERE user_name = 'bob'";
     assert!(db.val::<bool>(unknown));
 }
+
+#[test]
+fn what_is_missed_by_the_errors_that_were_heard_is_missed() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run("GRANT SET ON PARAMETER log_min_messages TO bob");
+    let mut bob = server.connect("bob", "app");
+    bob.run("SET application_name = 'shop'");
+    bob.run("SELECT 7 / 1");
+    db.snapshot();
+    let statement: i64 = db.val(
+        "SELECT max(statement_id)::bigint FROM perfmon.statement WHERE query = 'SELECT $1 / $2'",
+    );
+    let of_one = format!("statement_id => {statement},");
+    let names = ["database", "cluster", "user", "application", "statement"];
+    let whose = ["", "cluster => true,", "username => 'bob',", "application => 'shop',", &of_one];
+    for (name, of) in names.iter().zip(whose) {
+        db.run(&format!(
+            "SELECT perfmon.create_slo('{name}', {of} error_ratio => 0.4, availability_ratio => 0.9, p95_ms => 10000)"
+        ));
+    }
+    db.snapshot();
+    (0..40).for_each(|_| bob.run("SELECT 7 / 1"));
+    for _ in 0..90 {
+        bob.fails("SELECT 7 / 0");
+    }
+    bob.run("SET log_min_messages = 'panic'");
+    bob.fails("SELECT 7 / 0");
+    db.snapshot();
+    for name in names {
+        let (status, detail) = of_the_last(&mut db, name, "errors");
+        assert_eq!(status, "missed", "{name}: {detail}");
+        assert!(detail.contains("or more failed; "), "{name}: {detail}");
+        let (status, detail) = of_the_last(&mut db, name, "availability");
+        assert_eq!(status, "missed", "{name}: {detail}");
+        let sql =
+            "SELECT actual IS NULL AND actual_low BETWEEN 0.5 AND 0.7 FROM perfmon.slo_status(
+                       (SELECT max(until) - interval '1 ms' FROM perfmon.server_minute),
+                       (SELECT max(until) FROM perfmon.server_minute))
+                   WHERE slo_name = $1 AND objective = 'errors'";
+        assert!(db.query_one(sql, &[&name]).unwrap().get::<_, bool>(0), "{name}: {detail}");
+    }
+    // As long as all that was not heard of may have ended well, it is not known.
+    (0..200).for_each(|_| bob.run("SELECT 7 / 1"));
+    bob.run("SET log_min_messages = 'warning'");
+    for _ in 0..90 {
+        bob.fails("SELECT 7 / 0");
+    }
+    bob.run("SET log_min_messages = 'panic'");
+    bob.fails("SELECT 7 / 0");
+    db.snapshot();
+    for name in names {
+        let (status, detail) = of_the_last(&mut db, name, "errors");
+        assert_eq!(status, "no_data", "{name}: {detail}");
+    }
+}
+
+#[test]
+fn a_role_that_is_heard_though_others_are_not_is_judged() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run(
+        "GRANT SET ON PARAMETER log_min_messages TO bob;
+         ALTER ROLE bob SET log_min_messages = 'warning'",
+    );
+    db.run("ALTER SYSTEM SET log_min_messages = 'panic'");
+    server.reload();
+    wait_until("the setting is there", secs(10), || {
+        server.connect("alice", "app").val::<String>("SHOW log_min_messages") == "panic"
+    });
+    let work = |role: &str, application: &str| {
+        let mut client = server.connect(role, "app");
+        client.run(&format!("SET application_name = '{application}'"));
+        (0..120).for_each(|_| client.run("SELECT 7 / 1"));
+        for _ in 0..40 {
+            client.fails("SELECT 7 / 0");
+        }
+        client
+    };
+    work("bob", "shop");
+    db.snapshot();
+    let statement: i64 = db.val(
+        "SELECT max(statement_id)::bigint FROM perfmon.statement WHERE query = 'SELECT $1 / $2' AND user_name = 'bob'",
+    );
+    let of_one = format!("statement_id => {statement},");
+    let names = ["user", "application", "statement", "database", "other"];
+    let whose =
+        ["username => 'bob',", "application => 'shop',", &of_one, "", "username => 'alice',"];
+    for (name, of) in names.iter().zip(whose) {
+        db.run(&format!(
+            "SELECT perfmon.create_slo('{name}', {of} error_ratio => 0.3);
+             SELECT perfmon.create_slo('{name}, strict', {of} error_ratio => 0.2)"
+        ));
+    }
+    let mut bob = work("bob", "shop");
+    work("alice", "jobs");
+    db.snapshot();
+    for name in ["user", "application", "statement"] {
+        let (status, detail) = of_the_last(&mut db, name, "errors");
+        assert_eq!(status, "met", "{name}: {detail}");
+        let (status, detail) = of_the_last(&mut db, &format!("{name}, strict"), "errors");
+        assert_eq!(status, "missed", "{name}: {detail}");
+    }
+    for name in ["database", "other"] {
+        let (status, detail) = of_the_last(&mut db, name, "errors");
+        assert_eq!(status, "no_data", "{name}: {detail}");
+        assert!(detail.contains("ALTER SYSTEM SET log_min_messages"), "{name}: {detail}");
+    }
+    // What a session sets for itself is noticed by what it hides.
+    bob.run("SET log_min_messages = 'panic'");
+    (0..120).for_each(|_| bob.run("SELECT 7 / 1"));
+    bob.fails("SELECT 7 / 0");
+    db.snapshot();
+    for name in ["user", "application", "statement"] {
+        let (status, detail) = of_the_last(&mut db, name, "errors");
+        assert_eq!(status, "no_data", "{name}: {detail}");
+    }
+}

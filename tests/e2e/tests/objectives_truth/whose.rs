@@ -215,3 +215,33 @@ fn who_gets_no_answer_finds_nothing_available() {
         assert!(tried.is_some_and(|n| n >= 30), "{name}: {tried:?}");
     }
 }
+
+#[test]
+fn an_application_did_nothing_where_nothing_of_its_own_was_executed() {
+    let server = Server::manual().start();
+    let mut db = app(&server);
+    db.run(
+        "SELECT perfmon.create_slo('shop', application => 'shop', throughput_per_second => 1e-6)",
+    );
+    db.snapshot();
+    let moment: String = db.val("SELECT max(until)::text FROM perfmon.server_minute");
+    let mut alice = server.connect("alice", "app");
+    (0..50).for_each(|_| alice.run("SELECT 1"));
+    db.run("SELECT pg_sleep(1)");
+    db.snapshot();
+    // Of a role that has it off the number is counted, with the application.
+    db.run("ALTER ROLE bob SET pg_perfmon.capture = 'off'");
+    let mut bob = server.connect("bob", "app");
+    bob.run("SET application_name = 'shop'");
+    (0..200).for_each(|_| bob.run("SELECT 1"));
+    db.snapshot();
+    let sql = "SELECT executions, actual, extract(epoch FROM max - $1::text::timestamptz)::float8
+               FROM (SELECT max(until) FROM perfmon.server_minute) m,
+                   perfmon.slo_status($1::text::timestamptz, max)";
+    let row = db.query_one(sql, &[&moment]).unwrap();
+    let (executions, actual, seconds): (i64, Option<f64>, f64) =
+        (row.get(0), row.get(1), row.get(2));
+    assert_eq!(executions, 200);
+    let share = actual.unwrap() * seconds / 200.0;
+    assert!((0.9..1.1).contains(&share), "{actual:?} over {seconds} s");
+}

@@ -77,7 +77,7 @@ fn whole(times: &Table<'_, Times>, work: &Table<'_, Work>) -> Whole {
 fn moved(cached: &[(u8, u64)], read: &[(u8, u64)], counts: Option<[u64; 3]>) -> Moved {
     let half = |pairs: &[(u8, u64)]| Sparse::new(pairs.iter().copied());
     let latency = Latency { cached: half(cached), read: half(read), peak: None };
-    Moved { latency, counts, uncounted: 0 }
+    Moved { latency, counts, ..Moved::default() }
 }
 
 fn stored(moved: &Moved) -> Moved {
@@ -122,7 +122,10 @@ fn hidden_errors_are_unknown_in_every_longer_interval() {
     let shown = moved(&[(0, 2)], &[(30, 1)], Some([3, 1, 0]));
     let parts = [(span(60), shown.frame()), (span(120), hidden.frame())];
     let (_, hour) = rollup::merge(&CLUSTER, &parts, 3600, None).unwrap();
-    assert_eq!(of_frame(&hour), moved(&[(0, 2), (30, 4)], &[(30, 1)], None));
+    let all = moved(&[(0, 2), (30, 4)], &[(30, 1)], None);
+    assert_eq!(of_frame(&hour), Moved { heard: [1, 0], ..all });
+    let heard = shown.hide();
+    assert_eq!((heard.counts, heard.heard, &stored(&heard)), (None, [1, 0], &heard));
 }
 
 #[test]
