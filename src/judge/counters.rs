@@ -218,6 +218,7 @@ pub(super) fn failures(scope: &Scope) -> Result<Option<Failures>, Error> {
     let known = failures::Failures::of(scope)?;
     let interval = |one: &failures::Interval| {
         Some(Interval {
+            since_us: one.since,
             until_us: one.until,
             length_us: one.length_us.saturating_sub(one.quiet_us).max(0),
             executions: one.executions?,
@@ -236,5 +237,14 @@ pub(super) fn failures(scope: &Scope) -> Result<Option<Failures>, Error> {
     Ok(known.errors.is_some().then(|| Failures {
         intervals: known.intervals.iter().filter_map(interval).collect(),
         all: known.all.iter().map(failure).collect(),
+        is_part: known.is_part() || has_hole(&known.intervals),
     }))
+}
+
+/// Whether there was time between these in which nobody counted what failed, as with capture off for all.
+fn has_hole(intervals: &[failures::Interval]) -> bool {
+    /// Shorter ones are no more than how two readings differ.
+    const SHORT_US: i64 = 1_000_000;
+    let all = intervals.iter().zip(intervals.iter().skip(1));
+    all.into_iter().any(|(one, next)| next.since.saturating_sub(one.until) > SHORT_US)
 }

@@ -44,9 +44,10 @@ pub(crate) struct Failure {
     pub(crate) quality: Option<u64>,
 }
 
-/// One interval: end, length, and what was counted in it, as far as it is known.
+/// One interval: start, end, length, and what was counted in it, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Interval {
+    pub(crate) since: i64,
     pub(crate) until: i64,
     pub(crate) length_us: i64,
     /// Of it, time in which nothing at all happened.
@@ -193,6 +194,7 @@ impl Interval {
 pub(crate) fn interval(head: &read::Head) -> Interval {
     let of = |name: &str| total(&FAILURE, head, name);
     Interval {
+        since: head.span.since,
         until: head.span.until,
         length_us: head.span.length_us,
         quiet_us: head.span.quiet_us,

@@ -6,6 +6,7 @@ use crate::capture::failure::Class;
 use crate::facts::Facts;
 use crate::facts::failure::{Failures, Interval};
 use crate::finding::{Effort, Evidence, Finding, Severity};
+use crate::objective::KNOWN;
 use crate::threshold::{Threshold, Thresholds};
 
 /// Statements fail.
@@ -73,7 +74,9 @@ fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
 /// Some intervals one after the other.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Stretch {
+    /// Time of what is known that was not quiet, and with the quiet time.
     length_us: i64,
+    known_us: i64,
     tried: u64,
     errors: u64,
 }
@@ -85,6 +88,8 @@ impl Stretch {
 
     fn add(&mut self, interval: &Interval) {
         self.length_us = self.length_us.saturating_add(interval.length_us);
+        self.known_us =
+            self.known_us.saturating_add(interval.until_us.saturating_sub(interval.since_us));
         self.tried = self.tried.saturating_add(interval.tried());
         self.errors = self.errors.saturating_add(interval.errors);
     }
@@ -101,7 +106,13 @@ impl Stretch {
                 first -= 1;
                 stretch.add(&intervals[first]);
             }
-            let lasts = first < last && intervals[first].errors > 0 && intervals[last].errors > 0;
+            // What failed at both ends of a time of which nothing is known is not what failed all the time.
+            let wall_us = intervals[last].until_us.saturating_sub(intervals[first].since_us);
+            let is_known = stretch.known_us as f64 >= KNOWN * wall_us as f64;
+            let lasts = is_known
+                && first < last
+                && intervals[first].errors > 0
+                && intervals[last].errors > 0;
             if !lasts || stretch.length_us < needed_us || (stretch.tried as f64) < least {
                 continue;
             }
@@ -147,7 +158,13 @@ fn finding(
         })
         .collect();
     if !named.is_empty() {
-        finding.cause = Some(format!("Most frequent in the window: {}.", list(&named, NAMED)));
+        let not_all = if failures.is_part {
+            " Errors were not counted in some of it; perfmon.errors() says why."
+        } else {
+            ""
+        };
+        let named = list(&named, NAMED);
+        finding.cause = Some(format!("Most frequent in the window: {named}.{not_all}"));
     }
     finding.evidence.push(
         Evidence::new("error_ratio", stretch.ratio(), "ratio")
@@ -180,6 +197,7 @@ mod tests {
     fn failing(errors: u64, minutes: usize) -> Facts {
         let mut facts = samples::healthy();
         let interval = |i: usize| Interval {
+            since_us: facts.window.since_us + i as i64 * MINUTE_US,
             until_us: facts.window.since_us + (i as i64 + 1) * MINUTE_US,
             length_us: MINUTE_US,
             executions: 1_000,
@@ -194,8 +212,11 @@ mod tests {
             count: errors * minutes as u64,
             lost_ms: 12.0,
         };
-        facts.failures =
-            Some(Failures { intervals: (0..60).map(interval).collect(), all: vec![failure] });
+        facts.failures = Some(Failures {
+            intervals: (0..60).map(interval).collect(),
+            all: vec![failure],
+            is_part: false,
+        });
         facts
     }
 
@@ -228,6 +249,7 @@ mod tests {
     fn a_burst_in_one_long_interval_does_not_last() {
         let mut facts = failing(0, 0);
         let burst = Interval {
+            since_us: facts.window.since_us,
             until_us: facts.window.since_us + 10 * MINUTE_US,
             length_us: 10 * MINUTE_US,
             executions: 300,
@@ -238,9 +260,30 @@ mod tests {
         failures.intervals = vec![burst];
         silent(&DETECTOR, &facts, RATE);
         // Again in the next, it is known to be more than one.
-        let again = Interval { until_us: burst.until_us + 10 * MINUTE_US, ..burst };
+        let again = Interval {
+            since_us: burst.until_us,
+            until_us: burst.until_us + 10 * MINUTE_US,
+            ..burst
+        };
         facts.failures.as_mut().unwrap().intervals.push(again);
         assert_eq!(the(&DETECTOR, &facts, RATE).severity, Severity::Critical);
+    }
+
+    #[test]
+    fn a_time_of_which_nothing_is_known_does_not_join_what_failed_before_and_after() {
+        let mut facts = failing(50, 20);
+        facts.failures.as_mut().unwrap().is_part = true;
+        let cause = the(&DETECTOR, &facts, RATE).cause.unwrap();
+        assert!(
+            cause.ends_with("Errors were not counted in some of it; perfmon.errors() says why.")
+        );
+        // One in three: no two of them are next to each other.
+        let mut nth = 0;
+        facts.failures.as_mut().unwrap().intervals.retain(|_| {
+            nth += 1;
+            nth % 3 == 0
+        });
+        silent(&DETECTOR, &facts, RATE);
     }
 
     #[test]

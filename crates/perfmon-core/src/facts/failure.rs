@@ -9,6 +9,8 @@ pub struct Failures {
     pub intervals: Vec<Interval>,
     /// What failed, most frequent first.
     pub all: Vec<Failure>,
+    /// At other times of the window, or of some, errors were not counted.
+    pub is_part: bool,
 }
 
 impl Failures {
@@ -29,7 +31,9 @@ impl Failures {
 /// What was counted in one interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Interval {
-    /// Its end, microseconds since the Unix epoch.
+    /// Its start, microseconds since the Unix epoch.
+    pub since_us: i64,
+    /// Its end.
     pub until_us: i64,
     /// Its length without the time that is known to have been quiet.
     pub length_us: i64,
