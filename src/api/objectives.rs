@@ -11,7 +11,7 @@ use super::args::{Scope, Stamp};
 use super::known;
 use super::rows::{Cell, Sink};
 use crate::error::Error;
-use crate::pg::catalog;
+use crate::pg::{catalog, session};
 use crate::recall::objective::{Declared, Observer, declared};
 use crate::recall::query;
 use crate::recall::words::Raw;
@@ -338,7 +338,9 @@ fn judged_one(
 ) -> Result<Judged, Error> {
     let (since, until) = (if named_since { scope.since } else { one.since }, scope.until);
     let mut observed: Observed = observer.observe(one, since)?;
+    // A standby has what its primary recorded, and no collectors that would know which database that was.
     if observed.objective.scope == objective::Scope::Cluster
+        && !session::in_recovery()
         && let Err(error) = worker::status::must_be_home("an objective of the whole cluster")
     {
         let why = Some(error.to_string());
