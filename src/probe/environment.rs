@@ -60,15 +60,40 @@ FROM pg_catalog.pg_show_all_settings() s
 WHERE s.source OPERATOR(pg_catalog.<>) ALL ('{user,database user,client}')
 ORDER BY s.name";
 
+/// What is set for this database and for all, and for the role of this session: by name, with the command that alters it where
+/// it is for all roles. The strongest first.
+const KEPT: &str = "
+SELECT pg_catalog.lower(pg_catalog.split_part(c.item, '=', 1)),
+    CASE WHEN r.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN
+        CASE WHEN r.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'ALTER ROLE ALL'
+        ELSE 'ALTER DATABASE ' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(d.datname) END
+    END
+FROM pg_catalog.pg_db_role_setting r
+    JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database(),
+    pg_catalog.unnest(r.setconfig) AS c (item)
+WHERE (r.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR r.setdatabase OPERATOR(pg_catalog.=) d.oid)
+    AND (r.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+        OR pg_catalog.pg_get_userbyid(r.setrole) OPERATOR(pg_catalog.=) SESSION_USER)
+ORDER BY r.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid, r.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid";
+
 fn settings() -> Result<Vec<Setting>, ProbeError> {
+    let mut kept: Vec<(String, Option<String>)> = Vec::new();
+    read(KEPT, |row| kept.extend(row.text(0).map(|name| (name, row.text(1)))))?;
     let mut found = Vec::new();
     read(SETTINGS, |row| {
         let (Some(name), Some(value)) = (row.text(0), row.text(1)) else { return };
+        let strongest = kept.iter().find(|(kept, _)| kept.eq_ignore_ascii_case(&name));
+        let kept_by = match strongest {
+            // A session that set it for itself began with what is for its role, which says nothing about others.
+            Some((_, None)) => return,
+            strongest => strongest.and_then(|(_, alter)| alter.clone()),
+        };
         let unit = row.text(2);
         let number = if row.is(3) { value.parse().ok() } else { None };
         found.push(Setting {
             is_set: row.text(6).as_deref() != Some(value.as_str()),
             shown: row.text(7).unwrap_or_else(|| shown(&value, unit.as_deref())),
+            kept_by,
             needs_restart: row.is(4),
             pending_restart: row.is(5),
             name,

@@ -166,9 +166,11 @@ pub(super) fn setting_size(bytes: f64) -> String {
 }
 
 /// How a new value of a setting takes effect, in words.
-pub(super) fn effect(restart: bool) -> &'static str {
-    if restart {
+pub(super) fn effect(server: &Server, name: &str) -> &'static str {
+    if needs_restart(server, name) {
         "It takes effect at the next restart of the server."
+    } else if kept_by(server, name).is_some() {
+        "Sessions that begin then have it."
     } else {
         "A reload of the configuration is enough."
     }
@@ -180,9 +182,16 @@ pub(super) fn alter_system(name: &str, value: &str, restart: bool) -> String {
     format!("ALTER SYSTEM SET {name} = {value};{reload}")
 }
 
-/// The same for a setting whose needs the server told.
+/// The same for a setting whose needs the server told: where it is set for the database, ALTER SYSTEM changes nothing.
 pub(super) fn set(server: &Server, name: &str, value: &str) -> String {
-    alter_system(name, value, needs_restart(server, name))
+    match kept_by(server, name) {
+        Some(alter) => format!("{alter} SET {name} = {value};"),
+        None => alter_system(name, value, needs_restart(server, name)),
+    }
+}
+
+fn kept_by<'a>(server: &'a Server, name: &str) -> Option<&'a str> {
+    server.setting(name)?.kept_by.as_deref()
 }
 
 /// Whether a setting takes effect only at a restart.
@@ -233,6 +242,21 @@ mod tests {
         assert_eq!(setting_size(4.0 * 1_073_741_824.0), "4GB");
         assert_eq!(setting_size(1.5 * 1_073_741_824.0), "1536MB");
         assert_eq!(setting_size(512.0 * 1024.0), "512kB");
+    }
+
+    #[test]
+    fn a_setting_is_altered_where_it_is_kept() {
+        let name = "pg_stat_statements.track";
+        let mut setting = crate::facts::Setting { name: name.to_owned(), ..Default::default() };
+        let line = |one: &crate::facts::Setting| {
+            let server = Server { settings: vec![one.clone()], ..Server::default() };
+            (set(&server, name, "'top'"), effect(&server, name))
+        };
+        let reload = "A reload of the configuration is enough.";
+        assert_eq!(line(&setting), (alter_system(name, "'top'", false), reload));
+        setting.kept_by = Some("ALTER ROLE ALL".to_owned());
+        let there = "ALTER ROLE ALL SET pg_stat_statements.track = 'top';".to_owned();
+        assert_eq!(line(&setting), (there, "Sessions that begin then have it."));
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub struct Setting {
     pub pending_restart: bool,
     /// Not the built-in default.
     pub is_set: bool,
+    /// How it is altered where the server's configuration does not decide, as it is set for the database or for all roles:
+    /// `ALTER DATABASE app`.
+    pub kept_by: Option<String>,
 }
 
 /// The server.

@@ -2,7 +2,7 @@
 
 use crate::detect::Judgement;
 use crate::detect::statements::{Source, kept, kept_remedy, written};
-use crate::detect::words::{count, percent, setting_size, size};
+use crate::detect::words::{count, percent, set, setting_size, size};
 use crate::facts::{Facts, Statement};
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -275,6 +275,6 @@ fn by_somebody(facts: &Facts, per_hour: f64, over: f64) -> Finding {
     if let Some(files) = facts.database.temp_files {
         finding.evidence.push(Evidence::new("temp_files", files, ""));
     }
-    finding.statement = Some(crate::detect::words::alter_system("log_temp_files", "'10MB'", false));
+    finding.statement = Some(set(&facts.server, "log_temp_files", "'10MB'"));
     finding
 }

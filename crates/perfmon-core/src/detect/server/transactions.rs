@@ -6,7 +6,7 @@ use super::horizon::long_idle;
 use crate::capture::failure::Class;
 use crate::detect::Judgement;
 use crate::detect::sessions::{RECENT_SECONDS, look_there, speaks_of_leaks};
-use crate::detect::words::{count, counted, list, percent, set, span, times};
+use crate::detect::words::{count, counted, effect, list, percent, set, span, times};
 use crate::facts::failure::Failure;
 use crate::facts::session::{Deadlock, Who};
 use crate::facts::{Facts, Holder};
@@ -300,8 +300,11 @@ fn many_idle(facts: &Facts, thresholds: &Thresholds) -> Option<Finding> {
         Severity::Warning,
         format!("database {}", database.name),
         title,
-        "Have programs finish their transactions before they wait for anything else, and set a \
-         limit: a reload of the configuration is enough.",
+        format!(
+            "Have programs finish their transactions before they wait for anything else, and set a \
+             limit. {}",
+            effect(&facts.server, "idle_in_transaction_session_timeout")
+        ),
         "PostgreSQL manual, idle_in_transaction_session_timeout",
     );
     finding.cause = Some(

@@ -1,6 +1,6 @@
 //! Checkpoints that come because of the volume of WAL, and what that volume is made of.
 
-use crate::detect::words::{count, list, percent, set, setting_size, size, span};
+use crate::detect::words::{count, effect, list, percent, set, setting_size, size, span};
 use crate::detect::{Judgement, rate};
 use crate::facts::Facts;
 use crate::finding::{Evidence, Finding, Severity};
@@ -199,11 +199,15 @@ fn volume(facts: &Facts, thresholds: &Thresholds, bytes: f64, per_hour: f64) -> 
     };
     let title = format!("The server writes {} of WAL per hour{made_of}", size(per_hour));
     let remedy = if much {
-        "Compress full-page images, and let checkpoints come less often (max_wal_size, \
-         checkpoint_timeout). A reload of the configuration is enough."
+        format!(
+            "Compress full-page images, and let checkpoints come less often (max_wal_size, \
+             checkpoint_timeout). {}",
+            effect(&facts.server, "wal_compression")
+        )
     } else {
         "See whether the statements that write most have to: fewer indexes on the tables that \
          they change, changes of whole batches, no updates that change nothing."
+            .to_owned()
     };
     let mut finding = Finding::new(VOLUME, severity, "server", title, remedy, MANUAL);
     finding.evidence.push(

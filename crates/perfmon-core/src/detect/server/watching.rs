@@ -1,6 +1,6 @@
 //! Whether statements are counted, and whether the counters are kept.
 
-use crate::detect::words::{alter_system, count, counted, percent, set, with_library};
+use crate::detect::words::{alter_system, count, counted, effect, percent, set, with_library};
 use crate::detect::{Judgement, rate};
 use crate::facts::Facts;
 use crate::finding::{Effort, Evidence, Finding, Severity};
@@ -34,6 +34,8 @@ pub(super) const MOST_ENTRIES: Threshold = Threshold::new(
 /// Share of the entries that one run evicts.
 const EVICTED: f64 = 0.05;
 const MANUAL: &str = "PostgreSQL manual, pg_stat_statements";
+const IDS: &str = "compute_query_id";
+const TRACK: &str = "pg_stat_statements.track";
 
 pub(super) fn detect(facts: &Facts, thresholds: &Thresholds, judgement: &mut Judgement) {
     let runs = facts.server.statement_deallocs;
@@ -122,7 +124,8 @@ fn missing(facts: &Facts) -> Option<Finding> {
         (
             "the library pg_stat_statements is not preloaded",
             "Preload pg_stat_statements, restart the server, and create the extension in this \
-             database.",
+             database."
+                .to_owned(),
             libraries.map(|list| {
                 let value = with_library(list, "pg_stat_statements");
                 alter_system("shared_preload_libraries", &value, true)
@@ -132,23 +135,22 @@ fn missing(facts: &Facts) -> Option<Finding> {
     } else if !installed {
         (
             "the extension pg_stat_statements is not in this database",
-            "Create the extension.",
+            "Create the extension.".to_owned(),
             Some("CREATE EXTENSION pg_stat_statements;".to_owned()),
             Effort::Low,
         )
-    } else if word("compute_query_id") == Some("off") {
+    } else if word(IDS) == Some("off") {
         (
             "compute_query_id is off",
-            "Let the server compute identifiers of statements. A reload of the configuration is \
-             enough.",
-            Some(set(server, "compute_query_id", "auto")),
+            format!("Let the server compute identifiers of statements. {}", effect(server, IDS)),
+            Some(set(server, IDS, "'auto'")),
             Effort::Low,
         )
-    } else if word("pg_stat_statements.track") == Some("none") {
+    } else if word(TRACK) == Some("none") {
         (
             "pg_stat_statements.track is none",
-            "Count the statements of clients. A reload of the configuration is enough.",
-            Some(set(server, "pg_stat_statements.track", "'top'")),
+            format!("Count the statements of clients. {}", effect(server, TRACK)),
+            Some(set(server, TRACK, "'top'")),
             Effort::Low,
         )
     } else {

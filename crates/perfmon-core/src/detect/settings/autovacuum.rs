@@ -3,7 +3,7 @@
 use crate::detect::Judgement;
 use crate::detect::server::horizon::holder;
 use crate::detect::vacuum::tables::behind;
-use crate::detect::words::{count, counted, effect, list, needs_restart, percent, set};
+use crate::detect::words::{count, counted, effect, list, percent, set};
 use crate::facts::{Facts, Table};
 use crate::finding::{Effort, Evidence, Finding, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -131,8 +131,7 @@ fn off(facts: &Facts, thresholds: &Thresholds) -> Finding {
             .to_owned(),
         told => format!("autovacuum is off, and {}", told.join(" and ")),
     };
-    let remedy =
-        format!("Set autovacuum to on. {}", effect(needs_restart(&facts.server, "autovacuum")));
+    let remedy = format!("Set autovacuum to on. {}", effect(&facts.server, "autovacuum"));
     let mut finding = Finding::new(
         AUTOVACUUM,
         severity,

@@ -83,7 +83,7 @@ fn propose(
     why: &str,
 ) -> Finding {
     let restart = needs_restart(&facts.server, name);
-    let remedy = format!("Set {name} to {value}: {why}. {}", effect(restart));
+    let remedy = format!("Set {name} to {value}: {why}. {}", effect(&facts.server, name));
     let mut finding =
         Finding::new(kind, severity, format!("setting {name}"), title, remedy, MANUAL);
     finding.statement = Some(set(&facts.server, name, &format!("'{value}'")));

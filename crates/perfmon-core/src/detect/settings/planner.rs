@@ -3,7 +3,7 @@
 use crate::detect::Judgement;
 use crate::detect::reads::Reads;
 use crate::detect::server::cache;
-use crate::detect::words::{count, counted, milliseconds, name, percent, set, times};
+use crate::detect::words::{count, counted, effect, milliseconds, name, percent, set, times};
 use crate::facts::{Facts, Statement};
 use crate::finding::{Evidence, Finding, Helped, Severity};
 use crate::threshold::{Threshold, Thresholds};
@@ -163,9 +163,9 @@ fn random_page_cost(facts: &Facts, thresholds: &Thresholds, reads: &Reads) -> Op
         "setting random_page_cost",
         format!("random_page_cost is {}, for disks with moving parts, though {why}", times(now)),
         format!(
-            "Set random_page_cost to {}, so that the planner uses indexes where they are quicker. \
-             A reload of the configuration is enough.",
-            times(better)
+            "Set random_page_cost to {}, so that the planner uses indexes where they are quicker. {}",
+            times(better),
+            effect(&facts.server, "random_page_cost")
         ),
         "PostgreSQL manual, Planner Cost Constants",
     );
@@ -201,8 +201,10 @@ fn io_concurrency(facts: &Facts, thresholds: &Thresholds, reads: &Reads) -> Opti
             "effective_io_concurrency is {now:.0} on quick storage, and reads take {} of the time",
             percent(share)
         ),
-        "Set effective_io_concurrency to 200, so that bitmap scans ask for pages ahead. A reload \
-         of the configuration is enough.",
+        format!(
+            "Set effective_io_concurrency to 200, so that bitmap scans ask for pages ahead. {}",
+            effect(&facts.server, "effective_io_concurrency")
+        ),
         "PostgreSQL manual, Asynchronous Behavior",
     );
     finding.cause =
@@ -254,7 +256,7 @@ fn jit(
         Some(cost) => ("jit_above_cost", format!("{:.0}", cost * 10.0)),
         None => ("jit", "off".to_owned()),
     };
-    let mut finding = compiled(&victims, of_all.min(1.0), (name, &value));
+    let mut finding = compiled(facts, &victims, of_all.min(1.0), (name, &value));
     finding.evidence.push(
         Evidence::new("jit_share_ratio", of_all, "ratio")
             .over(thresholds.of(&JIT_SHARE))
@@ -274,7 +276,12 @@ fn jit(
     Some(finding)
 }
 
-fn compiled(victims: &[&Statement], of_all: f64, (name, value): (&str, &str)) -> Finding {
+fn compiled(
+    facts: &Facts,
+    victims: &[&Statement],
+    of_all: f64,
+    (name, value): (&str, &str),
+) -> Finding {
     let title = format!(
         "Just-in-time compilation takes {} of all execution time for {} too short for it",
         percent(of_all),
@@ -285,10 +292,7 @@ fn compiled(victims: &[&Statement], of_all: f64, (name, value): (&str, &str)) ->
         Severity::Info,
         format!("setting {name}"),
         title,
-        format!(
-            "Set {name} to {value}. A reload of the configuration is enough, and new plans follow \
-             it."
-        ),
+        format!("Set {name} to {value}. {} New plans follow it.", effect(&facts.server, name)),
         "PostgreSQL manual, Just-in-Time Compilation, When to JIT",
     );
     finding.cause = victims.first().map(|worst| {

@@ -128,7 +128,7 @@ fn wrong(facts: &Facts, switch: &Switch) -> Finding {
         switch.severity,
         format!("setting {}", switch.name),
         switch.title,
-        format!("Set {} to {value}. {}", switch.name, effect(restart)),
+        format!("Set {} to {value}. {}", switch.name, effect(&facts.server, switch.name)),
         "PostgreSQL manual, Server Configuration",
     );
     finding.cause = Some(switch.cause.to_owned());
@@ -169,9 +169,11 @@ fn methods(facts: &Facts) -> Option<Finding> {
             counted(names.len() as f64, "method"),
             list(&names, 5)
         ),
-        "Let the planner choose, and find out why the plan that this was to prevent was chosen: \
-         stale statistics, random_page_cost, a missing index. A reload of the configuration is \
-         enough.",
+        format!(
+            "Let the planner choose, and find out why the plan that this was to prevent was chosen: \
+             stale statistics, random_page_cost, a missing index. {}",
+            effect(&facts.server, &names[0])
+        ),
         "PostgreSQL manual, Planner Method Configuration",
     );
     finding.cause =
@@ -179,13 +181,25 @@ fn methods(facts: &Facts) -> Option<Finding> {
     for name in &names {
         finding.evidence.push(Evidence::new(name.clone(), "off", ""));
     }
-    let reset = names.iter().map(|name| format!("ALTER SYSTEM SET {name} = on;\n"));
-    finding.statement = Some(reset.collect::<String>() + "SELECT pg_catalog.pg_reload_conf();");
+    finding.statement = Some(all_on(facts, &names));
     finding.gain = Some("Statements get the plans that are best for them.".to_owned());
     finding.risk =
         "Plans change; the statement for which it was set may become slow again.".to_owned();
     finding.effort = Effort::Medium;
     Some(finding)
+}
+
+/// The commands that switch all of them on, and have the configuration read once at most.
+fn all_on(facts: &Facts, names: &[String]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for name in names {
+        lines.extend(set(&facts.server, name, "on").lines().map(str::to_owned));
+    }
+    let is_reload = |line: &String| line.starts_with("SELECT");
+    let reload = lines.iter().find(|line| is_reload(line)).cloned();
+    lines.retain(|line| !is_reload(line));
+    lines.extend(reload);
+    lines.join("\n")
 }
 
 fn pending(facts: &Facts) -> Option<Finding> {

@@ -397,3 +397,30 @@ fn a_laptop_with_default_settings_and_one_of_which_nothing_is_known() {
     let judgement = super::super::judge_with(&[&DETECTOR], &nothing, &Thresholds::default());
     assert_eq!((judgement.findings.len(), judgement.unjudged.len()), (0, DETECTOR.kinds.len()));
 }
+
+#[test]
+fn what_is_set_for_the_database_is_altered_there() {
+    let mut facts = samples::healthy();
+    let keep = |facts: &mut Facts, name: &str, wrong: &'static str| {
+        set(facts, name, wrong);
+        let one = facts.server.settings.iter_mut().find(|s| s.name == name).unwrap();
+        (one.kept_by, one.is_set) = (Some("ALTER DATABASE app".to_owned()), true);
+    };
+    keep(&mut facts, "track_activities", "off");
+    let finding = the(&DETECTOR, &facts, "setting_track_activities");
+    let line = "ALTER DATABASE app SET track_activities = on;";
+    assert_eq!(finding.statement.as_deref(), Some(line), "ALTER SYSTEM would change nothing");
+    assert!(finding.remedy.ends_with("Sessions that begin then have it."), "{}", finding.remedy);
+    keep(&mut facts, "enable_seqscan", "off");
+    let both = |facts: &Facts| the(&DETECTOR, facts, PLANNER_METHODS).statement.unwrap();
+    assert_eq!(both(&facts), "ALTER DATABASE app SET enable_seqscan = on;");
+    facts.server.settings.push(crate::facts::Setting {
+        name: "enable_hashjoin".to_owned(),
+        shown: "off".to_owned(),
+        is_set: true,
+        ..Default::default()
+    });
+    let lines = "ALTER SYSTEM SET enable_hashjoin = on;\nALTER DATABASE app SET enable_seqscan = on;\n\
+         SELECT pg_catalog.pg_reload_conf();";
+    assert_eq!(both(&facts), lines);
+}
