@@ -153,7 +153,7 @@ pub(super) fn wrapped(out: &mut String, prefix: &str, text: &str) {
 /// Units that stay with their number.
 const UNITS: [&str; 11] = ["%", "ms", "s", "min", "h", "d", "B", "kB", "MB", "GB", "TB"];
 
-/// What a line may be broken between: words, numbers with their units.
+/// What a line may be broken between: words, numbers with their units, settings with the sign behind them.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -165,6 +165,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
             if all[end..].starts_with(' ') && UNITS.contains(&unit) {
                 end += all[end..].find(next).unwrap_or(0) + next.len();
             }
+        }
+        // A line of SQL may be copied from there, which one that began with an escaped sign would break.
+        if all[end..].starts_with(" = ") {
+            end += " =".len();
         }
         rest = all.get(end + 1..);
         Some(&all[..end])
@@ -303,6 +307,18 @@ mod tests {
         assert_eq!(all, ["up", "to", "3.0 %),", "in", "2 min", "of", "3", "things,", "5 ms"]);
         assert_eq!(words("a  b").collect::<Vec<_>>(), ["a", "", "b"]);
         assert_eq!(words("").collect::<Vec<_>>(), [""]);
+    }
+
+    #[test]
+    fn a_line_of_sql_that_is_wrapped_is_still_one() {
+        let line = "ALTER SYSTEM SET pg_perfmon.capture = 'top'; SELECT pg_reload_conf();";
+        for before in 0..WIDTH {
+            let mut out = String::new();
+            wrapped(&mut out, "- ", &format!("{} {}", "a".repeat(before), plain(line)));
+            let one = out.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(one.contains(line), "{out}");
+        }
+        assert_eq!(words("SET a = b").collect::<Vec<_>>(), ["SET", "a =", "b"]);
     }
 
     #[test]
