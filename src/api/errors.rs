@@ -134,14 +134,8 @@ fn errors(
         return Ok(());
     }
     let failures = Failures::of(&scope)?;
-    if failures.is_part() && !told {
-        notice_of_unseen(&scope, &failures)?;
-    }
     if !told {
-        notice_if_was_off(&scope, FAILURE.name, "errors")?;
-    }
-    if !told && scope.is_own() && failures.all.iter().any(is_nameless) {
-        notice_if_without_ids(&scope)?;
+        notice_if_missing(&scope, &failures)?;
     }
     let statements: Vec<Who> = failures.all.iter().filter_map(|f| f.kind.statement).collect();
     let called = names::statements(&statements)?;
@@ -153,14 +147,36 @@ fn errors(
     Ok(())
 }
 
+/// Says what is missing of errors in a window, where no setting of now that hides those of all told it.
+fn notice_if_missing(scope: &Scope, failures: &Failures) -> Result<(), Error> {
+    if failures.is_part() {
+        notice_of_unseen(scope, failures)?;
+    }
+    notice_if_was_off(scope, FAILURE.name, "errors")?;
+    if failures.all.iter().any(is_nameless) {
+        notice_if_without_ids(scope, failures)?;
+    }
+    Ok(())
+}
+
+/// The same beside their plain rows.
+pub(super) fn notice_of_rows(scope: &Scope) -> Result<(), Error> {
+    notice_unless_counted("errors");
+    if notice_if_hidden()? {
+        return Ok(());
+    }
+    notice_if_missing(scope, &Failures::of(scope)?)
+}
+
 /// Whether it is of a statement, and of which one is not known.
 fn is_nameless(failure: &Failure) -> bool {
     failure.kind.statement.is_none() && failure.kind.class.ends_statement()
 }
 
 /// Says by which setting errors are counted without their statement, and the line that changes that.
-fn notice_if_without_ids(scope: &Scope) -> Result<(), Error> {
-    if let Some(missing) = counting::errors_without_ids(None)? {
+fn notice_if_without_ids(scope: &Scope, failures: &Failures) -> Result<(), Error> {
+    let now = if scope.is_own() { counting::errors_without_ids(None)? } else { None };
+    if let Some(missing) = now {
         ereport!(
             NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
@@ -175,8 +191,31 @@ fn notice_if_without_ids(scope: &Scope) -> Result<(), Error> {
                 "errors were counted without their statement in some of this window; noted then: {why}"
             )
         );
+    } else {
+        notice_of_begun(failures);
     }
     Ok(())
+}
+
+/// Says whose statements had begun and are not known though they failed: settings of roles and sessions, and track_activities,
+/// are noted nowhere.
+fn notice_of_begun(failures: &Failures) {
+    let has_begun =
+        |one: &&Failure| one.kind.state.as_deref().is_some_and(condition::is_of_execution);
+    let begun = failures.all.iter().filter(|one| is_nameless(one)).filter(has_begun);
+    let users: Users = begun.map(|one| one.kind.user.text()).collect();
+    if !users.is_empty() {
+        ereport!(
+            NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!(
+                "errors of {} were counted without their statement in some of this window",
+                named(&users)
+            ),
+            "track_activities or compute_query_id was off then, for all or for some; or they came before their statement was \
+executed, as those of its parameters do."
+        );
+    }
 }
 
 fn failure_cells(all: &Failures, failure: &Failure, query: Cell) -> [Cell; 13] {

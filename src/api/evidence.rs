@@ -66,7 +66,7 @@ fn scan_evidence(
 ) -> Result<(), ErrorReport> {
     let scope = Scope::check(since, until, source)?;
     let mut sink = Sink::open(fcinfo);
-    notice_unless_counted("what plans read");
+    notice_unless_counted(NODES);
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
@@ -94,6 +94,20 @@ fn scan_evidence(
         sink.put(without_statement("unexplained", table, None, Some((rows, share))))?;
     }
     Ok(())
+}
+
+/// What is missing without preloading.
+const NODES: &str = "what plans read";
+
+/// Says what is missing beside their plain rows, and where judgements rest on them.
+pub(super) fn notice_of_nodes(scope: &Scope, is_none: bool) -> Result<(), Error> {
+    notice_unless_counted(NODES);
+    notice_if_off(scope, is_none)
+}
+
+/// The same, by the window alone.
+pub(super) fn notice_of_rows(scope: &Scope) -> Result<(), Error> {
+    notice_of_nodes(scope, evidence::evidence(scope)?.is_none())
 }
 
 /// Says why nothing is known of what plans read, by a setting of now, or of some of the window, by one of then. Without
@@ -258,7 +272,9 @@ fn predicates(
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
-    for (one, seen) in predicate::usages(&judge::gather(&scope)?) {
+    let facts = judge::gather(&scope)?;
+    notice_of_nodes(&scope, facts.evidence.is_none())?;
+    for (one, seen) in predicate::usages(&facts) {
         sink.put([
             Cell::Int(one.statement_id),
             one.table.as_str().into(),

@@ -8,6 +8,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::past::notice_of_rows;
 use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::recall::names;
@@ -35,6 +36,7 @@ pub(super) fn put_history(
     if !scope.has_history_or_notice()? {
         return Ok(());
     }
+    notice_of_rows(family, &scope)?;
     let kept = Kept::of(family, &scope);
     let segments = kept.segments(&scope, Level::Minute);
     let named = match naming.names {

@@ -9,6 +9,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::{Scope, Stamp};
+use super::evidence::notice_of_nodes;
 use super::latency;
 use super::past::notice_if_lacking;
 use super::rows::{Cell, Sink};
@@ -196,6 +197,7 @@ fn seq_scans(
         return Ok(());
     }
     let facts = judge::gather(&scope)?;
+    notice_of_nodes(&scope, facts.evidence.is_none())?;
     let scans = scans::scans(&facts, &judge::thresholds());
     let ids = scans.iter().flat_map(|scan| &scan.readers).map(|r| r.statement.statement_id);
     let names = named(&scope, ids)?;

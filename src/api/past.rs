@@ -1,9 +1,11 @@
 //! What a window lacks because of settings of then, which none of now tells.
 
+use perfmon_core::family::{CLUSTER, FAILURE, Family, ROUTE, SCAN, STATEMENT};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::args::Scope;
+use super::{cluster, errors, evidence, routes};
 use crate::error::Error;
 use crate::recall::counting::Missing;
 use crate::recall::lacking::IDS_THEN;
@@ -51,6 +53,24 @@ pub(super) fn notice_if_unplaced(scope: &Scope) -> Result<(), Error> {
             format!("of some of this window {}", missing.problem),
             missing.fix
         );
+    }
+    Ok(())
+}
+
+/// Says what is missing beside plain rows, as the readers do that add them up.
+pub(super) fn notice_of_rows(family: &Family, scope: &Scope) -> Result<(), Error> {
+    match family.name {
+        name if name == STATEMENT.name => match absent::statements_in(scope)? {
+            Some(Missing { problem, fix }) => {
+                notice_lacking(Missing { problem: format!("pg_stat_statements: {problem}"), fix });
+            }
+            None => notice_if_lacking(scope)?,
+        },
+        name if name == FAILURE.name => errors::notice_of_rows(scope)?,
+        name if name == ROUTE.name => routes::notice_of_rows(scope)?,
+        name if name == SCAN.name => evidence::notice_of_rows(scope)?,
+        name if name == CLUSTER.name => cluster::notice_of_rows(scope)?,
+        _ => {}
     }
     Ok(())
 }

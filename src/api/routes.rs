@@ -11,6 +11,7 @@ use super::errors::{notice_if_hidden, notice_of_unseen, notice_unless_counted};
 use super::latency;
 use super::past::notice_if_was_off;
 use super::rows::{Cell, Sink};
+use crate::error::Error;
 use crate::recall::failures::{Failures, error_ratio};
 use crate::recall::routes::{self, Route};
 use crate::recall::statements::{per_s, ratio};
@@ -58,19 +59,34 @@ fn routes(
         return Ok(());
     }
     let (routes, covered_us) = routes::routes(&scope)?;
-    if !told && routes.iter().any(|route| route.uncounted > 0) {
-        latency::say_partly_counted(&scope);
-    }
     if !told {
-        let was_off = notice_if_was_off(&scope, ROUTE.name, "statements by route")?;
-        if !was_off && routes.iter().any(|route| route.errors.is_none()) {
-            notice_of_unseen(&scope, &Failures::of(&scope)?)?;
-        }
+        notice_if_missing(&scope, &routes)?;
     }
     for route in &routes {
         sink.put(cells(route, covered_us))?;
     }
     Ok(())
+}
+
+/// Says what is missing of routes in a window, where no setting of now that hides all told it.
+fn notice_if_missing(scope: &Scope, routes: &[Route]) -> Result<(), Error> {
+    if routes.iter().any(|route| route.uncounted > 0) {
+        latency::say_partly_counted(scope);
+    }
+    let was_off = notice_if_was_off(scope, ROUTE.name, "statements by route")?;
+    if !was_off && routes.iter().any(|route| route.errors.is_none()) {
+        notice_of_unseen(scope, &Failures::of(scope)?)?;
+    }
+    Ok(())
+}
+
+/// The same beside their plain rows.
+pub(super) fn notice_of_rows(scope: &Scope) -> Result<(), Error> {
+    notice_unless_counted("statements by route");
+    if notice_if_hidden()? {
+        return Ok(());
+    }
+    notice_if_missing(scope, &routes::routes(scope)?.0)
 }
 
 const NS_PER_MS: f64 = 1e6;

@@ -16,6 +16,7 @@ use super::rows::{Cell, Sink};
 use crate::error::Error;
 use crate::pg::session;
 use crate::recall::absent;
+use crate::recall::counting::Missing;
 use crate::recall::plan::Kept;
 use crate::recall::query;
 use crate::recall::statements::ratio;
@@ -148,8 +149,13 @@ fn version() -> Result<Item, Error> {
 /// pg_stat_statements: the library, the extension, and the settings that silence it.
 fn statements() -> Result<Item, Error> {
     let name = "pg_stat_statements";
-    Ok(match absent::statements()? {
-        Some(missing) => Item::error(name, missing.problem, missing.fix),
+    if let Some(missing) = absent::statements()? {
+        return Ok(Item::error(name, missing.problem, missing.fix));
+    }
+    Ok(match absent::statements_of_some()? {
+        Some(Missing { problem, fix }) => {
+            Item::warning(name, format!("works, but not for all: {problem}"), fix)
+        }
         None => Item::ok(name, "works"),
     })
 }

@@ -174,6 +174,15 @@ pub(crate) fn statements() -> Result<Option<Missing>, Error> {
     }))
 }
 
+/// Whose statements the server's own statistics do not count though they do others'.
+pub(crate) fn statements_of_some() -> Result<Option<Missing>, Error> {
+    let all = counting::roles_without_statements()?;
+    let join = |of: fn(&Missing) -> &str, by| all.iter().map(of).collect::<Vec<_>>().join(by);
+    let problem = join(|one| &one.problem, "; ");
+    let fix = join(|one| &one.fix, " ");
+    Ok((!all.is_empty()).then_some(Missing { problem, fix }))
+}
+
 /// The same of a window of which not all are known, where settings of then were why.
 pub(crate) fn statements_in(scope: &Scope) -> Result<Option<Missing>, Error> {
     if scope.is_own()
@@ -283,6 +292,20 @@ pub(crate) fn errors() -> Result<Option<Missing>, Error> {
     Ok(match counting::missing(None)? {
         None => counting::hidden_errors(None)?,
         switched_off => switched_off,
+    })
+}
+
+/// Whose executions or errors are not counted now, in any database.
+pub(crate) fn anywhere() -> Result<Option<Missing>, Error> {
+    if let Some(missing) = counting::missing(None)? {
+        return Ok(Some(missing));
+    }
+    if let Some(roles) = counting::uncounted_by_roles(Where::Anywhere)? {
+        return Ok(Some(roles));
+    }
+    Ok(match counting::hidden_errors_in(Where::Anywhere)? {
+        None => counting::without_ids_anywhere()?,
+        hidden => hidden,
     })
 }
 

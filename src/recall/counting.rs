@@ -355,6 +355,17 @@ pub(super) fn tracking_of_all() -> Result<Option<Missing>, Error> {
     of_all(&UNTRACKED)
 }
 
+/// Roles whose statements have no ids, or which pg_stat_statements does not count, though those of others have and are.
+pub(super) fn roles_without_statements() -> Result<Vec<Missing>, Error> {
+    let mut found = Vec::new();
+    for off in [&NO_IDS, &UNTRACKED] {
+        let kept = kept(off.name)?;
+        let all = in_force(&kept, off.is).into_iter();
+        found.extend(said(off, &kept, &all.filter(|one| one.role().is_some()).collect::<Vec<_>>()));
+    }
+    Ok(found)
+}
+
 /// Of these users those whose sessions begin with such a value of a setting, and why.
 pub(super) fn off_of(off: &Off<'_>, users: &Users) -> Result<(Users, Option<Missing>), Error> {
     if users.is_empty() {

@@ -19,6 +19,8 @@ mod parts;
 mod past;
 #[path = "uncounted/prepared.rs"]
 mod prepared;
+#[path = "uncounted/rows.rs"]
+mod rows;
 #[path = "uncounted/runs.rs"]
 mod runs;
 #[path = "uncounted/some.rs"]

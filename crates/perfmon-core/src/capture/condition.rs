@@ -257,6 +257,13 @@ static CONDITIONS: &[(&str, &str)] = &[
     ("XX002", "index_corrupted"),
 ];
 
+/// Whether such an error comes while a statement is planned or executed: its text was understood, so that the server knew which it
+/// was. Others may come before, or from either.
+pub fn is_of_execution(state: &str) -> bool {
+    const CLASSES: [&str; 7] = ["21", "23", "38", "39", "40", "44", "P0"];
+    state == "22012" || state.get(..2).is_some_and(|class| CLASSES.contains(&class))
+}
+
 /// The condition of a SQLSTATE; `None` for those of applications and extensions.
 pub fn name(state: &str) -> Option<&'static str> {
     let at = CONDITIONS.binary_search_by_key(&state, |condition| condition.0).ok()?;
@@ -282,5 +289,7 @@ mod tests {
         assert_eq!(name("25P04"), Some("transaction_timeout"));
         assert_eq!(name("AB123"), None);
         assert_eq!(name(""), None);
+        assert!(["22012", "23505", "40001", "P0001"].into_iter().all(is_of_execution));
+        assert!(!["22P02", "42601", "57014", "26000", ""].into_iter().any(is_of_execution));
     }
 }

@@ -330,5 +330,25 @@ fn errors_without_a_statement_name_the_line_that_gives_them_one() {
         let told = said();
         assert!(told.contains("without their statement") && told.contains(line), "{told}");
         db.run("ALTER ROLE bob RESET track_activities");
+        db.run("ALTER SYSTEM RESET track_activities");
+        server.reload();
+        wait_until("the setting is back", secs(20), || {
+            server.connect("bob", "app").val::<String>("SHOW track_activities") == "on"
+        });
+        // Nothing noted it, but what came of it is there.
+        said();
+        db.rows(&format!("SELECT * FROM perfmon.errors({LAST})"));
+        let told = said();
+        assert!(told.contains("errors of bob were counted without their statement"), "{told}");
+        assert!(!told.contains("ALTER"), "{told}");
     }
+    // What fails before anybody knows which statement it is has none in any case.
+    let mut bob = server.connect("bob", "app");
+    db.snapshot();
+    drop(bob.fails("SELECT 1 / 0"));
+    drop(bob.fails("SELECT FROM WHERE"));
+    db.snapshot();
+    said();
+    db.rows(&format!("SELECT * FROM perfmon.errors({LAST})"));
+    assert_eq!(said(), "");
 }
