@@ -213,7 +213,7 @@ fn notice_of_begun(failures: &Failures) {
                 named(&users)
             ),
             "track_activities or compute_query_id was off then, for all or for some; or they came before their statement was \
-executed, as those of its parameters do."
+executed, as those of its parameters do, or after it, as their transaction ended."
         );
     }
 }

@@ -285,7 +285,8 @@ fn statement_series(
     let known = names::statements(&objects)?;
     let users: Users = known.values().map(|one| one.user_name.text()).collect();
     if !notice_if_untracked(&scope, is_alone, &users)? && is_lower {
-        let lacking = Lacking::of_users(&scope, coarsest_for(&edges), Some(&users))?;
+        let are_read = scope.is_short() || timed.are_more_than(&series);
+        let lacking = Lacking::of_some(&scope, &users, are_read)?;
         let lacking = if is_told { lacking.but_nameless() } else { lacking };
         lacking.missing().into_iter().for_each(notice_lacking);
     }
@@ -410,7 +411,7 @@ fn load_series(
     let (series, mut worst) = load(&scope, edges.clone(), &kept)?;
     let are_part = worst.0.iter().flatten().any(|quality| *quality != Quality::Exact as u64);
     // Row by row, which takes a while: of longer windows where totals show it.
-    let are_part = is_short(&scope) || are_part || timed.are_more_than(&series);
+    let are_part = scope.is_short() || are_part || timed.are_more_than(&series);
     let lacking = match are_part {
         true => Lacking::of(&scope, coarsest_for(&edges))?,
         false => Lacking::of_holes(&scope)?,
@@ -437,11 +438,6 @@ fn load_series(
         notice_lacking(missing);
     }
     Ok(())
-}
-
-/// Whether a window is so short that its rows are read one by one at no cost.
-pub(super) fn is_short(scope: &Scope) -> bool {
-    scope.until.saturating_sub(scope.since) <= 3 * window::HOUR_US
 }
 
 /// The row totals between the edges.

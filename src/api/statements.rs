@@ -12,7 +12,6 @@ use super::args::{Scope, Stamp, now};
 use super::latency;
 use super::past::{notice_if_untracked, notice_lacking, notice_nameless};
 use super::rows::{Cell, Sink};
-use super::series::is_short;
 use crate::error::Error;
 use crate::recall::absent;
 use crate::recall::lacking::{self, Lacking};
@@ -128,7 +127,7 @@ fn top_statements(
 /// What the server's statistics lack; of a long window row by row only where lines show that they lack something.
 fn lacking_in(scope: &Scope, lines: &[Line]) -> Result<Lacking, Error> {
     let is_shown = || lines.iter().any(|line| is_untracked(line) || is_counted_in_part(line));
-    match !lines.is_empty() && (is_short(scope) || is_shown()) {
+    match !lines.is_empty() && (scope.is_short() || is_shown()) {
         true => Lacking::of(scope, Level::Day),
         false => Lacking::of_holes(scope),
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use perfmon_core::family::STATEMENT;
+use perfmon_core::family::{SERVER, STATEMENT};
 use perfmon_core::frame::Quality;
 use perfmon_core::report::ENOUGH;
 use perfmon_core::rollup::OTHER;
@@ -44,15 +44,23 @@ impl Lacking {
         Self::of_users(scope, coarsest, None)
     }
 
-    /// The same of what some users executed.
-    pub(crate) fn of_users(
-        scope: &Scope,
-        coarsest: Level,
-        users: Option<&Users>,
-    ) -> Result<Self, Error> {
-        let scope = &scope.quietly(scope.since, scope.until);
+    /// The same of what some users executed, where their rows are to be read for it.
+    pub(crate) fn of_some(scope: &Scope, users: &Users, are_read: bool) -> Result<Self, Error> {
+        match are_read {
+            true => Self::of_users(scope, Level::Day, Some(users)),
+            false => Self::without_rows(scope, Some(users)),
+        }
+    }
+
+    fn without_rows(scope: &Scope, users: Option<&Users>) -> Result<Self, Error> {
         let mut lacking = Self::of_holes(scope)?;
         lacking.add_nameless(scope, users)?;
+        Ok(lacking)
+    }
+
+    fn of_users(scope: &Scope, coarsest: Level, users: Option<&Users>) -> Result<Self, Error> {
+        let scope = &scope.quietly(scope.since, scope.until);
+        let mut lacking = Self::without_rows(scope, users)?;
         let segments = Kept::of(&STATEMENT, scope).segments(scope, coarsest);
         let mut unseen = unseen(scope, &segments);
         name(&mut unseen)?;
@@ -193,19 +201,46 @@ fn users_of(unseen: &[Unseen]) -> Users {
 
 /// What the server counted in an interval: ids, ascending.
 struct Counted {
+    since: i64,
     ids: Vec<u32>,
     are_all: bool,
 }
 
+impl Counted {
+    /// Whether what was executed after `since` is among them, if the server counts it: where statistics were reset or entries
+    /// evicted, what was executed before is not.
+    fn has_all_after(&self, since: i64) -> bool {
+        self.are_all && self.since <= since
+    }
+}
+
+/// The intervals in which nothing was evicted from the server's statistics.
+fn kept_all(scope: &Scope, segments: &[Segment]) -> HashSet<(i64, i64)> {
+    let mut kept = HashSet::new();
+    let evictions: Vec<usize> = SERVER.position("statement_deallocs").into_iter().collect();
+    read::frames(&scope.sources, &SERVER, segments, &evictions, &mut |row| {
+        let is_known = evictions.iter().all(|column| row.head.is_known(*column));
+        if is_known && row.column(0).is_none_or(|values| values.iter().all(|value| *value == 0)) {
+            kept.insert((row.head.source, row.head.span.until));
+        }
+    });
+    kept
+}
+
 fn unseen(scope: &Scope, segments: &[Segment]) -> Vec<Unseen> {
+    let kept_all = kept_all(scope, segments);
     let mut counted: HashMap<(i64, i64), Counted> = HashMap::new();
     read::frames(&scope.sources, &STATEMENT, segments, &positions(&["calls"]), &mut |row| {
         let calls = row.column(0).unwrap_or(&[]);
         let known = row.ids.iter().zip(calls).filter(|(_, calls)| **calls > 0);
         let mut ids: Vec<u32> = known.map(|(id, _)| *id).collect();
         ids.sort_unstable();
-        let are_all = ids.first() != Some(&OTHER) && row.head.span.quality != Quality::Doubtful;
-        counted.insert((row.head.source, row.head.span.until), Counted { ids, are_all });
+        let span = row.head.span;
+        let interval = (row.head.source, span.until);
+        let are_all = ids.first() != Some(&OTHER)
+            && span.quality != Quality::Doubtful
+            && kept_all.contains(&interval);
+        counted.insert(interval, Counted { since: span.since, ids, are_all });
     });
     let mut unseen = Vec::new();
     latency::ids(&scope.sources, segments, &mut |head, ids| {
@@ -216,7 +251,7 @@ fn unseen(scope: &Scope, segments: &[Segment]) -> Vec<Unseen> {
         unseen.extend(others.map(|id| Unseen {
             until: head.span.until,
             who: (head.source, *id),
-            is_certain: counted.are_all,
+            is_certain: counted.has_all_after(head.span.since),
             user: None,
         }));
     });

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use perfmon_core::window;
 use pgrx::pg_sys;
 
 use super::cell::{to_server, to_unix};
@@ -31,6 +32,11 @@ impl Scope {
     /// Another window of the same history, read without a word.
     pub(crate) fn quietly(&self, since: i64, until: i64) -> Self {
         Self { since, until, sources: self.sources.clone(), tells: Rc::default() }
+    }
+
+    /// Whether it is so short that its rows are read one by one at no cost.
+    pub(crate) fn is_short(&self) -> bool {
+        self.until.saturating_sub(self.since) <= 3 * window::HOUR_US
     }
 
     /// Whether it is the history of this database.

@@ -15,6 +15,9 @@ use super::{Declared, Rows, executions};
 use crate::error::Error;
 use crate::store::read::{self, Segment};
 
+/// Whether what failed in an interval is known.
+type Known<'a> = &'a dyn Fn(&read::Head) -> bool;
+
 /// What routes tell of one interval.
 #[derive(Debug)]
 struct OfInterval {
@@ -115,7 +118,7 @@ impl Rows {
         segments: &[Segment],
         of: &Declared,
         by_route: &ByRoute,
-        (users, is_known): (Option<&HashSet<String>>, &dyn Fn(&read::Head) -> bool),
+        (users, is_known): (Option<&HashSet<String>>, Known<'_>),
     ) -> Result<(), Error> {
         let own = match &of.objective.scope {
             objective::Scope::User(name) => Failing::User(Cell::from(name.as_str())),

@@ -179,3 +179,34 @@ fn a_handful_of_commands_is_not_told_to_be_a_setting() {
         assert_eq!(said().contains("pg_stat_statements.track"), is_told);
     }
 }
+
+#[test]
+fn statements_that_a_reset_or_evictions_took_were_not_untracked() {
+    let server = Server::manual().conf("pg_stat_statements.max = 100").start();
+    app(&server);
+    let (mut db, mut said) = watcher(&server);
+    let mut bob = server.connect("bob", "app");
+    for (taking, is_reset) in [
+        (vec!["SELECT pg_stat_statements_reset()".to_owned()], true),
+        ((1..300).map(|n| format!("SELECT 1{}", ", 1".repeat(n))).collect(), false),
+    ] {
+        db.snapshot();
+        (0..8).for_each(|_| bob.run("SELECT 'before'::text"));
+        taking.iter().for_each(|sql| db.run(sql));
+        (0..8).for_each(|_| bob.run("SELECT 1, 'after'::text"));
+        db.snapshot();
+        for function in
+            ["top_statements", "commands", "slow_statements", "load_series", "statement_history"]
+        {
+            said();
+            db.rows(&format!("SELECT * FROM perfmon.{function}({LAST})"));
+            let told = said();
+            assert!(!told.contains("pg_stat_statements.track"), "{function}, {is_reset}: {told}");
+        }
+        let lost = match is_reset {
+            true => format!("SELECT count(*) FROM perfmon.gaps({LAST}) WHERE kind = 'reset'"),
+            false => "SELECT dealloc FROM pg_stat_statements_info".to_owned(),
+        };
+        assert!(db.val::<i64>(&lost) > 0);
+    }
+}
