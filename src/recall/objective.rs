@@ -457,6 +457,7 @@ impl Rows {
         // That the home database was quiet says nothing of the others. Of other times other parts of the history tell.
         let own = |row: &&mut Row| scope.since < row.until_us && row.until_us <= scope.until;
         self.0.values_mut().filter(own).for_each(|row| row.quiet_us = 0);
+        let mut unknown = Vec::new();
         read::frames(&scope.sources, &CLUSTER, segments, &columns, &mut |row| {
             let Some(target) = self.0.get_mut(&row.head.span.until) else { return };
             let value = |place: usize, column: usize| {
@@ -472,6 +473,9 @@ impl Rows {
                 errors,
                 of: executions + moved.uncounted + errors + cancelled,
             });
+            // An hour holds intervals in which capture was off for all.
+            unknown.extend(target.split(row.head.span.length_us));
         });
+        self.0.extend(unknown.into_iter().map(|row| (row.until_us, row)));
     }
 }

@@ -229,6 +229,26 @@ pub struct Row {
 }
 
 impl Row {
+    /// Keeps as much of the time as what is told of it covers, and gives the rest of it, of which nothing is known.
+    pub fn split(&mut self, covered_us: i64) -> Option<Self> {
+        let rest_us = self.length_us.saturating_sub(covered_us);
+        if covered_us < 0 || rest_us <= 0 {
+            return None;
+        }
+        let border = self.since_us.saturating_add(rest_us).min(self.until_us);
+        let rest = Self {
+            since_us: self.since_us,
+            until_us: border,
+            length_us: rest_us,
+            quiet_us: rest_us.min(self.quiet_us),
+            ..Self::default()
+        };
+        self.since_us = border;
+        self.length_us = covered_us;
+        self.quiet_us -= rest.quiet_us;
+        Some(rest)
+    }
+
     /// Time in which something could happen.
     fn active_us(&self) -> i64 {
         self.length_us.saturating_sub(self.quiet_us).max(0)

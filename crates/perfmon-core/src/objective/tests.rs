@@ -8,6 +8,7 @@ use crate::histogram::{Sparse, bucket, place};
 
 mod least;
 mod parts;
+mod split;
 
 const MINUTE: i64 = MINUTE_US;
 const P95: Target = Target::Latency { quantile: 0.95, limit_ms: 200.0 };
