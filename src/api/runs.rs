@@ -173,15 +173,11 @@ fn compare_runs(
             "Hours and days, which are kept longer, hold what others did before and after the run."
         );
     }
-    for run in [&before, &after].into_iter().filter(|run| run.latency.is_none()) {
-        let Some(missing) = &run.uncounted else { continue };
+    for (what, missing) in [&before, &after].into_iter().filter_map(report::untimed) {
         ereport!(
             NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-            format!(
-                "statements are not compared, as their times in run \"{}\" are not known",
-                run.name
-            ),
+            what,
             format!("{}. {}", missing.problem, missing.fix)
         );
     }

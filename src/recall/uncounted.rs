@@ -113,6 +113,11 @@ impl Besides {
         self.at(bucket).untimed > 0
     }
 
+    /// Whether some of it had an id and was not timed all the same: the hooks were off.
+    pub(crate) fn is_off(&self, bucket: usize) -> bool {
+        self.at(bucket).untimed > self.at(bucket).nameless
+    }
+
     /// Whether of what was executed in a bucket a small part only was timed.
     pub(crate) fn is_mostly_untimed(&self, bucket: usize) -> bool {
         self.at(bucket).is_small_part()

@@ -35,5 +35,5 @@ pub use potential::{Potential, potential, saved_ratio};
 pub use priority::{Priority, THRESHOLDS, priority};
 pub use rating::{Part, Rating, rate};
 pub use run::json::{SCHEMA as RUN_SCHEMA, json as run_json};
-pub use run::{Executed, Outcome, Pair, Run, Slow, markdown as run_markdown, pairs};
+pub use run::{Executed, Outcome, Pair, Run, Slow, markdown as run_markdown, pairs, untimed};
 pub use verdict::{Ranked, Verdict};

@@ -6,12 +6,12 @@ use pgrx::prelude::*;
 
 use super::user_of;
 use crate::api::args::Scope;
-use crate::api::past::{notice_if_was_off, notice_untimed};
+use crate::api::past::{notice_if_was_off, notice_nameless, notice_untimed};
 use crate::error::Error;
 use crate::recall::counting::{self, Missing};
 use crate::recall::latency::Whose;
 use crate::recall::times::switched_off;
-use crate::recall::uncounted::Besides;
+use crate::recall::uncounted::{Besides, nameless_users};
 
 /// Tells a caller why percentiles are NULL, with the line that turns them on.
 pub(in crate::api) fn say_not_counted(scope: &Scope) {
@@ -74,8 +74,12 @@ pub(super) fn say_if_in_part(
     let (user, _) = user_of(whose)?;
     let edges = vec![scope.since, scope.until];
     let besides = Besides::of(&quiet, Level::Day, edges, user.as_deref())?;
-    if besides.is_nameless(0) || with_untimed && besides.is_untimed(0) {
+    if with_untimed && besides.is_off(0) {
         say("not all that was executed in this window is in it: some was not timed", scope);
+    } else if besides.is_nameless(0) {
+        let mut users = nameless_users(&quiet)?;
+        users.retain(|one| user.is_none() || one.is_none() || *one == user);
+        notice_nameless(scope, &users)?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ mod lost;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Pair, pairs};
+pub use compare::{Pair, pairs, untimed};
 
 /// A run, and what is known of it.
 #[derive(Debug, Clone, Default)]

@@ -208,8 +208,15 @@ impl Asker {
                 self.problems.push(format!("{reader}: {quality:?}"));
             }
         }
-        if half.lacks != Lacks::Times {
-            self.must_tell_of_commands(run, line);
+        match half.lacks {
+            Lacks::Times => {
+                let told = self.told(&format!("compare_runs('whole', '{run}')"));
+                let words = format!("the times of run \\\"{run}\\\" are those of a part");
+                if !told.contains(&words) {
+                    self.problems.push(format!("compare_runs: {told:?}"));
+                }
+            }
+            _ => self.must_tell_of_commands(run, line),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Run;
 use crate::objective::words::figures;
 use crate::objective::{Status, Target};
-use crate::report::facts::{Promise, StatementTimes, text_or};
+use crate::report::facts::{Missing, Promise, StatementTimes, text_or};
 use crate::report::grid::Side::{Left, Right};
 use crate::report::grid::grid;
 use crate::report::text::{code, plain, wrapped};
@@ -80,6 +80,22 @@ pub fn pairs(before: &Run, after: &Run) -> Vec<Pair> {
     statements.sort_by(|a, b| by(b).total_cmp(&by(a)));
     all.append(&mut statements);
     all
+}
+
+/// What is not known of the times of a run that is compared, and why.
+pub fn untimed(run: &Run) -> Option<(String, &Missing)> {
+    let missing = run.uncounted.as_ref()?;
+    let name = &run.name;
+    let what = match &run.latency {
+        None => {
+            format!("statements are not compared, as their times in run \"{name}\" are not known")
+        }
+        Some(latency) if latency.is_part => {
+            format!("the times of run \"{name}\" are those of a part of what was executed")
+        }
+        Some(_) => return None,
+    };
+    Some((what, missing))
 }
 
 fn objectives(before: &Run, after: &Run) -> Vec<Pair> {
@@ -169,6 +185,11 @@ pub(super) fn tables(out: &mut String, before: &Run, after: &Run) {
     let (promised, statements): (Vec<&Pair>, Vec<&Pair>) =
         all.iter().partition(|pair| pair.what == "objective");
     out.push_str("## Compared with the other run\n\n");
+    for (what, missing) in [before, after].into_iter().filter_map(untimed) {
+        let text = format!("Not all of this is known: {what}: {}.", missing.problem);
+        wrapped(out, "", &plain(&text));
+        out.push('\n');
+    }
     if all.is_empty() {
         out.push_str("Nothing is known of both runs.\n\n");
         return;

@@ -393,3 +393,17 @@ fn names_stand_whole_beside_the_widest_targets() {
     }
     assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
 }
+
+#[test]
+fn a_comparison_says_which_times_are_those_of_a_part() {
+    let part = || {
+        let latency = lines(&[(1, 25.0)]).map(|of| Latency { is_part: true, ..of });
+        let why = Missing { problem: "capture was off".to_owned(), fix: String::new() };
+        Run { name: "partly".to_owned(), latency, uncounted: Some(why), ..run() }
+    };
+    let words = "Not all of this is known: the times of run \"partly\" are those of a part";
+    let one_line = |text: String| text.replace('\n', " ");
+    assert!(one_line(text(&run(), Some(&part()))).contains(words));
+    assert!(one_line(text(&part(), Some(&run()))).contains(words));
+    assert!(!text(&run(), Some(&run())).contains("Not all of this is known"));
+}
