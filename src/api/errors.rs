@@ -307,6 +307,7 @@ fn error_series(
     let kept = Kept::of(&DATABASE, &scope);
     let edges = edges(&scope, step, &kept)?;
     let transactions = transactions(&scope, edges.clone(), &kept)?;
+    notice_of_transactions(&scope)?;
     let changes = Changes::of(&scope, &transactions)?;
     let (failures, hidden, users) = failures(&scope, edges)?;
     if hidden.iter().any(|step| step.errors) && !told {
@@ -375,6 +376,20 @@ fn failures(scope: &Scope, edges: Vec<i64>) -> Result<Steps, Error> {
         }
     });
     Ok((series, hidden, users))
+}
+
+fn notice_of_transactions(scope: &Scope) -> Result<(), Error> {
+    let now = if scope.is_own() { counting::without_transactions()? } else { None };
+    let Some(missing) = now else {
+        return notice_if_was_off(scope, DATABASE.name, "transactions").map(|_| ());
+    };
+    ereport!(
+        NOTICE,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("commits and rollbacks are not all counted: {}", missing.problem),
+        missing.fix
+    );
+    Ok(())
 }
 
 /// Commits and rollbacks of the database whose history it is.

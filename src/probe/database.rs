@@ -9,7 +9,7 @@ use super::{
     Columns, ProbeError, Probed, count, files, label, reading, statistics_epoch, times_io,
 };
 use crate::pg::catalog::{self, Database};
-use crate::pg::{clock, compat, session};
+use crate::pg::{clock, compat, role, session};
 
 /// Reads this database, or with `all` every database; with `sizes`, also what they take on disk.
 pub(crate) fn databases(all: bool, sizes: bool) -> Result<Probed, ProbeError> {
@@ -64,9 +64,20 @@ fn value(stats: &compat::Named, name: &str) -> Option<u64> {
     stats.iter().find(|(n, _)| *n == name).map(|&(_, value)| count(value))
 }
 
+/// Whether the server counts what sessions do. Our own have that off.
+pub(crate) fn is_counted() -> bool {
+    role::configured(c"track_counts").is_none_or(|value| value.as_c_str() != c"off")
+}
+
+/// What is counted of sessions, whatever is counted of their work.
+fn is_of_sessions(name: &str) -> bool {
+    name.starts_with("session") || matches!(name, "active_us" | "idle_in_transaction_us")
+}
+
 /// Puts what this version counts; a database of which nothing was counted yet stands at zero.
 fn put_counters(columns: &mut Columns, stats: &[compat::Named]) {
     let io = times_io();
+    let is_counted = is_counted();
     // SAFETY: reads shared memory.
     let checksums = unsafe { pg_sys::DataChecksumsEnabled() };
     let Some(names) = stats.iter().find(|s| !s.is_empty()) else {
@@ -75,6 +86,8 @@ fn put_counters(columns: &mut Columns, stats: &[compat::Named]) {
     for &(name, _) in names {
         let values = stats.iter().map(|s| value(s, name).unwrap_or(0)).collect();
         match name {
+            // Transactions are reported with what else is counted, or when their session ends.
+            _ if !is_counted && !is_of_sessions(name) => {}
             "checksum_failures" if !checksums => {}
             "blk_read_us" | "blk_write_us" => columns.put_timing(name, values, io),
             _ => columns.put(name, values),

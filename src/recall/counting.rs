@@ -52,6 +52,9 @@ pub(super) const NO_UTILITY: Off<'_> = Off {
 const NO_ACTIVITIES: Off<'_> =
     Off { name: ACTIVITIES, is: &|value| settings::IDS_OFF.contains(&value), good: "on" };
 
+const NO_COUNTS: Off<'_> =
+    Off { name: "track_counts", is: &|value| settings::IDS_OFF.contains(&value), good: "on" };
+
 impl Kept {
     /// The line that takes the setting back.
     fn reset(&self, name: &str) -> String {
@@ -307,7 +310,12 @@ pub(crate) fn without_ids_anywhere() -> Result<Option<Missing>, Error> {
     })
 }
 
-/// The same of errors, which are counted without their statement then.
+/// Why transactions of this database, or those of a role in it, are not counted when they end.
+pub(crate) fn without_transactions() -> Result<Option<Missing>, Error> {
+    off_for(&NO_COUNTS, None)
+}
+
+/// Why errors are counted without their statement.
 pub(crate) fn errors_without_ids(user: Option<&str>) -> Result<Option<Missing>, Error> {
     Ok(match without_ids(user)? {
         None => off_for(&NO_ACTIVITIES, user)?,

@@ -30,7 +30,7 @@ pub(crate) struct Kind {
     /// The table that autovacuum gave up.
     pub(crate) table: Cell,
     /// Why a connection was refused, and to which database where that is known.
-    refusal: Option<(Refusal, Option<String>)>,
+    pub(super) refusal: Option<(Refusal, Option<String>)>,
 }
 
 /// One kind of failure over the window.

@@ -29,8 +29,11 @@ use crate::error::Error;
 use crate::store::read::{self, Segment};
 
 mod failing;
+mod off;
+mod unanswered;
 
 use failing::ByRoute;
+use unanswered::is_available;
 
 /// An objective, and what of it is not the promise itself.
 #[derive(Debug, Clone)]
@@ -92,7 +95,7 @@ pub(crate) struct Observer<'a> {
     scope: &'a Scope,
     /// From the last snapshot until when the database is known to have been quiet.
     quiet: Option<(i64, i64)>,
-    seen: HashMap<(objective::Scope, i64), History>,
+    seen: HashMap<(objective::Scope, i64, bool), History>,
 }
 
 impl<'a> Observer<'a> {
@@ -109,7 +112,7 @@ impl<'a> Observer<'a> {
     /// What is known of an objective from a time on, and of the time before the end that burn rates look at.
     pub(crate) fn observe(&mut self, declared: &Declared, since: i64) -> Result<Observed, Error> {
         let objective = declared.objective.clone();
-        let key = (objective.scope.clone(), since);
+        let key = (objective.scope.clone(), since, is_available(&objective));
         if let Some(history) = self.seen.get(&key) {
             return Ok(Observed { objective, history: history.clone() });
         }
@@ -132,6 +135,10 @@ impl<'a> Observer<'a> {
             rows.fail(scope, &segments(&FAILURE), declared, &by_route)?;
             // Rows of both are of the same level.
             rows.whole(scope, &segments(&SERVER), declared);
+            rows.ask(scope, &segments, declared)?;
+            if *coarsest == Level::Hour {
+                rows.leave_out_off(scope, &segments, declared);
+            }
         }
         if declared.objective.scope != objective::Scope::Cluster {
             rows.rest(self.quiet, self.scope.until);

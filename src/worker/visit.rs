@@ -393,6 +393,9 @@ impl Visit {
         self.nudge_clock();
         self.note_restart();
         self.note_no_statements();
+        if !probe::database::is_counted() {
+            self.note_disabled(family::DATABASE.name, "track_counts is off");
+        }
         let subjects = std::mem::take(&mut self.subjects).into_iter();
         let (statements, others): (Vec<Probed>, Vec<Probed>) =
             subjects.partition(|probed| probed.reading.family.name == family::STATEMENT.name);

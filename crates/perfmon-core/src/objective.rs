@@ -15,6 +15,7 @@ mod tests;
 mod throughput;
 pub mod words;
 
+pub use availability::Unanswered;
 pub use judge::judge;
 pub use stretch::{Stretch, longest};
 
@@ -226,6 +227,8 @@ pub struct Row {
     pub nameless_errors: u64,
     /// Of statements whose errors are not known, those that are known to have failed; they count as no executions.
     pub unseen: u64,
+    /// What was asked for besides.
+    pub unanswered: Unanswered,
 }
 
 impl Row {
@@ -413,6 +416,10 @@ pub struct Verdict {
     pub known_us: i64,
     /// Time that was looked at: all of the window.
     pub looked_at_us: i64,
+    /// Connections that were refused, and those that may be theirs or others', of an availability.
+    pub refused: (u64, u64),
+    /// Time in which clients waited for locks and got no answer at all, of an availability.
+    pub locked_us: i64,
     /// The target lies within the error of what was measured: it may as well be the other way.
     pub uncertain: bool,
     /// Why nothing is known, and what turns it on.

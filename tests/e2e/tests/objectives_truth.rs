@@ -3,10 +3,14 @@
 
 use perfmon_e2e::{Db, Server, Stop, code_of, message_of, secs, wait_until};
 
+#[path = "objectives_truth/asked.rs"]
+mod asked;
 #[path = "objectives_truth/full.rs"]
 mod full;
 #[path = "objectives_truth/hidden.rs"]
 mod hidden;
+#[path = "objectives_truth/hours.rs"]
+mod hours;
 #[path = "objectives_truth/runs.rs"]
 mod runs;
 #[path = "objectives_truth/statements.rs"]

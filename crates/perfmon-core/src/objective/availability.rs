@@ -4,6 +4,19 @@ use super::judge::{Over, broken, left};
 use super::{History, KNOWN, Objective, Row, Status, Verdict, sum};
 use crate::histogram::Sum;
 
+/// What clients asked for in an interval of which no execution tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unanswered {
+    /// Connections that were refused, as there were too many.
+    pub refused: u64,
+    /// The same, theirs or others'.
+    pub refused_perhaps: u64,
+    /// In most of the time some of their statements were at work.
+    pub at_work: bool,
+    /// In most of the time some waited for locks.
+    pub on_lock: bool,
+}
+
 /// How the time of a window was spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Time {
@@ -18,6 +31,12 @@ pub(super) struct Time {
     /// Of it, from its first interval to its last.
     recorded_us: i64,
     executions: Option<u64>,
+    /// Connections that were refused, and those that may be theirs or others'.
+    refused: (u64, u64),
+    /// Up, and clients waited for locks and got no answer.
+    locked_us: i64,
+    /// Of the time of which nothing is known, that in which statements were at work and none ended.
+    at_work_us: i64,
 }
 
 impl Time {
@@ -52,18 +71,30 @@ impl Time {
         let active_us = row.active_us().min(length_us);
         // Quiet is known to be up.
         self.good_us += length_us - active_us;
-        match (&row.latency, row.most()) {
-            (Some(latency), _) => {
-                let Some(kept) = kept(row, &sum(latency), limits) else { return };
-                let place = if kept { &mut self.good_us } else { &mut self.slow_us };
-                *place += active_us;
-                let tried = row.executions().unwrap_or(0).saturating_add(failures(row));
-                self.executions = Some(self.executions.unwrap_or(0).saturating_add(tried));
-            }
+        let Unanswered { refused, refused_perhaps, .. } = row.unanswered;
+        self.refused.0 = self.refused.0.saturating_add(refused);
+        self.refused.1 = self.refused.1.saturating_add(refused_perhaps);
+        let kept = match (&row.latency, row.most()) {
+            (Some(latency), _) => kept(row, &sum(latency), limits),
             // Nobody asked, and the server was up.
-            (None, Some(0)) if failures(row) == 0 && row.unseen == 0 => self.good_us += active_us,
+            (None, Some(0)) => match is_unanswered(row, 0, limits) {
+                Some(false) => (row.unseen == 0).then_some(true),
+                unanswered => unanswered.map(|unanswered| !unanswered),
+            },
             // How long the answers took is not known.
-            (None, _) => {}
+            (None, _) => return,
+        };
+        let is_at_work = is_at_work(row, row.executions().unwrap_or(0), limits);
+        let Some(kept) = kept else {
+            self.at_work_us += if is_at_work { active_us } else { 0 };
+            return;
+        };
+        self.locked_us += if is_at_work && !kept { active_us } else { 0 };
+        let place = if kept { &mut self.good_us } else { &mut self.slow_us };
+        *place += active_us;
+        if row.latency.is_some() {
+            let tried = row.executions().unwrap_or(0).saturating_add(failures(row));
+            self.executions = Some(self.executions.unwrap_or(0).saturating_add(tried));
         }
     }
 }
@@ -71,6 +102,30 @@ impl Time {
 /// Statements of an interval that are known to have failed.
 fn failures(row: &Row) -> u64 {
     row.errors.unwrap_or(row.heard).errors
+}
+
+/// Whether statements were at work for longer than was promised, and none was executed to its end.
+fn is_at_work(row: &Row, answered: u64, limits: &[(f64, f64)]) -> bool {
+    let is_long = |limit_ms: f64| row.length_us as f64 > limit_ms * 1000.0;
+    let none = answered == 0 && row.perhaps == 0 && failures(row) == 0;
+    none && row.unanswered.at_work && limits.iter().all(|(_, limit_ms)| is_long(*limit_ms))
+}
+
+/// Whether clients asked in an interval, and hardly any got an answer. Who waits for a lock all the time gets none; what else was
+/// at work all the time may be as long as it is to be.
+fn is_unanswered(row: &Row, answered: u64, limits: &[(f64, f64)]) -> Option<bool> {
+    let failed = failures(row).saturating_add(row.unanswered.refused);
+    if failed > answered.saturating_add(row.perhaps) {
+        return Some(true);
+    }
+    let perhaps = failed.saturating_add(row.failed_perhaps.errors);
+    if perhaps.saturating_add(row.unanswered.refused_perhaps) > answered {
+        return None;
+    }
+    match is_at_work(row, answered, limits) {
+        true => row.unanswered.on_lock.then_some(true),
+        false => Some(false),
+    }
 }
 
 /// Whether answers came in an interval, and as was promised. Where more failed than was answered, none came: fewer failures are
@@ -84,13 +139,12 @@ fn kept(row: &Row, timed: &Sum, limits: &[(f64, f64)]) -> Option<bool> {
             broken(late, all, 1.0 - quantile) == Some(true)
         })
     };
-    let failed = failures(row);
     let answered = timed.executions().saturating_add(row.uncounted);
-    if is_slow(0) || failed > answered.saturating_add(row.perhaps) {
+    let unanswered = is_unanswered(row, answered, limits);
+    if is_slow(0) || unanswered == Some(true) {
         return Some(false);
     }
-    let perhaps = failed.saturating_add(row.failed_perhaps.errors);
-    let is_kept = !is_slow(row.untimed()) && perhaps <= answered;
+    let is_kept = !is_slow(row.untimed()) && unanswered == Some(false);
     (row.errors.is_some() && is_kept).then_some(true)
 }
 
@@ -98,6 +152,11 @@ pub(super) fn availability(verdict: &mut Verdict, time: &Time, ratio: f64) {
     verdict.known_us = time.known_us();
     verdict.looked_at_us = time.all_us;
     verdict.executions = time.executions;
+    (verdict.refused, verdict.locked_us) = (time.refused, time.locked_us);
+    if time.at_work_us > 0 {
+        let why = "statements were at work in some of this time, and none ended then";
+        verdict.missing = verdict.missing.take().or_else(|| Some(why.to_owned()));
+    }
     let bad_us = time.down_us + time.slow_us;
     if time.known_us() <= 0 {
         return;

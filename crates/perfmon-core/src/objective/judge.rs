@@ -83,6 +83,8 @@ fn begun(
         bad_us: rows.iter().any(|row| tells(row, target)).then_some(bad_us),
         known_us,
         looked_at_us: until.saturating_sub(since),
+        refused: (0, 0),
+        locked_us: 0,
         uncertain: false,
         missing: missing.clone(),
         without: history.without.clone(),

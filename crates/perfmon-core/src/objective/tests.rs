@@ -6,6 +6,7 @@ use super::judge::is_bad;
 use super::*;
 use crate::histogram::{Sparse, bucket, place};
 
+mod asked;
 mod least;
 mod parts;
 mod split;

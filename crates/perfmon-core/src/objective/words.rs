@@ -102,6 +102,7 @@ impl Verdict {
         said.extend(self.doubt());
         said.extend(self.unheard());
         said.extend(self.badness());
+        said.extend(self.unanswered());
         said.extend(self.coverage());
         said.extend(self.without.iter().map(|whose| format!("without {whose}")));
         let last = said.len() - 1;
@@ -192,6 +193,26 @@ impl Verdict {
         let as_one = matches!(self.target, Target::Throughput { .. });
         let bad = self.bad_us.filter(|bad| *bad > 0 && !(as_one && self.status == Status::Met))?;
         Some(format!("not kept in {} minutes", in_minutes(bad)))
+    }
+
+    fn unanswered(&self) -> Option<String> {
+        let (refused, perhaps) = self.refused;
+        let all = plural(refused.saturating_add(perhaps), "connection");
+        let refused = match self.refused {
+            (0, 0) => None,
+            (_, 0) => Some(format!("{all} refused")),
+            (_, perhaps) => {
+                Some(format!("{all} refused, of which {perhaps} may have been for others"))
+            }
+        };
+        let locked = (self.locked_us > 0).then(|| {
+            format!(
+                "clients waited for locks and nothing else in {} minutes",
+                in_minutes(self.locked_us)
+            )
+        });
+        let said: Vec<String> = refused.into_iter().chain(locked).collect();
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     fn coverage(&self) -> Option<String> {

@@ -142,3 +142,52 @@ fn findings_alter_a_setting_where_it_is_kept() {
     let report = in_one(&eve.val::<String>("SELECT perfmon.report()"));
     assert!(!report.contains("ALTER SYSTEM SET compute_query_id"), "{report}");
 }
+
+#[test]
+fn transactions_that_are_not_counted_are_no_zero() {
+    let server = Server::manual().start();
+    app(&server);
+    let (mut db, mut said) = watcher(&server);
+    let work = |db: &mut Db, is_counted: bool| {
+        const ROLLBACKS: &str =
+            "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+        db.snapshot();
+        let before: i64 = db.val(ROLLBACKS);
+        let mut bob = server.connect("bob", "app");
+        (0..20).for_each(|_| bob.run("BEGIN; SELECT 1; ROLLBACK"));
+        // They are reported when it ends.
+        drop(bob);
+        if is_counted {
+            wait_until("they are counted", secs(30), || db.val::<i64>(ROLLBACKS) >= before + 20);
+        }
+        db.snapshot();
+        last(db)
+    };
+    let mut rollbacks = |db: &mut Db, window: &str| -> (Option<i64>, String) {
+        said();
+        let sql = format!(
+            "SELECT rollbacks, rollback_ratio FROM perfmon.error_series({window}, '1 year')"
+        );
+        let rows = db.rows(&sql);
+        assert_eq!(
+            rows[0].get::<_, Option<f64>>(1).is_some(),
+            rows[0].get::<_, Option<i64>>(0).is_some()
+        );
+        (rows[0].get(0), said())
+    };
+    set(&server, &mut db, "track_counts", "'off'");
+    let window = work(&mut db, false);
+    let (count, told) = rollbacks(&mut db, &window);
+    assert!(
+        count.is_none() && told.contains("ALTER SYSTEM SET track_counts = on"),
+        "{count:?} {told}"
+    );
+    let report = in_one(&db.val::<String>(&format!("SELECT perfmon.report({window})")));
+    assert!(!report.contains("Rolled back 0"), "{report}");
+    set(&server, &mut db, "track_counts", "'on'");
+    let (count, told) = rollbacks(&mut db, &window);
+    assert!(count.is_none() && told.contains("track_counts is off"), "{count:?} {told}");
+    let window = work(&mut db, true);
+    let (count, told) = rollbacks(&mut db, &window);
+    assert!(count.is_some_and(|count| count >= 20) && told.is_empty(), "{count:?} {told}");
+}
