@@ -19,6 +19,7 @@ use crate::recall::failures::{Failure, Failures, error_ratio, interval, kinds};
 use crate::recall::plan::{Kept, coarsest_for};
 use crate::recall::query;
 use crate::recall::statements::{ms, per_s, quality, ratio};
+use crate::recall::times::switched_off;
 use crate::recall::uncounted::{Uncounted, Users, named};
 use crate::recall::{absent, counting, names};
 use crate::store::read;
@@ -380,14 +381,18 @@ fn failures(scope: &Scope, edges: Vec<i64>) -> Result<Steps, Error> {
 
 fn notice_of_transactions(scope: &Scope) -> Result<(), Error> {
     let now = if scope.is_own() { counting::without_transactions()? } else { None };
-    let Some(missing) = now else {
-        return notice_if_was_off(scope, DATABASE.name, "transactions").map(|_| ());
+    let (problem, fix) = match now {
+        Some(missing) => (missing.problem, missing.fix),
+        None => match switched_off(scope, DATABASE.name)? {
+            Some(then) => (then, String::from("It was so in some of this window.")),
+            None => return Ok(()),
+        },
     };
     ereport!(
         NOTICE,
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        format!("commits and rollbacks are not all counted: {}", missing.problem),
-        missing.fix
+        format!("commits and rollbacks are not all counted: {problem}"),
+        fix
     );
     Ok(())
 }
