@@ -2,9 +2,10 @@
 //! Most multiply history that the collector recorded, through the store's own writer and its own
 //! roll-up, so that a month of it need not be waited for. They must never invent a row from nothing.
 
-use perfmon_core::family::{FAMILIES, Family, LATENCY, Merge};
+use std::collections::HashSet;
+
+use perfmon_core::family::{FAMILIES, Family, LATENCY, Merge, STATEMENT};
 use perfmon_core::frame::{Frame, Span};
-use perfmon_core::histogram::{Latency, Sparse};
 use perfmon_core::latency::{self as histograms, Row};
 use perfmon_core::rollup;
 use perfmon_core::squares::EXEC_SQ;
@@ -101,7 +102,8 @@ fn jittered(original: &Frame, random: &mut Random) -> Frame {
     let mut frame = original.clone();
     let spreads = spreads(original);
     for (column, how) in frame.columns.iter_mut().zip(original.family.columns) {
-        if how.merge == Merge::Sum {
+        // As many as were timed.
+        if how.merge == Merge::Sum && how.name != "calls" {
             for value in column.iter_mut().flatten() {
                 *value = random.jitter(*value);
             }
@@ -163,56 +165,71 @@ fn bench_fill(before: TimestampWithTimeZone, day: i32, days: i32, parts: i32) ->
     let Some(own) = source::own() else { return 0 };
     let before = floor(unix_us(before), MINUTE_US);
     let first = before - i64::from(days - day + 1) * DAY_US;
-    let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ (day as u64) << 32);
+    let seed = 0x9E37_79B9_7F4A_7C15 ^ (day as u64) << 32;
+    let mut random = Random(seed);
     let mut written = 0;
-    fill_latency(own, before, first, parts, &mut random);
+    let both = in_both(own, before);
+    // The same minutes for what was timed and what was counted: else the one would tell of what the other lacks.
+    fill_latency(own, (before, first), parts, &both, &mut Random(seed));
     for family in FAMILIES.into_iter().filter(|family| family.name != LATENCY.name) {
-        let rows = minutes(&recorded(family, own, before), parts, &mut random);
+        let is_counted = family.name == STATEMENT.name;
+        let mut choice = Random(if is_counted { seed } else { random.next() });
+        let mut rows = recorded(family, own, before);
+        rows.retain(|row| !is_counted || both.contains(&row.span.until));
+        let rows = minutes(&rows, parts, &mut choice);
         for minute in (0..DAY_US / MINUTE_US).filter(|_| !rows.is_empty()) {
             pgrx::check_for_interrupts!();
-            let (span, frame) = &rows[(random.next() % rows.len() as u64) as usize];
+            let (span, frame) = &rows[(choice.next() % rows.len() as u64) as usize];
             let until = first + (minute + 1) * MINUTE_US;
             let since = until - MINUTE_US;
             let span = Span { since, until, length_us: MINUTE_US, quiet_us: 0, flags: 0, ..*span };
             history::append(Level::Minute, own, &span, &jittered(frame, &mut random));
-            written += i32::from(family.name == "statement");
+            written += i32::from(is_counted);
         }
     }
     written
 }
 
-/// The same of execution times: each minute is the sum of recorded rows, with every count of a bucket jittered.
-fn fill_latency(own: i64, before: i64, first: i64, parts: i32, random: &mut Random) {
+/// Ends of the intervals of which both the counted statements and their times were recorded.
+fn in_both(own: i64, before: i64) -> HashSet<i64> {
+    let mut timed = HashSet::new();
+    let segment = (Level::Minute, before, i64::MAX / 2);
+    latency::whole(own, segment, &mut |span, _| {
+        timed.insert(span.until);
+    });
+    let counted = recorded(&STATEMENT, own, before).into_iter().map(|row| row.span.until);
+    counted.filter(|until| timed.contains(until)).collect()
+}
+
+/// The same of execution times: each minute is the sum of recorded rows.
+fn fill_latency(
+    own: i64,
+    (before, first): (i64, i64),
+    parts: i32,
+    both: &HashSet<i64>,
+    choice: &mut Random,
+) {
     let mut recorded: Vec<(Span, Row)> = Vec::new();
     let segment = (Level::Minute, before, i64::MAX / 2);
-    latency::whole(own, segment, &mut |span, row| recorded.push((span, row)));
+    latency::whole(own, segment, &mut |span, row| {
+        recorded.extend(both.contains(&span.until).then_some((span, row)));
+    });
     if recorded.is_empty() {
         return;
     }
-    let one = |random: &mut Random| (random.next() % recorded.len() as u64) as usize;
-    let sum = |random: &mut Random| {
-        let chosen: Vec<_> = (0..parts.max(1)).map(|_| recorded[one(random)].clone()).collect();
+    let one = |choice: &mut Random| (choice.next() % recorded.len() as u64) as usize;
+    let sum = |choice: &mut Random| {
+        let chosen: Vec<_> = (0..parts.max(1)).map(|_| recorded[one(choice)].clone()).collect();
         histograms::merge(&chosen, before, None)
     };
-    let pool: Vec<(Span, Row)> = (0..POOL).filter_map(|_| sum(random)).collect();
+    let pool: Vec<(Span, Row)> = (0..POOL).filter_map(|_| sum(choice)).collect();
     for minute in 0..DAY_US / MINUTE_US {
         pgrx::check_for_interrupts!();
-        let (span, row) = &pool[(random.next() % pool.len() as u64) as usize];
+        let (span, row) = &pool[(choice.next() % pool.len() as u64) as usize];
         let until = first + (minute + 1) * MINUTE_US;
         let since = until - MINUTE_US;
         let span = Span { since, until, length_us: MINUTE_US, quiet_us: 0, flags: 0, ..*span };
-        let mut jittered = Row { nested: row.nested, ..Row::default() };
-        for (id, latency) in &row.statements {
-            let half = |half: &Sparse, random: &mut Random| {
-                Sparse::new(half.pairs().iter().map(|(bucket, n)| (*bucket, random.jitter(*n))))
-            };
-            let (cached, read) = (half(&latency.cached, random), half(&latency.read, random));
-            let latency = Latency { cached, read, peak: latency.peak };
-            if !latency.is_empty() {
-                jittered.add(*id, true, &latency);
-            }
-        }
-        latency::append(Level::Minute, own, &span, &jittered);
+        latency::append(Level::Minute, own, &span, row);
     }
 }
 

@@ -411,15 +411,16 @@ fn load_series(
     let (series, mut worst) = load(&scope, edges.clone(), &kept)?;
     let are_part = worst.0.iter().flatten().any(|quality| *quality != Quality::Exact as u64);
     // Row by row, which takes a while: of longer windows where totals show it.
-    let are_part = scope.is_short() || are_part || timed.are_more_than(&series);
-    let lacking = match are_part {
-        true => Lacking::of(&scope, coarsest_for(&edges))?,
-        false => Lacking::of_holes(&scope)?,
+    let are_read = scope.is_short() || timed.are_more_than(&series);
+    let lacking = match (are_read, are_part) {
+        (true, _) => Lacking::of(&scope, coarsest_for(&edges))?,
+        (false, true) => Lacking::without_rows(&scope, None)?,
+        (false, false) => Lacking::of_holes(&scope)?,
     };
     for end in lacking.ends() {
         worst.note(&series, end, Some(Quality::LowerBound as u64));
     }
-    timed.look_besides(Whose::Database, &scope, &edges, (&series, are_part))?;
+    timed.look_besides(Whose::Database, &scope, &edges, (&series, are_part || are_read))?;
     timed.believe(&series);
     let changes = Changes::of(&scope, &series)?;
     let mut is_any = false;

@@ -52,7 +52,8 @@ impl Lacking {
         }
     }
 
-    fn without_rows(scope: &Scope, users: Option<&Users>) -> Result<Self, Error> {
+    /// What is known of it without reading the rows of statements.
+    pub(crate) fn without_rows(scope: &Scope, users: Option<&Users>) -> Result<Self, Error> {
         let mut lacking = Self::of_holes(scope)?;
         lacking.add_nameless(scope, users)?;
         Ok(lacking)

@@ -1,0 +1,2 @@
+-- From 0.14.0 to 0.15.0. Once 0.15.0 is released this file is frozen; a test holds what it makes against a fresh
+-- installation.
